@@ -1,0 +1,147 @@
+"""AIH_Render: a scene's layers over its background, and each hand alone over the same background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.compose.masks import occlusion
+from aih_gen.compose.sample import (
+    JOINT_OTHER_OCCLUDED,
+    JOINT_OUTSIDE,
+    JOINT_SELF_OCCLUDED,
+    JOINT_VISIBLE,
+    Sample,
+)
+from aih_gen.config import RenderConfig
+from aih_gen.render import make_renderer
+from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
+from aih_gen.render.meshes import HandPair
+from aih_gen.scenes import SceneSampler
+from aih_gen.scenes.backgrounds import background_image
+from aih_gen.scenes.scene import Scene
+
+NOBODY = -1
+BELOW_SKIN = 0.03
+"""A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
+
+
+class RenderedSource:
+    """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer."""
+
+    def __init__(self, config: RenderConfig) -> None:
+        self.config = config
+        self.hands = HandPair(config.hand_model)
+        self.scenes = SceneSampler(config, self.hands.models)
+        self.renderer = make_renderer(config.renderer, self.hands, config.size, config.look)
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these indices, in their order."""
+        scenes = [self.scenes.sample(index) for index in indices]
+        layers = self.renderer.render(scenes)
+        backgrounds = [background_image(s.background, self.scenes.library, self.config.size) for s in scenes]
+        return [compose(*parts) for parts in zip(scenes, layers, backgrounds, strict=True)]
+
+    def describe(self) -> dict[str, Any]:
+        """What outside files the samples depend on."""
+        model, library = self.hands.models[0], self.scenes.library
+        return {
+            "hand_model": {"name": model.name, "sha256": model.sha256},
+            "backgrounds": {"name": library.name, "sha256": library.digest()},
+        }
+
+
+def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Sample:
+    """Put the layers together by depth.
+
+    A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
+    does not reach, its edge is blended with the background; all pictures of the scene share that blend, so image and
+    target differ only where the other hand owns the pixel.
+    """
+    owner = _owner(layers)
+    covered = layers.part != NOTHING
+    alone = [_over(layers, side, covered[1 - side], background) for side in (0, 1)]
+    image = np.where((owner == 0)[..., None], alone[0], np.where((owner == 1)[..., None], alone[1], background))
+    single = [np.where(covered[side][..., None], _over(layers, side, False, background), background) for side in (0, 1)]
+    targets = [np.where((owner == 1 - side)[..., None], single[side], image) for side in (0, 1)]
+    image, *targets = _sensed(scene, [image, *targets])
+
+    amodal = layers.part == HAND
+    visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
+    arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
+    joints_2d = _project(layers.joints_3d, scene.camera.matrix)
+    present = amodal.any((1, 2))
+    return Sample(
+        image=image,
+        target_right=targets[0],
+        target_left=targets[1],
+        amodal_right=amodal[0],
+        amodal_left=amodal[1],
+        visible_right=visible[0],
+        visible_left=visible[1],
+        arm_right=arm[0],
+        arm_left=arm[1],
+        shaded=np.zeros_like(amodal[0]),
+        joints_3d=layers.joints_3d.astype(np.float32),
+        joints_2d=joints_2d,
+        joint_state=_joint_state(layers, owner, joints_2d),
+        pose=np.stack([hand.pose for hand in scene.hands]),
+        betas=np.stack([hand.betas for hand in scene.hands]),
+        transl=np.stack([hand.transl for hand in scene.hands]),
+        camera=scene.camera.matrix,
+        present=present,
+        occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
+        index=scene.index,
+        provenance={"interaction": scene.interaction, "background": scene.background.kind},
+        depth=layers.depth.astype(np.float16),
+    )
+
+
+def _owner(layers: Layers) -> NDArray[np.int8]:
+    """(H,W) which hand a pixel belongs to: 0 right, 1 left, NOBODY."""
+    nearer = np.where(layers.depth[1] < layers.depth[0], 1, 0).astype(np.int8)
+    return np.where(np.isinf(layers.depth).all(0), np.int8(NOBODY), nearer)
+
+
+def _over(
+    layers: Layers, side: int, solid: NDArray[np.bool_] | bool, background: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """One hand over the background; its edges are not blended where ``solid``."""
+    alpha = np.where(solid, np.uint16(255), layers.alpha[side].astype(np.uint16))[..., None]
+    blended = layers.colour[side] * alpha + background * (255 - alpha) + 127
+    return (blended // 255).astype(np.uint8)
+
+
+def _sensed(scene: Scene, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The same noise on every picture, so that equal pixels stay equal."""
+    if not scene.sensor.noise:
+        return images
+    rng = np.random.Generator(np.random.SFC64(scene.sensor.seed))
+    noise = rng.standard_normal(images[0].shape, np.float32) * np.float32(scene.sensor.noise)
+    grain = np.rint(noise).astype(np.int16)
+    return [np.clip(image + grain, 0, 255).astype(np.uint8) for image in images]
+
+
+def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    projected = joints @ matrix.T
+    return (projected[..., :2] / projected[..., 2:]).astype(np.float32)
+
+
+def _joint_state(layers: Layers, owner: NDArray[np.int8], joints_2d: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(2,21) what the picture shows of each joint: visible means that its own pixel shows this hand's skin near it."""
+    size = owner.shape[0]
+    pixel = np.rint(joints_2d).astype(np.int64)
+    outside = ((pixel < 0) | (pixel >= size)).any(-1)
+    column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
+    state = np.full(outside.shape, JOINT_VISIBLE, np.uint8)
+    for side in (0, 1):
+        surface = layers.depth[side][row[side], column[side]]
+        buried = surface < layers.joints_3d[side, :, 2] - BELOW_SKIN
+        elsewhere = layers.part[side][row[side], column[side]] != HAND
+        state[side][buried | elsewhere] = JOINT_SELF_OCCLUDED
+        state[side][owner[row[side], column[side]] == 1 - side] = JOINT_OTHER_OCCLUDED
+    state[outside] = JOINT_OUTSIDE
+    return state

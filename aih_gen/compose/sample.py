@@ -1,0 +1,44 @@
+"""One AIH sample, as every part of the project passes it around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE = range(5)
+"""Values of ``Sample.joint_state``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of two hands, and the same image with each hand alone. First axis of per-hand arrays: right, left.
+
+    Outside ``amodal & ~visible`` and the other hand's (and arm's) visible pixels, image and target are equal to the
+    bit, shaded pixels excepted. What a source does not know is NaN (or state 0).
+    """
+
+    image: NDArray[np.uint8]  # (H,W,3)
+    target_right: NDArray[np.uint8]  # (H,W,3) the right hand alone
+    target_left: NDArray[np.uint8]  # (H,W,3) the left hand alone
+    amodal_right: NDArray[np.bool_]  # (H,W) the right hand's pixels, were the left hand not there
+    amodal_left: NDArray[np.bool_]
+    visible_right: NDArray[np.bool_]  # (H,W) the right hand's pixels in the image
+    visible_left: NDArray[np.bool_]
+    arm_right: NDArray[np.bool_]  # (H,W) visible forearm or sleeve
+    arm_left: NDArray[np.bool_]
+    shaded: NDArray[np.bool_]  # (H,W) differs from a target only by a shadow of what was removed
+    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
+    joints_2d: NDArray[np.float32]  # (2,21,2) px, pixel centres at integers
+    joint_state: NDArray[np.uint8]  # (2,21)
+    pose: NDArray[np.float32]  # (2,48) axis-angle, radians, zero = flat hand
+    betas: NDArray[np.float32]  # (2,10)
+    transl: NDArray[np.float32]  # (2,3) m
+    camera: NDArray[np.float32]  # (3,3) intrinsics, px
+    present: NDArray[np.bool_]  # (2,)
+    occlusion: NDArray[np.float32]  # (2,) area hidden by the other hand or arm / amodal area; NaN if that is 0
+    index: int
+    provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
+    depth: NDArray[np.float16] | None = None  # (2,H,W) m, each hand alone, inf where it is not

@@ -1,0 +1,13 @@
+"""What a user can get wrong. Command lines print these in one sentence and exit with code 2."""
+
+
+class AIHError(Exception):
+    """A mistake in what the user gave: what, where, what was expected, what was found."""
+
+
+class ShardError(AIHError):
+    """A shard, or a folder of shards, that cannot be trusted."""
+
+
+class AssetError(AIHError):
+    """A hand model, background or weights file that is missing or is not what it should be."""

@@ -1,0 +1,34 @@
+"""What a renderer returns: each hand alone, so that everything else can be derived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.scenes.scene import Scene
+
+NOTHING, HAND, ARM = 0, 1, 2
+"""Values of ``Layers.part``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The hands of one scene, each drawn as if it were alone. First axis: right, left."""
+
+    colour: NDArray[np.uint8]  # (2,H,W,3)
+    alpha: NDArray[np.uint8]  # (2,H,W) share of the pixel that is covered, 255 = all of it
+    part: NDArray[np.uint8]  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
+    depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing
+    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
+
+
+class Renderer(Protocol):
+    """Draws scenes; all images of one call have the renderer's own size."""
+
+    def render(self, scenes: Sequence[Scene]) -> list[Layers]:
+        """Draw each hand of each scene alone."""
+        ...

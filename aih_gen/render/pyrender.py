@@ -1,0 +1,90 @@
+"""The reference renderer: pyrender, one scene at a time. Slower and plainer than ``gl``, with the same geometry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from aih_gen.errors import AIHError
+from aih_gen.render.layers import ARM, HAND, Layers
+from aih_gen.render.meshes import HandPair, Meshes
+from aih_gen.scenes.scene import Camera, Scene
+
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+
+try:
+    import pyrender
+    from pyrender.constants import RenderFlags
+except ImportError as error:
+    raise AIHError(f"renderer pyrender: expected the extra 'pyrender', found it missing ({error})") from error
+
+FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Pose of a pyrender camera (y up, looking along -z) that sees our camera space."""
+Z_NEAR, Z_FAR = 0.05, 10.0
+
+
+class PyrenderRenderer:
+    """Draws every hand alone, twice: once for colour, once for parts and depth without multisampling."""
+
+    def __init__(self, hands: HandPair, size: int) -> None:
+        self.hands = hands
+        self.size = size
+        self.renderer = pyrender.OffscreenRenderer(size, size)
+
+    def render(self, scenes: Sequence[Scene]) -> list[Layers]:
+        """Draw each hand of each scene alone."""
+        meshes = [self.hands.pose(scenes, side) for side in (0, 1)]
+        return [self._render_scene(scene, meshes, k) for k, scene in enumerate(scenes)]
+
+    def _render_scene(self, scene: Scene, meshes: list[Meshes], k: int) -> Layers:
+        drawn = [self._render_hand(scene, meshes[side], side, k) for side in (0, 1)]
+        colour, part, depth = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+        joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
+        return Layers(colour, np.full(part.shape, 255, np.uint8), part, depth, joints)
+
+    def _render_hand(self, scene: Scene, meshes: Meshes, side: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.ambient[0])
+        world.add(_camera(scene.camera), pose=FROM_OPENCV)
+        for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):
+            light = pyrender.DirectionalLight(color=colour / colour.max(), intensity=2.0 * float(colour.max()))
+            world.add(light, pose=_looking_along(-direction))
+        topology = self.hands.topology[side]
+        nodes = {}
+        for part in (HAND, ARM):
+            faces = topology.faces[topology.part == part]
+            if len(faces):
+                nodes[world.add(_mesh(meshes, k, faces, scene.skin.roughness))] = (part, part, part)
+        shown, _ = self.renderer.render(world, RenderFlags.RGBA | RenderFlags.SKIP_CULL_FACES)
+        flags = RenderFlags.SEG | RenderFlags.SKIP_CULL_FACES
+        segments, depth = self.renderer.render(world, flags, seg_node_map=nodes)
+        part = segments[..., 0].astype(np.uint8)
+        # Multisampled edges are blended with black: undo that, so that every pixel of the hand has the hand's colour.
+        alpha = np.maximum(shown[..., 3:].astype(np.float32), 1)
+        colour = np.clip(shown[..., :3] * (255 / alpha), 0, 255).astype(np.uint8)
+        return colour, part, np.where(part > 0, depth, np.inf).astype(np.float32)
+
+
+def _camera(camera: Camera) -> pyrender.IntrinsicsCamera:
+    (fx, _, cx), (_, fy, cy) = camera.matrix[0], camera.matrix[1]
+    return pyrender.IntrinsicsCamera(fx, fy, cx + 0.5, cy + 0.5, znear=Z_NEAR, zfar=Z_FAR)
+
+
+def _mesh(meshes: Meshes, k: int, faces: np.ndarray, roughness: float) -> pyrender.Mesh:
+    material = pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=roughness)
+    colours = np.clip(meshes.albedo[k], 0, 1)
+    primitive = pyrender.Primitive(
+        meshes.vertices[k], meshes.normals[k], color_0=colours, indices=faces, material=material
+    )
+    return pyrender.Mesh([primitive])
+
+
+def _looking_along(direction: np.ndarray) -> np.ndarray:
+    """(4,4) pose of a light whose -z axis is ``direction``."""
+    z = -direction / np.linalg.norm(direction)
+    x = np.cross([0, 1, 0] if abs(z[1]) < 0.9 else [1, 0, 0], z)
+    x /= np.linalg.norm(x)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
+    return pose

@@ -1,0 +1,26 @@
+#version 330
+// Camera space (x right, y down, z forward, metres) to the pixels of one tile.
+uniform vec4 intrinsics;  // focal lengths and principal point, px; pixel centres at integers
+uniform float size;       // image side, px
+uniform vec2 depth_range; // m
+
+in vec3 position;
+in vec3 normal;
+in vec3 albedo;
+in vec3 rest;
+
+out vec3 v_position;
+out vec3 v_normal;
+out vec3 v_albedo;
+out vec3 v_rest;
+
+void main() {
+    v_position = position;
+    v_normal = normal;
+    v_albedo = albedo;
+    v_rest = rest;
+    vec2 pixel = intrinsics.xy * position.xy + (intrinsics.zw + 0.5) * position.z;
+    float near = depth_range.x, far = depth_range.y;
+    float z = (position.z * (far + near) - 2.0 * far * near) / (far - near);
+    gl_Position = vec4(2.0 * pixel / size - position.z, z, position.z);
+}

@@ -1,0 +1,63 @@
+"""(configuration, seed, index) -> Scene: plain data, no pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.hands import HandModel
+from aih_gen.scenes.backgrounds import BackgroundLibrary, sample_background
+from aih_gen.scenes.cameras import arm_in_the_way, frame, overlap, sample_sensor, sample_view
+from aih_gen.scenes.lights import sample_lights
+from aih_gen.scenes.poses import PairPose, PairSampler
+from aih_gen.scenes.scene import Camera, Hand, Scene
+from aih_gen.scenes.skin import sample_skin
+
+MAX_PENETRATION = 0.003
+"""Pairs that stay deeper (m) inside each other than this are drawn again."""
+LEAST_OVERLAP = (0.0, 0.6)
+"""Range of the least overlap that a scene's hands must have in the picture."""
+MAX_TRIES = 20
+
+
+class SceneSampler:
+    """Scenes of one configuration by index."""
+
+    def __init__(self, config: RenderConfig, models: tuple[HandModel, HandModel]) -> None:
+        self.config = config
+        self.library = BackgroundLibrary(config.backgrounds)
+        self.pairs = PairSampler(models)
+        self.has_arms = models[0].has_arm
+
+    def sample(self, index: int) -> Scene:
+        """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
+        rng = sample_rng(self.config.seed, index)
+        pair, camera, shift = self._framed_pair(rng)
+        hands = [
+            Hand(pair.pose[k], pair.betas[k], (pair.transl[k] + shift).astype(np.float32), pair.arm_pose[k])
+            for k in (0, 1)
+        ]
+        return Scene(
+            index=index,
+            hands=(hands[0], hands[1]),
+            skin=sample_skin(rng),
+            lights=sample_lights(rng),
+            camera=camera,
+            background=sample_background(rng, self.library),
+            sensor=sample_sensor(rng, self.config.look),
+            interaction=pair.interaction,
+        )
+
+    def _framed_pair(self, rng: np.random.Generator) -> tuple[PairPose, Camera, NDArray[np.float64]]:
+        """A pair free of deep intersections, overlapping in the picture, before a camera that no forearm blocks."""
+        wanted = rng.uniform(*LEAST_OVERLAP)
+        for _ in range(MAX_TRIES):
+            pair = self.pairs.sample(rng, sample_view(rng))
+            camera, shift = frame(np.concatenate(pair.vertices), self.config.size, rng)
+            hands = (pair.vertices[0] + shift, pair.vertices[1] + shift)
+            if pair.penetration <= MAX_PENETRATION and overlap(hands, camera) >= wanted:
+                arms = zip(pair.transl + shift, pair.elbow_directions, strict=True)
+                if not (self.has_arms and any(arm_in_the_way(wrist, elbow, camera) for wrist, elbow in arms)):
+                    break
+        return pair, camera, shift

@@ -1,0 +1,188 @@
+"""What is behind the hands: views of real places, or drawn walls, clutter and studios."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+
+from aih_gen.assets import asset_path
+from aih_gen.errors import AssetError
+from aih_gen.scenes.drawn_backgrounds import DrawnKind, draw_background
+
+BackgroundKind = Literal["photo", DrawnKind]
+
+SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient": 0.11, "plain": 0.04, "black": 0.08}
+"""How often each kind is sampled. Black is InterHand2.6M's studio."""
+
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
+_SMALLEST_SIDE = 128
+_KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
+_KEPT_PHOTOS = 128
+
+
+@dataclass(frozen=True)
+class Background:
+    """Plain data; with the library it was sampled from, it determines every pixel."""
+
+    kind: BackgroundKind
+    photo: str | None = None
+    """Name in the library; None where the background is drawn."""
+    seed: int = 0
+    """Determines a drawn background."""
+    zoom: float = 1.0
+    """Side of the square shown / side of the largest square of this rotation inside the photograph."""
+    centre: tuple[float, float] = (0.5, 0.5)
+    """Where that square lies, column and row: 0 at one border of the photograph, 1 at the other."""
+    rotation: float = 0.0
+    """Degrees."""
+    flip: bool = False
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Brightness and white balance: each channel is multiplied by this."""
+    blur: float = 0.0
+    """Radius in image sides: a lens focused on the hands."""
+
+
+class BackgroundLibrary:
+    """The photographs of a folder, or the ``shipped`` ones; decoded when first needed.
+
+    Args:
+        source: ``shipped``, or the path of a folder with JPEG, PNG, WebP or BMP files (subfolders included).
+
+    Raises:
+        AssetError: the folder is missing or holds no photograph.
+    """
+
+    def __init__(self, source: str | Path = "shipped") -> None:
+        self.name = str(source)
+        self.folder = asset_path("backgrounds") if self.name == "shipped" else Path(source)
+        if not self.folder.is_dir():
+            raise AssetError(f"{self.folder}: expected a folder of photographs, found no folder there")
+        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in _FORMATS and path.is_file())
+        self.photos = tuple(sorted(path.relative_to(self.folder).as_posix() for path in files))
+        if not self.photos:
+            raise AssetError(f"{self.folder}: expected photographs ({', '.join(_FORMATS)}), found none")
+        self._decoded: dict[str, Image.Image] = {}
+        self._digest: str | None = None
+
+    def photo(self, name: str) -> Image.Image:
+        """One photograph, RGB, upright, its shorter side at most 640 pixels; not to be changed by the caller.
+
+        Raises:
+            AssetError: it is missing, unreadable or smaller than 128 pixels on a side.
+        """
+        if name not in self._decoded:
+            if len(self._decoded) >= _KEPT_PHOTOS:
+                self._decoded.pop(next(iter(self._decoded)))
+            self._decoded[name] = _read_photo(self.folder / name)
+        return self._decoded[name]
+
+    def digest(self) -> str:
+        """sha256 (hexadecimal) over every photograph's name and bytes: two libraries with one digest are the same.
+
+        Raises:
+            AssetError: a file cannot be read.
+        """
+        if self._digest is None:
+            total = hashlib.sha256()
+            for name in self.photos:
+                path = self.folder / name
+                try:
+                    total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+                except OSError as error:
+                    raise AssetError(f"{path}: expected a readable photograph, found: {error.strerror}") from error
+            self._digest = total.hexdigest()
+        return self._digest
+
+
+def _read_photo(path: Path) -> Image.Image:
+    """The one door for photographs from outside."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=sorted(set(_FORMATS.values()))) as stored:
+                stored.draft("RGB", (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
+                image = ImageOps.exif_transpose(stored).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise AssetError(f"{path}: expected a JPEG, PNG, WebP or BMP photograph, found: {error}") from error
+    shorter = min(image.size)
+    if shorter < _SMALLEST_SIDE:
+        raise AssetError(
+            f"{path}: expected a photograph of at least {_SMALLEST_SIDE} pixels a side, "
+            f"found {image.width}x{image.height}"
+        )
+    if shorter > _KEPT_SIDE:
+        ratio = _KEPT_SIDE / shorter
+        image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS)
+    return image
+
+
+def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> Background:
+    """One background; the kinds come in the proportions of ``SHARES``."""
+    kinds = tuple(SHARES)
+    kind = kinds[int(rng.choice(len(kinds), p=list(SHARES.values())))]
+    index = int(rng.integers(len(library.photos)))
+    brightness = float(np.exp(rng.normal(0.0, 0.18)))
+    balance = np.exp(rng.normal(0.0, 0.04, 3))
+    red, green, blue = (float(channel) for channel in brightness * balance)
+    return Background(
+        kind=kind,
+        photo=library.photos[index] if kind == "photo" else None,
+        seed=int(rng.integers(2**32)),
+        zoom=float(rng.uniform(0.6, 1.0)),
+        centre=(float(rng.random()), float(rng.random())),
+        rotation=float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
+        flip=bool(rng.random() < 0.5),
+        gain=(red, green, blue),
+        blur=float(min(rng.exponential(0.005), 0.02)) if kind in ("photo", "clutter") else 0.0,
+    )
+
+
+def background_image(background: Background, library: BackgroundLibrary, size: int) -> NDArray[np.uint8]:
+    """The pixels of a background: (size,size,3) uint8.
+
+    Raises:
+        AssetError: its photograph is missing or unreadable.
+    """
+    if background.kind == "photo":
+        if background.photo is None:
+            raise ValueError("a background of kind photo names a photograph, found None")
+        image = _view(library.photo(background.photo), background, size)
+    else:
+        image = draw_background(background.kind, background.seed, size)
+    if background.blur * size > 0.3:
+        image = image.filter(ImageFilter.BoxBlur(background.blur * size))
+    table = np.arange(256)[:, None] * np.asarray(background.gain)
+    return np.asarray(image.point(np.clip(table + 0.5, 0, 255).astype(int).T.ravel().tolist()))
+
+
+def _view(photo: Image.Image, background: Background, size: int) -> Image.Image:
+    """The square of the photograph that is shown, at the size it is needed."""
+    angle = np.radians(background.rotation)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    extent = abs(cosine) + abs(sine)  # side of the upright box around a rotated unit square
+    side = background.zoom * min(photo.size) / extent
+    column, row = (
+        side * extent / 2 + fraction * (length - side * extent)
+        for fraction, length in zip(background.centre, photo.size, strict=True)
+    )
+    reduction = max(1, int(side // size))  # bilinear sampling alone would alias
+    if reduction > 1:
+        photo = photo.reduce(reduction)
+    step = side / size / reduction
+    mirror = -1.0 if background.flip else 1.0
+    a, b, d, e = mirror * step * cosine, -step * sine, mirror * step * sine, step * cosine
+    start_column = column / reduction - (a + b) * size / 2
+    start_row = row / reduction - (d + e) * size / 2
+    return photo.transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        (a, b, start_column, d, e, start_row),
+        resample=Image.Resampling.BILINEAR,
+    )

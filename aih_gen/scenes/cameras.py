@@ -1,0 +1,69 @@
+"""Cameras: where they stand, and what they do to a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from aih_gen.config import Look
+from aih_gen.scenes.scene import Camera, Sensor
+
+FOCAL_LENGTHS_MM = (30.0, 85.0)
+"""35 mm equivalents."""
+FILM_WIDTH_MM = 36.0
+NEAREST = 0.12
+"""No vertex of a hand comes nearer to the camera than this, in metres."""
+ARM_LENGTH, ARM_RADIUS = 0.7, 0.05
+"""What of the arm may be drawn, in metres."""
+
+
+def sample_view(rng: np.random.Generator) -> Rotation:
+    """From which side the two hands are seen: any direction, often from the front or over the person's shoulder."""
+    yaw = rng.choice([0.0, 180.0]) + rng.normal(0, 35) if rng.random() < 0.7 else rng.uniform(0, 360)
+    pitch = np.clip(rng.normal(0, 30), -80, 80)
+    return Rotation.from_euler("zxy", [rng.normal(0, 15), pitch, yaw], degrees=True)
+
+
+def frame(points: NDArray[np.float64], size: int, rng: np.random.Generator) -> tuple[Camera, NDArray[np.float64]]:
+    """A camera that shows ``points`` (P,3), and the shift (3,) that brings them before it.
+
+    The longer side of their box fills 0.45 to 0.85 of the image, somewhat off centre.
+    """
+    focal = size * rng.uniform(*FOCAL_LENGTHS_MM) / FILM_WIDTH_MM
+    fill = rng.uniform(0.45, 0.85)
+    centre = (points.min(0) + points.max(0)) / 2
+    extent = (points.max(0) - points.min(0))[:2].max()
+    distance = max(focal * extent / (fill * size), NEAREST + centre[2] - points[:, 2].min())
+    room = (1 - fill) / 2 * size * 0.6
+    matrix = np.array([[focal, 0, (size - 1) / 2], [0, focal, (size - 1) / 2], [0, 0, 1]])
+    off_centre = np.append(rng.uniform(-room, room, 2) * distance / focal, 0)
+    return Camera(matrix.astype(np.float32), size), np.array([0, 0, distance]) - centre + off_centre
+
+
+def overlap(hands: tuple[NDArray[np.float64], NDArray[np.float64]], camera: Camera) -> float:
+    """How much of the lesser hand's picture the other one shares: 0 apart, 1 all of it. Coarse: counts 16 x 16 cells."""
+    cells = []
+    for points in hands:
+        pixel = points @ camera.matrix.T.astype(np.float64)
+        column, row = (pixel[:, :2] / pixel[:, 2:] * 16 / camera.size).astype(np.int64).T
+        cells.append(np.unique(column * 1000 + row))
+    return len(np.intersect1d(*cells)) / min(len(c) for c in cells)
+
+
+def arm_in_the_way(wrist: NDArray[np.float64], elbow_direction: NDArray[np.float64], camera: Camera) -> bool:
+    """Whether a forearm from ``wrist`` (3,) passes through the picture close before the camera."""
+    along = wrist + np.linspace(0.05, ARM_LENGTH, 24)[:, None] * elbow_direction
+    close = along[:, 2] < 0.6 * wrist[2]
+    depth = np.maximum(along[:, 2:], 0.02)
+    pixel = (along @ camera.matrix.T.astype(np.float64))[:, :2] / depth
+    # The arm is thick: what lies a little outside the picture still fills part of it.
+    margin = ARM_RADIUS * camera.matrix[0, 0] / depth
+    seen = ((pixel > -margin) & (pixel < camera.size + margin)).all(1)
+    return bool((close & seen & (along[:, 2] > -ARM_RADIUS)).any())
+
+
+def sample_sensor(rng: np.random.Generator, look: Look) -> Sensor:
+    """Read noise of an ordinary camera; none in the plain look."""
+    noise = float(rng.uniform(0, 4)) if look == "full" else 0.0
+    return Sensor(noise, int(rng.integers(2**31)))

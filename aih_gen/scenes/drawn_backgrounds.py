@@ -1,0 +1,177 @@
+"""Backgrounds that are drawn: walls, clutter, plain colours, a black studio.
+
+Clutter has wood and skin tones and finger-like rods in it on purpose: a network must not learn that skin colour, or a
+round elongated thing, is a hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from aih_gen.config import sample_rng
+
+DrawnKind = Literal["clutter", "gradient", "plain", "black"]
+Colour = tuple[int, int, int]
+
+_SKIN = np.array([[246, 214, 190], [222, 176, 144], [190, 138, 104], [140, 94, 66], [88, 56, 40]], dtype=np.float64)
+_WOOD = np.array([[214, 180, 136], [176, 128, 82], [132, 88, 52], [92, 60, 38], [196, 160, 122]], dtype=np.float64)
+
+
+def draw_background(kind: DrawnKind, seed: int, size: int) -> Image.Image:
+    """An RGB image of ``size`` pixels a side that depends on (kind, seed, size) alone."""
+    return _DRAW[kind](sample_rng(seed, 0), size)
+
+
+def _random_colour(rng: np.random.Generator) -> Colour:
+    """Muted colours most of the time, as rooms have; saturated ones sometimes."""
+    value = rng.uniform(25, 240)
+    colourfulness = value * rng.choice([0.12, 0.35, 0.8], p=[0.6, 0.32, 0.08])
+    return _as_colour(value + rng.uniform(-1, 1, 3) * colourfulness)
+
+
+def _palette_colour(rng: np.random.Generator, palette: NDArray[np.float64]) -> Colour:
+    return _as_colour(palette[rng.integers(len(palette))] * rng.uniform(0.75, 1.1) + rng.normal(0, 8, 3))
+
+
+def _as_colour(values: NDArray[np.float64]) -> Colour:
+    red, green, blue = (int(value) for value in np.clip(values, 0, 255))
+    return red, green, blue
+
+
+def _noise(rng: np.random.Generator, rows: int, columns: int, size: int) -> NDArray[np.float32]:
+    """(size,size) smooth noise of about unit deviation with this many bumps down and across."""
+    coarse = Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32))
+    return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _shade(image: Image.Image, shading: NDArray[np.float32]) -> Image.Image:
+    """Multiply every channel by 1 + shading."""
+    # Eight-bit fixed point: the float version takes three times as long, and every sample pays for it.
+    gain = np.clip(128 * (1 + shading), 0, 256).astype(np.uint16)
+    pixels = np.asarray(image) * gain[..., None] >> 7
+    return Image.fromarray(np.minimum(pixels, 255).astype(np.uint8))
+
+
+def _plain(rng: np.random.Generator, size: int) -> Image.Image:
+    return Image.new("RGB", (size, size), _random_colour(rng))
+
+
+def _black(rng: np.random.Generator, size: int) -> Image.Image:
+    image = Image.new("RGB", (size, size), _as_colour(np.full(3, rng.uniform(0, 14)) + rng.uniform(0, 5, 3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(rng.integers(0, 6)):  # the studio's lamps and cameras, far behind
+        (column, row), radius = rng.uniform(0, size, 2).tolist(), size * rng.uniform(0.004, 0.02)
+        box = (column - radius, row - radius, column + radius, row + radius)
+        draw.ellipse(box, fill=_as_colour(np.full(3, rng.uniform(25, 120))))
+    return image.filter(ImageFilter.BoxBlur(size / 128))
+
+
+def _gradient(rng: np.random.Generator, size: int) -> Image.Image:
+    """A lit wall: four corner colours of one hue, and soft shadows across it."""
+    base = np.array(_random_colour(rng), dtype=np.float64)
+    corners = base + rng.uniform(-1, 1, (2, 2, 1)) * rng.uniform(10, 60) + rng.normal(0, 6, (2, 2, 3))
+    image = Image.fromarray(np.clip(corners, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    return _shade(image, rng.uniform(0.0, 0.12) * _noise(rng, 4, 4, size) + 0.015 * _noise(rng, 96, 96, size))
+
+
+def _clutter(rng: np.random.Generator, size: int) -> Image.Image:
+    """A wall or a table, and things on it: boards, boxes, shelves, discs, striped cloth, rods."""
+    image = _surface(rng, size) if rng.random() < 0.5 else _gradient(rng, size)
+    draw = ImageDraw.Draw(image)
+    things = (_box, _shelf, _disc, _stripes, _rod)
+    for chosen in rng.choice(len(things), size=int(rng.integers(4, 22)), p=(0.42, 0.12, 0.16, 0.1, 0.2)):
+        things[chosen](draw, rng, size)
+    return _shade(image, 0.07 * _noise(rng, 5, 5, size) + 0.03 * _noise(rng, 40, 40, size))
+
+
+def _surface(rng: np.random.Generator, size: int) -> Image.Image:
+    """Wood grain or woven cloth, across the whole image."""
+    if rng.random() < 0.6:
+        colour, grain = _palette_colour(rng, _WOOD), 0.12 * _noise(rng, 3, 60, size) + 0.05 * _noise(rng, 6, 120, size)
+    else:
+        colour, grain = _random_colour(rng), 0.07 * _noise(rng, 8, 90, size) + 0.07 * _noise(rng, 90, 8, size)
+    image = _shade(Image.new("RGB", (size, size), colour), grain)
+    return image.transpose(Image.Transpose.ROTATE_90) if rng.random() < 0.5 else image
+
+
+def _thing_colour(rng: np.random.Generator) -> Colour:
+    kind = rng.random()
+    if kind < 0.15:
+        return _palette_colour(rng, _SKIN)
+    return _palette_colour(rng, _WOOD) if kind < 0.3 else _random_colour(rng)
+
+
+def _box(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:
+    """A rotated rectangle with one side in shadow."""
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * rng.uniform(0.03, 0.3, 2) * size
+    angle = rng.normal(0, 0.4)
+    turned = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    placed = turned + rng.uniform(-0.1, 1.1, 2) * size
+    colour = np.array(_thing_colour(rng), dtype=np.float64)
+    depth = rng.uniform(0, 0.12, 2) * size * (1, -1)
+    draw.polygon((placed + depth).ravel().tolist(), fill=_as_colour(colour * 0.55))
+    draw.polygon(placed.ravel().tolist(), fill=_as_colour(colour))
+
+
+def _shelf(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:
+    """A row of books on a board."""
+    left, right = np.sort(rng.uniform(-0.1, 1.1, 2)) * size
+    bottom, height = rng.uniform(0.1, 1.1) * size, rng.uniform(0.08, 0.25) * size
+    column = left
+    while column < right:
+        width = rng.uniform(0.01, 0.05) * size
+        draw.rectangle((column, bottom - height * rng.uniform(0.7, 1), column + width, bottom), fill=_thing_colour(rng))
+        column += width
+    draw.rectangle((left, bottom, max(right, left + 1), bottom + 0.02 * size), fill=_palette_colour(rng, _WOOD))
+
+
+def _disc(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:
+    """A plate, a ball or a lamp: nested ellipses."""
+    centre, radii = rng.uniform(0, 1, 2) * size, rng.uniform(0.02, 0.18) * size * rng.uniform(0.6, 1, 2)
+    colour = np.array(_thing_colour(rng), dtype=np.float64)
+    offset = rng.uniform(-0.25, 0.25, 2) * radii
+    for scale, brightness in ((1.0, 0.7), (0.85, 0.9), (0.6, 1.05)):
+        middle = centre + offset * (1 - scale)
+        box = (*(middle - radii * scale).tolist(), *(middle + radii * scale).tolist())
+        draw.ellipse(box, fill=_as_colour(colour * brightness))
+
+
+def _stripes(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:
+    """Striped or tiled cloth."""
+    left, top = rng.uniform(-0.2, 0.8, 2) * size
+    width, height = rng.uniform(0.15, 0.6, 2) * size
+    spacing = rng.uniform(0.012, 0.06) * size
+    draw.rectangle((left, top, left + width, top + height), fill=_thing_colour(rng))
+    colour = _thing_colour(rng)
+    thickness = max(1, round(spacing * rng.uniform(0.2, 0.6)))
+    for column in np.arange(left, left + width, spacing):
+        draw.line((column, top, column, top + height), fill=colour, width=thickness)
+    if rng.random() < 0.5:
+        for row in np.arange(top, top + height, spacing):
+            draw.line((left, row, left + width, row), fill=colour, width=thickness)
+
+
+def _rod(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None:
+    """A round stick, often the colour of skin, of about a finger's proportions."""
+    start, angle = rng.uniform(0, 1, 2) * size, rng.uniform(0, 2 * np.pi)
+    end = start + np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(0.08, 0.5) * size
+    radius = rng.uniform(0.012, 0.045) * size
+    colour = np.array(_palette_colour(rng, _SKIN if rng.random() < 0.6 else _WOOD), dtype=np.float64)
+    for scale, brightness in ((1.0, 0.65), (0.8, 0.85), (0.5, 1.0)):
+        fill, reach = _as_colour(colour * brightness), radius * scale
+        draw.line((*start.tolist(), *end.tolist()), fill=fill, width=max(1, round(2 * reach)))
+        for column, row in (start, end):
+            draw.ellipse((column - reach, row - reach, column + reach, row + reach), fill=fill)
+
+
+_DRAW: dict[DrawnKind, Callable[[np.random.Generator, int], Image.Image]] = {
+    "clutter": _clutter,
+    "gradient": _gradient,
+    "plain": _plain,
+    "black": _black,
+}

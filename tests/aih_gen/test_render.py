@@ -1,0 +1,98 @@
+"""Rendering and composition: scenes become samples whose masks, depths and targets are true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aih_gen.compose.masks import hole
+from aih_gen.compose.rendered import RenderedSource
+from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_VISIBLE, Sample
+from aih_gen.config import RenderConfig
+from aih_gen.render import make_renderer
+from aih_gen.render.layers import ARM, HAND
+
+COUNT = 20
+
+
+@pytest.fixture(scope="module")
+def source() -> RenderedSource:
+    return RenderedSource(RenderConfig(seed=11, size=128))
+
+
+@pytest.fixture(scope="module")
+def samples(source: RenderedSource) -> list[Sample]:
+    return source.samples(range(COUNT))
+
+
+def test_image_and_targets_are_equal_to_the_bit_outside_the_hole(samples: list[Sample]) -> None:
+    for s in samples:
+        right = hole(s.amodal_right, s.visible_right, s.visible_left, s.arm_left)
+        left = hole(s.amodal_left, s.visible_left, s.visible_right, s.arm_right)
+        assert np.array_equal(s.image[~right], s.target_right[~right])
+        assert np.array_equal(s.image[~left], s.target_left[~left])
+        assert (s.image[right] != s.target_right[right]).any() or not right.any()
+
+
+def test_visible_is_inside_amodal_and_nothing_is_owned_twice(samples: list[Sample]) -> None:
+    for s in samples:
+        assert not (s.visible_right & ~s.amodal_right).any() and not (s.visible_left & ~s.amodal_left).any()
+        owned = np.stack([s.visible_right, s.visible_left, s.arm_right, s.arm_left]).sum(0)
+        assert owned.max() <= 1
+
+
+def test_occlusion_is_the_hidden_share_of_the_amodal_area(samples: list[Sample]) -> None:
+    for s in samples:
+        assert s.occlusion[0] == pytest.approx(1 - s.visible_right.sum() / s.amodal_right.sum())
+    assert any(s.occlusion.max() > 0.2 for s in samples)
+
+
+def test_the_target_shows_the_hidden_part_of_its_hand(source: RenderedSource, samples: list[Sample]) -> None:
+    sample = max(samples, key=lambda s: float(s.occlusion[0]))
+    alone = source.renderer.render([source.scenes.sample(sample.index)])[0].colour[0]
+    hidden = sample.amodal_right & ~sample.visible_right
+    error = np.abs(sample.target_right[hidden].astype(int) - alone[hidden]).mean()
+    assert error < 6 < np.abs(sample.image[hidden].astype(int) - alone[hidden]).mean()
+
+
+def test_visible_joints_lie_on_their_hand_and_hidden_ones_under_the_other(samples: list[Sample]) -> None:
+    seen = 0
+    for s in samples:
+        hands = ((s.amodal_right, s.visible_left | s.arm_left), (s.amodal_left, s.visible_right | s.arm_right))
+        for side, (amodal, other) in enumerate(hands):
+            for (x, y), state in zip(np.rint(s.joints_2d[side]).astype(int), s.joint_state[side], strict=True):
+                if state == JOINT_OUTSIDE:
+                    assert not (0 <= x < 128 and 0 <= y < 128)
+                elif state == JOINT_OTHER_OCCLUDED:
+                    assert other[y, x]
+                elif state == JOINT_VISIBLE:
+                    seen += 1
+                    # Tips are vertices of the outline: the pixel that holds them may round to its outer neighbour.
+                    assert amodal[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].any()
+    assert seen > 200
+
+
+def test_joints_project_through_the_camera(samples: list[Sample]) -> None:
+    for s in samples:
+        projected = s.joints_3d @ s.camera.T
+        assert np.allclose(projected[..., :2] / projected[..., 2:], s.joints_2d, atol=1e-3)
+
+
+def test_a_sample_does_not_depend_on_its_neighbours_in_the_batch(source: RenderedSource, samples: list[Sample]) -> None:
+    alone, among = source.samples([17])[0], samples[17]
+    for name in ("image", "target_right", "target_left", "amodal_right", "depth", "joints_2d"):
+        assert np.array_equal(getattr(alone, name), getattr(among, name)), name
+
+
+def test_the_two_renderers_draw_the_same_geometry(source: RenderedSource) -> None:
+    pytest.importorskip("pyrender", reason="the extra 'pyrender' is not installed")
+    scenes = [source.scenes.sample(i) for i in range(10)]
+    ours = source.renderer.render(scenes)
+    reference = make_renderer("pyrender", source.hands, 128, "plain").render(scenes)
+    for a, b in zip(ours, reference, strict=True):
+        for part in (HAND, ARM):
+            union = (a.part == part) | (b.part == part)
+            assert ((a.part == part) & (b.part == part)).sum() >= 0.995 * union.sum()
+        both = np.isfinite(a.depth) & np.isfinite(b.depth)
+        assert np.mean(np.abs(a.depth[both] - b.depth[both]) < 5e-4) > 0.99
+        assert np.array_equal(a.joints_3d, b.joints_3d)
