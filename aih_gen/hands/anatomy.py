@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def bone_directions(model: HandModel) -> Array:
-    """(16,3) unit direction of each MANO bone of the resting hand; the last bone of a finger continues the one before."""
+    """(16,3) unit direction of each MANO bone at rest; the last bone of a finger continues the one before."""
     joints = model.joint_template.numpy().astype(np.float64)
     directions = np.zeros((16, 3))
     for finger in range(5):
@@ -47,7 +47,7 @@ class Finger:
 
 @dataclass(frozen=True)
 class Thumb:
-    """Angles of the thumb in degrees: across the palm, towards the index finger, and flexion of its two outer joints."""
+    """Angles of the thumb in degrees: across the palm, towards the index finger, flexion of its outer joints."""
 
     oppose: float = 0.0
     adduct: float = 0.0
@@ -75,22 +75,21 @@ _FOLDED_THUMB = Thumb(45, 25, 35, 45)
 
 GESTURES: dict[str, Gesture] = {
     "flat": Gesture(Thumb(0, 30, 0, 0), _STRAIGHT, _STRAIGHT, _STRAIGHT, _STRAIGHT),
-    "spread": Gesture(
-        Thumb(0, -12, -5, -10), *(replace(_STRAIGHT, mcp=-8, spread=s) for s in (12, 2, 9, 16))
-    ),
+    "spread": Gesture(Thumb(0, -12, -5, -10), *(replace(_STRAIGHT, mcp=-8, spread=s) for s in (12, 2, 9, 16))),
     "fist": Gesture(_FOLDED_THUMB, _CURLED, _CURLED, _CURLED, _CURLED),
     "point": Gesture(_FOLDED_THUMB, _STRAIGHT, _CURLED, _CURLED, _CURLED),
-    "victory": Gesture(
-        _FOLDED_THUMB, replace(_STRAIGHT, spread=12), replace(_STRAIGHT, spread=-8), _CURLED, _CURLED
-    ),
+    "victory": Gesture(_FOLDED_THUMB, replace(_STRAIGHT, spread=12), replace(_STRAIGHT, spread=-8), _CURLED, _CURLED),
     "thumb up": Gesture(Thumb(-5, -10, -8, -10), _CURLED, _CURLED, _CURLED, _CURLED),
     "pinch": Gesture(
         Thumb(48, 12, 22, 28), Finger(52, 48, 28), Finger(25, 30, 15), Finger(18, 22, 12), Finger(12, 18, 10, 6)
     ),
     "claw": Gesture(
         Thumb(30, 0, 20, 35),
-        Finger(5, 65, 45, 8), Finger(5, 65, 45, 0), Finger(5, 65, 45, 5), Finger(5, 60, 45, 12),
-    ),  # fmt: skip
+        Finger(5, 65, 45, 8),
+        Finger(5, 65, 45, 0),
+        Finger(5, 65, 45, 5),
+        Finger(5, 60, 45, 12),
+    ),
     "call": Gesture(Thumb(0, -12, -5, -8), _CURLED, _CURLED, _CURLED, replace(_STRAIGHT, spread=12)),
     "relaxed": Gesture(
         Thumb(15, 12, 12, 15), Finger(18, 25, 14, 3), Finger(24, 30, 17), Finger(28, 33, 19, 1), Finger(30, 34, 20, 4)

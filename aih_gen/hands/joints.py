@@ -6,7 +6,7 @@ import numpy as np
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
-JOINT_NAMES = ("wrist",) + tuple(f"{finger}{k}" for finger in FINGERS for k in (1, 2, 3, 4))
+JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in FINGERS for k in (1, 2, 3, 4)))
 """The project's 21 joints: wrist, then each finger from base (1) to tip (4)."""
 
 BONES = tuple((0 if k == 1 else 4 * f + k - 1, 4 * f + k) for f in range(5) for k in (1, 2, 3, 4))
@@ -16,7 +16,7 @@ WRIST, MIDDLE_MCP = 0, 9
 """Root of every root-relative pose, and the other end of the reference bone."""
 
 MANO_FINGERS = ("index", "middle", "little", "ring", "thumb")
-MANO_JOINT_NAMES = ("wrist",) + tuple(f"{finger}{k}" for finger in MANO_FINGERS for k in (1, 2, 3))
+MANO_JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in MANO_FINGERS for k in (1, 2, 3)))
 """The 16 joints of MANO and of the free hand."""
 
 MANO_TIPS = {"manopth": {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)}}
@@ -25,15 +25,12 @@ MANO_TIPS["smplx"] = dict.fromkeys(("right", "left"), (744, 320, 443, 554, 671))
 
 # Where each of the 21 joints stands in the list "16 MANO joints, then the five tips (thumb to little)".
 FROM_MANO_AND_TIPS = np.array(
-    [
-        16 + FINGERS.index(name[:-1]) if name.endswith("4") else MANO_JOINT_NAMES.index(name)
-        for name in JOINT_NAMES
-    ]
+    [16 + FINGERS.index(name[:-1]) if name.endswith("4") else MANO_JOINT_NAMES.index(name) for name in JOINT_NAMES]
 )
 
 
 def mirror_axis_angle(pose: np.ndarray) -> np.ndarray:
-    """Axis-angle rotations (..., 3k) of a hand mirrored in the plane x = 0: a right hand's pose becomes a left hand's."""
+    """Axis-angle rotations (..., 3k) of a hand mirrored in the plane x = 0: right becomes left and back."""
     mirrored = np.array(pose, copy=True).reshape(*pose.shape[:-1], -1, 3)
     mirrored[..., 1:] *= -1
     return mirrored.reshape(pose.shape)

@@ -67,7 +67,9 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise AssetError(f"{file}: expected a MANO file, found nothing")
     if file.stat().st_size > MAX_BYTES:
-        raise AssetError(f"{file}: expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {file.stat().st_size} B")
+        raise AssetError(
+            f"{file}: expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {file.stat().st_size} B"
+        )
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as archive:

@@ -114,7 +114,9 @@ class GLRenderer:
         sheet = (width, height * SCENES_PER_DRAW)
         limit = context.info["GL_MAX_TEXTURE_SIZE"]
         if max(*fine, *sheet) > limit:
-            raise AIHError(f"size {self.size}: expected sheets of at most {limit} px a side, found {max(*fine, *sheet)}")
+            raise AIHError(
+                f"size {self.size}: expected sheets of at most {limit} px a side, found {max(*fine, *sheet)}"
+            )
         self.coarse_colour = context.texture((width, height), 4)
         self.coarse_geometry = context.texture((width, height), 2, dtype="f4")
         self.fine_colour = context.texture(fine, 4)
@@ -138,17 +140,16 @@ class GLRenderer:
     def _read(self, attachment: int, channels: int, dtype: Any) -> NDArray[Any]:
         """The sheet as (scenes, hands, size, size, channels), rows from the top of the image."""
         code = "f4" if dtype is np.float32 else "f1"
-        raw = self.sheet.read(
-            viewport=(0, 0, *self.sheet.size), components=channels, attachment=attachment, dtype=code
-        )
+        raw = self.sheet.read(viewport=(0, 0, *self.sheet.size), components=channels, attachment=attachment, dtype=code)
         sheet = np.frombuffer(raw, dtype).reshape(SCENES_PER_DRAW, self.size, 2, self.size, channels)
         return sheet.transpose(0, 2, 1, 3, 4)
 
 
 def _context() -> moderngl.Context:
     device = int(os.environ.get("AIH_EGL_DEVICE", "0"))
+    options: dict[str, Any] = {"backend": "egl", "device_index": device}
     try:
-        return moderngl.create_context(standalone=True, backend="egl", device_index=device, require=330)  # type: ignore[call-arg]
+        return moderngl.create_context(standalone=True, require=330, **options)
     except Exception as error:  # drivers fail in many ways, all of which mean the same to the user
         raise AIHError(
             f"OpenGL through EGL (device {device}): expected a driver, found none that starts ({error}); "

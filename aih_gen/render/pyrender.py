@@ -44,7 +44,9 @@ class PyrenderRenderer:
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
         return Layers(colour, np.full(part.shape, 255, np.uint8), part, depth, joints)
 
-    def _render_hand(self, scene: Scene, meshes: Meshes, side: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _render_hand(
+        self, scene: Scene, meshes: Meshes, side: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.ambient[0])
         world.add(_camera(scene.camera), pose=FROM_OPENCV)
         for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):

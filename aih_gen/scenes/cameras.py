@@ -43,12 +43,12 @@ def frame(points: NDArray[np.float64], size: int, rng: np.random.Generator) -> t
 
 def overlap(hands: tuple[NDArray[np.float64], NDArray[np.float64]], camera: Camera) -> float:
     """How much of the lesser hand's picture the other one shares: 0 apart, 1 all of it. Coarse: counts 16 x 16 cells."""
-    cells = []
+    cells: list[set[int]] = []
     for points in hands:
         pixel = points @ camera.matrix.T.astype(np.float64)
         column, row = (pixel[:, :2] / pixel[:, 2:] * 16 / camera.size).astype(np.int64).T
-        cells.append(np.unique(column * 1000 + row))
-    return len(np.intersect1d(*cells)) / min(len(c) for c in cells)
+        cells.append(set((column * 1000 + row).tolist()))
+    return len(cells[0] & cells[1]) / min(map(len, cells))
 
 
 def arm_in_the_way(wrist: NDArray[np.float64], elbow_direction: NDArray[np.float64], camera: Camera) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ def sample_gesture(rng: np.random.Generator) -> Gesture:
     names = list(GESTURES)
     first, second = (GESTURES[names[k]] for k in rng.choice(len(names), 2))
     common = rng.beta(0.4, 0.4)
-    mixed = {}
+    mixed: dict[str, Any] = {}
     for finger in FINGERS:
         weight = np.clip(common + rng.normal(0, 0.15), 0, 1)
         a, b = getattr(first, finger), getattr(second, finger)
@@ -106,7 +107,9 @@ class PairSampler:
             pose[side, 3:] = mano_pose(sample_gesture(rng), model)
             arm_pose[side] = turns[1]
             towards_elbow = np.array([1.0 if side == 0 else -1.0, 0, 0])
-            elbows[side] = Rotation.from_rotvec(pose[side, :3]).apply(Rotation.from_rotvec(turns[1]).apply(towards_elbow))
+            elbows[side] = Rotation.from_rotvec(pose[side, :3]).apply(
+                Rotation.from_rotvec(turns[1]).apply(towards_elbow)
+            )
         surfaces, tips, palms, hands = self._surfaces(pose, both_betas, arm_pose)
         goal = _goal(rng, interaction, surfaces, tips, palms)
         shift, left_over = separate(surfaces[0], surface(surfaces[1].points + goal, surfaces[1].normals))

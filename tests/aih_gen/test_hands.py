@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from aih_gen.hands import load_hand_model
 from aih_gen.errors import AssetError
+from aih_gen.hands import load_hand_model
 from aih_gen.hands.joints import BONES, JOINT_NAMES, mirror_axis_angle
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
