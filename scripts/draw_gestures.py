@@ -1,4 +1,4 @@
-"""Draw named gestures with the free hand, from the back and from the palm: ``python scripts/draw_gestures.py OUT.png``."""
+"""Draw named gestures with the free hand from three sides: ``python scripts/draw_gestures.py OUT.png``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import io
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -176,7 +176,7 @@ def _as_list(items: Any = ()) -> list[Any]:
 class _ManoUnpickler(pickle.Unpickler):
     """Every name a MANO file needs, each bound to a harmless stand-in; any other name is refused."""
 
-    ALLOWED: dict[tuple[str, str], Any] = {
+    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _dtype,
         ("_codecs", "encode"): _encode,

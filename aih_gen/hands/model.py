@@ -60,7 +60,7 @@ def rotation_matrices(axis_angle: Tensor) -> Tensor:
 
 
 class HandModel(torch.nn.Module):
-    """One hand, right or left: ``hand(pose, betas, transl)`` -> HandOutput. Differentiable; any batch size and dtype."""
+    """One hand, right or left: ``hand(pose, betas, transl)`` -> HandOutput. Differentiable, any batch and dtype."""
 
     v_template: Tensor
     shapedirs: Tensor

@@ -42,7 +42,7 @@ def frame(points: NDArray[np.float64], size: int, rng: np.random.Generator) -> t
 
 
 def overlap(hands: tuple[NDArray[np.float64], NDArray[np.float64]], camera: Camera) -> float:
-    """How much of the lesser hand's picture the other one shares: 0 apart, 1 all of it. Coarse: counts 16 x 16 cells."""
+    """How much of the smaller hand's picture the other one shares, 0 to 1. Coarse: counts 16 x 16 cells."""
     cells: list[set[int]] = []
     for points in hands:
         pixel = points @ camera.matrix.T.astype(np.float64)
