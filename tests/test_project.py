@@ -1,0 +1,87 @@
+"""The repository as a whole: what is shipped has a licence, what is promised exists."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from aih_gen.assets import asset_path
+from aih_gen.errors import AssetError
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_asset_folder_has_a_licence_and_names_its_script() -> None:
+    folders = [folder for folder in (ROOT / "assets").iterdir() if any(folder.iterdir())]
+    assert folders
+    for folder in folders:
+        licence = folder / "LICENSE.md"
+        assert licence.is_file(), f"{folder.name} has no LICENSE.md"
+        named = re.findall(r"scripts/\w+\.\w+", licence.read_text())
+        assert named, f"{licence} does not name the script that made the folder"
+        for script in named:
+            assert (ROOT / script).is_file(), f"{licence} names {script}, which does not exist"
+
+
+@pytest.mark.parametrize("command", ["aih-gen", "hdr"])
+def test_console_scripts_lead_to_functions(command: str) -> None:
+    module, function = PROJECT["project"]["scripts"][command].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_every_package_is_installed() -> None:
+    found = {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for package in ("aih_gen", "hdr_model")
+        for init in (ROOT / package).rglob("*.py")
+    }
+    assert found | {"aih_gen.shipped"} == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_constraints_hold_one_fitting_version_of_every_dependency() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    versions = dict(line.split("==") for line in lines if not line.startswith("#"))
+    optional = PROJECT["project"]["optional-dependencies"]
+    for text in [*PROJECT["project"]["dependencies"], *optional["dev"], *optional["pyrender"]]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text
+
+
+def test_a_missing_asset_is_named() -> None:
+    with pytest.raises(AssetError, match="no_such_asset: this shipped asset is missing"):
+        asset_path("no_such_asset")
+
+
+def quickstart(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "scripts/quickstart.sh", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_quickstart_refuses_what_it_does_not_know_before_it_installs_anything() -> None:
+    for arguments, sentence in (
+        (["--cuont", "5"], "error: expected --out DIR or --count N, found: --cuont\n"),
+        (["--count", "many"], "error: --count needs a number of samples, found: many\n"),
+        (["--out"], "error: --out needs a folder\n"),
+    ):
+        done = quickstart(*arguments)
+        assert (done.returncode, done.stderr, done.stdout) == (2, sentence, "")
+
+
+def test_quickstart_says_which_python_it_needs(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\n[ $1 = --version ] && echo Python 3.9.2 || exit 1\n")
+    old.chmod(0o755)
+    done = quickstart(PYTHON=str(old))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Python 3.11 or 3.12 is needed")
