@@ -50,14 +50,17 @@ class SceneSampler:
         )
 
     def _framed_pair(self, rng: np.random.Generator) -> tuple[PairPose, Camera, NDArray[np.float64]]:
-        """A pair free of deep intersections, overlapping in the picture, before a camera that no forearm blocks."""
+        """A pair that overlaps as seen by the camera, free of deep intersections, with no forearm before the lens."""
         wanted = rng.uniform(*LEAST_OVERLAP)
-        for _ in range(MAX_TRIES):
-            pair = self.pairs.sample(rng, sample_view(rng))
-            camera, shift = frame(np.concatenate(pair.vertices), self.config.size, rng)
-            hands = (pair.vertices[0] + shift, pair.vertices[1] + shift)
-            if pair.penetration <= MAX_PENETRATION and overlap(hands, camera) >= wanted:
-                arms = zip(pair.transl + shift, pair.elbow_directions, strict=True)
-                if not (self.has_arms and any(arm_in_the_way(wrist, elbow, camera) for wrist, elbow in arms)):
-                    break
+        for attempt in range(MAX_TRIES):
+            last = attempt == MAX_TRIES - 1
+            pair = self.pairs.propose(rng, sample_view(rng))
+            if overlap(pair.hands()) < wanted and not last:
+                continue
+            pair, penetration = self.pairs.free(pair)
+            camera, shift = frame(np.concatenate(pair.hands()), self.config.size, rng)
+            arms = zip(pair.transl + shift, pair.elbow_directions, strict=True)
+            blocked = self.has_arms and any(arm_in_the_way(wrist, elbow, camera) for wrist, elbow in arms)
+            if last or (penetration <= MAX_PENETRATION and not blocked):
+                break
         return pair, camera, shift

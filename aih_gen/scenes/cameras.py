@@ -14,6 +14,8 @@ FOCAL_LENGTHS_MM = (30.0, 85.0)
 FILM_WIDTH_MM = 36.0
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
+CELL = 0.012
+"""Side of the cells, in metres, in which the overlap of two hands is counted."""
 ARM_LENGTH, ARM_RADIUS = 0.7, 0.05
 """What of the arm may be drawn, in metres."""
 
@@ -41,13 +43,9 @@ def frame(points: NDArray[np.float64], size: int, rng: np.random.Generator) -> t
     return Camera(matrix.astype(np.float32), size), np.array([0, 0, distance]) - centre + off_centre
 
 
-def overlap(hands: tuple[NDArray[np.float64], NDArray[np.float64]], camera: Camera) -> float:
-    """How much of the smaller hand's picture the other one shares, 0 to 1. Coarse: counts 16 x 16 cells."""
-    cells: list[set[int]] = []
-    for points in hands:
-        pixel = points @ camera.matrix.T.astype(np.float64)
-        column, row = (pixel[:, :2] / pixel[:, 2:] * 16 / camera.size).astype(np.int64).T
-        cells.append(set((column * 1000 + row).tolist()))
+def overlap(hands: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
+    """How much of the smaller hand's outline, seen along z, the other one shares, 0 to 1: coarse, counted in cells."""
+    cells = [set(map(tuple, np.unique((points[:, :2] // CELL).astype(np.int64), axis=0).tolist())) for points in hands]
     return len(cells[0] & cells[1]) / min(map(len, cells))
 
 

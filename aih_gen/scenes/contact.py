@@ -18,16 +18,18 @@ STRIDE = 2
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Points of a closed surface with outward unit normals, and a search tree over them."""
+    """Points of a closed surface with outward unit normals, their box, and a search tree over them."""
 
     points: Array  # (P,3) m
     normals: Array  # (P,3)
+    low: Array  # (3,)
+    high: Array  # (3,)
     tree: cKDTree
 
 
 def surface(points: Array, normals: Array) -> Surface:
     """Prepare a surface for depth queries."""
-    return Surface(points, normals, cKDTree(points))
+    return Surface(points, normals, points.min(0), points.max(0), cKDTree(points))
 
 
 def penetration(points: Array, other: Surface) -> tuple[Array, Array]:
@@ -35,12 +37,13 @@ def penetration(points: Array, other: Surface) -> tuple[Array, Array]:
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
     """
-    distance, nearest = other.tree.query(points, distance_upper_bound=REACH)
-    near = np.isfinite(distance)
     depths, normals = np.zeros(len(points)), np.zeros((len(points), 3))
-    at = nearest[near]
-    depths[near] = np.maximum(-((points[near] - other.points[at]) * other.normals[at]).sum(1), 0)
-    normals[near] = other.normals[at]
+    close = np.flatnonzero(((points > other.low) & (points < other.high)).all(1))
+    distance, nearest = other.tree.query(points[close], distance_upper_bound=REACH)
+    near = np.isfinite(distance)
+    close, at = close[near], nearest[near]
+    depths[close] = np.maximum(-((points[close] - other.points[at]) * other.normals[at]).sum(1), 0)
+    normals[close] = other.normals[at]
     return depths, normals
 
 

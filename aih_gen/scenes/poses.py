@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from aih_gen.hands.anatomy import FINGER_LIMITS, GESTURES, THUMB_LIMITS, Finger, Gesture, Thumb, mano_pose
 from aih_gen.hands.joints import FINGERS, mirror_axis_angle
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.contact import Surface, separate, surface
+from aih_gen.scenes.contact import separate, surface
 
 Array = NDArray[np.float64]
 
@@ -21,6 +21,8 @@ INTERACTIONS = {"near": 0.4, "touch": 0.3, "clasp": 0.3}
 """How often the hands are merely before each other, touch with a finger, or are laid together."""
 WRIST_BEND, WRIST_DEVIATION = 50.0, 18.0
 """Greatest flexion/extension and sideways deviation of the wrist in degrees."""
+PALM = [0, 5, 9, 17]
+"""Joints whose mean is the middle of the palm."""
 ARM_NEAR = 0.22
 """Metres of forearm that take part in contact."""
 
@@ -33,10 +35,14 @@ class PairPose:
     betas: NDArray[np.float32]  # (2,10)
     transl: Array  # (2,3) m
     arm_pose: NDArray[np.float32]  # (2,3)
-    vertices: tuple[Array, Array]  # hand vertices where transl puts them
+    vertices: tuple[Array, Array]  # of hand and forearm, where transl puts them
+    hand_vertices: int  # how many of them are the hand's; they come first
     elbow_directions: Array  # (2,3) unit, from wrist to elbow
     interaction: str
-    penetration: float  # m, what contact resolution left
+
+    def hands(self) -> tuple[Array, Array]:
+        """The vertices without the forearms'."""
+        return self.vertices[0][: self.hand_vertices], self.vertices[1][: self.hand_vertices]
 
 
 def sample_gesture(rng: np.random.Generator) -> Gesture:
@@ -91,8 +97,8 @@ class PairSampler:
         self.models = models
         self.faces = [torch.cat([m.faces, m.arm_faces]).numpy() for m in models]
 
-    def sample(self, rng: np.random.Generator, view: Rotation) -> PairPose:
-        """One pair as seen from ``view``: camera axes, hands near the origin, freed from each other."""
+    def propose(self, rng: np.random.Generator, view: Rotation) -> PairPose:
+        """One pair as seen from ``view``: camera axes, right wrist at the origin, hands where they would like to be."""
         interaction = str(rng.choice(list(INTERACTIONS), p=list(INTERACTIONS.values())))
         betas = np.clip(rng.normal(size=10), -2, 2)
         both_betas = np.stack([betas, betas + rng.normal(0, 0.05, 10)]).astype(np.float32)
@@ -106,35 +112,39 @@ class PairSampler:
             pose[side, :3] = (view * Rotation.from_rotvec(turns[0])).as_rotvec()
             pose[side, 3:] = mano_pose(sample_gesture(rng), model)
             arm_pose[side] = turns[1]
-            towards_elbow = np.array([1.0 if side == 0 else -1.0, 0, 0])
-            elbows[side] = Rotation.from_rotvec(pose[side, :3]).apply(
-                Rotation.from_rotvec(turns[1]).apply(towards_elbow)
-            )
-        surfaces, tips, palms, hands = self._surfaces(pose, both_betas, arm_pose)
-        goal = _goal(rng, interaction, surfaces, tips, palms)
-        shift, left_over = separate(surfaces[0], surface(surfaces[1].points + goal, surfaces[1].normals))
-        transl = np.stack([np.zeros(3), goal + shift])
-        vertices = (hands[0], hands[1] + transl[1])
-        return PairPose(pose, both_betas, transl, arm_pose, vertices, elbows, interaction, left_over)
+            forearm = Rotation.from_rotvec(pose[side, :3]) * Rotation.from_rotvec(turns[1])
+            elbows[side] = forearm.apply([1.0 if side == 0 else -1.0, 0, 0])
+        vertices, joints = self._pose(pose, both_betas, arm_pose)
+        goal = _goal(rng, interaction, vertices, joints)
+        vertices = (vertices[0], vertices[1] + goal)
+        transl = np.stack([np.zeros(3), goal])
+        count = self.models[0].num_vertices
+        return PairPose(pose, both_betas, transl, arm_pose, vertices, count, elbows, interaction)
 
-    def _surfaces(
-        self, pose: NDArray[np.float32], betas: NDArray[np.float32], arm_pose: NDArray[np.float32]
-    ) -> tuple[list[Surface], list[Array], list[Array], list[Array]]:
-        surfaces, tips, palms, hands = [], [], [], []
-        for side, model in enumerate(self.models):
-            with torch.no_grad():
-                out = model(*(torch.from_numpy(a[side : side + 1]) for a in (pose, betas)),
-                            arm_pose=torch.from_numpy(arm_pose[side : side + 1]))  # fmt: skip
-            hand = out.vertices[0].numpy().astype(np.float64)
-            points = np.concatenate([hand, out.arm_vertices[0].numpy()])
-            joints = out.joints[0].numpy().astype(np.float64)
+    def free(self, pair: PairPose) -> tuple[PairPose, float]:
+        """Move the left hand until the hands do not pass through each other; also returns the depth (m) left over."""
+        surfaces = []
+        for side in (0, 1):
+            points = pair.vertices[side]
             normals = _vertex_normals(points, self.faces[side])
-            kept = np.linalg.norm(points - joints[0], axis=1) < ARM_NEAR
+            kept = np.linalg.norm(points - pair.transl[side], axis=1) < ARM_NEAR
             surfaces.append(surface(points[kept], normals[kept]))
-            tips.append(joints[4::4])
-            palms.append(joints[[0, 5, 9, 17]].mean(0))
-            hands.append(hand)
-        return surfaces, tips, palms, hands
+        shift, left_over = separate(*surfaces)
+        vertices = (pair.vertices[0], pair.vertices[1] + shift)
+        transl = np.stack([pair.transl[0], pair.transl[1] + shift])
+        return replace(pair, transl=transl, vertices=vertices), left_over
+
+    def _pose(
+        self, pose: NDArray[np.float32], betas: NDArray[np.float32], arm_pose: NDArray[np.float32]
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        vertices, joints = [], []
+        for side, model in enumerate(self.models):
+            one = [torch.from_numpy(array[side : side + 1]) for array in (pose, betas, arm_pose)]
+            with torch.no_grad():
+                out = model(one[0], one[1], arm_pose=one[2])
+            vertices.append(torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy().astype(np.float64))
+            joints.append(out.joints[0].numpy().astype(np.float64))
+        return (vertices[0], vertices[1]), (joints[0], joints[1])
 
 
 def _vertex_normals(points: Array, faces: NDArray[np.int64]) -> Array:
@@ -147,16 +157,17 @@ def _vertex_normals(points: Array, faces: NDArray[np.int64]) -> Array:
 
 
 def _goal(
-    rng: np.random.Generator, interaction: str, surfaces: list[Surface], tips: list[Array], palms: list[Array]
+    rng: np.random.Generator, interaction: str, vertices: tuple[Array, Array], joints: tuple[Array, Array]
 ) -> Array:
     """Where the left hand would go, were there nothing in its way."""
+    palms = [joints[side][PALM].mean(0) for side in (0, 1)]
     if interaction == "near":
         offset = np.append(rng.normal(0, 0.025, 2), rng.choice([-1, 1]) * rng.uniform(0.02, 0.08))
         return palms[0] + offset - palms[1]
     if interaction == "touch":
         toucher, touched = (0, 1) if rng.random() < 0.5 else (1, 0)
-        tip = tips[toucher][rng.integers(5)]
-        near_hand = np.linalg.norm(surfaces[touched].points - palms[touched], axis=1) < 0.1
-        spot = surfaces[touched].points[rng.choice(np.flatnonzero(near_hand))]
+        tip = joints[toucher][4 * rng.integers(1, 6)]
+        near_hand = np.linalg.norm(vertices[touched] - palms[touched], axis=1) < 0.1
+        spot = vertices[touched][rng.choice(np.flatnonzero(near_hand))]
         return tip - spot if toucher == 0 else spot - tip
     return palms[0] - palms[1] + rng.normal(0, 0.02, 3)
