@@ -6,10 +6,14 @@ codec, output folder) is not in here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+
+from aih_gen.errors import AIHError
 
 RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
@@ -41,7 +45,7 @@ class RenderConfig:
 
 @dataclass(frozen=True)
 class SynConfig:
-    """AIH_Syn: one single-hand crop pasted over another (paper, section "AIH"; the recipe's numbers are its defaults)."""
+    """AIH_Syn: one single-hand crop pasted over another (paper, section "AIH"); the defaults are its recipe."""
 
     subset: ClassVar[str] = "AIH_Syn"
 
@@ -74,3 +78,48 @@ DatasetConfig = RenderConfig | SynConfig
 def sample_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
     """The random numbers of sample ``index`` (law 1). ``stream`` separates independent uses within one sample."""
     return np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream]))
+
+
+GENERATOR_VERSION = "1"
+"""Goes up when any sample of any configuration changes, so that old and new samples never meet in one folder."""
+
+
+def config_document(config: DatasetConfig, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the samples depend on, ready for JSON.
+
+    ``inputs`` describes the outside files by field name; a description stands in for the path, which may differ
+    between machines that hold the same file.
+    """
+    return {"subset": config.subset, "generator_version": GENERATOR_VERSION, **asdict(config), **inputs}
+
+
+def canonical_json(document: Mapping[str, Any]) -> str:
+    """The one spelling of a document, fit for hashing."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def check_config(config: DatasetConfig) -> None:
+    """Raise AIHError for a number that no data set can be made with."""
+    _expect("seed", config.seed, 0 <= config.seed < 2**63, "0 to 2^63 - 1")
+    multiple = config.size % 32 == 0 and 64 <= config.size <= 1024
+    _expect("size", config.size, multiple, "a multiple of 32 from 64 to 1024")
+    if isinstance(config, SynConfig):
+        _expect(
+            "min_occlusion",
+            config.min_occlusion,
+            0 <= config.min_occlusion < config.max_occlusion,
+            "0 to max_occlusion",
+        )
+        _expect("max_occlusion", config.max_occlusion, config.max_occlusion <= 1, "at most 1")
+        for name in ("left_in_front", "rotation_probability"):
+            _expect(name, getattr(config, name), 0 <= getattr(config, name) <= 1, "0 to 1")
+        for name in ("translation", "pasted_translation", "rotation_deviation"):
+            _expect(name, getattr(config, name), 0 <= getattr(config, name) < float("inf"), "0 or more")
+        for name in ("scale_deviation", "colour_gain"):
+            _expect(name, getattr(config, name), 0 <= getattr(config, name) < 1, "0 or more and below 1")
+        _expect("max_tries", config.max_tries, config.max_tries >= 1, "1 or more")
+
+
+def _expect(name: str, value: float, holds: bool, expected: str) -> None:
+    if not holds:
+        raise AIHError(f"{name}: expected {expected}, found {value}")

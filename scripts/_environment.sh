@@ -17,13 +17,13 @@ apt_install() {
 # Prints the first Python that pyproject.toml admits; PYTHON names one to use instead.
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    fail "Python 3.11 or 3.12 is needed, found: $(python3 --version 2>&1 || true); set PYTHON to the path of one"
+    fail "Python 3.11 or newer is needed, found: $(python3 --version 2>&1 || true); set PYTHON to the path of one"
 }
 
 # make_environment FOLDER [EXTRAS]: this project, editable, with the versions of constraints.txt. Reused while they,

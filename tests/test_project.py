@@ -84,4 +84,4 @@ def test_quickstart_says_which_python_it_needs(tmp_path: Path) -> None:
     old.chmod(0o755)
     done = quickstart(PYTHON=str(old))
     assert done.returncode == 2
-    assert done.stderr.startswith("error: Python 3.11 or 3.12 is needed")
+    assert done.stderr.startswith("error: Python 3.11 or newer is needed")

@@ -18,6 +18,9 @@ class Sample:
 
     Outside ``amodal & ~visible`` and the other hand's (and arm's) visible pixels, image and target are equal to the
     bit, shaded pixels excepted. What a source does not know is NaN (or state 0).
+
+    In AIH_Syn one hand is pasted over the other, so only the covered hand, ``provenance["covered"]``, has a true
+    target; the pasted hand's target is the image itself (see ``compose.copy_paste``).
     """
 
     image: NDArray[np.uint8]  # (H,W,3)

@@ -1,0 +1,1 @@
+"""Sample <-> HDF5: the only place that opens an HDF5 file."""

@@ -1,0 +1,49 @@
+"""What is typed -> a command object; a mistake there is one sentence, like every other mistake of the user's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from aih_gen.errors import AIHError
+
+
+def parse_arguments(commands: Any, prog: str, description: str, arguments: Sequence[str] | None) -> Any:
+    """The one of ``commands`` (a union of dataclasses) that the arguments ask for; None takes those of the process.
+
+    Raises:
+        AIHError: they ask for none.
+        SystemExit: ``--help`` was asked for and printed.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                commands,
+                prog=prog,
+                description=description,
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise AIHError(_sentence(said.getvalue())) from None
+
+
+def _sentence(framed: str) -> str:
+    """What stands between the title and the second rule of tyro's message box, drawn with or without Unicode."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", framed).strip("\n")
+    lines = [re.sub(r"[│╭╮╰╯]", " ", line).strip() for line in plain.split("\n")[1:]]
+    body = itertools.dropwhile(_is_rule, lines)
+    return " ".join(" ".join(itertools.takewhile(lambda line: not _is_rule(line), body)).split())
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= set("─-")

@@ -1,0 +1,209 @@
+"""The command line ``aih-gen``: arguments and printing, nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from aih_gen.arguments import parse_arguments
+from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, check_config
+from aih_gen.errors import AIHError
+from aih_gen.factory import Engine, generate
+from aih_gen.preview import OCCLUSION_BINS, contact_sheet, preview_page, survey
+from aih_gen.shards.manifest import read_manifest
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.schema import Codec
+from aih_gen.shards.verify import verify
+
+SHEET_SAMPLES = 12
+PROBLEMS_FOUND = 1
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Making:
+    """Where samples go and who makes them; nothing of it changes a sample."""
+
+    out: Path
+    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
+    count: int
+    """Number of samples."""
+    workers: int = 1
+    """Processes on this machine."""
+    shard_size: int = 1000
+    """Samples in a shard."""
+    num_tasks: int = 1
+    """Machines or jobs that share the work."""
+    task_index: int = 0
+    """Which of them this is, from 0."""
+    engine: Engine = "local"
+    """ray spreads the shards over a Ray cluster."""
+    codec: Codec = "zstd"
+    """gzip is for readers without the hdf5plugin package."""
+    seed: int = 0
+    """Another seed, other samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render(_Making):
+    """Make AIH_Render: textured hand pairs over backgrounds."""
+
+    size: int = 256
+    """Image side in pixels, a multiple of 32."""
+    hand_model: str = "free"
+    """free, or the path of a MANO folder or file."""
+    poses: str = "sampled"
+    """sampled, or the path of recorded fits."""
+    backgrounds: str = "shipped"
+    """shipped, or a folder of photographs."""
+    renderer: RendererName = "gl"
+    """pyrender is the slow reference."""
+    look: Look = "full"
+    """plain draws without supersampling or sensor noise."""
+    depth: bool = False
+    """Store each hand's depth map too."""
+
+    def run(self) -> int:
+        config = RenderConfig(
+            self.seed, self.size, self.hand_model, self.poses, self.backgrounds, self.renderer, self.look
+        )
+        return _make(config, self, self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Syn(_Making):
+    """Make AIH_Syn: single hands cut out of AIH_Render and pasted over each other."""
+
+    source: Path
+    """Folder of AIH_Render shards."""
+    size: int | None = None
+    """Image side in pixels; by default, and necessarily, the source's."""
+
+    def run(self) -> int:
+        size = AIHShards(self.source).size[0] if self.size is None else self.size
+        return _make(SynConfig(source=str(self.source), seed=self.seed, size=size), self, depth=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Print what a shard or a folder of shards holds."""
+
+    path: tyro.conf.Positional[Path]
+    """A shard, or a folder of shards."""
+
+    def run(self) -> int:
+        shards = AIHShards(self.path)
+        header, counts, (height, width) = shards.shards[0].header, survey(shards), shards.size
+        print(f"{self.path}: {header.subset}, {len(shards):,} samples of {width}x{height} in {counts.shards:,} shards")
+        print(f"{counts.bytes / 1e6:,.1f} MB on disk, {counts.bytes / counts.samples / 1e3:,.1f} KB a sample")
+        print(f"hand model {header.hand_model}, seed {header.seed}, generator version {header.generator_version}")
+        print(f"\n{'hidden by the other hand':30} {'right':>9} {'left':>9}")
+        for (low, high), hands in zip(pairwise(OCCLUSION_BINS), counts.occlusion.T, strict=True):
+            print(f"{f'{low:4.0%} to {high:4.0%}':30} {hands[0]:9,} {hands[1]:9,}")
+        absent = counts.looked_at - counts.present
+        print(f"{'absent':30} {absent[0]:9,} {absent[1]:9,}")
+        if counts.looked_at < counts.samples:
+            print(f"(counted in {counts.looked_at:,} samples, evenly spaced)")
+        print(f"\nconfiguration {header.config_sha256}")
+        print(json.dumps(json.loads(header.config), indent=2, sort_keys=True))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Check every byte and every promise of a shard or a folder of shards; exit code 1 when something is wrong."""
+
+    path: tyro.conf.Positional[Path]
+    """A shard, or a folder of shards."""
+
+    def run(self) -> int:
+        found = 0
+        for problems in tqdm(verify(self.path), unit="sample", desc=str(self.path), disable=not sys.stderr.isatty()):
+            for problem in problems:
+                tqdm.write(str(problem), sys.stdout)
+            found += len(problems)
+        print(f"{self.path}: {f'{found} problems' if found else 'all is well'}")
+        return PROBLEMS_FOUND if found else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Write one page of HTML with samples, their masks, targets and joints."""
+
+    path: tyro.conf.Positional[Path]
+    """A shard, or a folder of shards."""
+    out: Path = Path("preview.html")
+    """The page."""
+    count: int = 24
+    """Samples shown, spread over the data set."""
+
+    def run(self) -> int:
+        if self.count < 1:
+            raise AIHError(f"count: expected 1 or more, found {self.count}")
+        shards = AIHShards(self.path)
+        count = min(self.count, len(shards))
+        page = preview_page(shards, [k * len(shards) // count for k in range(count)])
+        try:
+            self.out.write_text(page)
+        except OSError as error:
+            raise AIHError(f"{self.out}: expected a file that can be written ({error.strerror})") from error
+        print(self.out)
+        return 0
+
+
+def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
+    check_config(config)
+    started, before = time.perf_counter(), _listed(making.out)
+    generate(
+        config,
+        making.out,
+        making.count,
+        workers=making.workers,
+        shard_size=making.shard_size,
+        num_tasks=making.num_tasks,
+        task_index=making.task_index,
+        engine=making.engine,
+        codec=making.codec,
+        depth=depth,
+    )
+    seconds = time.perf_counter() - started
+    after = _listed(making.out)
+    rate = f"{after - before:,} made in {seconds:.1f} s, {(after - before) / seconds:.1f} a second"
+    print(f"{making.out}: {after:,} samples; {rate if after > before else 'all were there already'}")
+    sheet = making.out / "preview.jpg"
+    if after and making.task_index == 0 and (after > before or not sheet.exists()):
+        shards = AIHShards(making.out)
+        contact_sheet(shards[:SHEET_SAMPLES]).save(sheet, quality=90)
+        print(f"{sheet}: the first of them")
+    return 0
+
+
+def _listed(folder: Path) -> int:
+    manifest = read_manifest(folder)
+    return sum(entry.samples for entry in manifest.shards) if manifest else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
+    try:
+        description = "Makes AIH, the data set of interacting hands, and looks at it."
+        command = parse_arguments(Render | Syn | Info | Verify | Preview, "aih-gen", description, arguments)
+        return command.run()
+    except AIHError as error:
+        print(f"aih-gen: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""A configuration becomes shards on disk: in this process, in many, or on a Ray cluster.
+
+The plan is fixed before anything is made: shard k holds samples k * shard_size onwards, whoever makes it. What is on
+disk already is kept, so a run that is started again continues.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from tqdm import tqdm
+
+from aih_gen.compose.sample import Sample
+from aih_gen.config import (
+    GENERATOR_VERSION,
+    DatasetConfig,
+    RenderConfig,
+    canonical_json,
+    check_config,
+    config_document,
+)
+from aih_gen.errors import AIHError
+from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
+from aih_gen.shards.manifest import Manifest, ManifestEntry
+from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
+from aih_gen.shards.writer import write_shard
+
+Engine = Literal["local", "ray"]
+
+Finished = Callable[[ManifestEntry], None]
+
+BATCH = 16
+"""Samples asked of a source at once."""
+
+
+class Source(Protocol):
+    """Makes samples by index; opened once in every process that makes any."""
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these indices, in their order."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """By name of the configuration's field: name, SHA-256 and the like of the files behind it."""
+        ...
+
+
+def open_source(config: DatasetConfig) -> Source:
+    """What makes the samples of a configuration."""
+    if isinstance(config, RenderConfig):
+        from aih_gen.compose.rendered import RenderedSource
+
+        return RenderedSource(config)
+    from aih_gen.compose.copy_paste import CopyPasteSource
+
+    return CopyPasteSource(config)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to make."""
+
+    config: DatasetConfig
+    header: Header
+    path: Path
+    first: int
+    count: int
+    codec: Codec
+    depth: bool
+
+    def run(self, source: Source, made: Callable[[int], object]) -> ManifestEntry:
+        """Make the shard; ``made`` hears of every few samples, and may raise to stop."""
+        return write_shard(self.path, self._batches(source, made), self.count, self.header, self.codec, self.depth)
+
+    def _batches(self, source: Source, made: Callable[[int], object]) -> Iterator[list[Sample]]:
+        for first in range(self.first, self.first + self.count, BATCH):
+            indices = range(first, min(first + BATCH, self.first + self.count))
+            yield source.samples(indices)
+            made(len(indices))
+
+
+def generate(
+    config: DatasetConfig,
+    out: str | os.PathLike[str],
+    count: int,
+    *,
+    workers: int = 1,
+    shard_size: int = 1000,
+    num_tasks: int = 1,
+    task_index: int = 0,
+    engine: Engine = "local",
+    codec: Codec = "zstd",
+    depth: bool = False,
+) -> Path:
+    """Make samples 0 ... ``count`` - 1 of a configuration as shards in the folder ``out``.
+
+    Shards that are there already are kept; a larger ``count`` than before adds to the folder. Sample i depends on
+    ``config`` and i alone, so none of the other arguments changes a byte of it. A run that is interrupted leaves only
+    whole shards.
+
+    Args:
+        config: what to make.
+        out: the folder; made when missing.
+        count: number of samples in all, over all tasks.
+        workers: processes of this machine; 1 makes the samples in this process.
+        shard_size: samples in a shard (the last one may hold fewer).
+        num_tasks: machines or jobs that share the work, each called with its own ``task_index``, at once or in turn.
+        task_index: this one's number, from 0.
+        engine: ``local``, or ``ray`` to spread the shards over a Ray cluster that shares the folder.
+        codec: ``zstd``, or ``gzip`` for readers without the hdf5plugin package.
+        depth: whether to store each hand's depth map.
+
+    Returns:
+        The folder.
+
+    Raises:
+        AIHError: a value out of range, or another run is writing to the folder.
+        ShardError: the folder holds something else than shards of this configuration.
+    """
+    check_config(config)
+    _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
+    out = Path(out)
+    source = open_source(config)
+    header, plan = _plan(config, source.describe(), shard_size, codec, depth)
+    check_folder(out, plan)  # before anything is touched
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AIHError(f"{out}: expected a folder that can be written to ({error.strerror})") from error
+    with sole_writer(out, num_tasks, task_index):
+        there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}
+        jobs = _jobs(config, header, plan, out, count)[task_index::num_tasks]
+        missing = [job for job in jobs if there.get(job.path.name, 0) < job.count]
+        run = _ray if engine == "ray" else _in_processes if workers > 1 else functools.partial(_in_this_process, source)
+        del source  # other processes open their own
+        entries: list[ManifestEntry] = []
+        try:
+            if missing:
+                with _progress(out.name, missing) as bar:
+                    run(missing, min(workers, len(missing)), entries.append, bar)
+        finally:
+            update_manifest(out, plan, entries)
+    return out
+
+
+def _progress(name: str, jobs: Sequence[Job]) -> tqdm[Any]:
+    interval = 0.2 if sys.stderr.isatty() else 10  # seconds between lines of a log
+    return tqdm(total=sum(job.count for job in jobs), unit="sample", desc=name, mininterval=interval)
+
+
+def _plan(
+    config: DatasetConfig, inputs: dict[str, Any], shard_size: int, codec: Codec, depth: bool
+) -> tuple[Header, Manifest]:
+    text = canonical_json(config_document(config, inputs))
+    header = Header(
+        subset=config.subset,
+        config=text,
+        config_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        seed=config.seed,
+        hand_model=str(inputs.get("hand_model", {}).get("name", "unknown")),
+        generator_version=GENERATOR_VERSION,
+    )
+    return header, Manifest(json.loads(text), header.config_sha256, shard_size, codec, depth)
+
+
+def _jobs(config: DatasetConfig, header: Header, plan: Manifest, out: Path, count: int) -> list[Job]:
+    size = plan.shard_size
+    return [
+        Job(config, header, out / _shard_name(config, k), first, min(size, count - first), plan.codec, plan.depth)
+        for k, first in enumerate(range(0, count, size))
+    ]
+
+
+def _shard_name(config: DatasetConfig, number: int) -> str:
+    return f"{config.subset.lower()}-{number:05d}.h5"
+
+
+def _check_arguments(
+    config: DatasetConfig,
+    count: int,
+    workers: int,
+    shard_size: int,
+    num_tasks: int,
+    task_index: int,
+    engine: str,
+    codec: str,
+    depth: bool,
+) -> None:
+    for name, value, least, most in (
+        ("count", count, 1, 2**40),
+        ("workers", workers, 1, 1024),
+        ("shard_size", shard_size, 1, LARGEST_SHARD),
+        ("num_tasks", num_tasks, 1, 2**20),
+        ("task_index", task_index, 0, num_tasks - 1),
+    ):
+        if not least <= value <= most:
+            raise AIHError(f"{name}: expected {least} to {most}, found {value}")
+    for name, text, known in (("engine", engine, get_args(Engine)), ("codec", codec, get_args(Codec))):
+        if text not in known:
+            raise AIHError(f"{name}: expected {' or '.join(known)}, found {text!r}")
+    if engine == "ray" and find_spec("ray") is None:
+        raise AIHError("engine: ray is not installed; pip install 'aih-hdr[ray]', or use the local engine")
+    if depth and not isinstance(config, RenderConfig):
+        raise AIHError("depth: expected no depth for AIH_Syn, whose pasted hands have none")
+
+
+# Engines: each makes the jobs, hands every finished entry to ``finished`` and moves the bar
+
+
+def _in_this_process(source: Source, jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+    for job in jobs:
+        finished(job.run(source, bar.update))
+
+
+def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+    """Workers are spawned, never forked: an OpenGL context does not survive a fork."""
+    context = multiprocessing.get_context("spawn")
+    made, stop = context.Value("q", 0), context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(made, stop))
+    with pool:
+        pending = {pool.submit(_run_in_worker, job) for job in jobs}
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    finished(future.result())
+                bar.update(made.value - bar.n)
+        except BrokenProcessPool as error:
+            raise AIHError("a worker process was killed (out of memory?); the same command continues") from error
+        finally:
+            stop.set()
+            for future in pending:
+                future.cancel()
+
+
+class _Stopped(Exception):
+    """The parent wants no more."""
+
+
+_made: Any = None
+_stop: Any = None
+_opened = functools.cache(open_source)
+"""In a worker: the source, opened when the first job arrives."""
+
+
+def _start_worker(made: Any, stop: Any) -> None:
+    global _made, _stop
+    _made, _stop = made, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    for library in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):  # PyTorch, llvmpipe: the processes are the parallelism
+        os.environ.setdefault(library, "1")
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A parent that was killed has let go of the folder, so its workers may not write to it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_in_worker(job: Job) -> ManifestEntry:
+    def report(samples: int) -> None:
+        if _stop.is_set():
+            raise _Stopped
+        with _made.get_lock():
+            _made.value += samples
+
+    report(0)
+    return job.run(_opened(job.config), report)
+
+
+def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+    """One Ray task a shard; the cluster sees ``out`` under the same path."""
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(log_to_driver=False)
+    try:
+        remote = ray.remote(lambda job: job.run(_opened(job.config), lambda samples: None))
+        running = {remote.remote(job): job for job in jobs}
+        while running:
+            (done,), _ = ray.wait(list(running))
+            bar.update(running.pop(done).count)
+            finished(ray.get(done))
+    finally:
+        if started:
+            ray.shutdown()

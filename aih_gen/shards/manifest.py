@@ -1,0 +1,118 @@
+"""``manifest.json``: what a folder of shards holds, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aih_gen.errors import ShardError
+from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
+
+MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 1 << 28
+SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """One shard."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A folder of shards."""
+
+    config: dict[str, Any]
+    """Everything the samples depend on."""
+    config_sha256: str
+    shard_size: int
+    codec: Codec
+    depth: bool
+    shards: tuple[ManifestEntry, ...] = ()
+
+
+def describe_file(path: Path, name: str, samples: int) -> ManifestEntry:
+    """The line in the manifest of the shard in ``path``, to be called ``name``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ManifestEntry(name=name, samples=samples, bytes=path.stat().st_size, sha256=digest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the folder's manifest in one step."""
+    document = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "samples": sum(entry.samples for entry in manifest.shards),
+        **asdict(manifest),
+    }
+    temporary = folder / f".{MANIFEST}.tmp"
+    with temporary.open("w") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The folder's manifest; None where there is none.
+
+    Raises:
+        ShardError: it is not a manifest of schema 1.
+    """
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ShardError(f"{path}: expected a manifest, found {path.stat().st_size} bytes")
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{path}: expected JSON, found something else ({error})") from error
+    if not isinstance(document, dict):
+        raise ShardError(f"{path}: expected an object, found {type(document).__name__}")
+    for key, expected in (("format", FORMAT), ("schema_version", SCHEMA_VERSION)):
+        if document.get(key) != expected:
+            raise ShardError(f"{path}, {key}: expected {expected!r}, found {document.get(key)!r}")
+    entries = document.get("shards")
+    if not isinstance(entries, list):
+        raise ShardError(f"{path}, shards: expected a list, found {type(entries).__name__}")
+    parsed = tuple(_parse(ManifestEntry, path, f"shards[{k}]", entry) for k, entry in enumerate(entries))
+    for entry in parsed:
+        if not SHARD_NAME.fullmatch(entry.name):
+            raise ShardError(f"{path}: expected shard names such as aih_render-00000.h5, found {entry.name!r}")
+    return _parse(Manifest, path, "manifest", {**document, "shards": parsed})
+
+
+Parsed = TypeVar("Parsed", Manifest, ManifestEntry)
+
+_TYPES = {
+    "str": str,
+    "Codec": str,
+    "int": int,
+    "bool": bool,
+    "dict[str, Any]": dict,
+    "tuple[ManifestEntry, ...]": tuple,
+}
+
+
+def _parse(kind: type[Parsed], path: Path, place: str, document: Any) -> Parsed:
+    if not isinstance(document, dict):
+        raise ShardError(f"{path}, {place}: expected an object, found {type(document).__name__}")
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        value = document.get(field.name)
+        if type(value) is not _TYPES[str(field.type)]:
+            raise ShardError(f"{path}, {place}.{field.name}: expected {field.type}, found {value!r}")
+        values[field.name] = value
+    return kind(**values)

@@ -1,0 +1,102 @@
+"""Schema 1 of a shard: the one description that the writer follows and the reader demands."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.compose.sample import Sample
+
+FORMAT = "AIH"
+SCHEMA_VERSION = 1
+
+Codec = Literal["zstd", "gzip"]
+
+AMODAL_RIGHT, AMODAL_LEFT, VISIBLE_RIGHT, VISIBLE_LEFT, ARM_RIGHT, ARM_LEFT, SHADED = (1 << bit for bit in range(7))
+
+MASK_BITS = {
+    "amodal_right": AMODAL_RIGHT,
+    "amodal_left": AMODAL_LEFT,
+    "visible_right": VISIBLE_RIGHT,
+    "visible_left": VISIBLE_LEFT,
+    "arm_right": ARM_RIGHT,
+    "arm_left": ARM_LEFT,
+    "shaded": SHADED,
+}
+"""Bits of the dataset ``masks`` by the name of the mask in ``Sample``."""
+
+IMAGES = ("image", "target_right", "target_left")
+"""What the second axis of the dataset ``rgb`` holds."""
+
+PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
+"""JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""
+
+LARGEST_SIDE = 4096
+"""Images with a longer side are taken for a damaged or hostile file."""
+LARGEST_SHARD = 10_000_000
+LARGEST_PROVENANCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """A dataset whose first axis is the sample; one sample is one chunk."""
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    """Of one sample."""
+    compressed: bool = False
+
+
+@functools.cache
+def columns(height: int, width: int, depth: bool) -> Mapping[str, Column]:
+    """The datasets of a shard with images of that size."""
+    float32, uint8 = np.dtype("<f4"), np.dtype("u1")
+    made = {
+        "rgb": Column(uint8, (len(IMAGES), height, width, 3), compressed=True),
+        "masks": Column(uint8, (height, width), compressed=True),
+        "joints_3d": Column(float32, (2, 21, 3)),
+        "joints_2d": Column(float32, (2, 21, 2)),
+        "joint_state": Column(uint8, (2, 21)),
+        "pose": Column(float32, (2, 48)),
+        "betas": Column(float32, (2, 10)),
+        "transl": Column(float32, (2, 3)),
+        "camera": Column(float32, (3, 3)),
+        "present": Column(np.dtype(np.bool_), (2,)),
+        "occlusion": Column(float32, (2,)),
+        "index": Column(np.dtype("<i8"), ()),
+    }
+    if depth:
+        made["depth"] = Column(np.dtype("<f2"), (2, height, width), compressed=True)
+    return MappingProxyType(made)
+
+
+def pack_masks(sample: Sample) -> NDArray[np.uint8]:
+    """(H,W) the sample's seven masks as one bit field."""
+    bits = np.zeros(sample.shaded.shape, np.uint8)
+    for name, bit in MASK_BITS.items():
+        bits |= np.where(getattr(sample, name), np.uint8(bit), np.uint8(0))
+    return bits
+
+
+def mask(bits: NDArray[np.uint8], name: str) -> NDArray[np.bool_]:
+    """(...,H,W) the mask of that name out of bit fields."""
+    return (bits & MASK_BITS[name]) != 0
+
+
+@dataclass(frozen=True)
+class Header:
+    """The file attributes: which data set a shard is part of."""
+
+    subset: str
+    config: str
+    """Canonical JSON of everything the samples depend on."""
+    config_sha256: str
+    seed: int
+    hand_model: str
+    generator_version: str

@@ -1,0 +1,108 @@
+"""Does a folder hold what its manifest says, and do its samples keep the promises of the masks and targets?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aih_gen.compose.masks import hole, occlusion
+from aih_gen.compose.sample import Sample
+from aih_gen.config import SIDES
+from aih_gen.errors import ShardError
+from aih_gen.shards.manifest import describe_file, read_manifest
+from aih_gen.shards.reader import AIHShards, shard_files
+
+PROJECTION_TOLERANCE = 0.5
+"""Pixels between joints_2d and the projection of joints_3d."""
+OCCLUSION_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that should not be."""
+
+    shard: str
+    dataset: str
+    sample: int | None
+    """Row in the shard; None where the whole shard is meant."""
+    what: str
+
+    def __str__(self) -> str:
+        place = "" if self.sample is None else f", sample {self.sample}"
+        return f"{self.shard}, {self.dataset}{place}: {self.what}"
+
+
+def verify(path: Path) -> Iterator[list[Problem]]:
+    """Check a shard, or a folder of shards with its manifest; yields the problems of each sample, mostly none.
+
+    Raises:
+        ShardError: there is no shard, or the manifest is not one.
+    """
+    files = shard_files(path)
+    if path.is_dir():
+        yield _check_manifest(path, files)
+    for file in files:
+        try:
+            shard = AIHShards(file)
+        except ShardError as error:
+            yield [Problem(file.name, "schema", None, str(error))]
+            continue
+        for row in range(len(shard)):
+            try:
+                yield [Problem(file.name, dataset, row, what) for dataset, what in sample_problems(shard[row])]
+            except ShardError as error:
+                yield [Problem(file.name, "bytes", row, str(error))]
+        shard.close()
+
+
+def _check_manifest(folder: Path, files: list[Path]) -> list[Problem]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return [Problem("manifest.json", "file", None, "expected a manifest, found none")]
+    listed = {entry.name: entry for entry in manifest.shards}
+    problems = [
+        Problem(name, "file", None, "in the manifest, but not in the folder")
+        for name in listed.keys() - {file.name for file in files}
+    ]
+    for file in files:
+        entry = listed.get(file.name)
+        if entry is None:
+            problems.append(Problem(file.name, "file", None, "in the folder, but not in the manifest"))
+            continue
+        found = describe_file(file, file.name, entry.samples)
+        if found != entry:
+            what = f"expected {entry.bytes} bytes with SHA-256 {entry.sha256}, found {found.bytes} with {found.sha256}"
+            problems.append(Problem(file.name, "file", None, what))
+    return problems
+
+
+def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
+    """What contradicts itself in a sample, as (dataset, sentence)."""
+    amodal = np.stack([sample.amodal_right, sample.amodal_left])
+    visible = np.stack([sample.visible_right, sample.visible_left])
+    arm = np.stack([sample.arm_right, sample.arm_left])
+    shown = [visible[0], visible[1], arm[0], arm[1]]
+    if np.sum(shown, axis=0).max() > 1:
+        yield "masks", f"{int((np.sum(shown, axis=0) > 1).sum())} pixels show two hands or arms at once"
+    targets = (sample.target_right, sample.target_left)
+    for side, name in enumerate(SIDES):
+        stray = int((visible[side] & ~amodal[side]).sum())
+        if stray:
+            yield "masks", f"{stray} visible pixels of the {name} hand are outside its amodal mask"
+        free = hole(amodal[side], visible[side], visible[1 - side], arm[1 - side]) | sample.shaded
+        changed = int(((targets[side] != sample.image).any(-1) & ~free).sum())
+        if changed:
+            yield "rgb", f"target_{name} differs from the image in {changed} pixels outside its hole"
+        hidden = occlusion(amodal[side], visible[side])
+        if not np.isclose(sample.occlusion[side], hidden, atol=OCCLUSION_TOLERANCE, equal_nan=True):
+            yield "occlusion", f"{name}: expected {hidden:.4f} as in the masks, found {sample.occlusion[side]:.4f}"
+        if not sample.present[side] and amodal[side].any():
+            yield "present", f"{name}: expected a hand that is present, for it has pixels"
+    projected = sample.joints_3d @ sample.camera.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.linalg.norm(projected[..., :2] / projected[..., 2:] - sample.joints_2d, axis=-1)
+    if (error > PROJECTION_TOLERANCE).any():  # NaN, where something is unknown, is no error
+        yield "joints_2d", f"up to {np.nanmax(error):.1f} px from the projection of joints_3d"

@@ -1,0 +1,160 @@
+"""Samples -> a shard that is either absent or whole, and the manifest of a folder of shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.compose.sample import Sample
+from aih_gen.errors import ShardError
+from aih_gen.shards.manifest import ManifestEntry, describe_file
+from aih_gen.shards.schema import (
+    FORMAT,
+    IMAGES,
+    LARGEST_PROVENANCE,
+    OFFSETS,
+    PROVENANCE,
+    SCHEMA_VERSION,
+    Codec,
+    Column,
+    Header,
+    columns,
+    pack_masks,
+)
+
+FILE_FORMAT = ("v110", "v110")
+"""Checksummed metadata, like ``latest``, but HDF5 1.10 and 1.12 can read it: HDF5 2's ``latest`` they cannot."""
+PROVENANCE_CHUNK = 1 << 16
+
+
+def temporary_path(path: Path) -> Path:
+    """Where a shard is while it is being written. A run that is killed leaves it, and the next one writes over it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_shard(
+    path: Path,
+    batches: Iterable[Sequence[Sample]],
+    count: int,
+    header: Header,
+    codec: Codec = "zstd",
+    depth: bool = False,
+) -> ManifestEntry:
+    """Write ``count`` samples to ``path``: all of them, or (on any error) nothing.
+
+    Args:
+        path: the shard; what stood there is replaced.
+        batches: the samples in order, in lists of any length.
+        count: how many samples the batches hold together, at least 1.
+        header: the file attributes.
+        codec: ``zstd``, or ``gzip`` for readers without the plugin. Both are lossless.
+        depth: whether to keep ``Sample.depth``, which every sample must then have.
+
+    Returns:
+        The shard's line in the manifest.
+
+    Raises:
+        ShardError: the file cannot be written.
+        ValueError: a sample's arrays are not those of the schema, or the batches do not hold ``count`` samples.
+    """
+    temporary = temporary_path(path)
+    try:
+        with h5py.File(temporary, "w", libver=FILE_FORMAT) as file:
+            _fill(file, batches, count, codec, depth)
+            file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
+        _sync(temporary)
+        entry = describe_file(temporary, path.name, count)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise ShardError(f"{path}: could not be made ({' '.join(str(error).split())})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return entry
+
+
+def _fill(file: h5py.File, batches: Iterable[Sequence[Sample]], count: int, codec: Codec, depth: bool) -> None:
+    compression = _compression(codec)
+    layout: Mapping[str, Column] = {}
+    provenance: list[bytes] = []
+    for samples in batches:
+        if not layout:
+            height, width = samples[0].shaded.shape
+            layout = columns(height, width, depth)
+            for name, column in layout.items():
+                _create(file, name, column, count, compression if column.compressed else {})
+        first, stop = len(provenance), len(provenance) + len(samples)
+        if stop > count:
+            raise ValueError(f"batches: expected {count} samples, found more")
+        for name, column in layout.items():
+            file[name][first:stop] = _stack(samples, name, column)
+        provenance += [_provenance_bytes(sample) for sample in samples]
+    if len(provenance) != count:
+        raise ValueError(f"batches: expected {count} samples, found {len(provenance)}")
+    _write_provenance(file, provenance, compression)
+
+
+def _compression(codec: Codec) -> dict[str, Any]:
+    return dict(hdf5plugin.Zstd(clevel=3)) if codec == "zstd" else {"compression": "gzip", "compression_opts": 4}
+
+
+def _create(file: h5py.File, name: str, column: Column, count: int, compression: dict[str, Any]) -> None:
+    file.create_dataset(
+        name,
+        (count, *column.shape),
+        column.dtype,
+        chunks=(1, *column.shape),
+        fletcher32=True,
+        track_times=False,
+        **compression,
+    )
+
+
+def _stack(samples: Sequence[Sample], name: str, column: Column) -> NDArray[Any]:
+    if name == "rgb":
+        parts = [np.stack([getattr(sample, image) for image in IMAGES]) for sample in samples]
+    elif name == "masks":
+        parts = [pack_masks(sample) for sample in samples]
+    else:
+        parts = [np.asarray(getattr(sample, name)) for sample in samples]
+    for sample, part in zip(samples, parts, strict=True):
+        if part.shape != column.shape or not np.can_cast(part.dtype, column.dtype):
+            raise ValueError(
+                f"sample {sample.index}, {name}: expected {column.dtype} of shape {column.shape}, "
+                f"found {part.dtype} of shape {part.shape}"
+            )
+    return np.stack(parts)
+
+
+def _provenance_bytes(sample: Sample) -> bytes:
+    text = json.dumps(sample.provenance, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    if len(text) > LARGEST_PROVENANCE:
+        raise ValueError(
+            f"sample {sample.index}, provenance: expected at most {LARGEST_PROVENANCE} bytes, found {len(text)}"
+        )
+    return text
+
+
+def _write_provenance(file: h5py.File, provenance: list[bytes], compression: dict[str, Any]) -> None:
+    offsets = np.cumsum([0, *map(len, provenance)], dtype=np.int64)
+    data = np.frombuffer(b"".join(provenance), np.uint8)
+    for name, array, options in ((OFFSETS, offsets, {}), (PROVENANCE, data, compression)):
+        chunks = (min(len(array), PROVENANCE_CHUNK),)
+        file.create_dataset(name, data=array, chunks=chunks, fletcher32=True, track_times=False, **options)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""``hdr``: the command line. Arguments and printing, nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from aih_gen.arguments import parse_arguments
+from aih_gen.errors import AIHError
+from hdr_model.config import HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from hdr_model.training.loop import Task as TrainingTask
+
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Train:
+    data: tuple[Path, ...]
+    """Shards to learn from: files, or folders of them."""
+    out: Path
+    """Folder of the run: weights, checkpoint, curves, pictures."""
+    preset: Preset = "tiny"
+    """Size of the network and schedule; the options below change single numbers of it."""
+    steps: int | None = None
+    size: int | None = None
+    """Side of the network's input in pixels."""
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    picture_every: int | None = None
+    """Steps between pictures of the predictions."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: as the preset says, where the device computes bfloat16 natively."""
+    workers: int = 0
+    """Processes that read shards; 0 reads between the steps."""
+    resume: bool = False
+    """Go on with the run in --out, or start it where there is none."""
+
+    def _config(self, task: Task) -> TrainConfig:
+        changes = {
+            name: getattr(self, name)
+            for name in ("steps", "size", "batch_size", "learning_rate", "picture_every", "checkpoint_every")
+            if getattr(self, name) is not None
+        }
+        for name, value in changes.items():
+            if value <= 0:
+                raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
+        if self.batch_size == 1:
+            raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
+        if self.workers < 0 or self.seed < 0:
+            raise AIHError(f"--workers and --seed cannot be negative, found {self.workers} and {self.seed}")
+        return replace(training_preset(task, self.preset), seed=self.seed, **changes)
+
+    def _device(self) -> torch.device:
+        """The device, with the random numbers of the first weights set."""
+        import torch
+
+        from hdr_model.training.loop import choose_device
+
+        torch.manual_seed(self.seed)
+        return choose_device(self.device)
+
+    def _train(self, task: TrainingTask, config: TrainConfig, device: torch.device, **settings: object) -> None:
+        from hdr_model.training.loop import train
+
+        weights = train(
+            task,
+            config,
+            self.data,
+            self.out,
+            device=device,
+            precision=self.precision,
+            workers=self.workers,
+            resume=self.resume,
+            settings=settings,
+        )
+        print(weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainHASM(_Train):
+    """Train HASM, which finds both hands' whole (amodal) and visible masks."""
+
+    def run(self) -> None:
+        """Train."""
+        from hdr_model.training.hasm import HASMTask
+
+        config, device = self._config("hasm"), self._device()
+        self._train(HASMTask(config, preset("hasm", self.preset), device), config, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainHDRM(_Train):
+    """Train HDRM, which paints what hides a hand. The --no options are the paper's ablation."""
+
+    removal: bool = True
+    """Paint the background behind the other hand."""
+    deocclusion: bool = True
+    """Paint the hidden part of this hand."""
+    discriminator: bool = True
+    """Train against a discriminator, in presets that have one."""
+    transformer: bool = True
+    """Attention between the convolutions."""
+    features: Path | None = None
+    """A trained HASM, for the perceptual and style losses of the preset paper."""
+
+    def run(self) -> None:
+        """Train."""
+        from hdr_model.losses import frozen_encoder_features
+        from hdr_model.nets.hasm import HASM
+        from hdr_model.training.checkpoint import find_weights
+        from hdr_model.training.hdrm import HDRMTask, Regions
+
+        if not (self.removal or self.deocclusion):
+            raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
+        config, device = self._config("hdrm"), self._device()
+        assert isinstance(config.losses, HDRMLossWeights)
+        if not self.discriminator:
+            config = replace(config, losses=replace(config.losses, adversarial=0.0))
+        network = replace(preset("hdrm", self.preset), transformer=self.transformer)
+        extract = None
+        if self.features:
+            extract = frozen_encoder_features(HASM.from_pretrained(find_weights(self.features, "hasm")).to(device))
+        task = HDRMTask(config, network, device, Regions(self.removal, self.deocclusion), extract)
+        self._train(
+            task, config, device, removal=self.removal, deocclusion=self.deocclusion, transformer=self.transformer
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSHPE(_Train):
+    """Train SHPE, which measures the joints of one hand in 3D."""
+
+    see: Literal["one", "both"] = "one"
+    """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+
+    def run(self) -> None:
+        """Train."""
+        from hdr_model.training.shpe import SHPETask
+
+        config, device = self._config("shpe"), self._device()
+        task = SHPETask(config, preset("shpe", self.preset), device, both_hands=self.see == "both")
+        self._train(task, config, device, see=self.see)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one of the three networks on AIH shards."""
+
+    network: (
+        Annotated[TrainHASM, tyro.conf.subcommand("hasm")]
+        | Annotated[TrainHDRM, tyro.conf.subcommand("hdrm")]
+        | Annotated[TrainSHPE, tyro.conf.subcommand("shpe")]
+    )
+
+    def run(self) -> None:
+        """Train."""
+        self.network.run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure trained networks on held-out shards, beside trivial guesses."""
+
+    data: Path
+    """Held-out shards: a file, or a folder of them."""
+    out: Path
+    """Folder of the table and pictures."""
+    weights: Path
+    """Folder with hasm, hdrm and shpe: weights, or the runs that made them."""
+    train_data: tuple[Path, ...] = ()
+    """The shards trained on, for the guesses that know their mean."""
+    device: str = "auto"
+    limit: int | None = None
+    """At most so many samples, spread evenly."""
+
+    def run(self) -> None:
+        """Evaluate."""
+        from hdr_model.evaluation.protocols import evaluate
+
+        evaluate(self.data, self.weights, self.out, list(self.train_data), self.device, self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infer:
+    """Photos to masks, each hand alone, and joints in 3D."""
+
+    photos: tyro.conf.Positional[tuple[Path, ...]]
+    """Photos of two hands."""
+    out: Path
+    """Folder of the results, one folder a photo."""
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Infer."""
+        from hdr_model.pipeline import infer_photos
+
+        if not self.photos:
+            raise AIHError("expected at least one photo, found none")
+        infer_photos(list(self.photos), self.weights, self.out, self.device)
+
+
+COMMANDS = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("eval")]
+    | Annotated[Infer, tyro.conf.subcommand("infer")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``hdr``; a user's mistake is one sentence and exit code 2."""
+    description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
+    try:
+        parse_arguments(COMMANDS, "hdr", description, arguments).run()
+    except AIHError as error:
+        print(f"hdr: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hdr: interrupted; a training goes on from its last checkpoint with --resume", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Shards as batches of tensors, in an order that a seed and a step decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.shards.reader import AIHShards
+from hdr_model.config import TrainConfig
+
+Batch = dict[str, Tensor]
+Source = str | PathLike[str]
+
+
+class AIHDataset(Dataset[Batch]):
+    """Samples of AIH shards as tensors: decoded, otherwise untouched; cropping happens where the networks are.
+
+    Args:
+        data: a shard, a folder of shards, or a list of those.
+        fields: what to read, as ``AIHShards.read`` names it: ``rgb`` (3,H,W,3) uint8 = image, target_right,
+            target_left; ``masks`` (H,W) uint8 bit field; ``joints_2d`` (2,21,2) px; ``joints_3d`` (2,21,3) m;
+            ``present`` (2,); ``occlusion`` (2,); ...; and ``alone`` (2,) bool: the hand's target shows it alone.
+
+    Raises:
+        ShardError: no shard there, or one that cannot be trusted.
+    """
+
+    def __init__(self, data: Source | Sequence[Source], fields: Sequence[str] = ("rgb", "masks")) -> None:
+        self.shards = AIHShards(data)
+        self.fields = tuple(fields)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, index: int | Sequence[int]) -> Batch:
+        """One sample, or a batch of the samples in a list, with a first axis more."""
+        indices = [index] if isinstance(index, int) else list(index)
+        wanted = dict.fromkeys(self.fields)
+        if "alone" in wanted:
+            del wanted["alone"]
+            wanted |= dict.fromkeys(("present", "occlusion"))
+        arrays = self.shards.read(indices, tuple(wanted))
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if "alone" in self.fields:
+            batch["alone"] = self._alone(indices, batch["present"], batch["occlusion"])
+        return {name: value[0] for name, value in batch.items()} if isinstance(index, int) else batch
+
+    def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
+        """(B,2) bool. AIH_Render can take either hand away, AIH_Syn the pasted one, other sources none."""
+        subsets = [self.shards.shards[self.shards.locate(k)[0]].header.subset for k in indices]
+        rendered = torch.tensor([subset == RenderConfig.subset for subset in subsets])[:, None]
+        pasted = torch.tensor([subset == SynConfig.subset for subset in subsets])[:, None]
+        return present & (rendered | (pasted & (occlusion > 0)) | ~present.flip(1))
+
+
+class SampleOrder(Sampler[list[int]]):
+    """The samples of steps ``start`` ... ``steps`` of one of ``world`` processes.
+
+    Every sample once an epoch, each epoch in an order of its own, batches running on across the ends of epochs.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, seed: int, start: int, steps: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.steps = range(start, steps)
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in self.steps:
+            first = (step * self.world + self.rank) * self.batch_size
+            batch = []
+            for place in range(first, first + self.batch_size):
+                if place // self.length != epoch:
+                    epoch = place // self.length
+                    order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.length)
+                batch.append(int(order[place % self.length]))
+            yield batch
+
+
+def batches(
+    dataset: AIHDataset, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
+) -> Iterator[Batch]:
+    """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one)."""
+    order = SampleOrder(len(dataset), config.batch_size, config.seed, start, config.steps, rank, world)
+    pinned = torch.cuda.is_available()
+    yield from DataLoader(dataset, sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)

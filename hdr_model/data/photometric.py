@@ -1,0 +1,57 @@
+"""Colours, noise and blur of a training image, so that networks trained on rendered hands meet other cameras calmly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Strength of each change; 0 leaves it out. Gains are 1 +- the number, uniform, drawn for each sample."""
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    colour_gain: float = 0.0
+    """For each channel by itself."""
+    gamma: float = 0.0
+    """Of the logarithm of the exponent."""
+    noise: float = 0.0
+    """Largest standard deviation of Gaussian sensor noise, in [0, 1]."""
+    blur: float = 0.0
+    """Probability of losing resolution by a factor between 1.5 and 3, as a distant or shaken camera does."""
+
+
+def change_colours(images: Tensor, strength: Photometric) -> Tensor:
+    """Images (B,C,H,W) in [0, 1] with gains, gamma and contrast changed, still in [0, 1].
+
+    C is a multiple of 3: several pictures of one sample stacked in the channels all change alike, pixel by pixel, so
+    what was equal stays equal. Draws from torch's global generator on the CPU.
+    """
+    draws = (torch.rand(len(images), 7) * 2 - 1).to(images.device)[..., None, None, None]  # (B,7,1,1,1)
+    pictures = images.unflatten(1, (-1, 3))  # (B,P,3,H,W)
+    gain = (1 + draws[:, :3].transpose(1, 2) * strength.colour_gain) * (1 + draws[:, 3:4] * strength.brightness)
+    grey = pictures.mean(2, keepdim=True)
+    pictures = grey + (pictures - grey) * (1 + draws[:, 4:5] * strength.saturation)
+    level = pictures[:, :1].mean((2, 3, 4), keepdim=True)  # of the first picture, for all: equal pixels stay equal
+    pictures = (level + (pictures - level) * (1 + draws[:, 5:6] * strength.contrast)) * gain
+    exponent = torch.exp(draws[:, 6:7] * strength.gamma)
+    return pictures.clamp(0, 1).pow(exponent).flatten(1, 2)
+
+
+def degrade(images: Tensor, strength: Photometric) -> Tensor:
+    """Images (B,3,H,W) in [0, 1], some blurred, all noisy, still in [0, 1]."""
+    height, width = images.shape[-2:]
+    blurred = torch.rand(len(images)) < strength.blur
+    factor = 1.5 + 1.5 * float(torch.rand(()))
+    if blurred.any():
+        chosen = blurred.to(images.device)
+        small = functional.interpolate(images[chosen], size=(int(height / factor), int(width / factor)), mode="area")
+        images = images.clone()
+        images[chosen] = functional.interpolate(small, size=(height, width), mode="bilinear")
+    deviation = torch.rand(len(images), 1, 1, 1).to(images.device) * strength.noise
+    return (images + torch.randn(images.shape).to(images.device) * deviation).clamp(0, 1)

@@ -1,0 +1,147 @@
+"""The losses of the three networks, as named terms, and their weighted sum.
+
+A term's name is ``WEIGHT`` or ``WEIGHT/PART``, where WEIGHT is a field of the loss weights in ``hdr_model.config``:
+``hole/removal`` is weighted by ``HDRMLossWeights.hole``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hdr_model.config import LossWeights
+from hdr_model.nets.hasm import ARM_MASKS, HASM
+from hdr_model.nets.shpe import SHPEOutput
+
+Terms = dict[str, Tensor]
+FeatureExtractor = Callable[[Tensor], Sequence[Tensor]]
+"""Normalised images (B, 3, H, W) -> feature maps (B, C, h, w), three in the paper (VGG16, pools 1 to 3)."""
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
+    """The total loss: every term times the weight that its name begins with."""
+    weighted = [getattr(weights, name.partition("/")[0]) * value for name, value in terms.items()]
+    return torch.stack(weighted).sum()
+
+
+def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Terms:
+    """Cross entropy of each mask that both arguments hold, at the masks' resolution.
+
+    Args:
+        logits: for each mask (B, 2, h, w), outside and inside.
+        masks: for each mask (B, H, W), 0 or 1.
+
+    Returns:
+        ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch.
+    """
+    terms = {}
+    for name in logits.keys() & masks.keys():
+        mask = masks[name]
+        resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
+        terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
+    return dict(sorted(terms.items()))
+
+
+def hdrm_losses(
+    output: Tensor,
+    image: Tensor,
+    target: Tensor,
+    hidden: Tensor,
+    removal: Tensor,
+    extract: FeatureExtractor | None = None,
+) -> Terms:
+    """Reconstruction terms of HDRM (Liu et al. 2018, with the hole in two regions).
+
+    Args:
+        output, image, target: (B, 3, H, W) normalised: what HDRM painted, what it was given, this hand alone.
+        hidden, removal: (B, 1, H, W), 0 or 1: the regions D to de-occlude and R to remove.
+        extract: features for the perceptual and style terms; without it there are none.
+
+    Returns:
+        ``valid``, ``hole/de_occlusion``, ``hole/removal``, ``total_variation``, and with ``extract``
+        ``perceptual/...`` and ``style/...`` of both regions. Means over the whole image, not over the region.
+    """
+    output = output.float()
+    regions = {"de_occlusion": hidden.to(output.dtype), "removal": removal.to(output.dtype)}
+    hole = torch.maximum(*regions.values())
+    terms = {"valid": F.l1_loss((1 - hole) * output, (1 - hole) * target)}
+    for name, region in regions.items():
+        terms[f"hole/{name}"] = F.l1_loss(region * output, region * target)
+    terms["total_variation"] = total_variation(composite(output, image, hole))
+    if extract is not None:
+        for name, region in regions.items():
+            painted, true = extract(region * output), extract(region * target)
+            terms[f"perceptual/{name}"] = _sum_of(F.l1_loss, painted, true)
+            terms[f"style/{name}"] = _sum_of(_style_distance, painted, true)
+    return terms
+
+
+def composite(output: Tensor, image: Tensor, hole: Tensor) -> Tensor:
+    """``output`` inside the hole, ``image`` elsewhere; (B, 3, H, W), and ``hole`` (B, 1, H, W), 0 or 1."""
+    return torch.where(hole > 0, output, image)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours along rows, plus that along columns; (B, C, H, W) -> ()."""
+    return image.diff(dim=-1).abs().mean() + image.diff(dim=-2).abs().mean()
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, C), the channels' inner products / (C H W) (Gatys et al. 2016)."""
+    flat = features.flatten(2)
+    return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
+
+
+def frozen_encoder_features(network: HASM) -> FeatureExtractor:
+    """The first three encoder maps of a trained HASM, frozen: a free stand-in for VGG16."""
+    frozen = copy.deepcopy(network).eval().requires_grad_(False)
+    return lambda image: frozen.features(image)[:3]
+
+
+def generator_adversarial_loss(fake: Tensor) -> Tensor:
+    """Non-saturating: the discriminator's logits of painted images, (B, 1, h, w), should say "real"."""
+    return F.binary_cross_entropy_with_logits(fake.float(), torch.ones_like(fake, dtype=torch.float32))
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Logits of targets should say "real", those of (detached) painted images "painted"; the mean of both."""
+    painted = F.binary_cross_entropy_with_logits(fake.float(), torch.zeros_like(fake, dtype=torch.float32))
+    return (generator_adversarial_loss(real) + painted) / 2
+
+
+def shpe_losses(predicted: SHPEOutput, heatmap: Tensor, delta: Tensor, location: Tensor, valid: Tensor) -> Terms:
+    """The terms of DetNet (Zhou et al. 2020): Frobenius norms over the batch / number of valid joints.
+
+    Args:
+        predicted: what SHPE returned.
+        heatmap: (B, 21, h, w) target, a Gaussian at each joint.
+        delta, location: (B, 21, 3) joint minus parent and joint minus wrist, in bone units.
+        valid: (B, 21), 0 or 1: which joints count.
+
+    Returns:
+        ``heat``, ``delta``, ``location``; the last two are compared where the target heat map is high.
+    """
+    mask = valid.to(heatmap.dtype)[..., None, None]
+    count = mask.sum().clamp(min=1)
+    # What is not known is NaN, and NaN times a zero mask is still NaN.
+    heatmap = torch.where(mask > 0, heatmap, 0)
+    delta, location = (torch.where(mask[:, :, 0] > 0, t, 0)[..., None, None] for t in (delta, location))
+    weight = (mask * heatmap)[:, :, None]
+    heat_error = mask * (predicted.heatmap.float() - heatmap)
+    return {
+        "heat": torch.linalg.vector_norm(heat_error) / count,
+        "delta": torch.linalg.vector_norm(weight * (predicted.delta_map.float() - delta)) / count,
+        "location": torch.linalg.vector_norm(weight * (predicted.location_map.float() - location)) / count,
+    }
+
+
+def _sum_of(distance: Callable[[Tensor, Tensor], Tensor], first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    return torch.stack([distance(a, b) for a, b in zip(first, second, strict=True)]).sum()
+
+
+def _style_distance(first: Tensor, second: Tensor) -> Tensor:
+    return F.l1_loss(gram(first), gram(second))

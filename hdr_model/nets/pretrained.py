@@ -1,0 +1,143 @@
+"""A network in a folder: ``config.json`` (which network, which sizes) and ``model.safetensors`` (its tensors)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from aih_gen.errors import AIHError, AssetError
+from hdr_model.config import NetworkConfig, Task
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_MOST_NAMES = 4
+_LARGEST_SIZE = 8192
+
+
+class PretrainedNetwork(nn.Module):
+    """What HASM, HDRM and SHPE share: a configuration, a stride, and a folder they can be saved to."""
+
+    task: ClassVar[Task]
+    config_type: ClassVar[type[Any]]
+    config: NetworkConfig
+
+    @property
+    def stride(self) -> int:
+        """The height and width of the input must be multiples of this."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
+        """The network saved in ``folder``, on the CPU, in evaluation mode.
+
+        Raises:
+            AssetError: the folder, or what is in it, is not this network.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            raise AssetError(
+                f"No folder {path}: expected one that holds {cls.__name__}'s {CONFIG_FILE} and {WEIGHTS_FILE}."
+            )
+        tensors = _read_tensors(path / WEIGHTS_FILE)
+        # Sizes are compared before any memory is taken: a broken configuration costs a sentence, not the machine.
+        with torch.device("meta"):
+            network = cls(cls._read_config(path / CONFIG_FILE))
+        check_tensors(network, tensors, f"{path / WEIGHTS_FILE}")
+        network.load_state_dict(tensors, assign=True)
+        return network.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``config.json`` and ``model.safetensors`` into ``folder``, each whole or not at all."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        partial = path / f"{WEIGHTS_FILE}.partial"
+        save_file(tensors, partial)
+        partial.replace(path / WEIGHTS_FILE)
+        text = json.dumps({"network": self.task, "config": dataclasses.asdict(self.config)}, indent=2)
+        partial = path / f"{CONFIG_FILE}.partial"
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path / CONFIG_FILE)
+
+    @classmethod
+    def _read_config(cls, path: Path) -> Any:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise AssetError(f"No file {path}: expected the configuration of {cls.__name__}.") from None
+        except (OSError, ValueError) as error:
+            raise AssetError(f"{path} is not readable as JSON: {error}.") from None
+        found = document.get("network") if isinstance(document, dict) else None
+        if found != cls.task:
+            raise AssetError(f'{path}: expected "network": "{cls.task}", found {json.dumps(found)}.')
+        return _parse_config(cls.config_type, document.get("config"), path)
+
+    def _check_sides(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise AIHError(
+                f"{type(self).__name__} takes images with sides that {self.stride} divides, found {height}x{width}."
+            )
+
+
+def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Raises AssetError unless ``tensors`` are exactly the network's, by name and shape."""
+    expected = network.state_dict()
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise AssetError(f"{source}: {len(missing)} tensors are missing: {_some(missing)}.")
+    if unexpected := sorted(tensors.keys() - expected.keys()):
+        raise AssetError(
+            f"{source}: {len(unexpected)} tensors are not {type(network).__name__}'s: {_some(unexpected)}."
+        )
+    for name, tensor in expected.items():
+        shape, found = tuple(tensor.shape), tuple(tensors[name].shape)
+        if shape != found:
+            raise AssetError(f"{source}: tensor {name} should have the shape {shape}, found {found}.")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise AssetError(f"No file {path}: expected the network's weights.")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise AssetError(f"{path} is not a readable safetensors file: {error}.") from None
+
+
+def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
+    fields = {field.name: field.default for field in dataclasses.fields(config_type)}
+    if not isinstance(values, dict) or values.keys() != fields.keys():
+        found = ", ".join(map(str, values)) if isinstance(values, dict) else "no table"
+        raise AssetError(f'{path}: expected "config" to hold {", ".join(fields)}, found {found}.')
+    for name, default in fields.items():
+        if not _plausible(values[name], default):
+            raise AssetError(f"{path}: {name} should be like {json.dumps(default)}, found {json.dumps(values[name])}.")
+    try:
+        return config_type(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
+    except AIHError as error:
+        raise AssetError(f"{path}: {error}") from None
+
+
+def _plausible(value: Any, default: object) -> bool:
+    """Of the default's type, and if a number, one that a network can be built with: a size, or a dropout rate."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(_plausible(item, default[0]) for item in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and 0 <= value < 1
+    return type(value) is int and 0 < value <= _LARGEST_SIZE

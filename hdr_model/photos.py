@@ -1,0 +1,137 @@
+"""Photos in, pictures out: the one door through which a photo enters, and the files that ``hdr infer`` leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from aih_gen.config import SIDES
+from aih_gen.errors import AIHError
+from aih_gen.hands.joints import JOINT_NAMES
+from hdr_model.visual import (
+    HAND_COLOURS,
+    Picture,
+    captioned_row,
+    draw_joints,
+    draw_masks,
+    draw_skeletons,
+    overlay,
+    stack_rows,
+)
+
+if TYPE_CHECKING:
+    from hdr_model.pipeline import Result
+
+LEAST_SIDE = 16
+_VIEWS = {"as seen": 0.0, "from the right": 90.0}
+
+
+def read_photo(path: Path) -> Picture:
+    """A photo as (H,W,3) uint8: turned as its EXIF says, grey made RGB, 16 bit made 8, transparency laid on white.
+
+    Raises:
+        AIHError: there is no readable image of at least 16 x 16 pixels.
+    """
+    if not path.is_file():
+        raise AIHError(f"{path}: expected a photo, found {'a folder' if path.is_dir() else 'no file'}")
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise AIHError(f"{path}: expected a photo that Pillow can read, found {str(error).splitlines()[0]}") from error
+    if min(image.size) < LEAST_SIDE:
+        found = f"{image.width}x{image.height}"
+        raise AIHError(f"{path}: expected a photo of at least {LEAST_SIDE}x{LEAST_SIDE} pixels, found {found}")
+    return _as_rgb(image)
+
+
+def write_result(result: Result, image: Picture, folder: Path) -> None:
+    """Write what HDR found in ``image`` into ``folder``: PNG pictures and ``result.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {f"mask_{name}": 255 * mask.astype(np.uint8) for name, mask in result.masks.items()}
+    pictures |= {f"{side}_alone": getattr(result, side).image for side in SIDES}
+    pictures["joints"] = _joints(result, image)
+    pictures["skeletons"] = _skeletons(result)
+    pictures["overview"] = overview(result, image)
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    (folder / "result.json").write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
+
+
+def overview(result: Result, image: Picture) -> Picture:
+    """One picture of everything found: the photo; around the hands, masks, each hand alone and joints; and 3D."""
+    near = _around_hands(result, image)
+    right, left = (overlay(image, result.masks[f"{side}_amodal"], HAND_COLOURS[side])[near] for side in SIDES)
+    rows = [
+        captioned_row(
+            [image, draw_masks(image, result.masks)[near], right, left],
+            ["photo", "visible (filled), whole (outlined)", "right, whole", "left, whole"],
+        ),
+        captioned_row(
+            [result.right.image[near], result.left.image[near], _joints(result, image)[near], _skeletons(result)],
+            ["right hand alone", "left hand alone", "joints", "joints in 3D"],
+        ),
+    ]
+    return stack_rows(rows)
+
+
+def _around_hands(result: Result, image: Picture) -> tuple[slice, slice]:
+    """Rows and columns of the photo that hold both hands' crops; all of it where no hand was found."""
+    boxes = [hand.crop for hand in (result.right, result.left) if hand.present]
+    if not boxes:
+        return slice(None), slice(None)
+    height, width = image.shape[:2]
+    (left, top), (right, bottom) = np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]
+    rows = slice(int(np.clip(top, 0, height - 1)), int(np.clip(bottom, 1, height)))
+    return rows, slice(int(np.clip(left, 0, width - 1)), int(np.clip(right, 1, width)))
+
+
+def _joints(result: Result, image: Picture) -> Picture:
+    picture = image
+    for side in SIDES:
+        picture = draw_joints(picture, getattr(result, side).joints_2d, HAND_COLOURS[side])
+    return picture
+
+
+def _skeletons(result: Result) -> Picture:
+    pictures, captions = [], []
+    for side in SIDES:
+        for name, turn in _VIEWS.items():
+            pictures.append(draw_skeletons({side: getattr(result, side).joints_3d}, turn))
+            captions.append(f"{side} hand, {name}" if getattr(result, side).present else f"no {side} hand found")
+    return captioned_row(pictures, captions)
+
+
+def _plain(result: Result) -> dict[str, object]:
+    hands: dict[str, object] = {}
+    for side in SIDES:
+        hand = getattr(result, side)
+        arrays = {"joints_2d": hand.joints_2d, "joints_3d": hand.joints_3d, "crop": hand.crop}
+        numbers = {name: array.astype(np.float64).round(5).tolist() for name, array in arrays.items()}
+        hands[side] = {"present": hand.present, **(numbers if hand.present else dict.fromkeys(numbers))}
+    units = "joints_2d px of the photo (x, y); joints_3d m relative to the wrist (x right, y down, z away); crop px"
+    return {"units": units, "joint_names": JOINT_NAMES, **hands}
+
+
+def _as_rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, 2)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey levels of 16 bit or of any float range, as 8 bit."""
+    if grey.dtype.kind == "f":
+        finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
+        spread = float(np.ptp(finite)) or 1.0
+        return np.asarray(((finite - finite.min()) / spread * 255).round(), np.uint8)
+    return np.asarray(grey.astype(np.int64).clip(0, 65535) // 257, np.uint8)

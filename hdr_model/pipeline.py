@@ -1,0 +1,442 @@
+"""HDR, the whole way: photo -> masks of both hands -> each hand alone -> its joints in 3D."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from aih_gen.assets import asset_path
+from aih_gen.compose.masks import hole
+from aih_gen.config import SIDES, Side
+from aih_gen.errors import AIHError, AssetError
+from aih_gen.hands.joints import JOINT_NAMES
+from hdr_model.config import TASKS, Task
+from hdr_model.data.crops import (
+    BOX_SCALE,
+    crop_affine,
+    from_crop,
+    mask_boxes,
+    rotate_from_crop,
+    sample,
+    sample_masks,
+)
+from hdr_model.data.targets import hdrm_input
+from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.nets.shpe import SHPE
+from hdr_model.photos import read_photo, write_result
+from hdr_model.training.checkpoint import SETTINGS, find_weights
+from hdr_model.training.loop import choose_device
+
+MEAN_BONE_LENGTH = 0.095
+"""Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""
+
+ZOOM_MARGIN = 1.4
+"""Side of the second look / side of the square around both hands."""
+ZOOM_BELOW = 0.7
+"""Look again where that is less than this share of the picture."""
+GROWTH = 9 / 256
+"""Diameter of the ellipse that dilates the hole at inference, in sides of the crop (paper's code: 9 px of 256)."""
+WIDEST = 4.0
+"""Side of the widest crop that is painted / side of the square around the hand."""
+SPECKLE = 0.2
+"""A part of a mask smaller than this share of its largest part is not a hand."""
+LEAST_AREA = 1 / 500
+"""A hand covers at least this share of the window in which it is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class HandResult:
+    """One hand. Where ``present`` is false the joints and the box are NaN and the image is the photo."""
+
+    image: NDArray[np.uint8]  # (H,W,3) the photo with this hand alone
+    joints_2d: NDArray[np.float32]  # (21,2) px of the photo, x and y, pixel centres at integers
+    joints_3d: NDArray[np.float32]  # (21,3) m relative to the wrist, in the camera's axes
+    crop: NDArray[np.float32]  # (4,) px of the photo: left, top, right, bottom; may reach outside
+    present: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Both hands of a photo, and the masks: ``right_amodal``, ``right_visible``, ``left_...``, each (H,W) bool."""
+
+    masks: dict[str, NDArray[np.bool_]]
+    right: HandResult
+    left: HandResult
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of pixels, which may reach outside the image."""
+
+    left: int
+    top: int
+    side: int
+
+    @classmethod
+    def around(cls, x: float, y: float, side: int) -> Self:
+        return cls(round(x - (side - 1) / 2), round(y - (side - 1) / 2), side)
+
+
+@dataclass(frozen=True, eq=False)
+class HandInput:
+    """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
+
+    image: Tensor  # (N,3,S,S) in [0, 1]
+    amodal: Tensor  # (N,1,S,S) bool, this hand
+    visible: Tensor  # (N,1,S,S) bool
+    other_visible: Tensor  # (N,1,S,S) bool
+    other_arm: Tensor  # (N,1,S,S) bool
+    affine: Tensor  # (N,2,3) crop pixel -> image pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """What HDRM made of N hands."""
+
+    composite: Tensor  # (N,3,S,S) in [0, 1]: the filling in the hole, the photo elsewhere
+    holes: Tensor  # (N,1,S,S) bool
+    filling: Tensor  # (N,3,S,S) in [0, 1]
+
+
+class HDR:
+    """HASM, HDRM and SHPE, and the sizes they were trained at."""
+
+    def __init__(
+        self,
+        hasm: HASM,
+        hdrm: HDRM,
+        shpe: SHPE,
+        *,
+        segmentation_size: int = 256,
+        hand_size: int = 256,
+        bone_length: float = MEAN_BONE_LENGTH,
+        device: str | torch.device = "cpu",
+        bfloat16: bool = False,
+    ) -> None:
+        self.device = torch.device(device)
+        self.hasm, self.hdrm, self.shpe = (network.to(self.device).eval() for network in (hasm, hdrm, shpe))
+        for network in (self.hdrm, self.shpe):  # on a CPU these two are 1.6 times as fast so; SegFormer is not
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = "bfloat16" if bfloat16 else "float32"
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.segmentation_size = segmentation_size
+        self.hand_size = hand_size
+        self.bone_length = bone_length
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        bone_length: float = MEAN_BONE_LENGTH,
+        device: str | torch.device = "cpu",
+        bfloat16: bool = False,
+    ) -> Self:
+        """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
+
+        Args:
+            bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
+            bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
+
+        Raises:
+            AssetError: a network is missing or damaged.
+        """
+        root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
+        sizes = {task: trained_size(path) for task, path in where.items()}
+        if sizes["hdrm"] != sizes["shpe"]:
+            found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
+            raise AssetError(f"{root}: hdrm and shpe look at the same crop, but were trained at {found}")
+        return cls(
+            HASM.from_pretrained(where["hasm"]),
+            HDRM.from_pretrained(where["hdrm"]),
+            SHPE.from_pretrained(where["shpe"]),
+            segmentation_size=sizes["hasm"],
+            hand_size=sizes["hdrm"],
+            bone_length=bone_length,
+            device=device,
+            bfloat16=bfloat16,
+        )
+
+    @torch.inference_mode()
+    def __call__(self, image: NDArray[np.uint8]) -> Result:
+        """Both hands of a photo (H,W,3) uint8.
+
+        Raises:
+            AIHError: ``image`` is not that.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise AIHError(f"HDR takes an image (H,W,3) of uint8, found {image.shape} of {image.dtype}")
+        pixels = torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
+        masks = self._find_hands(pixels)
+        hands = [self._one_hand(image, pixels, masks, side) for side in SIDES]
+        return Result({name: mask[0].cpu().numpy() for name, mask in masks.items()}, *hands)
+
+    def segment(self, images: Tensor, window: Window | None = None) -> dict[str, Tensor]:
+        """Masks (B,H,W) bool of images (B,3,H,W) in [0, 1], by the names of HASM's heads.
+
+        Looks at one square of each image, by default the smallest that holds it all. Amodal masks lose their speckles,
+        a visible mask lies inside its amodal mask, and of two visible masks that meet, the more confident one wins.
+        """
+        height, width = images.shape[-2:]
+        window = window or Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))
+        centre = images.new_tensor([window.left, window.top]) + (window.side - 1) / 2
+        side = images.new_tensor(float(window.side))
+        affine = crop_affine(
+            centre.expand(len(images), 2),
+            side.expand(len(images)),
+            self.segmentation_size,
+            torch.zeros(len(images), dtype=torch.bool, device=images.device),
+            box_scale=1.0,
+        )
+        window_pixels = normalise(sample(images, affine, self.segmentation_size, "border"))
+        with self.autocast:
+            logits = self.hasm(window_pixels)
+        margins = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in logits.items()}
+        for side_name in SIDES:
+            margins[f"{side_name}_amodal"] = without_speckles(margins[f"{side_name}_amodal"])
+        return exclusive({name: _spread(margin, window, height, width) for name, margin in margins.items()})
+
+    def paint(self, hands: HandInput, grow: bool) -> Painting:
+        """Each hand alone.
+
+        Args:
+            grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code
+                does at inference, so that the rim of an imprecise mask does not stay.
+        """
+        visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
+        if grow:
+            other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
+            other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
+            visible = visible & ~(other_visible | other_arm)
+        x, validity = hdrm_input(normalise(hands.image), hands.amodal, visible, other_visible, other_arm)
+        with self.autocast:
+            painted = self.hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
+        filling = denormalise(painted.float())
+        holes = hole(hands.amodal, visible, other_visible, other_arm)
+        return Painting(torch.where(holes, filling, hands.image), holes, filling)
+
+    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
+        with self.autocast:
+            out = self.shpe(normalise(images).contiguous(memory_format=torch.channels_last))
+        stride = images.shape[-1] / out.heatmap.shape[-1]
+        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float()
+
+    def _find_hands(self, pixels: Tensor) -> dict[str, Tensor]:
+        masks = self.segment(pixels)
+        both = masks["right_amodal"] | masks["left_amodal"]
+        centre, side = mask_boxes(both)
+        closer = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side) * ZOOM_MARGIN))
+        if bool(both.any()) and closer.side < ZOOM_BELOW * max(pixels.shape[-2:]):
+            again = self.segment(pixels, closer)
+            if bool((again["right_amodal"] | again["left_amodal"]).any()):
+                return again
+        return masks
+
+    def _one_hand(self, image: NDArray[np.uint8], pixels: Tensor, masks: dict[str, Tensor], side: Side) -> HandResult:
+        if not bool(masks[f"{side}_amodal"].any()):
+            unknown = np.full((len(JOINT_NAMES), 3), np.nan, np.float32)
+            return HandResult(image.copy(), unknown[:, :2], unknown, unknown[0, :1].repeat(4), present=False)
+        index = torch.tensor([SIDES.index(side)], device=self.device)
+        hand = cut_hands(pixels, masks, index, self.hand_size)
+        painting = self.paint(hand, grow=True)
+        uv, xyz = self.estimate(painting.composite)
+        alone = image
+        wide = _wide_affine(masks, side, self.hand_size)
+        if wide is not None:
+            around = self.paint(cut_hands(pixels, masks, index, self.hand_size, wide), grow=True)
+            alone = _paste(image, alone, around, wide)
+        corners = torch.tensor([[[-0.5, -0.5], [self.hand_size - 0.5] * 2]], device=self.device)
+        box = from_crop(corners, hand.affine)[0]
+        return HandResult(
+            image=_paste(image, alone, painting, hand.affine),
+            joints_2d=from_crop(uv, hand.affine)[0].cpu().numpy(),
+            joints_3d=(rotate_from_crop(xyz, hand.affine)[0] * self.bone_length).cpu().numpy(),
+            crop=torch.cat([box.amin(0), box.amax(0)]).cpu().numpy(),
+            present=True,
+        )
+
+
+def cut_hands(
+    images: Tensor, masks: Mapping[str, Tensor], hand: Tensor, size: int, affine: Tensor | None = None
+) -> HandInput:
+    """Crops of hand ``hand`` (B,), 0 right or 1 left, of images (B,3,H,W) in [0, 1] with masks (B,H,W) bool.
+
+    ``affine`` (B,2,3) says where to cut; by default around the hand's amodal mask. Without arm masks nothing is an arm.
+    """
+    rows = torch.arange(len(hand), device=hand.device)
+    nothing = torch.zeros_like(masks["right_amodal"])
+    sides = {
+        kind: torch.stack([masks.get(f"{side}_{kind}", nothing) for side in SIDES], 1)
+        for kind in ("amodal", "visible", "arm")
+    }
+    amodal = sides["amodal"][rows, hand]
+    if affine is None:
+        affine = crop_affine(*mask_boxes(amodal), size, hand == 1)
+    others = (sides[kind][rows, 1 - hand] for kind in ("visible", "arm"))
+    cut = sample_masks(torch.stack([amodal, sides["visible"][rows, hand], *others], 1), affine, size)
+    return HandInput(sample(images, affine, size, "border"), cut[:, 0:1], cut[:, 1:2], cut[:, 2:3], cut[:, 3:4], affine)
+
+
+def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks from margins (inside minus outside) of one shape: visible masks apart, each inside its amodal mask."""
+    masks = {name: margin > 0 for name, margin in margins.items()}
+    right, left = margins["right_visible"], margins["left_visible"]
+    masks["right_visible"] = masks["right_visible"] & masks["right_amodal"] & ((right >= left) | ~masks["left_amodal"])
+    masks["left_visible"] = masks["left_visible"] & masks["left_amodal"] & ~masks["right_visible"]
+    return masks
+
+
+def without_speckles(margins: Tensor) -> Tensor:
+    """Margins (B,h,w) in which small parts of the mask ``margins > 0``, or all of a tiny one, are turned outside."""
+    kept = np.zeros(margins.shape, bool)
+    for k, mask in enumerate((margins > 0).cpu().numpy()):
+        parts, _ = ndimage.label(mask, np.ones((3, 3)))
+        areas = np.bincount(parts.ravel())
+        areas[0] = 0
+        if areas.max() >= LEAST_AREA * mask.size:
+            kept[k] = (areas >= SPECKLE * areas.max())[parts] & mask
+    return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
+
+
+def dilate(mask: Tensor, diameter: float) -> Tensor:
+    """Masks (N,1,H,W) bool grown by a disc of about ``diameter`` px."""
+    radius = max(1, round(diameter / 2 - 0.5))
+    steps = torch.arange(-radius, radius + 1, device=mask.device)
+    disc = steps[:, None] ** 2 + steps**2 <= (radius + 0.5) ** 2
+    return F.conv2d(mask.float(), disc[None, None].float(), padding=radius) > 0.5
+
+
+def invert(affine: Tensor) -> Tensor:
+    """The inverse of affine maps (B,2,3)."""
+    linear = torch.linalg.inv(affine[:, :, :2])
+    return torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
+
+
+def trained_size(weights: Path) -> int:
+    """Side in pixels of the images that the network in ``weights`` was trained on: ``size`` of its run, else 256."""
+    for settings in (weights / SETTINGS, weights.parent / SETTINGS):
+        if settings.is_file():
+            try:
+                return int(json.loads(settings.read_text())["size"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise AssetError(f"{settings}: expected a run's settings with a size, found {error!r}") from error
+    return 256
+
+
+def infer_photos(photos: Sequence[Path], weights: Path | None, out: Path, device: str) -> None:
+    """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
+
+    Photos of one name are told apart by a number. ``device`` is ``cpu``, ``cuda`` or ``auto``.
+
+    Raises:
+        AIHError: a photo cannot be read (checked before anything is written), or ``out`` is a file.
+    """
+    images = [read_photo(path) for path in photos]
+    if out.exists() and not out.is_dir():
+        raise AIHError(f"{out} is a file; --out needs a folder")
+    hdr = HDR.from_pretrained(weights, device=choose_device(device))
+    seen: Counter[str] = Counter()
+    for path, image in tqdm(list(zip(photos, images, strict=True)), desc="photos", unit="photo"):
+        seen[path.stem] += 1
+        name = path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}"
+        write_result(hdr(image), image, out / name)
+
+
+def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:
+    return root, {task: find_weights(root, task) for task in TASKS}
+
+
+def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
+    try:
+        return _weights_in(asset_path("weights"))
+    except AssetError as error:
+        advice = "no weights are shipped yet: train the three networks (hdr train) and give their folder with --weights"
+        raise AssetError(f"{advice} ({error})") from error
+
+
+def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
+    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window."""
+    square = F.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
+    beyond = (width - window.left - window.side, height - window.top - window.side)
+    return F.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)  # negative padding cuts
+
+
+def _peaks(heatmap: Tensor, uv: Tensor) -> Tensor:
+    """Maxima of heat maps (B,J,h,w), given their cells (B,J,2) row and column, as (B,J,2) x, y between the cells.
+
+    A parabola through the logarithms of a cell and its two neighbours is exact for a Gaussian.
+    """
+    rows, columns = uv[..., 0], uv[..., 1]
+    logs = F.pad(heatmap.float(), (1, 1, 1, 1), mode="replicate").clamp_min(1e-6).log().flatten(2)
+    width = heatmap.shape[-1] + 2
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        return logs.gather(2, ((row + 1) * width + column + 1)[..., None])[..., 0]
+
+    centre = at(rows, columns)
+    places = []
+    for cell, before, after in (
+        (columns, at(rows, columns - 1), at(rows, columns + 1)),
+        (rows, at(rows - 1, columns), at(rows + 1, columns)),
+    ):
+        bend = (2 * centre - before - after).clamp_min(1e-6)
+        places.append(cell + ((after - before) / (2 * bend)).clamp(-0.5, 0.5))
+    return torch.stack(places, -1)
+
+
+def _wide_affine(masks: Mapping[str, Tensor], side: Side, size: int) -> Tensor | None:
+    """A crop that also holds what of the other hand the usual one leaves out; None where that is nothing.
+
+    SHPE needs only the usual crop, but "this hand alone" should not show half of the other one. The crop is at most
+    ``WIDEST`` times as wide as the hand: beyond that HDRM has never seen so small a hand.
+    """
+    other = masks["left_visible" if side == "right" else "right_visible"]
+    centre, hand_side = mask_boxes(masks[f"{side}_amodal"])
+    if not bool(other.any()):
+        return None
+    other_centre, other_side = mask_boxes(other)
+    reach = 2 * ((other_centre - centre).abs().amax(1) + other_side / 2) * (1 + 2 * GROWTH)
+    scale = float(reach / hand_side)
+    if scale <= BOX_SCALE:
+        return None
+    mirror = torch.tensor([side == "left"], device=other.device)
+    return crop_affine(centre, hand_side, size, mirror, box_scale=min(scale, WIDEST))
+
+
+def _paste(
+    image: NDArray[np.uint8], canvas: NDArray[np.uint8], painting: Painting, affine: Tensor
+) -> NDArray[np.uint8]:
+    """``canvas`` with one crop of ``image`` on it whose hole is painted, everything else equal to the bit."""
+    size = painting.filling.shape[-1]
+    corners = from_crop(affine.new_tensor([[[-0.5, -0.5], [size - 0.5, size - 0.5]]]), affine)[0]
+    limit = corners.new_tensor([image.shape[1], image.shape[0]])
+    first = (corners.amin(0).floor() + 1).clamp_min(0).minimum(limit)
+    last = corners.amax(0).ceil().clamp_min(0).minimum(limit)
+    (left, top), (right, bottom) = first.int().tolist(), last.int().tolist()
+    alone = canvas.copy()
+    if right <= left or bottom <= top:
+        return alone
+    alone[top:bottom, left:right] = image[top:bottom, left:right]
+    inverse = invert(affine)
+    to_crop = torch.cat([inverse[:, :, :2], from_crop(first[None, None], inverse).mT], -1)
+    side = max(right - left, bottom - top)
+    filling = sample(painting.filling, to_crop, side, "border")[0, :, : bottom - top, : right - left]
+    replaced = sample_masks(painting.holes, to_crop, side)[0, 0, : bottom - top, : right - left].cpu().numpy()
+    colours = (filling * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    alone[top:bottom, left:right][replaced] = colours[replaced]
+    return alone

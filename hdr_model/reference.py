@@ -1,0 +1,152 @@
+"""The authors' checkpoints -> ours: a name map for each network, and one door that their files come through."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from aih_gen.errors import AssetError
+from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
+from hdr_model.nets.hasm import HAND_MASKS, HASM
+from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.pretrained import PretrainedNetwork, check_tensors
+from hdr_model.nets.shpe import SHPE
+
+State = dict[str, Tensor]
+Network = TypeVar("Network", bound=PretrainedNetwork)
+
+
+def import_reference(checkpoints: dict[Task, str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes ``folder/TASK/{config.json,model.safetensors}`` for each of the authors' checkpoints.
+
+    Raises:
+        AssetError: a checkpoint is missing, unreadable, or another network's.
+    """
+    networks = {task: load_reference(task, path) for task, path in checkpoints.items()}
+    folders = [Path(folder) / task for task in networks]
+    for network, target in zip(networks.values(), folders, strict=True):
+        network.save_pretrained(target)
+    return folders
+
+
+def load_reference(task: Task, path: str | os.PathLike[str]) -> PretrainedNetwork:
+    """One of the authors' checkpoints as our network; only tensors and plain values are ever unpickled."""
+    return from_reference_state(task, _read_state(Path(path)), str(path))
+
+
+def from_reference_state(task: Task, state: State, source: str) -> PretrainedNetwork:
+    """The network of ``task`` with the reference's tensors; ``source`` names them in errors."""
+    return _BUILDERS[task](state, source)
+
+
+def _read_state(path: Path) -> State:
+    if not path.is_file():
+        raise AssetError(f"No file {path}: expected a checkpoint of the reference implementation.")
+    try:
+        document: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(f"{path} is not a checkpoint that can be read safely: {reason}") from None
+    state = document.get("state_dict") if isinstance(document, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise AssetError(f"{path}: expected a dictionary with the tensors under state_dict.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _filled(network: Network, state: State, source: str) -> Network:
+    check_tensors(network, state, source)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _renamed(state: State, rules: tuple[tuple[str, str], ...]) -> State:
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _hdrm(state: State, source: str) -> HDRM:
+    kept = {}
+    for name, tensor in state.items():
+        name = re.sub(r"^(enc|dec)_(\d+)", _hdrm_level, name)
+        if ".mask_conv." not in name:
+            # The reference divides by the number of valid values; ours also multiplies by the window's size.
+            kept[name] = tensor / tensor[0].numel() if name.endswith("input_conv.weight") else tensor
+    rules = (
+        (r"^last\.conv\.input_conv\.bias", r"last.bias"),
+        (r"^last\.conv\.input_conv\.", r"last.conv."),
+        (r"\.conv\.input_conv\.", r".partial.conv."),
+        (r"_transformer\.block1\.0\.", r".block."),
+        (r"_transformer\.norm1\.", r".block.norm."),
+        (r"\.dwconv\.dwconv\.", r".dwconv."),
+    )
+    return _filled(HDRM(HDRMConfig()), _renamed(kept, rules), source)
+
+
+def _hdrm_level(match: re.Match[str]) -> str:
+    side, level = match[1], int(match[2])
+    if side == "enc":
+        return f"encoder.{level - 1}"
+    return f"decoder.{level - 2}" if level > 1 else "last"
+
+
+def _shpe(state: State, source: str) -> SHPE:
+    rules = ((r"^hmap_0\.", r"heat_head."), (r"^dmap_0\.", r"delta_head."), (r"^lmap_0\.", r"location_head."))
+    return _filled(SHPE(SHPEConfig()), _renamed(state, rules), source)
+
+
+def _hasm(state: State, source: str) -> HASM:
+    split: State = {}
+    for name, tensor in state.items():
+        if match := re.fullmatch(r"(.+\.attn)\.attn\.in_proj_(weight|bias)", name):
+            for part, third in zip("qkv", tensor.chunk(3), strict=True):
+                split[f"{match[1]}.{part}_proj.{match[2]}"] = third
+        else:
+            split[name] = tensor.flatten(1) if re.search(r"\.ffn\.layers\.[04]\.weight$", name) else tensor
+    reduction = r".attention.sequence_reduction."
+    rules = (
+        (r"^backbone\.layers\.(\d+)\.0\.projection\.", r"encoder.stages.\1.patch_embeddings.proj."),
+        (r"^backbone\.layers\.(\d+)\.0\.norm\.", r"encoder.stages.\1.patch_embeddings.layer_norm."),
+        (r"^backbone\.layers\.(\d+)\.2\.", r"encoder.stages.\1.layer_norm."),
+        (r"^backbone\.layers\.(\d+)\.1\.(\d+)\.", r"encoder.stages.\1.blocks.\2."),
+        (r"\.norm1\.", r".layernorm_before."),
+        (r"\.norm2\.", r".layernorm_after."),
+        (r"\.attn\.attn\.out_proj\.", r".attention.o_proj."),
+        (r"\.attn\.sr\.", rf"{reduction}sequence_reduction."),
+        (r"\.attn\.norm\.", rf"{reduction}layer_norm."),
+        (r"\.attn\.", r".attention."),
+        (r"\.ffn\.layers\.0\.", r".mlp.fc1."),
+        (r"\.ffn\.layers\.1\.", r".mlp.dwconv.dwconv."),
+        (r"\.ffn\.layers\.4\.", r".mlp.fc2."),
+        (r"^decode_head\.convs\.(\d+)\.conv\.", r"projections.\1.0."),
+        (r"^decode_head\.convs\.(\d+)\.bn\.", r"projections.\1.1."),
+        *((rf"^decode_head\.fusion_conv{i}\.conv\.", rf"heads.{name}.0.0.") for i, name in enumerate(HAND_MASKS, 1)),
+        *((rf"^decode_head\.fusion_conv{i}\.bn\.", rf"heads.{name}.0.1.") for i, name in enumerate(HAND_MASKS, 1)),
+        *((rf"^decode_head\.conv_seg{i}\.", rf"heads.{name}.2.") for i, name in enumerate(HAND_MASKS, 1)),
+    )
+    return _filled(HASM(_hasm_config(state, source)), _renamed(split, rules), source)
+
+
+def _hasm_config(state: State, source: str) -> HASMConfig:
+    """B0 to B5 differ in widths and depths only, and both show in the tensors."""
+    depths, widths = [0] * 4, [0] * 4
+    for name, tensor in state.items():
+        if match := re.match(r"backbone\.layers\.([0-3])\.1\.(\d+)\.norm1\.weight$", name):
+            stage = int(match[1])
+            depths[stage], widths[stage] = max(depths[stage], int(match[2]) + 1), tensor.shape[0]
+    if 0 in depths:
+        raise AssetError(f"{source}: expected a SegFormer with four stages, found depths {depths}.")
+    return HASMConfig(hidden_sizes=tuple(widths), depths=tuple(depths))
+
+
+_BUILDERS: dict[Task, Callable[[State, str], PretrainedNetwork]] = {"hasm": _hasm, "hdrm": _hdrm, "shpe": _shpe}

@@ -1,0 +1,115 @@
+"""What a run leaves on disk, and where trained weights are found.
+
+A run is a folder: ``run.json`` (its settings), ``last.pt`` (everything needed to go on as if never stopped),
+``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, and ``weights/``, the trained network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+
+from aih_gen.errors import AIHError, AssetError
+from hdr_model.config import Task
+
+SETTINGS, STATE, WEIGHTS = "run.json", "last.pt", "weights"
+MAY_CHANGE = ("data", "steps")
+"""Settings in which a resumed run may differ: where the data lie, and how long it goes on."""
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Make ``out`` the folder of a run with these settings, or check that it is one.
+
+    Raises:
+        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ.
+    """
+    if out.exists() and not out.is_dir():
+        raise AIHError(f"{out} is a file; --out needs a folder")
+    found = out / SETTINGS
+    if resume and found.exists():
+        _check_settings(found, settings)
+    elif out.exists() and any(out.iterdir()):
+        expected = "a run to resume" if resume else "an empty folder, or --resume"
+        raise AIHError(f"{out}: expected {expected}, found {sorted(out.iterdir())[0].name} in it")
+    out.mkdir(parents=True, exist_ok=True)
+    found.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
+    """Write ``last.pt``, the state of every part after ``step`` steps; the old one stays until the new one is whole."""
+    temporary = out / (STATE + ".tmp")
+    torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
+    os.replace(temporary, out / STATE)
+
+
+def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) -> int:
+    """Put the saved state into the parts; the number of steps done, 0 where nothing was saved yet.
+
+    Raises:
+        AIHError: the file is damaged or belongs to other networks.
+    """
+    path = out / STATE
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return cast(int, state["step"])
+    except Exception as error:
+        raise AIHError(f"{path} cannot be resumed from ({str(error).splitlines()[0]})") from error
+
+
+def find_weights(folder: Path, task: Task) -> Path:
+    """The folder with ``config.json`` and ``model.safetensors`` of one network.
+
+    ``folder`` may hold the networks' weights (``folder/hasm``), or their runs (``folder/hasm/weights``), or
+    be one such run.
+
+    Raises:
+        AssetError: none of these places has both files.
+    """
+    places = [folder / task, folder / task / WEIGHTS]
+    settings = folder / SETTINGS
+    if settings.exists() and json.loads(settings.read_text()).get("task") == task:
+        places.append(folder / WEIGHTS)
+    for place in places:
+        if (place / "config.json").is_file() and (place / "model.safetensors").is_file():
+            return place
+    raise AssetError(
+        f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[1]}"
+    )
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise AIHError(f"{path} is not JSON ({error})") from error
+    now = json.loads(json.dumps(settings))
+    for name, (there, here) in _differences(before, now).items():
+        if name not in MAY_CHANGE:
+            raise AIHError(
+                f"{path.parent}, {name}: expected {there} as before, found {here}; a run is resumed unchanged"
+            )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*before, *now]):
+        there, here = before.get(key), now.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            found |= _differences(there, here, f"{prefix}{key}.")
+        elif there != here:
+            found[prefix + key] = (there, here)
+    return found

@@ -1,0 +1,22 @@
+"""Which hand of each sample HDRM and SHPE learn from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hdr_model.data.aih import Batch
+
+
+def choose_hands(batch: Batch) -> Tensor:
+    """For each sample a hand (B,), 0 right or 1 left, drawn from those that its target shows alone.
+
+    Where both are, one that is partly hidden is three times as likely as one that is not. A sample without such a hand
+    gives a present one, or the right.
+    """
+    alone = batch["alone"].cpu()
+    hidden = batch["occlusion"].cpu().nan_to_num(0.0) > 0
+    weight = torch.where(alone, torch.where(hidden, 3.0, 1.0), 0.0)
+    fallback = batch["present"].cpu().float() + torch.tensor([1e-6, 0.0])
+    weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, fallback)
+    return torch.multinomial(weight, 1)[:, 0].to(batch["masks"].device)

@@ -1,0 +1,76 @@
+"""Training HASM: a cross entropy for each mask of the whole picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from aih_gen.config import SIDES
+from aih_gen.shards.schema import MASK_BITS
+from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
+from hdr_model.data.aih import Batch
+from hdr_model.data.crops import Jitter, crop_affine, sample, sample_masks
+from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.losses import Terms, hasm_losses, weighted_sum
+from hdr_model.nets.hasm import HASM
+from hdr_model.nets.normalisation import normalise
+from hdr_model.training.optimiser import adamw
+from hdr_model.training.picture import grid, tint
+
+JITTER = Jitter(rotation=30.0, scale=0.4, translation=0.15)
+"""Of the whole picture; wider than the paper's crops, as photos show hands at any size."""
+COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.4, colour_gain=0.15, gamma=0.3, noise=0.04, blur=0.3)
+
+
+class HASMTask:
+    """HASM and its optimiser."""
+
+    fields = ("rgb", "masks")
+
+    def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
+        assert isinstance(config.losses, HASMLossWeights)
+        self.size, self.weights = config.size, config.losses
+        self.hasm = HASM(network).to(device)
+        self.networks = nn.ModuleDict({"hasm": self.hasm})
+        decoder = nn.ModuleList([self.hasm.projections, self.hasm.heads])
+        self.optimisers = [adamw([(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)], config)]
+
+    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+        """One cross entropy for each mask."""
+        images, masks = scenes(batch, self.size, augment=True)
+        terms = hasm_losses(self.hasm(normalise(images)), masks)
+        yield weighted_sum(terms, self.weights), terms
+
+    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Picture, predicted masks, true masks; what is hidden is bright."""
+        images, masks = scenes(batch, self.size, augment=False)
+        logits = network(normalise(images))
+        predicted = {
+            name: nn.functional.interpolate(pair.float(), (self.size, self.size), mode="bilinear").argmax(1) == 1
+            for name, pair in logits.items()
+        }
+        return grid([images, tint(images, predicted), tint(images, masks)])
+
+
+def scenes(batch: Batch, size: int, augment: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,size,size) bool by HASM's names.
+
+    ``augment``: moved, scaled, turned, mirrored (right and left then change places), and in other colours.
+    """
+    height, width = batch["masks"].shape[-2:]
+    count, device = len(batch["masks"]), batch["masks"].device
+    mirror = (torch.rand(count) < 0.5).to(device) if augment else torch.zeros(count, dtype=torch.bool, device=device)
+    centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device).expand(count, 2)
+    side = torch.full((count,), float(max(height, width)), device=device)
+    affine = crop_affine(centre, side, size, mirror, JITTER if augment else None, box_scale=1.0)
+    images = sample(batch["rgb"][:, 0].permute(0, 3, 1, 2).float(), affine, size, "border") / 255
+    if augment:
+        images = degrade(change_colours(images, COLOURS), COLOURS)
+    names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
+    bits = torch.tensor([MASK_BITS[name] for name in names], dtype=torch.uint8, device=device)
+    stacked = sample_masks((batch["masks"][:, None] & bits[:, None, None]) != 0, affine, size)
+    swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
+    stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
+    return images, {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}

@@ -1,0 +1,132 @@
+"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its pictures from real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from aih_gen.compose.masks import hidden, hole, removal, visible_background
+from aih_gen.errors import AIHError
+from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
+from hdr_model.data.aih import Batch
+from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.photometric import Photometric, change_colours
+from hdr_model.data.targets import hdrm_input
+from hdr_model.losses import (
+    FeatureExtractor,
+    Terms,
+    composite,
+    discriminator_loss,
+    generator_adversarial_loss,
+    hdrm_losses,
+    weighted_sum,
+)
+from hdr_model.nets.discriminator import Discriminator
+from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.training.hands import choose_hands
+from hdr_model.training.optimiser import adamw
+from hdr_model.training.picture import grid
+
+JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
+COLOURS = Photometric(brightness=0.2, contrast=0.2, saturation=0.2, colour_gain=0.1, gamma=0.15)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What HDRM is taught to paint; the paper's ablation leaves one out."""
+
+    removal: bool = True
+    """The other hand, outside this one."""
+    deocclusion: bool = True
+    """The hidden part of this hand."""
+
+
+class HDRMTask:
+    """HDRM, its discriminator (where the adversarial loss has a weight), and their optimisers.
+
+    Args:
+        extract: features for the perceptual and style losses.
+
+    Raises:
+        AIHError: those losses have a weight, and there is no ``extract``.
+    """
+
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: HDRMConfig,
+        device: torch.device,
+        regions: Regions | None = None,
+        extract: FeatureExtractor | None = None,
+    ) -> None:
+        assert isinstance(config.losses, HDRMLossWeights)
+        self.size, self.weights = config.size, config.losses
+        self.regions, self.extract = regions or Regions(), extract
+        if extract is None and (self.weights.perceptual or self.weights.style):
+            raise AIHError(
+                f"preset {config.preset} has perceptual and style losses: expected --features, a trained HASM"
+            )
+        self.hdrm = HDRM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks = nn.ModuleDict({"hdrm": self.hdrm})
+        self.optimisers = [adamw([(self.hdrm, 1.0)], config)]
+        if self.weights.adversarial:
+            self.judge = Discriminator(network.discriminator_width).to(device)
+            self.networks["discriminator"] = self.judge
+            self.optimisers.append(adamw([(self.judge, config.discriminator_learning_rate)], config, betas=(0.0, 0.9)))
+
+    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+        """HDRM's terms, then the discriminator's."""
+        crops = self._crops(batch, augment=True)
+        image, target = normalise(crops.image), normalise(crops.target)
+        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+        output = self.hdrm(*_channels_last(hdrm_input(image, *masks)))
+        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
+        terms = hdrm_losses(output, image, target, *regions, self.extract)
+        if not self.weights.adversarial:
+            yield weighted_sum(terms, self.weights), terms
+            return
+        known = crops.visible, visible_background(crops.visible, crops.other_visible, crops.other_arm)
+        painted = composite(output.float(), image, hole(*masks))
+        terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
+        yield weighted_sum(terms, self.weights), terms
+        loss = discriminator_loss(self.judge(target, *known), self.judge(painted.detach(), *known))
+        yield loss, {"discriminator": loss}
+
+    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Input, hole, painted, true; two hands of each sample would be too many: one."""
+        crops = self._crops(batch, augment=False)
+        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+        image = normalise(crops.image)
+        output = network(*_channels_last(hdrm_input(image, *masks)))
+        painted = denormalise(composite(output.float(), image, hole(*masks)))
+        return grid([crops.image, crops.image.masked_fill(hole(*masks), 0.5), painted, crops.target])
+
+    def _crops(self, batch: Batch, augment: bool) -> HandCrops:
+        crops = crop_hands(batch, choose_hands(batch), self.size, JITTER if augment else None)
+        if augment:
+            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS)
+            crops = replace(crops, image=both[:, :3], target=both[:, 3:])
+        return teach(crops, self.regions)
+
+
+def teach(crops: HandCrops, regions: Regions) -> HandCrops:
+    """The crops with what ``regions`` leaves out taken from the hole: it stays in the target as it is in the image."""
+    whole = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+    if not regions.deocclusion:
+        crops = replace(crops, visible=crops.amodal)
+    if not regions.removal:
+        nothing = torch.zeros_like(crops.other_visible)
+        crops = replace(crops, other_visible=nothing, other_arm=nothing)
+    left_out = whole & ~hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+    return replace(crops, target=torch.where(left_out, crops.image, crops.target))
+
+
+def _channels_last(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    first, second = (tensor.contiguous(memory_format=torch.channels_last) for tensor in tensors)
+    return first, second

@@ -1,0 +1,90 @@
+"""What a run shows while it trains: progress line, metrics.jsonl, tensorboard curves, pictures of predictions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from aih_gen.errors import AIHError
+
+
+@dataclass
+class History:
+    """Loss terms since the last report, kept on the device so that no step waits for them."""
+
+    terms: list[tuple[int, list[str], Tensor]] = field(default_factory=list)
+
+    def add(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Take in the scalar terms of one step."""
+        self.terms.append((step, list(terms), torch.stack([value.detach().float() for value in terms.values()])))
+
+    def means(self) -> dict[str, float]:
+        """Mean of each term; they are then forgotten.
+
+        Raises:
+            AIHError: a term was not finite; says which, and when.
+        """
+        gathered: dict[str, list[float]] = {}
+        for step, names, values in self.terms:
+            for name, value in zip(names, values.tolist(), strict=True):
+                if not np.isfinite(value):
+                    raise AIHError(
+                        f"the loss term {name!r} became {value} at step {step}: "
+                        "try a lower learning rate or --precision float32"
+                    )
+                gathered.setdefault(name, []).append(value)
+        self.terms.clear()
+        return {name: float(np.mean(values)) for name, values in gathered.items()}
+
+
+class Log:
+    """The visible side of a run, in its folder ``out``."""
+
+    def __init__(self, out: Path, name: str, start: int, steps: int, samples_per_step: int) -> None:
+        self.out, self.step, self.samples_per_step = out, start, samples_per_step
+        self.time = time.perf_counter()
+        self.curves = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        self.bar = tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=1.0, dynamic_ncols=True)
+        (out / "pictures").mkdir(exist_ok=True)
+        _forget_after(out / "metrics.jsonl", start)
+
+    def metrics(self, step: int, losses: Mapping[str, float], learning_rate: float) -> None:
+        """Report the mean losses since the last report."""
+        now = time.perf_counter()
+        speed = (step - self.step) * self.samples_per_step / (now - self.time)
+        row = {**losses, "learning_rate": learning_rate, "samples_per_second": speed}
+        with (self.out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **row}) + "\n")
+        for name, value in row.items():
+            self.curves.add_scalar(name, value, step)
+        self.bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed:.0f} samples/s", refresh=False)
+        self.bar.update(step - self.step)
+        self.step, self.time = step, now
+
+    def picture(self, step: int, picture: Tensor) -> None:
+        """Keep a picture (3,H,W) uint8 of the predictions."""
+        pixels = picture.cpu()
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(self.out / "pictures" / f"{step:07d}.png")
+        self.curves.add_image("predictions", pixels, step)
+
+    def close(self) -> None:
+        """Finish the progress line and flush the curves."""
+        self.bar.close()
+        self.curves.close()
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the rows a resumed run is about to write again."""
+    if path.exists():
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))

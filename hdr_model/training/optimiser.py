@@ -1,0 +1,43 @@
+"""Optimisers and learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from hdr_model.config import TrainConfig
+
+
+def adamw(
+    modules: Iterable[tuple[nn.Module, float]], config: TrainConfig, betas: tuple[float, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW over (module, factor on the learning rate); with weight decay 0 it is Adam.
+
+    Biases and normalisation do not decay. Each group remembers its full rate as ``initial_lr``.
+    """
+    groups = []
+    for module, factor in modules:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        rate = config.learning_rate * factor
+        for decays in (True, False):
+            groups.append(
+                {
+                    "params": [p for p in parameters if (p.ndim > 1) == decays],
+                    "lr": rate,
+                    "initial_lr": rate,
+                    "weight_decay": config.weight_decay if decays else 0.0,
+                }
+            )
+    return torch.optim.AdamW(groups, betas=betas or config.betas, fused=True)
+
+
+def schedule(config: TrainConfig, step: int) -> float:
+    """Factor on the learning rate at ``step`` of 1 ... ``config.steps``."""
+    factor = min(1.0, step / config.warmup) if config.warmup else 1.0
+    if config.schedule == "polynomial":
+        factor *= 1 - (step - 1) / config.steps
+    elif config.schedule == "step":
+        factor *= 0.1 ** sum(step > milestone * config.steps for milestone in config.milestones)
+    return factor

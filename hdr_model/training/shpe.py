@@ -1,0 +1,72 @@
+"""Training SHPE: the joints of one right hand, as heat, delta and location maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
+from hdr_model.data.aih import Batch
+from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.data.targets import pose_targets
+from hdr_model.losses import Terms, shpe_losses, weighted_sum
+from hdr_model.nets.normalisation import normalise
+from hdr_model.nets.shpe import SHPE
+from hdr_model.training.hands import choose_hands
+from hdr_model.training.optimiser import adamw
+from hdr_model.training.picture import dots, grid
+
+JITTER = Jitter(rotation=45.0, scale=0.2, translation=0.1)
+COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.3, colour_gain=0.15, gamma=0.2, noise=0.03, blur=0.2)
+
+
+class SHPETask:
+    """SHPE and its optimiser.
+
+    Args:
+        both_hands: learn from the picture as it is instead of from the one with this hand alone.
+    """
+
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+
+    def __init__(
+        self, config: TrainConfig, network: SHPEConfig, device: torch.device, both_hands: bool = False
+    ) -> None:
+        assert isinstance(config.losses, SHPELossWeights)
+        self.size, self.weights, self.both_hands = config.size, config.losses, both_hands
+        # oneDNN's bfloat16 weight gradient of a dilated channels-last convolution reads memory nobody wrote, unless the
+        # channels come in sixteens (seen with torch 2.13): NaN after one step.
+        safe = device.type != "cpu" or network.width % 8 == 0
+        self.layout = torch.channels_last if safe else torch.contiguous_format
+        self.shpe = SHPE(network).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.networks = nn.ModuleDict({"shpe": self.shpe})
+        self.optimisers = [adamw([(self.shpe, 1.0)], config)]
+
+    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+        """Heat, delta and location terms."""
+        images, crops = self._crops(batch, augment=True)
+        predicted = self.shpe(images)
+        targets = pose_targets(crops.joints_2d, crops.joints_3d, self.size, predicted.heatmap.shape[-1])
+        terms = shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid)
+        yield weighted_sum(terms, self.weights), terms
+
+    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Input, predicted joints, true joints, and all heat maps in one."""
+        images, crops = self._crops(batch, augment=False)
+        predicted = network(images)
+        stride = self.size / predicted.heatmap.shape[-1]
+        joints = (predicted.uv.flip(-1) + 0.5) * stride - 0.5
+        heat = predicted.heatmap.float().amax(1, keepdim=True).expand(-1, 3, -1, -1)
+        shown = crops.image if self.both_hands else crops.target
+        heat = nn.functional.interpolate(heat, (self.size, self.size), mode="nearest")
+        return grid([shown, dots(shown, joints), dots(shown, crops.joints_2d), heat])
+
+    def _crops(self, batch: Batch, augment: bool) -> tuple[Tensor, HandCrops]:
+        crops = crop_hands(batch, choose_hands(batch), self.size, JITTER if augment else None)
+        images = crops.image if self.both_hands else crops.target
+        if augment:
+            images = degrade(change_colours(images, COLOURS), COLOURS)
+        return normalise(images).contiguous(memory_format=self.layout), crops

@@ -1,0 +1,145 @@
+"""Pictures for people: masks over a photo, joints on it, skeletons in 3D, and captioned rows of those. Pillow only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from aih_gen.hands.joints import BONES
+
+Picture = NDArray[np.uint8]  # (H,W,3)
+Colour = tuple[int, int, int]
+
+HAND_COLOURS: dict[str, Colour] = {"right": (255, 82, 82), "left": (66, 190, 120)}
+ARM_COLOURS: dict[str, Colour] = {"right": (255, 196, 120), "left": (130, 200, 255)}
+HOLE_COLOUR: Colour = (255, 0, 200)
+FINGER_COLOURS: tuple[Colour, ...] = ((255, 99, 71), (255, 179, 0), (76, 187, 70), (41, 152, 255), (190, 90, 240))
+"""Thumb, index, middle, ring, little."""
+_INK: Colour = (40, 40, 40)
+_PAPER: Colour = (255, 255, 255)
+_OVERSAMPLE = 3
+_CAPTION = 18
+
+
+def overlay(image: Picture, mask: NDArray[np.bool_], colour: Colour, opacity: float = 0.55) -> Picture:
+    """``image`` with ``mask`` (H,W) tinted."""
+    weight = opacity * mask[..., None].astype(np.float32)
+    return (image * (1 - weight) + np.asarray(colour, np.float32) * weight).round().astype(np.uint8)
+
+
+def outline(image: Picture, mask: NDArray[np.bool_], colour: Colour) -> Picture:
+    """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the picture wide."""
+    width = max(1, round(max(mask.shape) / 200))
+    inner = mask.copy()
+    for _ in range(width):
+        padded = np.pad(inner, 1)
+        inner = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return overlay(image, mask & ~inner, colour, 1.0)
+
+
+def draw_masks(image: Picture, masks: Mapping[str, NDArray[np.bool_]]) -> Picture:
+    """Visible parts tinted, whole (amodal) hands outlined, arms tinted in their own colours.
+
+    ``masks``: any of ``right_visible``, ``right_amodal``, ``right_arm`` and the same for ``left``, each (H,W).
+    """
+    picture = image
+    for side in ("right", "left"):
+        for name, colour in ((f"{side}_arm", ARM_COLOURS[side]), (f"{side}_visible", HAND_COLOURS[side])):
+            if name in masks:
+                picture = overlay(picture, masks[name], colour)
+    for side in ("right", "left"):
+        if f"{side}_amodal" in masks:
+            picture = outline(picture, masks[f"{side}_amodal"], HAND_COLOURS[side])
+    return picture
+
+
+def draw_joints(image: Picture, joints_2d: NDArray[np.floating], root_colour: Colour = _INK) -> Picture:
+    """``image`` with one hand's skeleton (21,2), px (x, y), a colour for each finger; NaN joints are left out."""
+    size = max(image.shape[:2])
+    canvas = Image.fromarray(image).resize(
+        (image.shape[1] * _OVERSAMPLE, image.shape[0] * _OVERSAMPLE), Image.Resampling.BICUBIC
+    )
+    points = (np.asarray(joints_2d, np.float64) + 0.5) * _OVERSAMPLE
+    _draw_skeleton(ImageDraw.Draw(canvas), points, range(len(BONES)), _OVERSAMPLE * max(1.0, size / 130), root_colour)
+    return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
+
+
+def draw_skeletons(
+    hands: Mapping[str, NDArray[np.floating]], turn: float, size: int = 256, radius: float | None = None
+) -> Picture:
+    """Hands in 3D, each (21,3) relative to its wrist, x right, y down, z away, seen orthographically.
+
+    Args:
+        hands: side -> joints; hands with unknown joints are left out.
+        turn: degrees by which the hands are turned about the vertical axis: 0 is the camera's view, 90 from its right.
+        size: side of the picture, px.
+        radius: half the side of the picture in the joints' unit; by default what holds every joint from every turn.
+    """
+    known = {side: np.asarray(j, np.float64) for side, j in hands.items() if np.isfinite(j).all()}
+    canvas = Image.new("RGB", (size * _OVERSAMPLE, size * _OVERSAMPLE), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for k in range(1, 8):
+        at = k * size * _OVERSAMPLE / 8
+        draw.line((at, 0, at, size * _OVERSAMPLE), fill=(236, 236, 236), width=_OVERSAMPLE)
+        draw.line((0, at, size * _OVERSAMPLE, at), fill=(236, 236, 236), width=_OVERSAMPLE)
+    if known:
+        centres = {side: (j.max(0) + j.min(0)) / 2 for side, j in known.items()}
+        reach = [float(np.linalg.norm(joints - centres[side], axis=1).max()) for side, joints in known.items()]
+        extent = radius or 1.1 * max(reach)
+    for side, joints in known.items():
+        cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+        seen = (joints - centres[side]) @ rotation.T
+        points = (seen[:, :2] / extent + 1) * size * _OVERSAMPLE / 2
+        far_first = sorted(range(len(BONES)), key=lambda b: -(seen[BONES[b][0], 2] + seen[BONES[b][1], 2]))
+        _draw_skeleton(draw, points, far_first, _OVERSAMPLE * size / 90, HAND_COLOURS[side])
+    return np.asarray(canvas.resize((size, size), Image.Resampling.BOX))
+
+
+def captioned_row(pictures: Sequence[Picture], captions: Sequence[str], height: int = 256) -> Picture:
+    """Pictures side by side, each scaled to ``height`` and under its caption."""
+    scaled = [_fit_height(picture, height) for picture in pictures]
+    width = sum(p.shape[1] for p in scaled) + 4 * (len(scaled) - 1)
+    canvas = Image.new("RGB", (width, height + _CAPTION), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    left = 0
+    for picture, caption in zip(scaled, captions, strict=True):
+        draw.text((left + 3, 1), caption, fill=_INK, font=ImageFont.load_default(13))
+        canvas.paste(Image.fromarray(picture), (left, _CAPTION))
+        left += picture.shape[1] + 4
+    return np.asarray(canvas)
+
+
+def stack_rows(rows: Sequence[Picture]) -> Picture:
+    """Pictures under one another, narrower ones filled up with white."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(padded)
+
+
+def _fit_height(picture: Picture, height: int) -> Picture:
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _draw_skeleton(
+    draw: ImageDraw.ImageDraw, points: NDArray[np.float64], order: Sequence[int], width: float, root_colour: Colour
+) -> None:
+    for bone in order:
+        parent, child = BONES[bone]
+        ends = points[[parent, child]]
+        if not np.isfinite(ends).all():
+            continue
+        colour = FINGER_COLOURS[bone // 4]
+        draw.line([tuple(ends[0]), tuple(ends[1])], fill=colour, width=max(1, round(width)))
+        _dot(draw, ends[1], 0.9 * width, colour)
+    if np.isfinite(points[0]).all():
+        _dot(draw, points[0], 1.3 * width, root_colour)
+
+
+def _dot(draw: ImageDraw.ImageDraw, centre: NDArray[np.float64], radius: float, colour: Colour) -> None:
+    x, y = centre
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

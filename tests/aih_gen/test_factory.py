@@ -1,0 +1,268 @@
+"""The laws of the factory: a sample depends on its index alone, a shard is absent or whole, a folder has one writer."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.errors import AIHError, ShardError
+from aih_gen.factory import generate
+from aih_gen.shards.folder import sole_writer
+from aih_gen.shards.inspect import inspect_shard
+from aih_gen.shards.manifest import read_manifest
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.verify import verify
+from tests.data.samples import write_samples
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> SynConfig:
+    folder = tmp_path_factory.mktemp("source")
+    write_samples(folder / "aih_render-00000.h5", 40)
+    return SynConfig(source=str(folder), seed=1, size=64)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file that is not a lock, with its SHA-256."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def samples(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    shards = AIHShards(folder)
+    fields = ("rgb", "masks", "joints_3d", "joints_2d", "joint_state", "pose", "transl", "index", "provenance")
+    return shards.read(range(len(shards)), fields)
+
+
+def assert_whole(folder: Path, count: int) -> None:
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert sum(entry.samples for entry in manifest.shards) == count
+    assert [problem for found in verify(folder) for problem in found] == []
+    assert sorted(AIHShards(folder).read(range(count), ("index",))["index"]) == list(range(count))
+
+
+def test_workers_shards_tasks_and_order_change_no_sample(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path / "plain", 21, shard_size=8)
+    generate(config, tmp_path / "workers", 21, shard_size=8, workers=2)
+    generate(config, tmp_path / "sizes", 21, shard_size=5)
+    for task in (2, 0, 1):
+        generate(config, tmp_path / "tasks", 21, shard_size=8, num_tasks=3, task_index=task)
+    for folder in ("plain", "workers", "sizes", "tasks"):
+        assert_whole(tmp_path / folder, 21)
+    assert contents(tmp_path / "plain") == contents(tmp_path / "workers") == contents(tmp_path / "tasks")
+    expected, found = samples(tmp_path / "plain"), samples(tmp_path / "sizes")
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+
+
+def test_rendered_samples_keep_the_law_too(tmp_path: Path) -> None:
+    config = RenderConfig(seed=5, size=64)
+    generate(config, tmp_path / "plain", 6, shard_size=3, depth=True)
+    generate(config, tmp_path / "workers", 6, shard_size=2, depth=True, workers=2)
+    expected, found = samples(tmp_path / "plain"), samples(tmp_path / "workers")
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    assert_whole(tmp_path / "plain", 6)
+    assert AIHShards(tmp_path / "plain").shards[0].header.hand_model == "free"
+
+
+def test_shards_are_named_and_described(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path, 5, shard_size=3, codec="gzip")
+    assert set(contents(tmp_path)) == {"aih_syn-00000.h5", "aih_syn-00001.h5", "manifest.json"}
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None and (manifest.codec, manifest.shard_size, manifest.depth) == ("gzip", 3, False)
+    assert manifest.config["source"] == {"sha256": AIHShards(config.source).digest(), "samples": 40}
+    header = inspect_shard(tmp_path / "aih_syn-00001.h5").header
+    assert (header.subset, header.seed, header.hand_model) == ("AIH_Syn", 1, "ellipses")
+    assert header.config_sha256 == manifest.config_sha256
+
+
+def test_a_second_run_makes_only_what_is_missing(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path, 9, shard_size=3)
+    before = contents(tmp_path)
+    (tmp_path / "aih_syn-00001.h5").unlink()
+    kept = (tmp_path / "aih_syn-00002.h5").stat().st_mtime_ns
+    (tmp_path / ".aih_syn-00001.h5.tmp").write_text("of a run that was killed")
+    generate(config, tmp_path, 9, shard_size=3)
+    assert contents(tmp_path) == before
+    assert (tmp_path / "aih_syn-00002.h5").stat().st_mtime_ns == kept
+
+
+def test_a_larger_count_adds_and_a_smaller_one_keeps(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path / "grown", 4, shard_size=3)
+    early = (tmp_path / "grown" / "manifest.json").read_bytes()
+    generate(config, tmp_path / "grown", 8, shard_size=3, workers=2)
+    (tmp_path / "grown" / "manifest.json").write_bytes(early)  # as if killed before it was written
+    generate(config, tmp_path / "grown", 2, shard_size=3, workers=2)
+    generate(config, tmp_path / "at_once", 8, shard_size=3)
+    assert_whole(tmp_path / "grown", 8)
+    assert contents(tmp_path / "grown") == contents(tmp_path / "at_once")
+
+
+def test_the_source_may_move_but_not_change(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path / "out", 2)
+    moved = tmp_path / "moved"
+    write_samples(moved / "aih_render-00000.h5", 40)
+    generate(dataclasses.replace(config, source=str(moved)), tmp_path / "out", 2)
+    write_samples(moved / "aih_render-00001.h5", 1)
+    with pytest.raises(ShardError, match="another configuration; expected source"):
+        generate(dataclasses.replace(config, source=str(moved)), tmp_path / "out", 2)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_folder_of_another_configuration_is_left_alone(tmp_path: Path, config: SynConfig, manifest: bool) -> None:
+    generate(config, tmp_path, 4, shard_size=2)
+    if not manifest:
+        (tmp_path / "manifest.json").unlink()
+    for lock in tmp_path.glob(".lock*"):
+        lock.unlink()
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    for other, options, sentence in (
+        (dataclasses.replace(config, seed=2), {}, "expected seed 2, found 1"),
+        (dataclasses.replace(config, max_occlusion=0.5), {}, "expected max_occlusion 0.5, found 0.9"),
+        (config, {"codec": "gzip"}, "expected codec 'gzip', found 'zstd'"),
+        (
+            config,
+            {"shard_size": 3},
+            "expected shard_size 3, found 2" if manifest else "expected at most 3 samples from",
+        ),
+    ):
+        with pytest.raises(ShardError, match=sentence):
+            generate(other, tmp_path, 4, **{"shard_size": 2, **options})  # type: ignore[arg-type]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == before
+
+
+def test_one_folder_has_one_writer(tmp_path: Path, config: SynConfig) -> None:
+    with sole_writer(tmp_path, 1, 0), pytest.raises(AIHError, match="another run is writing to this folder"):
+        generate(config, tmp_path, 2)
+    with sole_writer(tmp_path, 2, 1):
+        for num_tasks, task in ((1, 0), (2, 1)):
+            with pytest.raises(AIHError, match="another run is writing to this folder"):
+                generate(config, tmp_path, 4, shard_size=2, num_tasks=num_tasks, task_index=task)
+        generate(config, tmp_path, 4, shard_size=2, num_tasks=2, task_index=0)
+    assert set(contents(tmp_path)) == {"aih_syn-00000.h5", "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"count": 0}, "count: expected 1 to"),
+        ({"workers": 0}, "workers: expected 1 to"),
+        ({"shard_size": 0}, "shard_size: expected 1 to"),
+        ({"num_tasks": 2, "task_index": 2}, "task_index: expected 0 to 1, found 2"),
+        ({"engine": "spark"}, "engine: expected local or ray, found 'spark'"),
+        ({"codec": "jpeg"}, "codec: expected zstd or gzip, found 'jpeg'"),
+        ({"depth": True}, "depth: expected no depth"),
+        ({"seed": -1}, "seed: expected 0 to"),
+        ({"seed": 2**63}, "seed: expected 0 to"),
+        ({"size": 100}, "size: expected a multiple of 32"),
+        ({"left_in_front": 1.5}, "left_in_front: expected 0 to 1"),
+        ({"min_occlusion": 0.95}, "min_occlusion: expected 0 to max_occlusion"),
+    ],
+)
+def test_a_value_out_of_range_is_named_and_nothing_is_made(
+    tmp_path: Path, config: SynConfig, changes: dict[str, Any], sentence: str
+) -> None:
+    fields = {field.name for field in dataclasses.fields(config)}
+    other = dataclasses.replace(config, **{k: v for k, v in changes.items() if k in fields})
+    options = {"count": 2, **{k: v for k, v in changes.items() if k not in fields}}
+    with pytest.raises(AIHError, match=sentence):
+        generate(other, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_a_folder_is_named(tmp_path: Path, config: SynConfig) -> None:
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/below"):
+        with pytest.raises(AIHError, match="file"):
+            generate(config, tmp_path / out, 2)
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+def test_a_missing_ray_is_one_sentence(tmp_path: Path, config: SynConfig) -> None:
+    with pytest.raises(AIHError, match="ray is not installed; pip install"):
+        generate(config, tmp_path / "out", 2, engine="ray")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_ray_makes_the_same_shards(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path / "local", 6, shard_size=2)
+    generate(config, tmp_path / "ray", 6, shard_size=2, engine="ray")
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+
+
+def start(
+    config: SynConfig, out: Path, count: int, shard_size: int, workers: int, awaited: str
+) -> subprocess.Popen[str]:
+    """Making far more than there is time for; returns when the shard ``awaited`` is there."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "aih_gen.cli", "syn", "--source", config.source, "--out", str(out), "--seed", "1",
+            "--count", str(count), "--shard-size", str(shard_size), "--workers", str(workers),
+        ],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (out / awaited).exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.02)
+    return process
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in said and "Traceback" not in said
+
+
+def test_ctrl_c_leaves_only_whole_shards(tmp_path: Path, config: SynConfig) -> None:
+    interrupt(start(config, tmp_path, 100_000, 20, workers=1, awaited="aih_syn-00002.h5"))
+    made = len(AIHShards(tmp_path))
+    assert_whole(tmp_path, made)
+    assert 60 <= made < 100_000 and made % 20 == 0
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynConfig) -> None:
+    """One worker has made the short last shard and waits; the other is at the first one for hours."""
+    interrupt(start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5"))
+    assert set(contents(tmp_path)) == {"aih_syn-00001.h5", "manifest.json"}
+    assert AIHShards(tmp_path).read(range(8), ("index",))["index"].tolist() == list(range(1_000_000, 1_000_008))
+    assert [problem for found in verify(tmp_path) for problem in found] == []
+
+
+def test_a_killed_run_leaves_whole_shards_and_can_be_continued(tmp_path: Path, config: SynConfig) -> None:
+    process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
+    process.kill()
+    process.communicate(timeout=20)
+    (unfinished,) = tmp_path.glob(".*.tmp")
+    size = unfinished.stat().st_size
+    time.sleep(1)
+    assert unfinished.stat().st_size == size, "a worker outlived the run"
+    assert len(AIHShards(tmp_path)) == 8
+
+    small = tmp_path / "small"
+    process = start(config, small, 100_000, 20, workers=1, awaited="aih_syn-00001.h5")
+    process.kill()
+    process.communicate(timeout=20)
+    made = len(AIHShards(small))
+    left = contents(small)
+    generate(config, small, made + 20, shard_size=20)
+    assert_whole(small, made + 20)
+    assert {name: left[name] for name in left if name.endswith(".h5")}.items() <= contents(small).items()
+    assert not list(small.glob(".*.tmp"))

@@ -1,0 +1,387 @@
+"""A shard holds what was written, to the bit; anything else says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+
+from aih_gen.compose.sample import Sample
+from aih_gen.errors import ShardError
+from aih_gen.shards.inspect import inspect_shard
+from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.schema import MASK_BITS
+from aih_gen.shards.verify import Problem, verify
+from aih_gen.shards.writer import write_shard
+from tests.data.samples import make_header, make_sample, write_samples
+
+COUNT = 7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shards of AIH_Render, samples 0-6 and again 0-2."""
+    folder = tmp_path_factory.mktemp("shards")
+    write_samples(folder / "aih_render-00000.h5", COUNT)
+    write_samples(folder / "aih_render-00001.h5", 3)
+    return folder
+
+
+def assert_same(one: Sample, other: Sample) -> None:
+    for field in dataclasses.fields(Sample):
+        expected, found = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(expected, np.ndarray):
+            assert expected.dtype == found.dtype, field.name
+            np.testing.assert_array_equal(expected, found, err_msg=field.name)
+        else:
+            assert expected == found, field.name
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip"])
+def test_what_is_written_is_read(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "aih_render-00000.h5"
+    samples = [make_sample(index) for index in range(4)]
+    unknown = np.full((2, 48), np.nan, np.float32)
+    samples[1] = dataclasses.replace(samples[1], pose=unknown, provenance={"é": [1.5, None, {"a": "b"}]})
+    write_shard(path, [samples[:3], samples[3:]], 4, make_header(), codec, depth=True)  # type: ignore[arg-type]
+    shards = AIHShards(path)
+    assert len(shards) == 4
+    for written, found in zip(samples, shards, strict=True):
+        assert_same(written, found)
+    assert inspect_shard(path).codec == codec
+
+
+def test_a_shard_is_what_the_schema_says_to_plain_h5py(folder: Path) -> None:
+    sample = make_sample(2)
+    with h5py.File(folder / "aih_render-00000.h5") as file:
+        attributes = dict(file.attrs)
+        assert (attributes["format"], attributes["schema_version"], attributes["subset"]) == ("AIH", 1, "AIH_Render")
+        assert set(attributes) == {
+            "format", "schema_version", "subset", "config", "config_sha256", "seed", "hand_model", "generator_version",
+        }  # fmt: skip
+        assert file["rgb"].shape == (COUNT, 3, 64, 64, 3) and file["rgb"].chunks == (1, 3, 64, 64, 3)
+        assert all(dataset.fletcher32 for dataset in file.values())
+        assert all(dataset.chunks[0] == 1 for name, dataset in file.items() if not name.startswith("provenance"))
+        np.testing.assert_array_equal(file["rgb"][2], [sample.image, sample.target_right, sample.target_left])
+        for bit, name in enumerate(MASK_BITS):
+            np.testing.assert_array_equal((file["masks"][2] >> bit) & 1, getattr(sample, name), err_msg=name)
+        start, stop = file["provenance_offsets"][2:4]
+        assert (
+            file["provenance"][start:stop].tobytes() == b'{"drawn":"ellipses","front":%d}' % sample.provenance["front"]
+        )
+
+
+def test_equal_samples_make_equal_bytes(tmp_path: Path) -> None:
+    write_samples(tmp_path / "a.h5", 3)
+    time.sleep(1.1)  # a time stamp, were there one, would differ
+    write_samples(tmp_path / "b.h5", 3)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_arrays_come_in_the_order_asked_for(folder: Path) -> None:
+    shards = AIHShards(folder)
+    order = [8, 2, np.int64(2), -1, 0]
+    fields = ("rgb", "image", "target_left", "masks", "visible_right", "joints_3d", "present", "index", "provenance")
+    read = shards.read(order, fields)  # type: ignore[arg-type]
+    assert set(read) == set(fields)
+    samples = [make_sample(index) for index in (1, 2, 2, 2, 0)]
+    for name in ("image", "target_left", "visible_right", "joints_3d", "present", "index", "provenance"):
+        np.testing.assert_array_equal(read[name], np.array([getattr(s, name) for s in samples]), err_msg=name)
+    np.testing.assert_array_equal(read["rgb"][:, 0], read["image"])
+    np.testing.assert_array_equal((read["masks"] & MASK_BITS["visible_right"]) != 0, read["visible_right"])
+    assert shards.read([], ("image",))["image"].shape == (0, 64, 64, 3)
+
+
+def test_shards_are_a_sequence(folder: Path) -> None:
+    shards = AIHShards([folder / "aih_render-00001.h5", folder])
+    assert len(shards) == 3 + COUNT + 3
+    assert [sample.index for sample in shards[1:5]] == [1, 2, 0, 1]
+    assert shards[-1].index == 2
+    for position in (len(shards), -len(shards) - 1):
+        with pytest.raises(IndexError):
+            shards[position]
+    with pytest.raises(TypeError):
+        shards["3"]  # type: ignore[call-overload]
+
+
+def _first_pixel(shards: AIHShards, position: int) -> list[int]:
+    return shards[position].image[0, 0].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_open_data_set_crosses_into_other_processes(folder: Path, method: str) -> None:
+    shards = AIHShards(folder)
+    expected = [_first_pixel(shards, k) for k in range(len(shards))]  # now files are open here
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        found = pool.starmap(_first_pixel, [(shards, k) for k in range(len(shards))])
+    assert found == expected
+    assert_same(pickle.loads(pickle.dumps(shards))[1], shards[1])  # noqa: S301
+
+
+def _inherited(queue: multiprocessing.Queue[tuple[list[int], bool]]) -> None:
+    parents = INHERITED[0]._open[0][0]
+    queue.put((_first_pixel(INHERITED[0], 4), bool(parents)))
+
+
+INHERITED: list[AIHShards] = []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
+    INHERITED[:] = [AIHShards(folder)]
+    expected = _first_pixel(INHERITED[0], 4)
+    parents = INHERITED[0]._open[0][0].id.get_vfd_handle()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_inherited, args=(queue,))
+    child.start()
+    pixel, still_uses_the_parents_file = queue.get(timeout=30)
+    child.join()
+    assert pixel == expected and not still_uses_the_parents_file
+    assert INHERITED.pop()._open[0][0].id.get_vfd_handle() == parents
+
+
+def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aih_gen.shards.reader.MOST_OPEN_FILES", 1)
+    shards = AIHShards(folder)
+    assert [sample.index for sample in shards] == [*range(COUNT), *range(3)]
+    assert len(shards._open) == 1
+
+
+def test_no_flipped_bit_is_read_in_silence(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "whole.h5", 2)
+    whole = (tmp_path / "whole.h5").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for k, place in enumerate(rng.integers(0, len(whole), 150)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path = tmp_path / f"{k}.h5"  # HDF5 would remember an earlier one of the same name
+        path.write_bytes(damaged)
+        try:
+            found = list(AIHShards(path))
+        except ShardError:
+            refused += 1
+            continue
+        for written, read in zip(samples, found, strict=True):
+            assert_same(dataclasses.replace(written, depth=None), read)
+    assert refused > 75
+
+
+def _replace(file: h5py.File, name: str, **options: object) -> None:
+    data = file[name][:]
+    del file[name]
+    file.create_dataset(name, data=data, **{"chunks": (1, *data.shape[1:]), "fletcher32": True, **options})
+
+
+def _external_link(file: h5py.File) -> None:
+    del file["pose"]
+    file["pose"] = h5py.ExternalLink("elsewhere.h5", "pose")
+
+
+def _soft_link(file: h5py.File) -> None:
+    del file["betas"]
+    file["betas"] = h5py.SoftLink("/pose")
+
+
+def _virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout(shape=file["camera"].shape, dtype="<f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "camera", shape=file["camera"].shape)
+    del file["camera"]
+    file.create_virtual_dataset("camera", layout)
+
+
+def _external_storage(file: h5py.File) -> None:
+    shape = file["transl"].shape
+    del file["transl"]
+    file.create_dataset("transl", shape, "<f4", external=[("/etc/hostname", 0, h5py.h5f.UNLIMITED)])
+
+
+def _objects(file: h5py.File) -> None:
+    del file["index"]
+    file.create_dataset("index", (COUNT,), h5py.string_dtype(), chunks=(1,))
+
+
+def _huge(file: h5py.File) -> None:
+    del file["masks"]
+    file.create_dataset("masks", (COUNT, 1 << 20, 1 << 20), "u1", chunks=(1, 1 << 10, 1 << 10), fletcher32=True)
+
+
+def _unknown_field(file: h5py.File) -> None:
+    file["secrets"] = np.zeros(3)
+
+
+def _attribute(name: str, value: object) -> Callable[[h5py.File], None]:
+    return lambda file: file.attrs.modify(name, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (_attribute("format", "COCO"), "attribute format: expected 'AIH', found 'COCO'"),
+        (_attribute("schema_version", 2), "attribute schema_version: expected 1, found 2"),
+        (_attribute("config", "{}"), "attribute config_sha256: expected 44136fa355b3"),
+        (_attribute("subset", "AIH_Syn"), "attribute subset: expected 'AIH_Render' as in config, found 'AIH_Syn'"),
+        (lambda file: file.__delitem__("joints_2d"), "joints_2d: expected a dataset, found none"),
+        (lambda file: _replace(file, "joints_3d", dtype="f8"), "joints_3d: expected type float32, found float64"),
+        (lambda file: _replace(file, "masks", chunks=(2, 64, 64)), "masks: expected one chunk a sample"),
+        (lambda file: _replace(file, "rgb", fletcher32=False), "rgb: expected the filters 3"),
+        (lambda file: _replace(file, "rgb", **hdf5plugin.Blosc()), "rgb: expected the filters 3"),
+        (_external_link, "pose: expected a dataset, found a ExternalLink"),
+        (_soft_link, "betas: expected a dataset, found a SoftLink"),
+        (_virtual, "camera: expected chunks in this file"),
+        (_external_storage, "transl: expected chunks in this file"),
+        (_objects, "index: expected type int64, found object"),
+        (_huge, "masks: expected 1 to 10000000 samples of sides up to 4096"),
+        (_unknown_field, "secrets: expected no such dataset"),
+    ],
+)
+def test_what_is_not_a_shard_is_refused_by_name(
+    tmp_path: Path, change: Callable[[h5py.File], None], sentence: str
+) -> None:
+    path = tmp_path / "aih_render-00000.h5"
+    write_samples(path, COUNT)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(ShardError) as caught:
+        AIHShards(path)
+    assert f"{path}, {sentence}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_empty_and_foreign_paths_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.h5").write_text("not a shard")
+    write_samples(tmp_path / "large.h5", 1, size=96)
+    write_samples(tmp_path / "small.h5", 1)
+    whole = (tmp_path / "small.h5").read_bytes()
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    for paths, sentence in (
+        ([], "empty list"),
+        ("missing", "missing: expected a shard or a folder of shards, found nothing"),
+        ("empty", "empty: expected a folder with shards"),
+        ("text.h5", "text.h5: expected an HDF5 file"),
+        ("half.h5", "half.h5: expected an HDF5 file"),
+        (["small.h5", "large.h5"], "large.h5: expected images of 64x64"),
+    ):
+        with pytest.raises(ShardError, match=sentence):
+            AIHShards(tmp_path / paths if isinstance(paths, str) else [tmp_path / path for path in paths])
+    with pytest.raises(ShardError, match="expected a field among"):
+        AIHShards(tmp_path / "small.h5").read([0], ("colour",))
+    with pytest.raises(ShardError, match="depth: expected a dataset, found none"):
+        AIHShards(tmp_path / "small.h5").read([0], ("depth",))
+
+
+def test_a_shard_is_absent_or_whole(tmp_path: Path) -> None:
+    def failing() -> Iterator[list[Sample]]:
+        yield [make_sample(0)]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "aih_render-00000.h5"
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(path, failing(), 2, make_header())
+    with pytest.raises(ValueError, match="expected 2 samples, found 1"):
+        write_shard(path, [[make_sample(0)]], 2, make_header())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ShardError, match=r"nowhere/a\.h5: could not be made"):
+        write_shard(tmp_path / "nowhere" / "a.h5", [[make_sample(0)]], 1, make_header())
+
+
+def test_a_sample_of_another_shape_or_type_is_not_written(tmp_path: Path) -> None:
+    sample = make_sample(5)
+    for wrong in ({"pose": sample.pose[:1]}, {"joints_3d": sample.joints_3d.astype(np.float64)}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"sample 5, {name}: expected float32"):
+            write_shard(tmp_path / "a.h5", [[dataclasses.replace(sample, **wrong)]], 1, make_header())
+
+
+def with_manifest(folder: Path, count: int = 3) -> Path:
+    path = folder / "aih_render-00000.h5"
+    write_samples(path, count)
+    header = make_header()
+    manifest = Manifest({}, header.config_sha256, 1000, "zstd", False, (describe_file(path, path.name, count),))
+    write_manifest(folder, manifest)
+    assert read_manifest(folder) == manifest
+    return path
+
+
+def problems(path: Path) -> list[Problem]:
+    return [problem for found in verify(path) for problem in found]
+
+
+def test_verify_finds_nothing_in_good_shards(tmp_path: Path) -> None:
+    with_manifest(tmp_path)
+    assert problems(tmp_path) == []
+
+
+def test_verify_names_what_is_broken(tmp_path: Path) -> None:
+    path = with_manifest(tmp_path)
+    good = make_sample(1)
+    target, occlusion, joints = good.target_left.copy(), good.occlusion + 0.1, good.joints_2d + 2
+    target[0, 0] ^= 1
+    outside = ~good.amodal_right & ~good.amodal_left & ~good.arm_right & ~good.arm_left
+    for sample, dataset, sentence in (
+        (dataclasses.replace(good, target_left=target), "rgb", "target_left differs from the image in 1 pixels"),
+        (
+            dataclasses.replace(good, visible_right=good.visible_right | outside),
+            "masks",
+            "right hand are outside its amodal",
+        ),
+        (dataclasses.replace(good, visible_left=good.visible_right), "masks", "show two hands"),
+        (dataclasses.replace(good, occlusion=occlusion), "occlusion", "right: expected"),
+        (dataclasses.replace(good, joints_2d=joints), "joints_2d", "2.8 px"),
+        (dataclasses.replace(good, present=np.array([False, True])), "present", "right"),
+    ):
+        write_shard(path, [[make_sample(0), sample, make_sample(2)]], 3, make_header())
+        found = [problem for problem in problems(path) if problem.dataset == dataset]
+        assert [(problem.shard, problem.sample) for problem in found[:1]] == [(path.name, 1)], dataset
+        assert sentence in found[0].what
+
+
+def test_verify_compares_the_folder_with_its_manifest(tmp_path: Path) -> None:
+    path = with_manifest(tmp_path)
+    write_samples(path.with_name("aih_render-00001.h5"), 1)
+    assert [str(problem) for problem in problems(tmp_path)] == [
+        "aih_render-00001.h5, file: in the folder, but not in the manifest"
+    ]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 16  # in the pixels of a sample
+    path.write_bytes(data)
+    path.with_name("aih_render-00001.h5").unlink()
+    checksum, damage = problems(tmp_path)
+    assert "with SHA-256" in checksum.what
+    assert damage.sample is not None and "damaged" in damage.what
+    path.unlink()
+    write_samples(path.with_name("aih_render-00002.h5"), 1)
+    assert "in the manifest, but not in the folder" in {problem.what for problem in problems(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[", "expected JSON"),
+        ("[]", "expected an object"),
+        ('{"format": "AIH", "schema_version": 9}', "schema_version: expected 1, found 9"),
+        ('{"format": "AIH", "schema_version": 1}', "shards: expected a list"),
+        ('{"format": "AIH", "schema_version": 1, "shards": [{"name": 3}]}', "name: expected str, found 3"),
+        (
+            '{"format": "AIH", "schema_version": 1, "shards": '
+            '[{"name": "../a-00000.h5", "samples": 1, "bytes": 1, "sha256": ""}]}',
+            "expected shard names such as",
+        ),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ShardError, match=sentence):
+        read_manifest(tmp_path)

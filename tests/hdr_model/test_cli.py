@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hdr_model.cli import main
+from tests.data.samples import write_samples
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "{train, eval, infer}"),
+        (["train"], "{hasm, hdrm, shpe}"),
+        (["train", "shpe"], "--data"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--stepps"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "many"], "'many'"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps should be above 0, found 0"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size should be at least 2"),
+        (["train", "shpe", "--data", "nowhere", "--out", "o"], "nowhere"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--device", "abacus"], "abacus"),
+        (["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"], "nothing to paint"),
+        (["eval", "--data", "d", "--out", "o"], "--weights"),
+        (["infer", "--out", "o"], "photo"),
+        (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("hdr: error: ") and said in output.err
+    assert output.err.count("\n") == 1 and not output.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_samples(tmp_path / "data/aih-00000.h5", 2)
+    arguments = ["train", "hasm", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--size", "50"]
+    assert main([*arguments, "--preset", "nano"]) == 2
+    assert capsys.readouterr().err == "hdr: error: --size 50: hasm takes sides that are multiples of 32\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from hdr_model.cli import main; assert 'torch' not in sys.modules; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout and "infer" in done.stdout
+
+
+def test_training_is_one_command_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_samples(tmp_path / "data/aih-00000.h5", 4)
+    arguments = ["train", "shpe", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
+    sizes = ["--preset", "nano", "--size", "64", "--batch-size", "2", "--device", "cpu"]
+    assert main([*arguments, *sizes, "--steps", "1"]) == 0
+    assert main([*arguments, *sizes, "--steps", "2"]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "run/weights")] * 2
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hdr_model.config import HASMLossWeights, HDRMLossWeights, SHPELossWeights, preset
+from hdr_model.losses import (
+    composite,
+    discriminator_loss,
+    frozen_encoder_features,
+    generator_adversarial_loss,
+    hasm_losses,
+    hdrm_losses,
+    shpe_losses,
+    total_variation,
+    weighted_sum,
+)
+from hdr_model.nets.hasm import HASM
+from hdr_model.nets.shpe import SHPEOutput
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no reference cases at {REFERENCE}")
+def test_hdrm_terms_are_the_references() -> None:
+    with np.load(REFERENCE / "hdrm_case.npz") as file:
+        case = {name: torch.from_numpy(np.array(file[name])) for name in file.files}
+    hidden = case["right_amodal"] & ~case["right_visible"]
+    removal = ~case["right_amodal"] & case["left_visible"]
+    terms = hdrm_losses(
+        case["output"],
+        case["image"],
+        case["target"],
+        hidden[None, None],
+        removal[None, None],
+        lambda image: [image] * 3,
+    )
+    names = {
+        "valid": "loss_valid",
+        "hole/de_occlusion": "loss_hole_de_occlusion",
+        "hole/removal": "loss_hole_removal",
+        "total_variation": "loss_tv",
+        "perceptual/de_occlusion": "loss_prc_de_occlusion",
+        "perceptual/removal": "loss_prc_removal",
+        "style/de_occlusion": "loss_style_de_occlusion",
+        "style/removal": "loss_style_removal",
+    }
+    assert terms.keys() == names.keys()
+    for name, reference in names.items():
+        assert terms[name].item() == pytest.approx(case[reference].item(), rel=1e-4)
+
+
+def hdrm_example() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    output, image, target = torch.randn(3, 2, 3, 16, 16)
+    hidden, removal = torch.zeros(2, 2, 1, 16, 16, dtype=torch.bool)
+    hidden[..., :4, :], removal[..., 8:, :] = True, True
+    return output, image, target, hidden, removal
+
+
+def test_a_region_moves_only_its_own_terms() -> None:
+    output, image, target, hidden, removal = hdrm_example()
+    before = hdrm_losses(output, image, target, hidden, removal)
+    after = hdrm_losses(torch.where(removal, target, output), image, target, hidden, removal)
+    assert after["hole/removal"] == 0 and before["hole/removal"] > 0
+    assert after["hole/de_occlusion"] == before["hole/de_occlusion"]
+    assert after["valid"] == before["valid"]
+
+
+def test_without_a_feature_extractor_there_are_no_feature_terms() -> None:
+    assert not [name for name in hdrm_losses(*hdrm_example()) if name.startswith(("perceptual", "style"))]
+
+
+def test_outside_the_hole_the_composite_is_the_input() -> None:
+    output, image, _, hidden, removal = hdrm_example()
+    hole = hidden | removal
+    mixed = composite(output, image, hole)
+    assert torch.equal(mixed * ~hole, image * ~hole) and torch.equal(mixed * hole, output * hole)
+
+
+def test_a_flat_image_has_no_total_variation() -> None:
+    assert total_variation(torch.full((1, 3, 8, 8), 0.3)) == 0
+    ramp = torch.arange(8.0).expand(1, 3, 8, 8)
+    assert total_variation(ramp) == 1 and total_variation(2 * ramp.mT) == 2
+
+
+def test_frozen_features_teach_the_image_and_not_the_encoder() -> None:
+    network = HASM(preset("hasm", "nano")).train()
+    extract = frozen_encoder_features(network)
+    output, image, target, hidden, removal = hdrm_example()
+    output, image, target, hidden, removal = (
+        F.interpolate(t.float(), (64, 64)) for t in (output, image, target, hidden, removal)
+    )
+    output.requires_grad_()
+    assert [tuple(f.shape[1:]) for f in extract(image)] == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
+    terms = hdrm_losses(output, image, target, hidden, removal, extract)
+    (terms["perceptual/removal"] + terms["style/removal"]).backward()
+    assert output.grad is not None and output.grad.any()
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert network.training
+
+
+def test_the_total_is_each_term_times_its_weight() -> None:
+    terms = {"valid": torch.tensor(2.0), "hole/removal": torch.tensor(3.0), "hole/de_occlusion": torch.tensor(5.0)}
+    assert weighted_sum(terms, HDRMLossWeights(valid=10, hole=0.5)) == 24
+
+
+def test_hasm_cross_entropy_at_the_masks_resolution() -> None:
+    torch.manual_seed(0)
+    logits = {
+        "left_amodal": torch.randn(2, 2, 4, 4),
+        "left_arm": torch.randn(2, 2, 4, 4),
+        "right_arm": torch.randn(2, 2, 4, 4),
+    }
+    masks = {"left_amodal": torch.rand(2, 16, 16) > 0.5, "left_arm": torch.rand(2, 16, 16) > 0.5}
+    terms = hasm_losses(logits, masks)
+    assert set(terms) == {"hand/left_amodal", "arm/left_arm"}
+    resized = F.interpolate(logits["left_amodal"], (16, 16), mode="bilinear").softmax(1)
+    right = torch.where(masks["left_amodal"], resized[:, 1], resized[:, 0])
+    torch.testing.assert_close(terms["hand/left_amodal"], -right.log().mean())
+    total = weighted_sum(terms, HASMLossWeights(hand=1, arm=0))
+    torch.testing.assert_close(total, terms["hand/left_amodal"])
+
+
+def shpe_example() -> tuple[SHPEOutput, Tensor, Tensor, Tensor, Tensor]:
+    """A perfect prediction of two hands."""
+    torch.manual_seed(0)
+    heatmap, delta, location = torch.rand(2, 21, 8, 8), torch.randn(2, 21, 3), torch.randn(2, 21, 3)
+    delta_map, location_map = (t[..., None, None].expand(-1, -1, -1, 8, 8) for t in (delta, location))
+    predicted = SHPEOutput(heatmap, delta_map, location_map, torch.zeros(2, 21, 2), location)
+    return predicted, heatmap, delta, location, torch.ones(2, 21)
+
+
+def test_a_perfect_pose_costs_nothing_and_has_finite_gradients() -> None:
+    predicted, *targets = shpe_example()
+    heatmap = predicted.heatmap.clone().requires_grad_()
+    terms = shpe_losses(predicted._replace(heatmap=heatmap), *targets)
+    assert set(terms) == {"heat", "delta", "location"} and not any(terms.values())
+    weighted_sum(terms, SHPELossWeights()).backward()
+    assert heatmap.grad is not None and heatmap.grad.isfinite().all()
+
+
+def test_shpe_terms_are_frobenius_norms_over_the_number_of_valid_joints() -> None:
+    predicted, heatmap, delta, location, valid = shpe_example()
+    valid[:, 10:] = 0
+    terms = shpe_losses(
+        predicted._replace(heatmap=heatmap + 0.5, location_map=predicted.location_map + 2),
+        heatmap,
+        delta,
+        location,
+        valid,
+    )
+    assert terms["heat"].item() == pytest.approx(math.sqrt(20 * 64 * 0.25) / 20, rel=1e-5)
+    norm = math.sqrt(3 * (2 * heatmap[:, :10]).square().sum().item())
+    assert terms["location"].item() == pytest.approx(norm / 20, rel=1e-5)
+    assert terms["delta"] == 0
+
+
+def test_unknown_joints_do_not_count() -> None:
+    predicted, heatmap, delta, location, valid = shpe_example()
+    wrong = predicted._replace(
+        heatmap=heatmap + 1, delta_map=predicted.delta_map + 1, location_map=predicted.location_map + 1
+    )
+    valid[0] = 0
+    expected = shpe_losses(wrong, heatmap, delta, location, valid)
+    for tensor in (heatmap, delta, location):
+        tensor[0] = torch.nan
+    found = shpe_losses(wrong, heatmap, delta, location, valid)
+    assert found == expected and all(found.values())
+
+
+def test_the_painter_gains_when_the_critic_believes_it_and_the_critic_when_it_does_not() -> None:
+    unsure, high, low = torch.zeros(2, 1, 6, 6), torch.full((2, 1, 6, 6), 4.0), torch.full((2, 1, 6, 6), -4.0)
+    assert generator_adversarial_loss(unsure).item() == pytest.approx(math.log(2))
+    assert discriminator_loss(unsure, unsure).item() == pytest.approx(math.log(2))
+    assert generator_adversarial_loss(high) < generator_adversarial_loss(low)
+    assert discriminator_loss(high, low) < discriminator_loss(low, high)

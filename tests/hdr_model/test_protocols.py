@@ -1,0 +1,265 @@
+"""What is measured, on drawn samples: a red right hand and a green left hand, some of it behind the other."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aih_gen.compose.masks import occlusion
+from aih_gen.compose.sample import Sample
+from aih_gen.errors import AIHError
+from aih_gen.shards.schema import Header
+from aih_gen.shards.writer import write_shard
+from hdr_model.config import preset
+from hdr_model.data.aih import AIHDataset
+from hdr_model.evaluation.examine import ALONE, BOUND, FIELDS, FOUND, TRUE, examine
+from hdr_model.evaluation.protocols import (
+    AS_VISIBLE,
+    COPY,
+    HASM,
+    MEAN_MASK,
+    MEAN_POSE,
+    Scores,
+    add_scores,
+    evaluate,
+    result_rows,
+    training_prior,
+)
+from hdr_model.nets import hasm, hdrm, shpe
+from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.pipeline import HDR
+
+SIZE = 64
+HAND_COLOURS = (220, 40, 40), (40, 220, 40)
+
+
+def skeleton(bone: float, bend: float) -> NDArray[np.float32]:
+    """21 joints of a right hand with a palm of ``bone`` metres, wrist not at the origin."""
+    fan = np.linspace(-0.6, 0.6, 5)
+    joints = [np.zeros(3)]
+    for angle in fan:
+        for k in range(1, 5):
+            joints.append(np.array([np.sin(angle), -np.cos(angle), bend * k * k / 16]) * (0.7 + 0.3 * k))
+    points = np.array(joints)
+    return np.asarray(points * bone / np.linalg.norm(points[9]) + (0.1, 0.2, 0.7), np.float32)
+
+
+def drawn(index: int, gap: int, right_in_front: bool = False, left: bool = True) -> Sample:
+    """Two square hands of 20 px, the left one ``gap`` px right of the right one."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    band = (rows >= 22) & (rows < 42)
+    amodal = [band & (columns >= 12) & (columns < 32), band & (columns >= 12 + gap) & (columns < 32 + gap)]
+    if not left:
+        amodal[1][:] = False
+    front = 0 if right_in_front else 1
+    visible = [m.copy() for m in amodal]
+    visible[1 - front] &= ~amodal[front]
+    background = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    targets = [np.where(m[..., None], np.uint8(c), background) for m, c in zip(amodal, HAND_COLOURS, strict=True)]
+    image = np.where(amodal[front][..., None], np.uint8(HAND_COLOURS[front]), targets[1 - front])
+    right = skeleton(0.08 + 0.01 * (index % 3), 0.5 * (index % 2))
+    nothing = np.zeros((SIZE, SIZE), bool)
+    return Sample(
+        image=image,
+        target_right=targets[0],
+        target_left=targets[1],
+        amodal_right=amodal[0],
+        amodal_left=amodal[1],
+        visible_right=visible[0],
+        visible_left=visible[1],
+        arm_right=nothing,
+        arm_left=nothing,
+        shaded=nothing,
+        joints_3d=np.stack([right, right * (-1, 1, 1)]).astype(np.float32),
+        joints_2d=np.full((2, 21, 2), 30, np.float32),
+        joint_state=np.ones((2, 21), np.uint8),
+        pose=np.zeros((2, 48), np.float32),
+        betas=np.zeros((2, 10), np.float32),
+        transl=np.zeros((2, 3), np.float32),
+        camera=np.eye(3, dtype=np.float32),
+        present=np.array([True, left]),
+        occlusion=np.array([occlusion(a, v) for a, v in zip(amodal, visible, strict=True)], np.float32),
+        index=index,
+    )
+
+
+HEADER = Header("AIH_Render", "{}", hashlib.sha256(b"{}").hexdigest(), 0, "free", "test")
+SAMPLES = [drawn(0, 10), drawn(1, 15, right_in_front=True), drawn(2, 20), drawn(3, 10, left=False)]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("held_out")
+    write_shard(folder / "aih-00000.h5", [SAMPLES], len(SAMPLES), HEADER)
+    return folder
+
+
+class PerfectHASM(nn.Module):
+    """Knows the four samples, told apart by their pixels."""
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        known = [next(s for s in SAMPLES if np.abs(s.image.astype(int) - p).max() < 3) for p in pixels]
+        names = {f"{side}_{kind}": f"{kind}_{side}" for side in ("right", "left") for kind in ("amodal", "visible")}
+        masks = {ours: np.stack([getattr(s, theirs) for s in known]) for ours, theirs in names.items()}
+        margins = {name: torch.from_numpy(mask).float() - 0.5 for name, mask in masks.items()}
+        return {name: torch.stack([-margin, margin], 1) for name, margin in margins.items()}
+
+
+class GreyHDRM(nn.Module):
+    def forward(self, x: Tensor, validity: Tensor) -> Tensor:
+        return normalise(torch.full_like(x[:, :3], 100 / 255))
+
+
+class SamePoseSHPE(nn.Module):
+    def forward(self, image: Tensor) -> shpe.SHPEOutput:
+        joints = torch.from_numpy(skeleton(1.0, 0.0)).expand(len(image), -1, -1)
+        heat = torch.rand(len(image), 21, 16, 16)
+        return shpe.SHPEOutput(heat, heat, heat, shpe.highest_point(heat), joints - joints[:, :1])
+
+
+@pytest.fixture(scope="module")
+def scores(shards: Path) -> Scores:
+    stubs = (cast(Any, stub) for stub in (PerfectHASM(), GreyHDRM(), SamePoseSHPE()))
+    hdr = HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE)
+    gathered = Scores()
+    prior = training_prior([shards])
+    for indices in ([0, 1], [2, 3]):
+        batch = AIHDataset(shards, FIELDS)[indices]
+        add_scores(gathered, indices, batch, examine(hdr, batch), prior)
+    return gathered
+
+
+def test_perfect_masks_have_an_iou_of_one_in_every_part(scores: Scores) -> None:
+    for part in ("amodal", "occluded", "visible"):
+        assert scores.overlap[part, HASM].pooled == pytest.approx(1.0)
+        assert scores.overlap[part, HASM].per_sample == pytest.approx(1.0)
+
+
+def test_amodal_as_visible_loses_just_the_occluded_part(scores: Scores) -> None:
+    visible, amodal = (
+        sum(int(getattr(s, f"{kind}_{side}").sum()) for s in SAMPLES for side in ("right", "left"))
+        for kind in ("visible", "amodal")
+    )
+    assert scores.overlap["amodal", AS_VISIBLE].pooled == pytest.approx(visible / amodal)
+    assert scores.overlap["occluded", AS_VISIBLE].pooled == 0.0
+
+
+def test_empty_cases_are_counted(scores: Scores) -> None:
+    assert scores.overlap["amodal", HASM].empty == 1, "one sample has no left hand"
+    assert scores.overlap["occluded", HASM].empty == 8 - 2
+
+
+def test_the_mean_training_mask_is_cut_where_it_suits_the_training_set(scores: Scores, shards: Path) -> None:
+    prior = training_prior([shards])
+    always = SAMPLES[0].amodal_right
+    assert (prior.masks["right_amodal"] == always).all(), "it is there in every sample"
+    assert 0.3 < scores.overlap["amodal", MEAN_MASK].pooled < 1.0
+
+
+def test_copying_the_input_is_the_squared_error_of_image_and_target_in_the_hole(scores: Scores) -> None:
+    first = scores.region["hole", COPY].psnr_of_each()[0]
+    sample = SAMPLES[0]
+    hole = (sample.amodal_right & ~sample.visible_right) | (~sample.amodal_right & sample.visible_left)
+    squared = ((sample.image / 255.0 - sample.target_right / 255.0) ** 2)[hole].mean()
+    assert first == pytest.approx(-10 * np.log10(squared), abs=0.3)
+
+
+def test_a_painter_of_background_is_right_in_the_removal_region_and_wrong_on_the_hand(scores: Scores) -> None:
+    assert scores.region["removal", TRUE].psnr > 30
+    assert scores.region["hidden", TRUE].psnr < 12
+    assert scores.region["hidden", COPY].empty == 7 - 2
+    assert scores.region["whole", COPY].empty == 1, "a hand by itself has no hole"
+
+
+def test_found_masks_paint_as_well_as_true_ones_when_they_are_true(scores: Scores) -> None:
+    assert scores.region["removal", FOUND].psnr == pytest.approx(scores.region["removal", TRUE].psnr, abs=3)
+
+
+def test_joint_errors_are_in_mm_of_the_true_hand_and_mirrored_left(scores: Scores) -> None:
+    straight = [k for k, (sample, _) in enumerate(scores.places) if sample % 2 == 0]
+    bent = [k for k, (sample, _) in enumerate(scores.places) if sample == 1]
+    assert len(scores.places) == 7
+    for method in (ALONE, TRUE, FOUND, BOUND):
+        assert max(float(scores.errors[method][k].max()) for k in straight) < 0.01
+    bone = 1000 * (0.08 + 0.01)
+    relative = skeleton(bone, 0.5) - skeleton(bone, 0.5)[0]
+    guess = skeleton(bone, 0.0) - skeleton(bone, 0.0)[0]
+    for k in bent:
+        np.testing.assert_allclose(scores.errors[ALONE][k], np.linalg.norm(relative - guess, axis=1), atol=1e-2)
+
+
+def test_the_mean_pose_is_between_the_poses(scores: Scores) -> None:
+    mean = np.mean(scores.errors[MEAN_POSE], axis=1)
+    assert (mean > 0.5).all()
+    assert mean.max() < np.mean(scores.errors[ALONE], axis=1).max()
+
+
+def test_occlusion_bins_hold_every_hand_once(scores: Scores) -> None:
+    rows = [row for row in result_rows(scores) if row.group == "pose" and ALONE in row.metric]
+    cases = {row.metric.rsplit(", ", 1)[1]: row.cases for row in rows}
+    assert cases["all hands"] == 7
+    assert cases["hands with some occlusion"] == 2
+    assert sum(count for name, count in cases.items() if name.startswith("hidden")) == 7
+
+
+def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shards: Path) -> None:
+    stubs = (cast(Any, stub) for stub in (PerfectHASM(), GreyHDRM(), SamePoseSHPE()))
+    batch = AIHDataset(shards, FIELDS)[[0, 1]]
+    gathered = Scores()
+    add_scores(gathered, [0, 1], batch, examine(HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE), batch), None)
+    rows = {row.metric: row for row in result_rows(gathered) if row.baseline_name == MEAN_POSE}
+    assert all(np.isnan(row.baseline) and row.wins is None for row in rows.values())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(0)
+    networks = (
+        hasm.HASM(preset("hasm", "nano")), hdrm.HDRM(preset("hdrm", "nano")), shpe.SHPE(preset("shpe", "nano")),
+    )  # fmt: skip
+    for network in networks:
+        network.save_pretrained(folder / network.task)
+        (folder / network.task / "run.json").write_text('{"size": 64}')
+    return folder
+
+
+def test_evaluate_prints_and_writes_table_and_pictures(
+    shards: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = evaluate(shards, weights, tmp_path / "eval", [shards], "cpu", 3)
+    assert "MPJPE" in capsys.readouterr().out
+    written = {str(path.relative_to(tmp_path / "eval")) for path in (tmp_path / "eval").rglob("*.*")}
+    assert written == {"metrics.json", "metrics.csv", *(f"pictures/{kind}.png" for kind in ("masks", "images", "pose"))}
+    stored = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert len(stored["rows"]) == len(evaluation.rows)
+    assert stored["settings"]["samples"] == "3"
+    assert len((tmp_path / "eval" / "metrics.csv").read_text().splitlines()) == len(evaluation.rows) + 1
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_below_one_is_refused(shards: Path, weights: Path, tmp_path: Path, limit: int) -> None:
+    with pytest.raises(AIHError, match="--limit"):
+        evaluate(shards, weights, tmp_path / "eval", [], "cpu", limit)
+    assert not (tmp_path / "eval").exists()
+
+
+def test_missing_weights_are_one_sentence(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(AIHError, match="hasm"):
+        evaluate(shards, tmp_path, tmp_path / "eval", [], "cpu", None)
+    assert not (tmp_path / "eval").exists()
+
+
+def test_prior_survives_unknown_joints(tmp_path: Path) -> None:
+    unknown = drawn(0, 10)
+    unknown.joints_3d[1] = np.nan
+    write_shard(tmp_path / "a-00000.h5", [[unknown, SAMPLES[1]]], 2, HEADER)
+    prior = training_prior([tmp_path])
+    assert np.isfinite(prior.pose).all()

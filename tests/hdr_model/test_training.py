@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aih_gen.errors import AIHError, AssetError
+from hdr_model import HASM, HDRM, SHPE
+from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
+from hdr_model.data.aih import AIHDataset
+from hdr_model.training import loop
+from hdr_model.training.checkpoint import find_weights
+from hdr_model.training.hasm import HASMTask, scenes
+from hdr_model.training.hdrm import HDRMTask, Regions, teach
+from hdr_model.training.loop import train
+from hdr_model.training.optimiser import schedule
+from hdr_model.training.shpe import SHPETask
+from tests.data.samples import write_samples
+
+CPU = torch.device("cpu")
+SMALL_HASM = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=16, drop_path=0.1, arms=True)
+SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
+SMALL_SHPE = SHPEConfig(width=8, layers=(1, 1, 1), head_width=16)
+ADVERSARIAL = HDRMLossWeights(perceptual=0.0, style=0.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_samples(folder / "aih-00000.h5", 6)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small networks are faster, and the sums of two runs equal to the bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def short(task: str, **changes: Any) -> TrainConfig:
+    names = {"size": 64, "batch_size": 4, "steps": 3, "log_every": 1, "picture_every": 2, "checkpoint_every": 2}
+    return replace(training_preset(task, "nano"), bfloat16=False, **{**names, **changes})  # type: ignore[arg-type]
+
+
+def make_task(config: TrainConfig) -> loop.Task:
+    torch.manual_seed(config.seed)
+    if config.task == "hasm":
+        return HASMTask(config, SMALL_HASM, CPU)
+    if config.task == "hdrm":
+        return HDRMTask(config, SMALL_HDRM, CPU)
+    return SHPETask(config, SMALL_SHPE, CPU)
+
+
+def run(config: TrainConfig, data: Path, out: Path, **options: Any) -> dict[str, Tensor]:
+    weights = train(make_task(config), config, [data], out, device=CPU, **options)
+    network = {"hasm": HASM, "hdrm": HDRM, "shpe": SHPE}[config.task]
+    return network.from_pretrained(weights).state_dict()
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_a_run_leaves_weights_curves_and_pictures(task: str, data: Path, tmp_path: Path) -> None:
+    config = short(task, losses=ADVERSARIAL) if task == "hdrm" else short(task)
+    run(config, data, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert all(np.isfinite(row["loss"]) and row["samples_per_second"] > 0 for row in rows)
+    assert sorted(p.name for p in (tmp_path / "run/pictures").iterdir()) == ["0000002.png", "0000003.png"]
+    with Image.open(tmp_path / "run/pictures/0000003.png") as picture:
+        assert picture.width >= 3 * 64 and picture.height >= 4 * 64
+    assert list((tmp_path / "run/tensorboard").iterdir())
+    if task == "hdrm":
+        assert {"adversarial", "discriminator", "hole/removal"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
+    task: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short(task, steps=5)
+    config = replace(config, losses=ADVERSARIAL) if task == "hdrm" else config
+    whole = run(config, data, tmp_path / "whole")
+
+    def stop_after_three(*arguments: Any) -> Iterator[Any]:
+        yield from itertools.islice(all_batches(*arguments), 3)
+        raise KeyboardInterrupt
+
+    all_batches = loop.batches
+    monkeypatch.setattr(loop, "batches", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, data, tmp_path / "stopped")
+    monkeypatch.undo()
+    resumed = run(config, data, tmp_path / "stopped", resume=True)
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+    steps = [json.loads(line)["step"] for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_training_learns(task: str, data: Path, tmp_path: Path) -> None:
+    run(short(task, steps=24, learning_rate=3e-3, warmup=5, log_every=6, picture_every=99), data, tmp_path / "run")
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short("shpe", steps=4)
+    task = make_task(config)
+    losses = task.losses
+
+    def poisoned(batch: Any) -> Iterator[Any]:
+        for loss, terms in losses(batch):
+            yield loss, terms | {"delta": terms["delta"] * torch.nan}
+
+    monkeypatch.setattr(task, "losses", poisoned)
+    with pytest.raises(AIHError, match="'delta' became nan at step 1"):
+        train(task, config, [data], tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run/last.pt").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(AIHError, match=r"found notes\.txt"):
+            run(short("shpe"), data, tmp_path, resume=resume)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_is_not_resumed_with_other_settings(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(AIHError, match="batch_size: expected 4 as before, found 2"):
+        run(short("shpe", batch_size=2), data, tmp_path / "run", resume=True)
+    with pytest.raises(AIHError, match="--resume"):
+        run(short("shpe"), data, tmp_path / "run")
+    assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    (tmp_path / "run/last.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(AIHError, match=r"last\.pt cannot be resumed from"):
+        run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
+
+
+def test_the_saved_weights_are_the_moving_average(data: Path, tmp_path: Path) -> None:
+    config = short("shpe", ema=0.5, steps=4, log_every=1)
+    task = make_task(config)
+    seen: list[Tensor] = []
+    weight = task.networks["shpe"].resnet.conv1.weight  # type: ignore[union-attr]
+    first = weight.detach().clone()
+    step = task.optimisers[0].step
+    task.optimisers[0].step = lambda: (step(), seen.append(weight.detach().clone()))  # type: ignore[method-assign]
+    weights = train(task, config, [data], tmp_path / "run", device=CPU)
+    average = first
+    for k, value in enumerate(seen, 1):
+        decay = min(0.5, k / (k + 10))
+        average = decay * average + (1 - decay) * value
+    torch.testing.assert_close(SHPE.from_pretrained(weights).resnet.conv1.weight, average)
+
+
+def test_learning_rates_rise_and_fall_as_the_schedule_says() -> None:
+    polynomial = short("shpe", steps=100, warmup=10, schedule="polynomial")
+    assert [round(schedule(polynomial, step), 3) for step in (1, 5, 10, 51, 100)] == [0.1, 0.48, 0.91, 0.5, 0.01]
+    stepped = short("shpe", steps=60, warmup=0, schedule="step", milestones=(0.5, 0.75))
+    assert [round(schedule(stepped, step), 3) for step in (1, 30, 31, 46)] == [1, 1, 0.1, 0.01]
+    assert schedule(short("shpe", warmup=0, schedule="constant"), 3) == 1
+
+
+def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
+    batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
+    batch["rgb"][:] = 0
+    batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
+    batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
+    for seed in range(3):
+        torch.manual_seed(seed)
+        images, masks = scenes(batch, 64, augment=True)
+        for side in ("right", "left"):
+            assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
+        red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
+        # A scene keeps its colours: in a mirrored one the hand drawn in red is the left hand.
+        same = (red & masks["right_visible"]).sum((1, 2)) + (blue & masks["left_visible"]).sum((1, 2))
+        swapped = (red & masks["left_visible"]).sum((1, 2)) + (blue & masks["right_visible"]).sum((1, 2))
+        assert ((same == 0) | (swapped == 0)).sum() >= 5 and (same > 0).any() and (swapped > 0).any()
+
+
+def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
+    config = short("hdrm")
+    task = HDRMTask(config, SMALL_HDRM, CPU)
+    batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
+    torch.manual_seed(0)
+    crops = task._crops(batch, augment=False)
+    hidden = crops.amodal & ~crops.visible
+    removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
+    assert hidden.any() and removed.any()
+    keep_other, keep_hidden = teach(crops, Regions(removal=False)), teach(crops, Regions(deocclusion=False))
+    for taught, left_out, painted in ((keep_other, removed, hidden), (keep_hidden, hidden, removed)):
+        assert torch.equal(taught.target[left_out.expand(-1, 3, -1, -1)], crops.image[left_out.expand(-1, 3, -1, -1)])
+        assert torch.equal(taught.target[painted.expand(-1, 3, -1, -1)], crops.target[painted.expand(-1, 3, -1, -1)])
+    assert torch.equal(keep_other.amodal & ~keep_other.visible, hidden)
+    assert not (keep_hidden.amodal & ~keep_hidden.visible).any()
+
+
+def test_the_paper_preset_asks_for_its_features() -> None:
+    with pytest.raises(AIHError, match="--features"):
+        HDRMTask(training_preset("hdrm", "paper"), SMALL_HDRM, CPU)
+
+
+def test_weights_are_found_by_themselves_in_a_run_and_in_a_folder_of_runs(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "runs/shpe")
+    SHPE(SMALL_SHPE).save_pretrained(tmp_path / "weights/shpe")
+    assert find_weights(tmp_path / "weights", "shpe") == tmp_path / "weights/shpe"
+    assert find_weights(tmp_path / "runs", "shpe") == tmp_path / "runs/shpe/weights"
+    assert find_weights(tmp_path / "runs/shpe", "shpe") == tmp_path / "runs/shpe/weights"
+    with pytest.raises(AssetError, match="no weights of hasm"):
+        find_weights(tmp_path / "runs/shpe", "hasm")
+
+
+def test_a_device_that_is_not_there_is_told() -> None:
+    for name in ("cuda:77", "abacus"):
+        with pytest.raises(AIHError, match=name):
+            loop.choose_device(name)
