@@ -285,6 +285,10 @@ def _run_in_worker(job: Job) -> ManifestEntry:
     return job.run(_opened(job.config), report)
 
 
+def _run_in_ray(job: Job) -> ManifestEntry:
+    return job.run(_opened(job.config), lambda samples: None)
+
+
 def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
     """One Ray task a shard; the cluster sees ``out`` under the same path."""
     import ray
@@ -293,7 +297,7 @@ def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) 
     if started:
         ray.init(log_to_driver=False)
     try:
-        remote = ray.remote(lambda job: job.run(_opened(job.config), lambda samples: None))
+        remote = ray.remote(_run_in_ray)
         running = {remote.remote(job): job for job in jobs}
         while running:
             (done,), _ = ray.wait(list(running))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
 from hdr_model.data.photometric import Photometric, change_colours, degrade
-from hdr_model.data.targets import pose_targets
+from hdr_model.data.targets import HEAT_SIGMA, pose_targets
 from hdr_model.losses import Terms, shpe_losses, weighted_sum
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
@@ -21,6 +23,9 @@ from hdr_model.training.picture import dots, grid
 
 JITTER = Jitter(rotation=45.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.3, colour_gain=0.15, gamma=0.2, noise=0.03, blur=0.2)
+
+HEAT_MEAN = 2 * math.pi * HEAT_SIGMA**2
+"""Mean over a heat map of its Gaussian."""
 
 
 class SHPETask:
@@ -42,6 +47,8 @@ class SHPETask:
         safe = device.type != "cpu" or network.width % 8 == 0
         self.layout = torch.channels_last if safe else torch.contiguous_format
         self.shpe = SHPE(network).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        # Heat maps are dark but for their peaks: starting at their mean saves the steps of learning that.
+        nn.init.constant_(cast(Tensor, self.shpe.heat_head.prediction.bias), math.log(HEAT_MEAN / (1 - HEAT_MEAN)))
         self.networks = nn.ModuleDict({"shpe": self.shpe})
         self.optimisers = [adamw([(self.shpe, 1.0)], config)]
 

@@ -240,7 +240,9 @@ def test_ctrl_c_leaves_only_whole_shards(tmp_path: Path, config: SynConfig) -> N
 
 def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynConfig) -> None:
     """One worker has made the short last shard and waits; the other is at the first one for hours."""
-    interrupt(start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5"))
+    process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
+    time.sleep(0.5)  # until that worker waits for more
+    interrupt(process)
     assert set(contents(tmp_path)) == {"aih_syn-00001.h5", "manifest.json"}
     assert AIHShards(tmp_path).read(range(8), ("index",))["index"].tolist() == list(range(1_000_000, 1_000_008))
     assert [problem for found in verify(tmp_path) for problem in found] == []

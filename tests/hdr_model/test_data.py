@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from aih_gen.config import canonical_json
 from aih_gen.errors import ShardError
 from aih_gen.shards.writer import write_shard
 from hdr_model import AIHDataset
@@ -56,7 +58,10 @@ def test_alone_means_that_the_target_shows_one_hand(tmp_path: Path) -> None:
     }
     for k, (subset, alone) in enumerate(expected.items()):
         path = tmp_path / f"aih-{k:05d}.h5"
-        write_shard(path, [[half_hidden, single]], 2, replace(make_header(), subset=subset))
+        config = canonical_json({"subset": subset})
+        digest = hashlib.sha256(config.encode()).hexdigest()
+        header = replace(make_header(), subset=subset, config=config, config_sha256=digest)
+        write_shard(path, [[half_hidden, single]], 2, header)
         assert AIHDataset(path, ("alone",))[[0, 1]]["alone"].tolist() == alone, subset
 
 

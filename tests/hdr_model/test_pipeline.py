@@ -21,7 +21,7 @@ from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
 from hdr_model.photos import read_photo
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, dilate, infer_photos, without_speckles
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandInput, dilate, infer_photos, without_speckles
 
 Photo = NDArray[np.uint8]
 PAINT = (0, 200, 200)
@@ -115,6 +115,18 @@ def test_the_other_hand_is_painted_over_and_nothing_else_changes(hdr: HDR) -> No
     assert not changed[:60].any()
     assert not changed[:, :150].any(), "the right hand is as it was"
     assert 1.0 < changed.sum() / green.sum() < 1.5, "only the other hand and a rim around it"
+
+
+def test_growing_takes_a_rim_of_this_hand_too_where_the_other_covers_it(hdr: HDR) -> None:
+    masks = torch.zeros(4, 1, 1, 128, 128, dtype=torch.bool)
+    amodal, visible, other, arm = masks
+    amodal[..., 40:90, 20:60] = visible[..., 40:90, 20:60] = True
+    other[..., 40:90, 60:100] = True
+    hand = HandInput(torch.rand(1, 3, 128, 128), amodal, visible, other, arm, torch.eye(3)[None, :2])
+    exact, grown = (hdr.paint(hand, grow=grow).holes[0, 0] for grow in (False, True))
+    assert (exact == other[0, 0]).all()
+    assert grown[60, 58:102].all()
+    assert not grown[60, 20:55].any()
 
 
 def test_one_hand_alone_leaves_the_other_absent(hdr: HDR) -> None:

@@ -25,6 +25,7 @@ ROWS = (
     Row("masks", "IoU, whole hand", "", 0.61, "the mean training mask", 0.41, "higher", 600, headline=True),
     Row("images", "PSNR in the hole", "dB", 12.0, "copy the input", 12.5, "higher", 580),
     Row("pose", "MPJPE, <all>", "mm", 21.5, "the mean pose", float("nan"), "lower", 600),
+    Row("pose", "MPJPE, some", "mm", 21.5, "the mean pose", 30.0, "lower", 300),
 )
 EVALUATION = Evaluation(ROWS, ("IoU: sum of intersections / sum of unions",), {"samples": "300"})
 
@@ -148,6 +149,7 @@ def test_a_missing_folder_is_one_sentence_and_exit_code_2(tmp_path: Path) -> Non
         ("runs/hasm/metrics.jsonl", "[1]\n"),
         ("eval/metrics.json", '{"rows": [{"metric": "IoU"}], "notes": [], "settings": {}}'),
         ("eval/metrics.json", "nothing"),
+        ("eval/metrics.json", "{}"),
     ],
 )
 def test_damaged_files_are_named(root: Path, path: str, text: str) -> None:
@@ -203,5 +205,5 @@ def test_the_terminal_shows_the_same_cells() -> None:
         assert all(cell in text for cell in row.cells)
 
 
-def test_a_row_without_baseline_neither_wins_nor_loses() -> None:
-    assert [row.wins for row in ROWS] == [True, False, None]
+def test_a_row_wins_in_its_own_direction_and_without_baseline_not_at_all() -> None:
+    assert [row.wins for row in ROWS] == [True, False, None, True]
