@@ -61,7 +61,7 @@ class Render(_Making):
     hand_model: str = "free"
     """free, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """sampled, or the path of recorded fits."""
+    """sampled; recorded fits are not read yet."""
     backgrounds: str = "shipped"
     """shipped, or a folder of photographs."""
     renderer: RendererName = "gl"

@@ -35,7 +35,7 @@ class RenderConfig:
     hand_model: str = "free"
     """``free``, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """``sampled``, or the path of recorded fits."""
+    """``sampled``; recorded fits are not read yet."""
     backgrounds: str = "shipped"
     """``shipped``, or a folder of photographs."""
     renderer: RendererName = "gl"
@@ -103,6 +103,8 @@ def check_config(config: DatasetConfig) -> None:
     _expect("seed", config.seed, 0 <= config.seed < 2**63, "0 to 2^63 - 1")
     multiple = config.size % 32 == 0 and 64 <= config.size <= 1024
     _expect("size", config.size, multiple, "a multiple of 32 from 64 to 1024")
+    if isinstance(config, RenderConfig) and config.poses != "sampled":
+        raise AIHError(f"poses: expected 'sampled' (recorded fits cannot be read yet), found {config.poses!r}")
     if isinstance(config, SynConfig):
         _expect(
             "min_occlusion",
