@@ -21,7 +21,7 @@ from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.picture import dots, grid
 
-JITTER = Jitter(rotation=45.0, scale=0.2, translation=0.1)
+JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.3, colour_gain=0.15, gamma=0.2, noise=0.03, blur=0.2)
 
 HEAT_MEAN = 2 * math.pi * HEAT_SIGMA**2
