@@ -175,7 +175,7 @@ class TrainConfig:
     """Autocast to bfloat16."""
     seed: int = 0
     log_every: int = 20
-    picture_every: int = 100
+    picture_every: int = 250
     checkpoint_every: int = 500
 
 
@@ -187,7 +187,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
             "hasm", "nano", HASMLossWeights(), size=128, steps=550, learning_rate=2e-3, weight_decay=0.01, warmup=50,
-            gradient_clip=1.0, ema=0.99, bfloat16=True,
+            gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
             "hasm", "tiny", HASMLossWeights(), size=128, steps=6000, learning_rate=1e-3, weight_decay=0.01, warmup=200,
@@ -205,6 +205,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hdrm": {
         "nano": TrainConfig(
             "hdrm", "nano", _NANO_HDRM, size=128, steps=380, learning_rate=2e-3, warmup=50, ema=0.99, bfloat16=True,
+            picture_every=100,
         ),
         "tiny": TrainConfig(
             "hdrm", "tiny", _NANO_HDRM, size=128, steps=6000, learning_rate=1e-3, warmup=200, ema=0.995, bfloat16=True,
@@ -221,7 +222,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "shpe": {
         "nano": TrainConfig(
             "shpe", "nano", _EAGER_HEAT, size=128, steps=270, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
-            ema=0.99, bfloat16=True,
+            ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
             "shpe", "tiny", _EAGER_HEAT, size=128, steps=6000, learning_rate=1e-3, warmup=200, gradient_clip=1.0,
