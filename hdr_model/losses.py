@@ -29,21 +29,27 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
 
 
 def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Terms:
-    """Cross entropy of each mask that both arguments hold, at the masks' resolution.
+    """Cross entropy and overlap of each mask that both arguments hold, at the masks' resolution.
 
     Args:
         logits: for each mask (B, 2, h, w), outside and inside.
         masks: for each mask (B, H, W), 0 or 1.
 
     Returns:
-        ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch.
+        ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch; ``overlap/NAME`` -> 1 - soft Dice over the batch.
     """
     terms = {}
     for name in logits.keys() & masks.keys():
         mask = masks[name]
         resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
+        terms[f"overlap/{name}"] = 1 - _soft_dice((resized[:, 1] - resized[:, 0]).sigmoid(), mask.to(resized.dtype))
     return dict(sorted(terms.items()))
+
+
+def _soft_dice(probability: Tensor, mask: Tensor) -> Tensor:
+    """2 |A B| / (|A| + |B|) of a soft and a true mask (B, H, W), over the whole batch; 1 where both are empty."""
+    return (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
 
 
 def hdrm_losses(

@@ -24,7 +24,7 @@ done
 environment=.venv
 python=$environment/bin/python
 host_python=$(find_python)
-held_out=$(((count + 6) * 3 / 20))
+held_out=$(((count + 9) / 10))
 
 check_gl "$host_python"
 make_environment "$environment"

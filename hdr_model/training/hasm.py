@@ -19,8 +19,8 @@ from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.picture import grid, tint
 
-JITTER = Jitter(rotation=30.0, scale=0.4, translation=0.15)
-"""Of the whole picture; wider than the paper's crops, as photos show hands at any size."""
+JITTER = Jitter(rotation=15.0, scale=0.2, translation=0.1)
+"""Of the whole picture, whose hands come in all positions and sizes already."""
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.4, colour_gain=0.15, gamma=0.3, noise=0.04, blur=0.3)
 
 

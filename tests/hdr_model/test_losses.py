@@ -120,12 +120,25 @@ def test_hasm_cross_entropy_at_the_masks_resolution() -> None:
     }
     masks = {"left_amodal": torch.rand(2, 16, 16) > 0.5, "left_arm": torch.rand(2, 16, 16) > 0.5}
     terms = hasm_losses(logits, masks)
-    assert set(terms) == {"hand/left_amodal", "arm/left_arm"}
+    assert set(terms) == {"hand/left_amodal", "arm/left_arm", "overlap/left_amodal", "overlap/left_arm"}
     resized = F.interpolate(logits["left_amodal"], (16, 16), mode="bilinear").softmax(1)
     right = torch.where(masks["left_amodal"], resized[:, 1], resized[:, 0])
     torch.testing.assert_close(terms["hand/left_amodal"], -right.log().mean())
     total = weighted_sum(terms, HASMLossWeights(hand=1, arm=0))
     torch.testing.assert_close(total, terms["hand/left_amodal"])
+
+
+def test_hasm_overlap_is_zero_for_the_true_mask_and_grows_with_what_is_too_much() -> None:
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[:, :2] = True
+
+    def overlap(predicted: Tensor) -> float:
+        logits = 40.0 * torch.stack([~predicted, predicted], 1).float()
+        return hasm_losses({"left_amodal": logits}, {"left_amodal": mask})["overlap/left_amodal"].item()
+
+    assert overlap(mask) == pytest.approx(0, abs=1e-6)
+    # |A| = 16, |B| = 8, |A B| = 8, with the one that keeps empty masks defined
+    assert overlap(torch.ones_like(mask)) == pytest.approx(1 - 17 / 25, abs=1e-6)
 
 
 def shpe_example() -> tuple[SHPEOutput, Tensor, Tensor, Tensor, Tensor]:
