@@ -129,7 +129,7 @@ class PairSampler:
             normals = _vertex_normals(points, self.faces[side])
             kept = np.linalg.norm(points - pair.transl[side], axis=1) < ARM_NEAR
             surfaces.append(surface(points[kept], normals[kept]))
-        shift, left_over = separate(*surfaces)
+        shift, left_over = separate(surfaces[0], surfaces[1])
         vertices = (pair.vertices[0], pair.vertices[1] + shift)
         transl = np.stack([pair.transl[0], pair.transl[1] + shift])
         return replace(pair, transl=transl, vertices=vertices), left_over
