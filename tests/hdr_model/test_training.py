@@ -110,7 +110,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
 
 @pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
 def test_training_learns(task: str, data: Path, tmp_path: Path) -> None:
-    run(short(task, steps=24, learning_rate=3e-3, warmup=5, log_every=6, picture_every=99), data, tmp_path / "run")
+    run(short(task, steps=48, learning_rate=3e-3, warmup=5, log_every=6, picture_every=99), data, tmp_path / "run")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.85 * losses[0]
 
