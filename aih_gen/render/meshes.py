@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from aih_gen.config import SIDES
 from aih_gen.hands import HandModel, load_hand_model
 from aih_gen.hands.joints import WRIST
+from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, vertex_albedo
@@ -44,14 +44,14 @@ class HandPair:
     def __init__(self, hand_model: str) -> None:
         self.models: tuple[HandModel, HandModel] = tuple(load_hand_model(hand_model, side) for side in SIDES)  # type: ignore[assignment]
         self.topology = tuple(_topology(model) for model in self.models)
-        self._faces_of_vertex = [_faces_of_vertex(t.faces, len(t.rest)) for t in self.topology]
+        self.normals = [VertexNormals(t.faces, len(t.rest)) for t in self.topology]
 
     def pose(self, scenes: Sequence[Scene], side: int) -> Meshes:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
         posed = [self._pose_one(scene.hands[side], side) for scene in scenes]
         vertices, joints = (np.stack(arrays) for arrays in zip(*posed, strict=True))
         albedo = np.stack([vertex_albedo(self.topology[side].regions, scene.skin) for scene in scenes])
-        return Meshes(vertices, self.normals(vertices, side), albedo, joints)
+        return Meshes(vertices, self.normals[side](vertices), albedo, joints)
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
@@ -62,14 +62,6 @@ class HandPair:
             out = self.models[side](pose, betas, transl, arm_pose=arm_pose)
         return torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), out.joints[0].numpy()
 
-    def normals(self, vertices: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-        """(N,V,3) area-weighted vertex normals, pointing outwards."""
-        a, b, c = (vertices[:, self.topology[side].faces[:, k]] for k in range(3))
-        face_normals = np.cross(b - a, c - a)
-        flat = face_normals.transpose(1, 0, 2).reshape(face_normals.shape[1], -1)
-        summed = (self._faces_of_vertex[side] @ flat).reshape(vertices.shape[1], -1, 3).transpose(1, 0, 2)
-        return np.ascontiguousarray(summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12))
-
 
 def _topology(model: HandModel) -> Topology:
     faces = torch.cat([model.faces, model.arm_faces]).numpy().astype(np.int32)
@@ -77,8 +69,3 @@ def _topology(model: HandModel) -> Topology:
     rest = model.v_template.numpy() - model.joint_template[WRIST].numpy()
     mirror = np.array([1 if model.side == "right" else -1, 1, 1], np.float32)
     return Topology(faces, part, rest * mirror, skin_regions(model))
-
-
-def _faces_of_vertex(faces: NDArray[np.int32], count: int) -> sparse.csr_matrix:
-    columns = np.repeat(np.arange(len(faces)), 3)
-    return sparse.csr_matrix((np.ones(faces.size, np.float32), (faces.ravel(), columns)), shape=(count, len(faces)))

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from aih_gen.hands.anatomy import FINGER_LIMITS, GESTURES, THUMB_LIMITS, Finger, Gesture, Thumb, mano_pose
 from aih_gen.hands.joints import FINGERS, mirror_axis_angle
 from aih_gen.hands.model import HandModel
+from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.contact import separate, surface
 
 Array = NDArray[np.float64]
@@ -95,7 +96,7 @@ class PairSampler:
 
     def __init__(self, models: tuple[HandModel, HandModel]) -> None:
         self.models = models
-        self.faces = [torch.cat([m.faces, m.arm_faces]).numpy() for m in models]
+        self.normals = [VertexNormals(torch.cat([m.faces, m.arm_faces]).numpy(), len(m.v_template)) for m in models]
 
     def propose(self, rng: np.random.Generator, view: Rotation) -> PairPose:
         """One pair as seen from ``view``: camera axes, right wrist at the origin, hands where they would like to be."""
@@ -126,7 +127,7 @@ class PairSampler:
         surfaces = []
         for side in (0, 1):
             points = pair.vertices[side]
-            normals = _vertex_normals(points, self.faces[side])
+            normals = self.normals[side](points[None])[0]
             kept = np.linalg.norm(points - pair.transl[side], axis=1) < ARM_NEAR
             surfaces.append(surface(points[kept], normals[kept]))
         shift, left_over = separate(surfaces[0], surfaces[1])
@@ -145,15 +146,6 @@ class PairSampler:
             vertices.append(torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy().astype(np.float64))
             joints.append(out.joints[0].numpy().astype(np.float64))
         return (vertices[0], vertices[1]), (joints[0], joints[1])
-
-
-def _vertex_normals(points: Array, faces: NDArray[np.int64]) -> Array:
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    face_normals = np.cross(b - a, c - a)
-    normals = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(face_normals[:, k], 3), len(points)) for k in range(3)], axis=1
-    )
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def _goal(

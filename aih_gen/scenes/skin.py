@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS
 from aih_gen.hands.model import HandModel
+from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.scene import Array, Skin
 
 PALEST = np.array([0.85, 0.62, 0.50])
@@ -34,12 +35,7 @@ def skin_regions(model: HandModel) -> SkinRegions:
         out = model(torch.zeros(1, 48))
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     wrist = joints[0]
-    faces = model.faces.numpy()
-    normals = np.zeros_like(vertices)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    np.add.at(normals, faces.ravel(), np.repeat(np.cross(b - a, c - a), 3, axis=0))
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
+    normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
     owner = model.weights[: model.num_vertices].numpy().argmax(1)
     backs = back_directions(model).astype(np.float32)
     palm = _smoothstep(0.15, 0.6, -(normals * backs[owner]).sum(1))

@@ -11,9 +11,10 @@ from aih_gen.config import RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_LIMITS, GESTURES, THUMB_LIMITS, Finger, mano_pose
 from aih_gen.hands.joints import FINGERS, mirror_axis_angle
+from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.contact import penetration, separate, surface
-from aih_gen.scenes.poses import _vertex_normals, sample_gesture
+from aih_gen.scenes.poses import sample_gesture
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -86,7 +87,7 @@ def test_hands_of_a_scene_do_not_pass_through_each_other(sampler: SceneSampler) 
     for _ in range(20):
         pair, _, _ = sampler._framed_pair(rng)
         right, left = (
-            surface(points, _vertex_normals(points, faces))
+            surface(points, VertexNormals(faces, len(points))(points[None])[0])
             for points, faces in zip(pair.hands(), (m.faces.numpy() for m in MODELS), strict=True)
         )
         deepest = max(penetration(left.points, right)[0].max(), penetration(right.points, left)[0].max())
