@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from aih_gen.arguments import parse_arguments
 from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.factory import Engine, generate
-from aih_gen.preview import OCCLUSION_BINS, contact_sheet, preview_page, survey
+from aih_gen.gallery import preview_page
+from aih_gen.preview import contact_sheet
 from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
+from aih_gen.survey import OCCLUSION_BINS, survey
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1
@@ -67,14 +69,16 @@ class Render(_Making):
     renderer: RendererName = "gl"
     """pyrender is the slow reference."""
     look: Look = "full"
-    """plain draws without supersampling or sensor noise."""
+    """plain draws smooth skin without shadows or supersampling, through a perfect sensor."""
+    textures: str = "none"
+    """none paints skin by rule; or a folder of skin textures (see aih_gen/scenes/textures.py for its layout)."""
+    shadows: bool = True
+    """Hands throw shadows on themselves and on each other."""
     depth: bool = False
     """Store each hand's depth map too."""
 
     def run(self) -> int:
-        config = RenderConfig(
-            self.seed, self.size, self.hand_model, self.poses, self.backgrounds, self.renderer, self.look
-        )
+        config = RenderConfig(**{field.name: getattr(self, field.name) for field in fields(RenderConfig)})
         return _make(config, self, self.depth)
 
 
@@ -111,7 +115,7 @@ class Info:
         absent = counts.looked_at - counts.present
         print(f"{'absent':30} {absent[0]:9,} {absent[1]:9,}")
         if counts.looked_at < counts.samples:
-            print(f"(counted in {counts.looked_at:,} samples, evenly spaced)")
+            print(f"(counted in {counts.looked_at:,} samples, drawn at random)")
         print(f"\nconfiguration {header.config_sha256}")
         print(json.dumps(json.loads(header.config), indent=2, sort_keys=True))
         return 0
@@ -136,14 +140,14 @@ class Verify:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Write one page of HTML with samples, their masks, targets and joints."""
+    """Write one page of HTML: what the data set holds, examples by group, samples with masks, targets and joints."""
 
     path: tyro.conf.Positional[Path]
     """A shard, or a folder of shards."""
     out: Path = Path("preview.html")
     """The page."""
     count: int = 24
-    """Samples shown, spread over the data set."""
+    """Samples shown in full, spread over the data set."""
 
     def run(self) -> int:
         if self.count < 1:

@@ -40,7 +40,11 @@ class RenderConfig:
     """``shipped``, or a folder of photographs."""
     renderer: RendererName = "gl"
     look: Look = "full"
-    """``plain`` draws without supersampling or sensor noise."""
+    """``plain`` draws smooth skin without shadows or supersampling, through a perfect sensor."""
+    textures: str = "none"
+    """``none`` paints skin by rule; or a folder of skin textures (see ``aih_gen.scenes.textures``)."""
+    shadows: bool = True
+    """A lamp throws shadows of each hand on itself and on the other; the latter's pixels are marked ``shaded``."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def sample_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream]))
 
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Goes up when any sample of any configuration changes, so that old and new samples never meet in one folder."""
 
 

@@ -1,4 +1,4 @@
-"""Make assets/backgrounds/ from the CC0 environment images of the npm package ``@pmndrs/assets``.
+"""Make assets/backgrounds/, views and the light they are seen by, from the CC0 environment images of the npm package ``@pmndrs/assets``.
 
 Run by hand, in a throw-away virtual environment; the project itself needs neither npm nor OpenEXR:
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import tarfile
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from scipy.ndimage import map_coordinates, maximum_filter, median_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, median_filter
 
 PACKAGE_SHA512 = "zHmKNS+3Jvu9K3zJBQfYQKT9Pn9IQt8s0q/eJC3CXKpWpyg6IBa+ivN9NgDn+fDT2AVjUh2YRZ//GXUueuAdCg=="
 SIDE = 320
@@ -31,6 +32,8 @@ PITCHES = (4.0, -14.0, -42.0)  # degrees, up is positive: a level view, one of t
 FIELDS_OF_VIEW = (112.0, 104.0, 94.0)  # degrees, across
 SEED = 20
 WEBP_QUALITY = 90
+LAMP_CONE = np.radians(15.0)
+"""Around the brightest direction: what shines from there is a lamp that casts shadows, the rest is soft light."""
 
 
 def read_environments(package: Path) -> dict[str, NDArray[np.float32]]:
@@ -95,6 +98,37 @@ def take_view(environment: NDArray[np.float32], yaw: float, pitch: float, field_
     return Image.fromarray(pixels).filter(ImageFilter.UnsharpMask(radius=1.5, percent=60, threshold=2))
 
 
+def measure_light(environment: NDArray[np.float32], yaw: float, pitch: float) -> NDArray[np.float64]:
+    """(11,3) the light on a hand before this view, in its camera's axes (x right, y down, z forward).
+
+    Rows 0 to 8: what a white diffuse surface of normal n reflects, as factors of 1, x, y, z, xy, yz, 3z^2-1, xz and
+    x^2-y^2 of n (Ramamoorthi and Hanrahan 2001); row 9: direction of the lamp; row 10: its colour. The mean over all
+    normals and colours is 1.
+    """
+    rows, columns = np.indices(environment.shape[:2]) + 0.5
+    latitude, longitude = (0.5 - rows / 256) * np.pi, columns / 512 * 2 * np.pi - yaw
+    level = np.stack([np.cos(latitude) * np.sin(longitude), np.sin(latitude), np.cos(latitude) * np.cos(longitude)])
+    up = level[1] * np.cos(pitch) - level[2] * np.sin(pitch)
+    forward = level[1] * np.sin(pitch) + level[2] * np.cos(pitch)
+    x, y, z = level[0], -up, forward
+    solid_angle = np.cos(latitude) * (np.pi / 256) * (2 * np.pi / 512)
+
+    radiance = np.minimum(environment, np.float32(2000.0)).astype(np.float64)
+    brightest = np.unravel_index(gaussian_filter(radiance.mean(-1), 4, mode="wrap").argmax(), x.shape)
+    towards = np.array([axis[brightest] for axis in (x, y, z)])
+    cone = np.stack([x, y, z], -1) @ towards > np.cos(LAMP_CONE)
+    soft = radiance.copy()
+    soft[cone] = np.minimum(soft[cone], np.median(radiance, axis=(0, 1)))
+    lamp = np.einsum("ijc,ij->c", radiance - soft, solid_angle) / np.pi
+
+    basis = np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y])
+    norms = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
+    spread = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])  # of a cosine lobe, degree by degree, divided by pi
+    harmonics = (norms**2 * spread)[:, None] * np.einsum("kij,ijc,ij->kc", basis, soft, solid_angle)
+    total = float((harmonics[0] + lamp / 4).mean())
+    return np.concatenate([harmonics / total, towards[None], lamp[None] / total])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make assets/backgrounds/ from @pmndrs/assets 1.7.0.")
     parser.add_argument("package", type=Path, help="pmndrs-assets-1.7.0.tgz, as `npm pack` leaves it")
@@ -102,12 +136,17 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(SEED)
+    lights = {}
     for name, environment in read_environments(arguments.package).items():
         first = rng.uniform(0, 2 * np.pi)
         for view, (pitch, field_of_view) in enumerate(zip(PITCHES, FIELDS_OF_VIEW, strict=True)):
             yaw = first + view * 2 * np.pi / len(PITCHES)
             image = take_view(environment, yaw, np.radians(pitch), np.radians(field_of_view))
             image.save(arguments.out / f"{name}_{view}.webp", quality=WEBP_QUALITY, method=6)
+            measured = measure_light(environment, yaw, np.radians(pitch))
+            lights[f"{name}_{view}.webp"] = measured.round(4).tolist()
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in lights.items())
+    (arguments.out / "lights.json").write_text(f"{{\n{lines}\n}}\n")
 
 
 if __name__ == "__main__":

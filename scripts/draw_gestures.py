@@ -15,7 +15,8 @@ from aih_gen.render.layers import NOTHING
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.lights import sample_lights
-from aih_gen.scenes.scene import Camera, Hand, Scene, Sensor
+from aih_gen.scenes.scene import Camera, Hand, Scene
+from aih_gen.scenes.sensor import PERFECT
 from aih_gen.scenes.skin import sample_skin
 
 SIZE = 256
@@ -34,8 +35,9 @@ def scene(gesture: Gesture, hands: HandPair, turn: float) -> Scene:
         )
     camera = Camera(np.array([[500, 0, 127.5], [0, 500, 127.5], [0, 0, 1]], np.float32), SIZE)
     rng = np.random.default_rng(3)
-    skin, lights = sample_skin(rng), sample_lights(rng)
-    return Scene(0, (posed[0], posed[1]), skin, lights, camera, Background("black"), Sensor(0, 0), "none")
+    background = Background("black")
+    skin, lights = sample_skin(rng), sample_lights(rng, background)
+    return Scene(0, (posed[0], posed[1]), skin, lights, camera, background, PERFECT, "none")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from aih_gen.compose.sample import (
     JOINT_VISIBLE,
     Sample,
 )
+from aih_gen.compose.sensor import sense
 from aih_gen.config import RenderConfig
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
@@ -36,21 +37,25 @@ class RenderedSource:
         self.config = config
         self.hands = HandPair(config.hand_model)
         self.scenes = SceneSampler(config, self.hands.models)
-        self.renderer = make_renderer(config.renderer, self.hands, config.size, config.look)
+        self.renderer = make_renderer(config.renderer, self.hands, config.size, config.look, self.scenes.textures)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
-        scenes = [self.scenes.sample(index) for index in indices]
+        return self.compose_scenes([self.scenes.sample(index) for index in indices])
+
+    def compose_scenes(self, scenes: Sequence[Scene]) -> list[Sample]:
+        """Draw scenes and put their layers together."""
         layers = self.renderer.render(scenes)
         backgrounds = [background_image(s.background, self.scenes.library, self.config.size) for s in scenes]
         return [compose(*parts) for parts in zip(scenes, layers, backgrounds, strict=True)]
 
     def describe(self) -> dict[str, Any]:
         """What outside files the samples depend on."""
-        model, library = self.hands.models[0], self.scenes.library
+        model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
         return {
             "hand_model": {"name": model.name, "sha256": model.sha256},
             "backgrounds": {"name": library.name, "sha256": library.digest()},
+            "textures": {"name": textures.name, "sha256": textures.digest()},
         }
 
 
@@ -59,15 +64,23 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
 
     A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
     does not reach, its edge is blended with the background; all pictures of the scene share that blend, so image and
-    target differ only where the other hand owns the pixel.
+    target differ only where the other hand owns the pixel, throws its shadow, or blurs over its edge.
     """
     owner = _owner(layers)
     covered = layers.part != NOTHING
-    alone = [_over(layers, side, covered[1 - side], background) for side in (0, 1)]
-    image = np.where((owner == 0)[..., None], alone[0], np.where((owner == 1)[..., None], alone[1], background))
-    single = [np.where(covered[side][..., None], _over(layers, side, False, background), background) for side in (0, 1)]
-    targets = [np.where((owner == 1 - side)[..., None], single[side], image) for side in (0, 1)]
-    image, *targets = _sensed(scene, [image, *targets])
+    image, targets = background, [background, background]
+    for side in (0, 1):
+        own = (owner == side)[..., None]
+        solid = covered[1 - side]
+        image = np.where(own, _over(layers.shaded_colour[side], layers.alpha[side], solid, background), image)
+        targets[side] = np.where(own, _over(layers.colour[side], layers.alpha[side], solid, background), background)
+    taken = [owner == 1 - side for side in (0, 1)]
+    for side in (0, 1):
+        single = _over(layers.colour[side], layers.alpha[side], False, background)
+        uncovered = np.where(covered[side][..., None], single, background)
+        targets[side] = np.where(taken[side][..., None], uncovered, targets[side])
+    image, targets = sense(image, targets, taken, scene.sensor)
+    differs = [(target != image).any(-1) & ~gone for target, gone in zip(targets, taken, strict=True)]
 
     amodal = layers.part == HAND
     visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
@@ -84,7 +97,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         visible_left=visible[1],
         arm_right=arm[0],
         arm_left=arm[1],
-        shaded=np.zeros_like(amodal[0]),
+        shaded=differs[0] | differs[1],
         joints_3d=layers.joints_3d.astype(np.float32),
         joints_2d=joints_2d,
         joint_state=_joint_state(layers, owner, joints_2d),
@@ -95,7 +108,11 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         present=present,
         occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
         index=scene.index,
-        provenance={"interaction": scene.interaction, "background": scene.background.kind},
+        provenance={
+            "interaction": scene.interaction,
+            "background": scene.background.kind,
+            "tone": scene.skin.tone,
+        },
         depth=layers.depth.astype(np.float16),
     )
 
@@ -107,22 +124,14 @@ def _owner(layers: Layers) -> NDArray[np.int8]:
 
 
 def _over(
-    layers: Layers, side: int, solid: NDArray[np.bool_] | bool, background: NDArray[np.uint8]
+    colour: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    solid: NDArray[np.bool_] | bool,
+    background: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
     """One hand over the background; its edges are not blended where ``solid``."""
-    alpha = np.where(solid, np.uint16(255), layers.alpha[side].astype(np.uint16))[..., None]
-    blended = layers.colour[side] * alpha + background * (255 - alpha) + 127
-    return (blended // 255).astype(np.uint8)
-
-
-def _sensed(scene: Scene, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The same noise on every picture, so that equal pixels stay equal."""
-    if not scene.sensor.noise:
-        return images
-    rng = np.random.Generator(np.random.SFC64(scene.sensor.seed))
-    noise = rng.standard_normal(images[0].shape, np.float32) * np.float32(scene.sensor.noise)
-    grain = np.rint(noise).astype(np.int16)
-    return [np.clip(image + grain, 0, 255).astype(np.uint8) for image in images]
+    share = np.where(solid, np.uint16(255), alpha.astype(np.uint16))[..., None]
+    return ((colour * share + background * (255 - share) + 127) // 255).astype(np.uint8)
 
 
 def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ class Sample:
     visible_left: NDArray[np.bool_]
     arm_right: NDArray[np.bool_]  # (H,W) visible forearm or sleeve
     arm_left: NDArray[np.bool_]
-    shaded: NDArray[np.bool_]  # (H,W) differs from a target only by a shadow of what was removed
+    shaded: NDArray[np.bool_]  # (H,W) differs from a target only by the shadow or blurred edge of what was removed
     joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
     joints_2d: NDArray[np.float32]  # (2,21,2) px, pixel centres at integers
     joint_state: NDArray[np.uint8]  # (2,21)

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from aih_gen.config import Side
+from aih_gen.hands.export import export_free_hand
 from aih_gen.hands.free import load_free_hand
+from aih_gen.hands.joints import TipConvention
 from aih_gen.hands.mano import load_mano
 from aih_gen.hands.model import HandModel, HandOutput
 
-__all__ = ["HandModel", "HandOutput", "load_hand_model"]
+__all__ = ["HandModel", "HandOutput", "export_free_hand", "load_hand_model"]
 
 
-def load_hand_model(name: str | Path = "free", side: Side = "right") -> HandModel:
+def load_hand_model(
+    name: str | Path = "free",
+    side: Side = "right",
+    *,
+    tips: TipConvention = "manopth",
+    dtype: torch.dtype = torch.float32,
+) -> HandModel:
     """The hand model of one side.
 
     Args:
         name: ``free`` for the free (CC0) hand, else the path of a MANO file (pickle or npz) or of the folder with them.
         side: ``right`` or ``left``.
+        tips: whose choice of finger-tip vertices of MANO's mesh the 21 joints end in. InterHand2.6M's fits are usually
+            read with smplx's. A mesh other than MANO's has tips of its own.
+        dtype: what the model computes in. A MANO file's float64 numbers reach ``torch.float64`` unrounded; a float32
+            model that is made float64 later keeps float32's rounding of them.
 
     Raises:
         AssetError: no such file, or not a MANO file.
     """
     if side not in ("right", "left"):
         raise ValueError(f"side: expected 'right' or 'left', found {side!r}")
-    return load_free_hand(side) if str(name) == "free" else load_mano(Path(name), side)
+    if tips not in ("manopth", "smplx"):
+        raise ValueError(f"tips: expected 'manopth' or 'smplx', found {tips!r}")
+    return load_free_hand(side, dtype) if str(name) == "free" else load_mano(Path(name), side, tips, dtype)

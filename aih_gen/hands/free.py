@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandData, HandModel
 
 
-def load_free_hand(side: Side) -> HandModel:
+def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:
     """The free hand of one side; the left hand is the right one mirrored in the plane x = 0.
+
+    Its arrays are stored as float32; ``dtype`` is what the model computes in.
 
     Raises:
         AssetError: the asset is missing or damaged.
@@ -24,10 +27,10 @@ def load_free_hand(side: Side) -> HandModel:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+        data = _hand_data(arrays, hashlib.sha256(path.read_bytes()).hexdigest())
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise AssetError(f"{path}: expected the free hand's data, found none that can be read ({error})") from error
-    data = _hand_data(arrays, hashlib.sha256(path.read_bytes()).hexdigest())
-    return HandModel(data if side == "right" else _mirrored(data), side)
+    return HandModel(data if side == "right" else _mirrored(data), side).to(dtype)
 
 
 def _hand_data(arrays: dict[str, np.ndarray], sha256: str) -> HandData:
@@ -44,7 +47,6 @@ def _hand_data(arrays: dict[str, np.ndarray], sha256: str) -> HandData:
         arm_weight=tensor["arm_weight"][num_hand:],
         faces=faces[:num_hand_faces],
         arm_faces=faces[num_hand_faces:],
-        parents=tuple(arrays["parents"].tolist()),
         tip_vertices=tensor["tip_vertices"].long(),
         hands_mean=torch.zeros(45),
         hands_components=torch.eye(45),

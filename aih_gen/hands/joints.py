@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+
+from aih_gen.config import Side
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
@@ -19,8 +23,14 @@ MANO_FINGERS = ("index", "middle", "little", "ring", "thumb")
 MANO_JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in MANO_FINGERS for k in (1, 2, 3)))
 """The 16 joints of MANO and of the free hand."""
 
-MANO_TIPS = {"manopth": {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)}}
-MANO_TIPS["smplx"] = dict.fromkeys(("right", "left"), (744, 320, 443, 554, 671))
+MANO_PARENTS = (-1, *(0 if k == 1 else 3 * f + k - 1 for f in range(5) for k in (1, 2, 3)))
+"""Their tree: five chains of three bones that start at the wrist."""
+
+TipConvention = Literal["manopth", "smplx"]
+MANO_TIPS: dict[TipConvention, dict[Side, tuple[int, ...]]] = {
+    "manopth": {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)},
+    "smplx": {"right": (744, 320, 443, 554, 671), "left": (744, 320, 443, 554, 671)},
+}
 """Finger-tip vertices of the 778-vertex mesh (thumb, index, middle, ring, little), by convention and side."""
 
 # Where each of the 21 joints stands in the list "16 MANO joints, then the five tips (thumb to little)".

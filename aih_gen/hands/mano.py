@@ -1,52 +1,99 @@
-"""MANO files, read safely: pickles without chumpy, by an unpickler that knows only the names such a file needs."""
+"""MANO files, read without chumpy and without running them, and checked whole before anything uses them."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
-import pickle
+import math
 import warnings
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from aih_gen.config import Side
 from aih_gen.errors import AssetError
-from aih_gen.hands.joints import MANO_TIPS
+from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS, TipConvention
 from aih_gen.hands.model import HandData, HandModel
+from aih_gen.hands.plain_pickle import Name, Record, read_plain_pickle
 
 FILE_NAMES = {"right": "MANO_RIGHT", "left": "MANO_LEFT"}
-MAX_BYTES = 64 * 2**20
-SHAPES = {
-    "v_template": (778, 3),
-    "shapedirs": (778, 3, 10),
-    "posedirs": (778, 3, 135),
-    "J_regressor": (16, 778),
-    "weights": (778, 16),
-    "kintree_table": (2, 16),
-    "f": (1538, 3),
-    "hands_components": (45, 45),
-    "hands_mean": (45,),
-}
+NUM_VERTICES, NUM_FACES = 778, 1538
+MAX_BYTES = 16 * 2**20  # the licensed files have 4 MB, the exported free hand 7 MB
+
+Array = NDArray[Any]
 
 
-def load_mano(path: Path, side: Side) -> HandModel:
-    """A MANO hand from its licensed pickle (``MANO_RIGHT.pkl``), an npz of the same arrays, or the folder of both.
+@dataclass(frozen=True, eq=False)
+class ManoFile:
+    """The arrays of one MANO file, checked. V = 778 vertices and F = 1538 faces, but in a file with its own tips."""
+
+    v_template: Array  # (V,3) m
+    shapedirs: Array  # (V,3,10)
+    posedirs: Array  # (V,3,135)
+    J_regressor: Array  # (16,V)
+    weights: Array  # (V,16)
+    kintree_table: Array  # (2,16), parents in row 0
+    f: Array  # (F,3)
+    hands_components: Array  # (45,45)
+    hands_mean: Array  # (45,)
+    tip_vertices: Array | None  # (5,) thumb to little, in the files that `export_free_hand` writes
+    sha256: str
+
+
+def load_mano(path: Path, side: Side, tips: TipConvention, dtype: torch.dtype) -> HandModel:
+    """The hand model of a MANO file; see `read_mano`."""
+    file = read_mano(path, side)
+    shapes = np.einsum("jv,vak->jak", file.J_regressor, file.shapedirs)
+
+    def tensor(array: Array) -> torch.Tensor:
+        return torch.from_numpy(np.array(array, np.float64)).to(dtype)
+
+    data = HandData(
+        v_template=tensor(file.v_template),
+        shapedirs=tensor(file.shapedirs),
+        posedirs=tensor(file.posedirs),
+        joint_template=tensor(file.J_regressor @ file.v_template),
+        joint_shapedirs=tensor(shapes),
+        weights=tensor(file.weights),
+        arm_weight=torch.zeros(0, dtype=dtype),
+        faces=torch.from_numpy(file.f.astype(np.int64)),
+        arm_faces=torch.zeros(0, 3, dtype=torch.long),
+        tip_vertices=torch.from_numpy(tip_vertices(file, side, tips)),
+        hands_mean=tensor(file.hands_mean),
+        hands_components=tensor(file.hands_components),
+        texture_coordinates=None,
+        texture_faces=None,
+        name="mano",
+        sha256=file.sha256,
+    )
+    return HandModel(data, side)
+
+
+def tip_vertices(file: ManoFile, side: Side, tips: TipConvention) -> NDArray[np.int64]:
+    """(5,) finger-tip vertices, thumb to little: the file's own where it names them, else the convention's."""
+    return np.array(MANO_TIPS[tips][side]) if file.tip_vertices is None else file.tip_vertices.astype(np.int64)
+
+
+def read_mano(path: Path, side: Side) -> ManoFile:
+    """The arrays of a licensed pickle (``MANO_RIGHT.pkl``), of an npz with the same (dense) arrays, or of one of either
+    in the folder ``path``.
 
     The published left file repeats the right hand's sign in the x component of ``shapedirs``; where the right file
-    lies beside it and shows that, the sign is repaired and said once.
+    lies beside it and shows that, the sign is repaired, with one warning per file and process. Without a right file
+    there is nothing to compare with: the arrays are left as they are, with a warning too.
 
     Raises:
         AssetError: no such file, content other than a MANO model's, or an array of another shape.
     """
-    file = _find(path, side)
-    arrays = _read_arrays(file)
-    if side == "left":
-        _repair_left(arrays, file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return HandModel(_hand_data(arrays, side, digest), side)
+    path = _find(path, side)
+    file = _read(path)
+    return _repaired(file, path) if side == "left" and file.tip_vertices is None else file
 
 
 def _find(path: Path, side: Side) -> Path:
@@ -63,161 +110,203 @@ def _sibling(file: Path, side: Side) -> Path:
     return file.with_name(FILE_NAMES[side] + file.suffix) if file.stem == other else file
 
 
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    if not file.is_file():
-        raise AssetError(f"{file}: expected a MANO file, found nothing")
-    if file.stat().st_size > MAX_BYTES:
-        raise AssetError(
-            f"{file}: expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {file.stat().st_size} B"
-        )
+def _read(path: Path) -> ManoFile:
+    if not path.is_file():
+        raise AssetError(f"{path}: expected a MANO file, found nothing")
+    with path.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
     try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                content: Any = {name: archive[name] for name in SHAPES if name in archive.files}
-        else:
-            content = _ManoUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
+        if len(raw) > MAX_BYTES:
+            raise AssetError(f"expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {path.stat().st_size} B")
+        content = _read_npz(raw) if path.suffix == ".npz" else read_plain_pickle(raw, NAMES)
+        return _checked(content, hashlib.sha256(raw).hexdigest())
     except AssetError as error:
-        raise AssetError(f"{file}: {error}") from error
-    except Exception as error:  # a hostile or damaged pickle can fail in any way
-        raise AssetError(f"{file}: expected a MANO file, found one that cannot be read ({error})") from error
+        raise AssetError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged file can fail in any way
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise AssetError(f"{path}: expected a MANO file, found one that cannot be read ({reason})") from error
+
+
+def _checked(content: Any, sha256: str) -> ManoFile:
     if not isinstance(content, dict):
-        raise AssetError(f"{file}: expected a dictionary, found {type(content).__name__}")
-    arrays = {}
-    for name, shape in SHAPES.items():
-        array = _plain(content.get(name))
-        if array is None or array.shape != shape or array.dtype.kind not in "fiu":
-            found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-            raise AssetError(f"{file}: {name}: expected numbers of shape {shape}, found {found}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise AssetError(f"{file}: {name}: expected finite numbers, found NaN or infinity")
-        arrays[name] = array
-    if arrays["f"].max() >= 778:
-        raise AssetError(f"{file}: f: expected vertex numbers below 778, found {arrays['f'].max()}")
-    return arrays
+        raise AssetError(f"expected a dictionary, found {type(content).__name__}")
+    num_vertices, num_faces = NUM_VERTICES, NUM_FACES
+    tips = None
+    if "tip_vertices" in content:
+        tips = _numbers(content, "tip_vertices", (5,))
+        num_vertices, num_faces = (len(_numbers(content, name, (-1, 3))) for name in ("v_template", "f"))
+    shapes = _shapes(num_vertices, num_faces)
+    arrays = {name: _numbers(content, name, shape) for name, shape in shapes.items()}
+    _check_range("f", arrays["f"], num_vertices)
+    if tips is not None:
+        _check_range("tip_vertices", tips, num_vertices)
+    if not np.array_equal(arrays["kintree_table"][0, 1:], MANO_PARENTS[1:]):
+        raise AssetError(f"kintree_table: expected the parents {MANO_PARENTS[1:]}, found others")
+    return ManoFile(**arrays, tip_vertices=tips, sha256=sha256)
 
 
-def _repair_left(arrays: dict[str, np.ndarray], file: Path) -> None:
-    right_file = file.with_name(FILE_NAMES["right"] + file.suffix)
-    if not right_file.is_file():
-        return
-    right = _read_arrays(right_file)["shapedirs"]
-    if np.abs(arrays["shapedirs"][:, 0] - right[:, 0]).sum() < 1:
-        arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
-        warnings.warn(f"{file.name}: x of shapedirs had the right hand's sign; repaired", stacklevel=4)
-
-
-def _hand_data(arrays: dict[str, np.ndarray], side: Side, sha256: str) -> HandData:
-    regressor, template, shapedirs = arrays["J_regressor"], arrays["v_template"], arrays["shapedirs"]
-    parents = arrays["kintree_table"][0].astype(np.int64)
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
-    return HandData(
-        v_template=tensor(template),
-        shapedirs=tensor(shapedirs),
-        posedirs=tensor(arrays["posedirs"]),
-        joint_template=tensor(regressor @ template),
-        joint_shapedirs=tensor(np.einsum("jv,vak->jak", regressor, shapedirs)),
-        weights=tensor(arrays["weights"]),
-        arm_weight=torch.zeros(0),
-        faces=torch.from_numpy(arrays["f"].astype(np.int64)),
-        arm_faces=torch.zeros(0, 3, dtype=torch.long),
-        parents=(-1, *parents[1:].tolist()),
-        tip_vertices=torch.tensor(MANO_TIPS["manopth"][side]),
-        hands_mean=tensor(arrays["hands_mean"]),
-        hands_components=tensor(arrays["hands_components"]),
-        texture_coordinates=None,
-        texture_faces=None,
-        name="mano",
-        sha256=sha256,
-    )
-
-
-class _Array:
-    """Takes the state of a pickled ndarray, checked, in place of the ndarray."""
-
-    array: np.ndarray
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, raw = state
-        if not (isinstance(dtype, np.dtype) and dtype.kind in "fiu" and isinstance(raw, bytes)):
-            raise AssetError("expected arrays of plain numbers, found another kind")
-        self.array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-class _Record:
-    """Keeps the attributes of a sparse matrix or chumpy object without being one."""
-
-    def __setstate__(self, state: Any) -> None:
-        self.__dict__.update(state)
-
-
-def _dtype(name: Any, align: Any = False, copy: Any = False) -> np.dtype:
-    if name not in ("f8", "f4", "i8", "i4", "u4", "u8", "i2", "u2", "u1", "i1"):
-        raise AssetError(f"expected arrays of plain numbers, found type {name!r}")
-    return np.dtype(name)
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise AssetError("expected latin-1 text for array bytes, found something else")
-    return text.encode("latin1")
-
-
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
-def _as_list(items: Any = ()) -> list[Any]:
-    return list(items) if isinstance(items, list | tuple) else []
-
-
-class _ManoUnpickler(pickle.Unpickler):
-    """Every name a MANO file needs, each bound to a harmless stand-in; any other name is refused."""
-
-    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _dtype,
-        ("_codecs", "encode"): _encode,
-        ("__builtin__", "set"): _as_list,
-        ("builtins", "set"): _as_list,
-        ("chumpy.ch", "Ch"): _Record,
-        ("chumpy.reordering", "Select"): _Record,
-        ("scipy.sparse.csc", "csc_matrix"): _Record,
-        ("scipy.sparse._csc", "csc_matrix"): _Record,
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+def _shapes(num_vertices: int, num_faces: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "v_template": (num_vertices, 3),
+        "shapedirs": (num_vertices, 3, 10),
+        "posedirs": (num_vertices, 3, 135),
+        "J_regressor": (16, num_vertices),
+        "weights": (num_vertices, 16),
+        "kintree_table": (2, 16),
+        "f": (num_faces, 3),
+        "hands_components": (45, 45),
+        "hands_mean": (45,),
     }
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise AssetError(f"expected only what a MANO file holds, found the name {module}.{name}")
-        return self.ALLOWED[module, name]
+
+def _numbers(content: dict[str, Any], name: str, shape: tuple[int, ...]) -> Array:
+    """The array of that name, of that shape; a first length of -1 stands for any."""
+    try:
+        array = _array(content.get(name), shape)
+    except AssetError as error:
+        raise AssetError(f"{name}: {error}") from error
+    if array is None or array.ndim != len(shape) or array.shape[shape[0] < 0 :] != shape[shape[0] < 0 :]:
+        found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+        raise AssetError(f"{name}: expected numbers of shape {shape}, found {found}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise AssetError(f"{name}: expected finite numbers, found NaN or infinity")
+    return array
 
 
-def _plain(value: Any) -> np.ndarray | None:
-    """The array that a stand-in holds: dense for sparse matrices, resolved for chumpy selections."""
+def _check_range(name: str, indices: Array, stop: int) -> None:
+    if indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= stop:
+        raise AssetError(f"{name}: expected vertex numbers below {stop}, found others")
+
+
+def _repaired(left: ManoFile, path: Path) -> ManoFile:
+    right_path = path.with_name(FILE_NAMES["right"] + path.suffix)
+    if not right_path.is_file():
+        _tell_once(f"{path}: no {right_path.name} beside it, so the sign of shapedirs is taken as it is")
+        return left
+    right = _read(right_path)
+    if right.shapedirs.shape != left.shapedirs.shape:
+        raise AssetError(f"{right_path}: expected the right hand of {path.name}, found another mesh")
+    if np.abs(left.shapedirs[:, 0] - right.shapedirs[:, 0]).sum() >= 1:
+        return left
+    _tell_once(f"{path}: x of shapedirs had the right hand's sign; repaired")
+    return replace(left, shapedirs=left.shapedirs * np.array([-1.0, 1.0, 1.0])[:, None])
+
+
+@functools.cache
+def _tell_once(message: str) -> None:
+    warnings.warn(message, stacklevel=6)  # the caller of load_hand_model
+
+
+# What stands in a MANO pickle, and how it becomes an array.
+
+ARRAY = {Name(f"{module}.multiarray", "_reconstruct") for module in ("numpy.core", "numpy._core")}
+BUFFER = {Name(f"{module}.numeric", "_frombuffer") for module in ("numpy.core", "numpy._core")}
+SPARSE = {Name(f"scipy.sparse.{module}", "csc_matrix") for module in ("csc", "_csc")}
+SELECT, CHUMPY = Name("chumpy.reordering", "Select"), Name("chumpy.ch", "Ch")
+DTYPE, ENCODE = Name("numpy", "dtype"), Name("_codecs", "encode")
+NAMES = {*ARRAY, *BUFFER, *SPARSE, SELECT, CHUMPY, DTYPE, ENCODE, Name("numpy", "ndarray")} | {
+    Name(module, "set") for module in ("__builtin__", "builtins")
+}
+NUMBER_TYPES = ("f8", "f4", "i8", "i4", "u4", "u8", "i2", "u2", "u1", "i1")
+
+
+def _array(value: Any, shape: tuple[int, ...]) -> Array | None:
+    """The array that a value stands for, dense for a sparse matrix, resolved for a chumpy selection; None for none."""
+    if isinstance(value, Record) and value.name in SPARSE:
+        return _dense(_state(value), shape)
+    if isinstance(value, Record) and value.name == SELECT:
+        state = _state(value)
+        return _selected(_of_chumpy(state.get("a")), _plain_array(state.get("idxs")), shape)
+    return _of_chumpy(value)
+
+
+def _of_chumpy(value: Any) -> Array | None:
+    """The array inside a chumpy variable, or a bare one."""
+    return _plain_array(_state(value).get("x") if isinstance(value, Record) and value.name == CHUMPY else value)
+
+
+def _state(record: Record) -> dict[str, Any]:
+    if not isinstance(record.state, dict):
+        raise AssetError(f"expected the attributes of {record.name}, found {type(record.state).__name__}")
+    return record.state
+
+
+def _plain_array(value: Any) -> Array | None:
     if isinstance(value, np.ndarray):
         return value
-    if isinstance(value, _Array):
-        return value.array
-    if not isinstance(value, _Record):
+    if not isinstance(value, Record):
         return None
-    fields = value.__dict__
-    if "indptr" in fields:
-        return _dense(fields)
-    if "idxs" in fields:
-        source, chosen = _plain(fields.get("a")), _plain(fields["idxs"])
-        shape = fields.get("preferred_shape")
-        return None if source is None or chosen is None else source.reshape(-1)[chosen].reshape(shape)
-    return _plain(fields.get("x"))
+    if value.name in ARRAY and isinstance(value.state, tuple) and len(value.state) == 5:
+        _, shape, dtype, fortran, raw = value.state
+        return _from_bytes(raw, dtype, shape, fortran is True)
+    if value.name in BUFFER and len(value.arguments) == 4:
+        raw, dtype, shape, order = value.arguments
+        return _from_bytes(raw, dtype, shape, order == "F")
+    return None
 
 
-def _dense(fields: dict[str, Any]) -> np.ndarray | None:
-    data, rows, starts = (_plain(fields.get(name)) for name in ("data", "indices", "indptr"))
-    if data is None or rows is None or starts is None or fields.get("_shape") != SHAPES["J_regressor"]:
+def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> Array:
+    number = _dtype(dtype)
+    if isinstance(raw, Record) and raw.name == ENCODE and len(raw.arguments) == 2:
+        raw = raw.arguments[0]  # Python 3 writes bytes as Latin-1 text for readers of protocol 2
+    if isinstance(raw, str):
+        raw = raw.encode("latin-1")
+    if not (isinstance(raw, bytes | bytearray) and isinstance(shape, tuple) and 1 <= len(shape) <= 3):
+        raise AssetError("expected an array's shape and bytes, found something else")
+    if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * number.itemsize != len(raw):
+        raise AssetError(f"expected as many bytes as the array's shape asks for, found {len(raw)}")
+    return np.frombuffer(raw, number).reshape(shape, order="F" if fortran else "C")
+
+
+def _dtype(value: Any) -> np.dtype[Any]:
+    if isinstance(value, Record) and value.name == DTYPE and isinstance(value.state, tuple):
+        code, order = value.arguments[:1], value.state[1:2]
+        if code and code[0] in NUMBER_TYPES and order in (("<",), (">",), ("|",)):
+            return np.dtype(order[0] + code[0])
+    raise AssetError("expected an array of plain numbers, found another kind")
+
+
+def _selected(source: Array | None, indices: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """A selection of chumpy's: elements of the flattened source, in a new shape."""
+    if source is None or indices is None or indices.size != math.prod(shape):
         return None
-    dense = np.zeros(SHAPES["J_regressor"])
-    np.add.at(dense, (rows, np.repeat(np.arange(len(starts) - 1), np.diff(starts))), data)
+    return source.reshape(-1)[indices.reshape(shape)]
+
+
+def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> Array | None:
+    """A compressed sparse column matrix in full; row numbers and column starts are checked first."""
+    data, rows, starts = (_plain_array(fields.get(name)) for name in ("data", "indices", "indptr"))
+    if data is None or rows is None or starts is None or fields.get("_shape") != shape:
+        return None
+    starts = starts.astype(np.int64)
+    counts = starts[1:] - starts[:-1]
+    if not (data.shape == rows.shape == (counts.sum(),) and starts.shape == (shape[1] + 1,) and starts[0] == 0):
+        raise AssetError("expected a sparse matrix, found one whose parts do not fit each other")
+    if counts.min() < 0 or rows.min() < 0 or rows.max() >= shape[0]:
+        raise AssetError("expected a sparse matrix, found entries outside it")
+    dense = np.zeros(shape)
+    np.add.at(dense, (rows, np.repeat(np.arange(shape[1]), counts)), data)
     return dense
+
+
+def _read_npz(raw: bytes) -> dict[str, Array]:
+    """The arrays of an npz archive; each member's own header is compared with its size before room is made for it."""
+    wanted = {f"{name}.npy": name for name in (*_shapes(0, 0), "tip_vertices")}
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        members = {wanted[info.filename]: info for info in archive.infolist() if info.filename in wanted}
+        if sum(info.file_size for info in members.values()) > MAX_BYTES:
+            raise AssetError(f"expected arrays of at most {MAX_BYTES >> 20} MiB, found more in the archive")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
+            raise AssetError("expected an archive that is stored or deflated, found another compression")
+        return {name: _read_npy(archive.read(info), name) for name, info in members.items()}
+
+
+def _read_npy(raw: bytes, name: str) -> Array:
+    stream = io.BytesIO(raw)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise AssetError(f"{name}: expected version 1.0 of the npy format, found another")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    body = raw[stream.tell() :]
+    if dtype.kind not in "fiu" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(body):
+        raise AssetError(f"{name}: expected plain numbers, found {str(dtype)[:60]} {str(shape)[:60]} in {len(body)} B")
+    return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")

@@ -5,14 +5,17 @@ from __future__ import annotations
 from aih_gen.config import Look, RendererName
 from aih_gen.render.layers import Renderer
 from aih_gen.render.meshes import HandPair
+from aih_gen.scenes.textures import TextureLibrary
 
 
-def make_renderer(name: RendererName, hands: HandPair, size: int, look: Look) -> Renderer:
+def make_renderer(
+    name: RendererName, hands: HandPair, size: int, look: Look, textures: TextureLibrary | None = None
+) -> Renderer:
     """The renderer of that name. Each opens its own OpenGL context, in the process that calls."""
     if name == "gl":
         from aih_gen.render.gl import GLRenderer
 
-        return GLRenderer(hands, size, look)
+        return GLRenderer(hands, size, look, textures)
     from aih_gen.render.pyrender import PyrenderRenderer
 
     return PyrenderRenderer(hands, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +16,62 @@ from aih_gen.config import Look
 from aih_gen.errors import AIHError
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
+from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
 from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.textures import TextureLibrary
 
 SHADERS = Path(__file__).parent / "shaders"
 SCENES_PER_DRAW = 16
 DEPTH_RANGE = (0.05, 10.0)
 """Nearest and farthest drawable distance in metres."""
-SUPERSAMPLING = {"full": 2, "plain": 1}
+SAMPLES = {"full": 4, "plain": 1}
+"""Colour samples a pixel. Masks and depth are taken at pixel centres, whatever the look."""
 MAX_LAMPS = 4
+SHADOW_SIDE = 256
+SHADOW_REACH = 1.4
+"""Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
+TEXTURE_UNIT = 3
+KEPT_TEXTURES = 16
+NO_SLEEVE = 1e3
+"""Metres from the wrist."""
+
+
+@dataclass(frozen=True, eq=False)
+class SideArrays:
+    """One side's mesh, once for every scene of a sheet."""
+
+    posed: moderngl.Buffer
+    shaded: moderngl.VertexArray
+    geometry: moderngl.VertexArray
+    shadow: moderngl.VertexArray
+    hand_indices: int
+    arm_indices: int
+
+    @property
+    def indices(self) -> int:
+        return self.hand_indices + self.arm_indices
 
 
 class GLRenderer:
     """Draws every hand into a tile of its own. Masks and depth are sampled at pixel centres and never blended."""
 
-    def __init__(self, hands: HandPair, size: int, look: Look = "full") -> None:
+    def __init__(self, hands: HandPair, size: int, look: Look = "full", textures: TextureLibrary | None = None) -> None:
         self.hands = hands
         self.size = size
-        self.factor = SUPERSAMPLING[look]
-        self.smooth = look == "full"
+        self.detailed = look == "full"
+        self.textures = textures
+        self.worn: dict[str, moderngl.Texture3D] = {}
         self.context = _context()
-        self.program = self.context.program(_shader("hand.vert"), _shader("hand.frag"))
-        self.resolve = self.context.program(_shader("resolve.vert"), _shader("resolve.frag"))
-        for unit, name in enumerate(("fine", "coarse", "shape")):
-            self.resolve[name].value = unit  # type: ignore[union-attr]
-        self.resolve["factor"].value = self.factor  # type: ignore[union-attr]
+        self.samples = min(SAMPLES[look], self.context.max_samples)
+        self.context.cull_face = "front"  # images have y down, which turns every triangle round
+        self.program = self._program("hand.vert", "hand.frag")
+        self.geometry_program = self._program("hand.vert", "geometry.frag")
+        self.shadow_program = self._program("shadow.vert", "shadow.frag")
+        self.resolve = self._program("resolve.vert", "resolve.frag")
         self.screen = self.context.vertex_array(self.resolve, [])
         self._make_framebuffers()
-        self.arrays = tuple(self._vertex_array(topology) for topology in hands.topology)
+        self._make_textures(skin_volume(hands.models[0]))
+        self.arrays = tuple(self._side_arrays(topology) for topology in hands.topology)
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
@@ -54,88 +84,185 @@ class GLRenderer:
     def _render_sheet(self, scenes: Sequence[Scene]) -> list[Layers]:
         meshes = [self.hands.pose(scenes, side) for side in (0, 1)]
         for side in (0, 1):
-            self.arrays[side][1].write(_interleaved(meshes[side]))
+            posed = np.concatenate([meshes[side].vertices, meshes[side].normals], axis=-1)
+            self.arrays[side].posed.write(posed.astype(np.float32).tobytes())
         for k, scene in enumerate(scenes):
             # Every scene is drawn at the same place and copied into the sheet: at another place of a framebuffer the
             # rasteriser rounds differently, and a sample must not depend on its neighbours (law 1).
             self._set_scene(scene)
-            self._draw(self.coarse, k)
-            self._draw(self.fine, k)
+            if scene.lights.shadows and self.detailed:
+                self._draw_shadows(scene, [mesh.joints_3d[k] for mesh in meshes], k)
+            self._draw(self.flat, self.geometry_program, k)
+            if scene.skin.texture is not None:
+                self._texture(scene.skin.texture).use(TEXTURE_UNIT)
+            self._draw(self.fine, self.program, k)
             self._resolve_into_sheet(k)
-        colour, geometry = self._read(0, 4, np.uint8), self._read(1, 2, np.float32)
-        return [_layers(colour[k], geometry[k], meshes, k) for k in range(len(scenes))]
+        colour, shaded, geometry = self._read(0, 4, np.uint8), self._read(1, 4, np.uint8), self._read(2, 2, np.float32)
+        return [_layers(colour[k], shaded[k], geometry[k], meshes, k) for k in range(len(scenes))]
 
-    def _draw(self, target: moderngl.Framebuffer, k: int) -> None:
+    def _draw(self, target: moderngl.Framebuffer, program: Any, k: int) -> None:
         target.use()
         target.clear()
-        self.context.enable_only(moderngl.DEPTH_TEST)
-        part: Any = self.program["part"]
+        self.context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         width, height = target.size[0] // 2, target.size[1]
         for side in (0, 1):
             target.viewport = (side * width, 0, width, height)
-            array, _, count, arm = self.arrays[side]
-            part.value = float(HAND)
-            array.render(vertices=count - arm, first=k * count)
-            if arm:
-                part.value = float(ARM)
-                array.render(vertices=arm, first=k * count + count - arm)
+            arrays = self.arrays[side]
+            start = k * arrays.indices
+            if program is self.program:
+                _set(program, side=side)
+                arrays.shaded.render(vertices=arrays.indices, first=start)
+                continue
+            program["part"].value = float(HAND)
+            arrays.geometry.render(vertices=arrays.hand_indices, first=start)
+            if arrays.arm_indices:
+                program["part"].value = float(ARM)
+                arrays.geometry.render(vertices=arrays.arm_indices, first=start + arrays.hand_indices)
+
+    def _draw_shadows(self, scene: Scene, joints: Sequence[NDArray[np.float32]], k: int) -> None:
+        """Each hand's depth as the first lamp sees it, in a tile of its own."""
+        both = np.concatenate(joints)
+        centre = (both.min(0) + both.max(0)) / 2
+        radius = SHADOW_REACH * float(np.linalg.norm(both - centre, axis=1).max())
+        axes = np.ascontiguousarray(_looking_from(scene.lights.directions[0]).T).tobytes()  # column by column
+        for program in (self.shadow_program, self.program):
+            _set(program, lamp_axes=axes, shadow_centre=tuple(centre.tolist()), shadow_radius=radius)
+        self.shadow.use()
+        self.shadow.clear(depth=1.0)
+        self.context.enable_only(moderngl.DEPTH_TEST)
+        for side in (0, 1):
+            self.shadow.viewport = (side * SHADOW_SIDE, 0, SHADOW_SIDE, SHADOW_SIDE)
+            arrays = self.arrays[side]
+            arrays.shadow.render(vertices=arrays.indices, first=k * arrays.indices)
 
     def _set_scene(self, scene: Scene) -> None:
-        program: Any = self.program
         matrix, lights, skin = scene.camera.matrix, scene.lights, scene.skin
-        program["intrinsics"].value = (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
-        program["size"].value = float(self.size)
-        program["depth_range"].value = DEPTH_RANGE
+        for program in (self.program, self.geometry_program):
+            _set(
+                program,
+                intrinsics=(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
+                size=float(self.size),
+                depth_range=DEPTH_RANGE,
+            )
         lamps = len(lights.directions)
         padding = ((0, MAX_LAMPS - lamps), (0, 0))
-        program["ambient"].write(lights.ambient.tobytes())
-        program["lamp_direction"].write(np.pad(lights.directions, padding).tobytes())
-        program["lamp_colour"].write(np.pad(lights.colours, padding).tobytes())
-        program["lamps"].value = lamps
-        program["roughness"].value = skin.roughness
-        program["mottle"].value = skin.mottle if self.smooth else 0.0
-        program["noise_seed"].value = skin.seed
+        detail = float(self.detailed)
+        sleeve = skin.sleeve
+        _set(
+            self.program,
+            harmonics=lights.harmonics.tobytes(),
+            lamp_direction=np.pad(lights.directions, padding).tobytes(),
+            lamp_colour=np.pad(lights.colours, padding).tobytes(),
+            lamps=lamps,
+            shadows=detail * lights.shadows,
+            back=tuple(skin.back.tolist()),
+            palm=tuple(skin.palm.tolist()),
+            nail=tuple(skin.nail.tolist()),
+            roughness=skin.roughness,
+            mottle=detail * skin.mottle,
+            crease=detail * skin.crease,
+            vein=detail * skin.vein,
+            flush=detail * skin.flush,
+            noise_seed=skin.seed,
+            textured=float(skin.texture is not None),
+            sleeve=tuple(sleeve.colour.tolist()) if sleeve else (0.0, 0.0, 0.0),
+            stripe=tuple(sleeve.stripe.tolist()) if sleeve else (0.0, 0.0, 0.0),
+            stripe_width=sleeve.stripe_width if sleeve else 0.0,
+            sleeve_start=sleeve.start if sleeve else NO_SLEEVE,
+        )
 
     def _resolve_into_sheet(self, k: int) -> None:
         self.sheet.use()
         row = k * self.size
         self.sheet.viewport = (0, row, 2 * self.size, self.size)
         self.context.enable_only(moderngl.NOTHING)
-        resolve: Any = self.resolve
-        resolve["row"].value = row
-        for unit, texture in enumerate((self.fine_colour, self.coarse_colour, self.coarse_geometry)):
+        _set(self.resolve, row=row, samples=self.samples)
+        textures: list[moderngl.Texture] = [*self.fine_colours, self.flat_geometry]
+        for unit, texture in enumerate(textures):
             texture.use(unit)
         self.screen.render(moderngl.TRIANGLES, vertices=3)
+        self._bind_textures()
 
     def _make_framebuffers(self) -> None:
-        """One scene at pixel resolution and supersampled, right hand beside left; and the sheet of all scenes."""
+        """One scene, right hand beside left: colours, geometry, shadows; and the sheet of all scenes."""
         context, (width, height) = self.context, (2 * self.size, self.size)
-        fine = (width * self.factor, height * self.factor)
         sheet = (width, height * SCENES_PER_DRAW)
         limit = context.info["GL_MAX_TEXTURE_SIZE"]
-        if max(*fine, *sheet) > limit:
-            raise AIHError(
-                f"size {self.size}: expected sheets of at most {limit} px a side, found {max(*fine, *sheet)}"
-            )
-        self.coarse_colour = context.texture((width, height), 4)
-        self.coarse_geometry = context.texture((width, height), 2, dtype="f4")
-        self.fine_colour = context.texture(fine, 4)
-        self.coarse = context.framebuffer(
-            [self.coarse_colour, self.coarse_geometry], context.depth_renderbuffer((width, height))
+        if max(sheet) > limit:
+            raise AIHError(f"size {self.size}: expected sheets of at most {limit} px a side, found {max(sheet)}")
+        self.flat_geometry = context.texture((width, height), 2, dtype="f4")
+        self.flat = context.framebuffer([self.flat_geometry], context.depth_renderbuffer((width, height)))
+        self.fine_colours = [context.texture((width, height), 4, samples=self.samples) for _ in range(2)]
+        depth = context.depth_renderbuffer((width, height), samples=self.samples)
+        self.fine = context.framebuffer(self.fine_colours, depth)
+        self.shadow_map = context.depth_texture((2 * SHADOW_SIDE, SHADOW_SIDE))
+        self.shadow_map.compare_func = "<="
+        self.shadow_map.repeat_x = self.shadow_map.repeat_y = False
+        self.shadow = context.framebuffer(depth_attachment=self.shadow_map)
+        self.sheet = context.framebuffer(
+            [context.texture(sheet, 4), context.texture(sheet, 4), context.texture(sheet, 2, dtype="f4")]
         )
-        self.fine = context.framebuffer([self.fine_colour], context.depth_renderbuffer(fine))
-        self.sheet = context.framebuffer([context.texture(sheet, 4), context.texture(sheet, 2, dtype="f4")])
+        for unit, name in enumerate(("alone", "together", "shape")):
+            _set(self.resolve, **{name: unit})
 
-    def _vertex_array(self, topology: Topology) -> tuple[moderngl.VertexArray, moderngl.Buffer, int, int]:
-        """One vertex array that holds the side's mesh once for every scene of a sheet, and its index counts."""
+    def _make_textures(self, volume: SkinVolume) -> None:
+        self.detail = self._volume_texture(volume.values)
+        self.grain = self._volume_texture(grain_texture()[..., None], tiles=True)
+        _set(
+            self.program,
+            volume_origin=tuple(volume.origin.tolist()),
+            volume_extent=tuple(volume.extent.tolist()),
+            detail=0,
+            grain=1,
+            shadow_map=2,
+            texture_volume=TEXTURE_UNIT,
+        )
+        self._bind_textures()
+
+    def _texture(self, name: str) -> moderngl.Texture3D:
+        """A person's skin, painted when first worn; the one painted first is dropped when there are many."""
+        if name not in self.worn:
+            assert self.textures is not None, "a scene with a texture needs the library that it was sampled from"
+            library, model = self.textures, self.hands.models[0]
+            volume = texture_volume(model, library.faces, library.corners, library.picture(name))
+            if len(self.worn) >= KEPT_TEXTURES:
+                self.worn.pop(next(iter(self.worn))).release()
+            self.worn[name] = self._volume_texture(volume.values)
+        return self.worn[name]
+
+    def _volume_texture(self, values: NDArray[np.uint8], tiles: bool = False) -> moderngl.Texture3D:
+        depth, height, width, channels = values.shape
+        texture = self.context.texture3d((width, height, depth), channels, np.ascontiguousarray(values).tobytes())
+        texture.repeat_x = texture.repeat_y = texture.repeat_z = tiles
+        return texture
+
+    def _bind_textures(self) -> None:
+        self.detail.use(0)
+        self.grain.use(1)
+        self.shadow_map.use(2)
+
+    def _side_arrays(self, topology: Topology) -> SideArrays:
         vertices, faces = len(topology.rest), topology.faces
         offsets = np.arange(SCENES_PER_DRAW, dtype=np.int32)[:, None, None] * vertices
         index = self.context.buffer((faces[None] + offsets).astype(np.int32).tobytes())
-        rest = self.context.buffer(np.tile(topology.rest.astype(np.float32), (SCENES_PER_DRAW, 1)).tobytes())
-        posed = self.context.buffer(reserve=SCENES_PER_DRAW * vertices * 9 * 4, dynamic=True)
-        content = [(posed, "3f 3f 3f", "position", "normal", "albedo"), (rest, "3f", "rest")]
-        array = self.context.vertex_array(self.program, content, index)
-        return array, posed, faces.size, int((topology.part == ARM).sum()) * 3
+        regions = topology.regions
+        still = np.concatenate([topology.rest, regions.palm[:, None], regions.arm_reach[:, None]], 1)
+        fixed = self.context.buffer(np.tile(still.astype(np.float32), (SCENES_PER_DRAW, 1)).tobytes())
+        posed = self.context.buffer(reserve=SCENES_PER_DRAW * vertices * 6 * 4, dynamic=True)
+        arm = int((topology.part == ARM).sum()) * 3
+        both = [(posed, "3f 3f", "position", "normal"), (fixed, "3f 2f", "rest", "surface")]
+        only_position = [(posed, "3f 3x4", "position")]
+        return SideArrays(
+            posed=posed,
+            shaded=self.context.vertex_array(self.program, both, index),
+            geometry=self.context.vertex_array(self.geometry_program, only_position, index),
+            shadow=self.context.vertex_array(self.shadow_program, only_position, index),
+            hand_indices=faces.size - arm,
+            arm_indices=arm,
+        )
+
+    def _program(self, vertex: str, fragment: str) -> Any:
+        return self.context.program((SHADERS / vertex).read_text(), (SHADERS / fragment).read_text())
 
     def _read(self, attachment: int, channels: int, dtype: Any) -> NDArray[Any]:
         """The sheet as (scenes, hands, size, size, channels), rows from the top of the image."""
@@ -143,6 +270,25 @@ class GLRenderer:
         raw = self.sheet.read(viewport=(0, 0, *self.sheet.size), components=channels, attachment=attachment, dtype=code)
         sheet = np.frombuffer(raw, dtype).reshape(SCENES_PER_DRAW, self.size, 2, self.size, channels)
         return sheet.transpose(0, 2, 1, 3, 4)
+
+
+def _set(program: Any, **uniforms: Any) -> None:
+    """Set uniforms; those that the compiler left out, because nothing depends on them, are passed over."""
+    for name, value in uniforms.items():
+        if name not in program:
+            continue
+        if isinstance(value, bytes):
+            program[name].write(value)
+        else:
+            program[name].value = value
+
+
+def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(3,3) rows: two axes across a parallel beam of light from ``direction``, and the way it travels."""
+    away = -direction / np.linalg.norm(direction)
+    across = np.cross([0, 1, 0] if abs(away[1]) < 0.9 else [1, 0, 0], away)
+    across /= np.linalg.norm(across)
+    return np.stack([across, np.cross(away, across), away]).astype(np.float32)
 
 
 def _context() -> moderngl.Context:
@@ -157,18 +303,13 @@ def _context() -> moderngl.Context:
         ) from error
 
 
-def _shader(name: str) -> str:
-    return (SHADERS / name).read_text()
-
-
-def _interleaved(meshes: Meshes) -> bytes:
-    return np.concatenate([meshes.vertices, meshes.normals, meshes.albedo], axis=-1).astype(np.float32).tobytes()
-
-
-def _layers(colour: NDArray[np.uint8], geometry: NDArray[np.float32], meshes: list[Meshes], k: int) -> Layers:
+def _layers(
+    colour: NDArray[np.uint8], shaded: NDArray[np.uint8], geometry: NDArray[np.float32], meshes: list[Meshes], k: int
+) -> Layers:
     part = geometry[..., 1].astype(np.uint8)
     return Layers(
         colour=np.ascontiguousarray(colour[..., :3]),
+        shaded_colour=np.ascontiguousarray(shaded[..., :3]),
         alpha=np.ascontiguousarray(colour[..., 3]),
         part=part,
         depth=np.where(part > 0, geometry[..., 0], np.float32(np.inf)),

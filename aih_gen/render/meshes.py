@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.scene import Hand, Scene
-from aih_gen.scenes.skin import SkinRegions, skin_regions, vertex_albedo
+from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,6 @@ class Meshes:
 
     vertices: NDArray[np.float32]  # (N,V,3) m, camera space
     normals: NDArray[np.float32]  # (N,V,3) unit
-    albedo: NDArray[np.float32]  # (N,V,3) linear
     joints_3d: NDArray[np.float32]  # (N,21,3)
 
 
@@ -50,8 +50,9 @@ class HandPair:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
         posed = [self._pose_one(scene.hands[side], side) for scene in scenes]
         vertices, joints = (np.stack(arrays) for arrays in zip(*posed, strict=True))
-        albedo = np.stack([vertex_albedo(self.topology[side].regions, scene.skin) for scene in scenes])
-        return Meshes(vertices, self.normals[side](vertices), albedo, joints)
+        normals, regions = self.normals[side](vertices), self.topology[side].regions
+        clothes = np.stack([thickness(regions, scene.skin) for scene in scenes])
+        return Meshes(vertices + normals * clothes[..., None], normals, joints)
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
@@ -65,7 +66,23 @@ class HandPair:
 
 def _topology(model: HandModel) -> Topology:
     faces = torch.cat([model.faces, model.arm_faces]).numpy().astype(np.int32)
+    lid = _lid(faces)
     part = np.repeat(np.array([HAND, ARM], np.uint8), [len(model.faces), len(model.arm_faces)])
+    part = np.concatenate([part, np.full(len(lid), part[-1])])
+    faces = np.concatenate([faces, lid])
     rest = model.v_template.numpy() - model.joint_template[WRIST].numpy()
     mirror = np.array([1 if model.side == "right" else -1, 1, 1], np.float32)
     return Topology(faces, part, rest * mirror, skin_regions(model))
+
+
+def _lid(faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(L,3) triangles that close the open end of the mesh, at the wrist or the elbow, where one could look inside."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    paired = {(int(b), int(a)) for a, b in edges}
+    following = {int(b): int(a) for a, b in edges if (int(a), int(b)) not in paired}
+    ring = [min(following)] if following else []
+    while ring and len(ring) < len(following) and following[ring[-1]] in following:
+        ring.append(following[ring[-1]])
+    if not ring or following[ring[-1]] != ring[0]:
+        return np.empty((0, 3), np.int32)  # closed, or open in several places
+    return np.array([(ring[0], a, b) for a, b in pairwise(ring[1:])], np.int32)

@@ -11,6 +11,7 @@ from aih_gen.errors import AIHError
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes
 from aih_gen.scenes.scene import Camera, Scene
+from aih_gen.scenes.skin import vertex_albedo
 
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 
@@ -42,22 +43,24 @@ class PyrenderRenderer:
         drawn = [self._render_hand(scene, meshes[side], side, k) for side in (0, 1)]
         colour, part, depth = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
-        return Layers(colour, np.full(part.shape, 255, np.uint8), part, depth, joints)
+        return Layers(colour, colour, np.full(part.shape, 255, np.uint8), part, depth, joints)
 
     def _render_hand(
         self, scene: Scene, meshes: Meshes, side: int, k: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.ambient[0])
+        world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
         world.add(_camera(scene.camera), pose=FROM_OPENCV)
         for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):
             light = pyrender.DirectionalLight(color=colour / colour.max(), intensity=2.0 * float(colour.max()))
             world.add(light, pose=_looking_along(-direction))
         topology = self.hands.topology[side]
+        albedo = np.clip(vertex_albedo(topology.regions, scene.skin), 0, 1)
         nodes = {}
         for part in (HAND, ARM):
             faces = topology.faces[topology.part == part]
             if len(faces):
-                nodes[world.add(_mesh(meshes, k, faces, scene.skin.roughness))] = (part, part, part)
+                mesh = _mesh(meshes.vertices[k], meshes.normals[k], faces, albedo, scene.skin.roughness)
+                nodes[world.add(mesh)] = (part, part, part)
         shown, _ = self.renderer.render(world, RenderFlags.RGBA | RenderFlags.SKIP_CULL_FACES)
         flags = RenderFlags.SEG | RenderFlags.SKIP_CULL_FACES
         segments, depth = self.renderer.render(world, flags, seg_node_map=nodes)
@@ -73,12 +76,11 @@ def _camera(camera: Camera) -> pyrender.IntrinsicsCamera:
     return pyrender.IntrinsicsCamera(fx, fy, cx + 0.5, cy + 0.5, znear=Z_NEAR, zfar=Z_FAR)
 
 
-def _mesh(meshes: Meshes, k: int, faces: np.ndarray, roughness: float) -> pyrender.Mesh:
+def _mesh(
+    vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, albedo: np.ndarray, roughness: float
+) -> pyrender.Mesh:
     material = pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=roughness)
-    colours = np.clip(meshes.albedo[k], 0, 1)
-    primitive = pyrender.Primitive(
-        meshes.vertices[k], meshes.normals[k], color_0=colours, indices=faces, material=material
-    )
+    primitive = pyrender.Primitive(vertices, normals, color_0=albedo, indices=faces, material=material)
     return pyrender.Mesh([primitive])
 
 

@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import arm_in_the_way, frame, overlap, sample_sensor, sample_view
+from aih_gen.scenes.cameras import arm_in_the_way, frame, overlap, sample_view
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.poses import PairPose, PairSampler
 from aih_gen.scenes.scene import Camera, Hand, Scene
+from aih_gen.scenes.sensor import sample_sensor
 from aih_gen.scenes.skin import sample_skin
+from aih_gen.scenes.textures import TextureLibrary
 
 MAX_PENETRATION = 0.003
 """Pairs that stay deeper (m) inside each other than this are drawn again."""
 LEAST_OVERLAP = (0.0, 0.6)
 """Range of the least overlap that a scene's hands must have in the picture."""
 MAX_TRIES = 20
+LOOKS = 1
+"""The stream of random numbers for everything but the hands and the camera."""
 
 
 class SceneSampler:
@@ -27,6 +31,7 @@ class SceneSampler:
     def __init__(self, config: RenderConfig, models: tuple[HandModel, HandModel]) -> None:
         self.config = config
         self.library = BackgroundLibrary(config.backgrounds)
+        self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
         self.has_arms = models[0].has_arm
 
@@ -38,14 +43,16 @@ class SceneSampler:
             Hand(pair.pose[k], pair.betas[k], (pair.transl[k] + shift).astype(np.float32), pair.arm_pose[k])
             for k in (0, 1)
         ]
+        looks = sample_rng(self.config.seed, index, LOOKS)
+        background = sample_background(looks, self.library)
         return Scene(
             index=index,
             hands=(hands[0], hands[1]),
-            skin=sample_skin(rng),
-            lights=sample_lights(rng),
+            skin=sample_skin(looks, self.textures),
+            lights=sample_lights(looks, background, self.config.shadows),
             camera=camera,
-            background=sample_background(rng, self.library),
-            sensor=sample_sensor(rng, self.config.look),
+            background=background,
+            sensor=sample_sensor(looks, self.config.size, self.config.look),
             interaction=pair.interaction,
         )
 

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.config import Look
-from aih_gen.scenes.scene import Camera, Sensor
+from aih_gen.scenes.scene import Camera
 
 FOCAL_LENGTHS_MM = (30.0, 85.0)
 """35 mm equivalents."""
@@ -59,9 +58,3 @@ def arm_in_the_way(wrist: NDArray[np.float64], elbow_direction: NDArray[np.float
     margin = ARM_RADIUS * camera.matrix[0, 0] / depth
     seen = ((pixel > -margin) & (pixel < camera.size + margin)).all(1)
     return bool((close & seen & (along[:, 2] > -ARM_RADIUS)).any())
-
-
-def sample_sensor(rng: np.random.Generator, look: Look) -> Sensor:
-    """Read noise of an ordinary camera; none in the plain look."""
-    noise = float(rng.uniform(0, 4)) if look == "full" else 0.0
-    return Sensor(noise, int(rng.integers(2**31)))

@@ -1,29 +1,101 @@
-"""Lights: soft light from around and one to three lamps."""
+"""Lights: the soft light of a real place as spherical harmonics, and lamps, the first of which casts shadows."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from dataclasses import replace
+from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from aih_gen.assets import asset_path
+from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Lights
 
+STUDIO_SHARE = 0.3
+"""How often the light is a studio's, whatever the background."""
+CAMERA_BALANCE = 0.3
+"""Cameras take most of a place's tint away: colours of light are raised to this power."""
+HARMONICS = 9
 
-def sample_lights(rng: np.random.Generator) -> Lights:
-    """Ambient light that is brighter from above, and lamps on the camera's side of the hands."""
+
+@cache
+def place_lights() -> dict[str, NDArray[np.float64]]:
+    """(11,3) light at the camera of each shipped photograph, as ``scripts/build_backgrounds.py`` measures it."""
+    table = json.loads((asset_path("backgrounds") / "lights.json").read_text())
+    return {name: np.array(rows) for name, rows in table.items()}
+
+
+def sample_lights(rng: np.random.Generator, background: Background, shadows: bool = True) -> Lights:
+    """The light of the place in the background, of another place, or of a studio; brighter or dimmer at random."""
+    lights = _studio(rng) if rng.random() < STUDIO_SHARE else _place(rng, background)
+    # The camera exposes for what it sees, give or take.
+    given = float(lights.harmonics[0].mean() + 0.5 * lights.colours.mean(1).sum())
+    exposure = float(np.exp(np.clip(rng.normal(-0.15, 0.25), -0.7, 0.25))) / given
+    return replace(
+        lights,
+        harmonics=(lights.harmonics * exposure).astype(np.float32),
+        colours=(lights.colours * exposure).astype(np.float32),
+        shadows=shadows,
+    )
+
+
+def _place(rng: np.random.Generator, background: Background) -> Lights:
+    """Light measured at a photograph's own camera, or at another one's turned about the vertical."""
+    table = place_lights()
+    name, yaw = background.photo, 0.0
+    if name not in table:
+        name, yaw = list(table)[int(rng.integers(len(table)))], rng.uniform(0, 2 * np.pi)
+    measured = table[name]
+    tint = measured[0] + measured[10] / 4
+    balance = (tint / tint.mean()) ** (CAMERA_BALANCE - 1)
+    harmonics, direction, colour = measured[:9] * balance, measured[9], measured[10] * balance
+    mirrored = np.array([-1.0, 1, 1]) if background.flip else np.ones(3)
+    turned = Rotation.from_rotvec([0, yaw, 0])
+    direction = turned.apply(direction * mirrored)
+    # A lamp right behind the hands lights nothing that the camera sees.
+    direction = direction - np.array([0, 0, max(direction[2] - 0.2, 0.0)])
+    return Lights(
+        harmonics=turn_harmonics(harmonics, turned, mirrored),
+        directions=direction[None].astype(np.float32) / np.float32(np.linalg.norm(direction)),
+        colours=colour[None].astype(np.float32),
+        shadows=True,
+    )
+
+
+def turn_harmonics(
+    harmonics: NDArray[np.float64], turned: Rotation, mirrored: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The harmonics (9,3) of light that is mirrored, then turned: fitted on many normals, exact as the degree stays."""
+    normals = np.random.default_rng(0).normal(size=(64, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    values = harmonic_basis(turned.inv().apply(normals) * mirrored) @ harmonics
+    return np.linalg.lstsq(harmonic_basis(normals), values, rcond=None)[0].astype(np.float32)
+
+
+def harmonic_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(N,3) unit normals -> (N,9): 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2."""
+    x, y, z = normals.T
+    return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
+
+
+def _studio(rng: np.random.Generator) -> Lights:
+    """Soft light that is brighter from above, and one to three lamps on the camera's side of the hands."""
     warmth = rng.uniform(-1, 1)
-    tint = np.array([1 + 0.12 * warmth, 1.0, 1 - 0.12 * warmth])
-    level = rng.uniform(0.3, 0.75)
-    ambient = np.zeros((4, 3))
-    ambient[0] = level * tint
-    ambient[2] = -level * rng.uniform(0.1, 0.5) * tint
-    ambient[1] = level * rng.uniform(-0.3, 0.3) * tint
-    ambient[3] = -level * rng.uniform(0, 0.3) * tint
+    tint = np.array([1 + 0.1 * warmth, 1.0, 1 - 0.1 * warmth])
+    level = rng.uniform(0.35, 0.8)
+    harmonics = np.zeros((HARMONICS, 3))
+    harmonics[:4] = level * np.array([1, rng.uniform(-0.3, 0.3), -rng.uniform(0.1, 0.5), -rng.uniform(0, 0.3)])[:, None]
     count = rng.integers(1, 4)
     directions = rng.normal(size=(count, 3)) + np.array([0, -0.9, -0.9])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    strength = rng.uniform(0.5, 1.3, count) / np.sqrt(count)
+    strength = np.sort(rng.uniform(0.5, 1.3, count) / np.sqrt(count))[::-1]
     lamp_tint = tint * (1 + 0.08 * rng.normal(size=(count, 3)))
     return Lights(
-        ambient=ambient.astype(np.float32),
+        harmonics=(harmonics * tint).astype(np.float32),
         directions=directions.astype(np.float32),
         colours=(strength[:, None] * lamp_tint).astype(np.float32),
+        shadows=True,
     )

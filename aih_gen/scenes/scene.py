@@ -23,26 +23,41 @@ class Hand:
 
 
 @dataclass(frozen=True, eq=False)
+class Sleeve:
+    """Cloth over the forearms. Colours are linear reflectances in [0, 1]."""
+
+    colour: Array  # (3,)
+    stripe: Array  # (3,) of every second band
+    stripe_width: float  # m, 0 for plain cloth
+    start: float  # m from the wrist
+
+
+@dataclass(frozen=True, eq=False)
 class Skin:
-    """One person's skin and sleeves. Colours are linear reflectances in [0, 1]."""
+    """One person's skin and clothes. Colours are linear reflectances in [0, 1], amplitudes of order one."""
 
     back: Array  # (3,) back of the hand and forearm
     palm: Array  # (3,)
     nail: Array  # (3,)
-    sleeve: Array | None  # (3,) cloth over the forearm, None for bare arms
-    sleeve_start: float  # m from the wrist
     roughness: float  # 0.3 moist .. 0.8 dry
-    mottle: float  # amplitude of the fine unevenness
+    mottle: float  # of the fine unevenness
+    crease: float  # of knuckle and palm creases
+    vein: float
+    flush: float  # of redder knuckles, finger tips and heels of the palm
     seed: float  # where in the noise this person's skin lies
+    tone: str  # class of the back's colour, ``skin.TONES``
+    sleeve: Sleeve | None  # None for bare arms
+    texture: str | None = None  # name in the texture library, instead of ``back`` and ``palm``
 
 
 @dataclass(frozen=True, eq=False)
 class Lights:
     """Soft light from all around plus a few lamps. Radiances are linear and of order one."""
 
-    ambient: Array  # (4,3) spherical harmonics of degree 0 and 1: constant, x, y, z
+    harmonics: Array  # (9,3) soft light reflected by white skin of normal n: 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2
     directions: Array  # (L,3) unit vectors towards the lamps
     colours: Array  # (L,3)
+    shadows: bool  # the first lamp casts them
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +70,15 @@ class Camera:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to all pictures of a scene alike."""
+    """What the camera does to all pictures of a scene alike, in this order."""
 
-    noise: float  # standard deviation of the read noise, in grey levels
+    motion: tuple[float, float]  # px, how far the picture moves during the exposure, right and down
+    defocus: float  # px, standard deviation
+    gain: tuple[float, float, float]  # exposure and white balance of the displayed values
+    gamma: float  # of the tone curve
+    shot_noise: float  # variance a grey level, in squared grey levels
+    read_noise: float  # standard deviation, grey levels
+    jpeg: int | None  # quality, None for no compression
     seed: int
 
 

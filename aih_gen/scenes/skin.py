@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,18 @@ from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.scene import Array, Skin
+from aih_gen.scenes.scene import Array, Skin, Sleeve
+from aih_gen.scenes.textures import TextureLibrary
 
 PALEST = np.array([0.85, 0.62, 0.50])
 """Linear reflectance of skin without melanin or blood."""
 PALENESS_OF_PALM = 0.6
 """How far palms, which hold little melanin, go from the tone of the back towards their own."""
+TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
+ITA_BOUNDS = (55.0, 41.0, 28.0, 10.0, -30.0)
+"""Individual typology angles in degrees between those classes (Del Bino and Bernerd 2013)."""
+SLEEVE_THICKNESS = 0.0025
+"""Metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,30 +89,80 @@ def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
     colour = skin.back + regions.palm[:, None] * (skin.palm - skin.back)
     colour += regions.nail[:, None] * (skin.nail - colour)
     if skin.sleeve is not None:
-        covered = _smoothstep(skin.sleeve_start, skin.sleeve_start + 0.004, regions.arm_reach)
-        colour += covered[:, None] * (skin.sleeve - colour)
+        colour[regions.arm_reach > skin.sleeve.start] = skin.sleeve.colour
     return colour.astype(np.float32)
 
 
-def sample_skin(rng: np.random.Generator) -> Skin:
-    """A person: tone from pale to dark through melanin and haemoglobin, bare arms or sleeves."""
-    melanin, blood = rng.uniform(0, 1), np.clip(rng.normal(0.5, 0.25), 0, 1)
-    # Reflectance falls with melanin, most in blue; blood takes green and blue (after Jacques 2013, skin optics).
-    back = PALEST * np.exp(-melanin * np.array([2.0, 2.6, 2.9])) * (1 - blood * np.array([0.0, 0.22, 0.24]))
-    back *= rng.uniform(0.9, 1.1)
+def thickness(regions: SkinRegions, skin: Skin) -> Array:
+    """(V,) m by which clothes stand off the skin."""
+    if skin.sleeve is None:
+        return np.zeros(len(regions.arm_reach), np.float32)
+    return SLEEVE_THICKNESS * _smoothstep(skin.sleeve.start - 0.004, skin.sleeve.start, regions.arm_reach)
+
+
+def sample_skin(rng: np.random.Generator, textures: TextureLibrary | None = None) -> Skin:
+    """A person: all six classes of tone alike often, through melanin and haemoglobin; bare arms or sleeves.
+
+    With textures, each person wears one, and the tone is the texture's.
+    """
+    if textures is not None and textures.names:
+        return _textured(rng, textures)
+    wanted = TONES[int(rng.integers(len(TONES)))]
+    while True:
+        # Reflectance falls with melanin, most in blue; blood takes green and blue (after Jacques 2013, skin optics).
+        melanin, blood = rng.uniform(0, 1.1), np.clip(rng.normal(0.5, 0.25), 0, 1)
+        back = PALEST * np.exp(-melanin * np.array([2.0, 2.6, 2.9])) * (1 - blood * np.array([0.0, 0.22, 0.24]))
+        back *= rng.uniform(0.9, 1.1)
+        if tone_class(back) == wanted:
+            break
     inner = PALEST * np.exp(-0.55 * melanin * np.array([1.5, 2.1, 2.4])) * np.array([1.0, 0.82, 0.78])
     palm = back + PALENESS_OF_PALM * (inner - back)
     nail = 0.65 * palm + 0.35 * np.array([0.75, 0.5, 0.45])
-    sleeve = None if rng.random() < 0.45 else _cloth(rng)
     return Skin(
         back=back.astype(np.float32),
         palm=palm.astype(np.float32),
         nail=nail.astype(np.float32),
-        sleeve=sleeve,
-        sleeve_start=float(rng.uniform(0.015, 0.16)),
         roughness=float(rng.uniform(0.35, 0.7)),
-        mottle=float(rng.uniform(0.03, 0.12)),
+        mottle=float(rng.uniform(0.05, 0.2)),
+        crease=float(rng.uniform(0.3, 1.0)),
+        vein=float(rng.uniform(0.0, 0.9)),
+        flush=float(rng.uniform(0.2, 1.0)),
         seed=float(rng.uniform(0, 100)),
+        tone=wanted,
+        sleeve=None if rng.random() < 0.45 else _sleeve(rng),
+    )
+
+
+def _textured(rng: np.random.Generator, textures: TextureLibrary) -> Skin:
+    name = textures.names[int(rng.integers(len(textures.names)))]
+    picture = textures.picture(name)
+    mean = (np.median(picture[picture.any(-1)], axis=0) / 255) ** 2.2
+    plain = replace(sample_skin(rng), back=mean.astype(np.float32), palm=mean.astype(np.float32), tone=tone_class(mean))
+    return replace(plain, crease=0.0, vein=0.0, flush=0.0, texture=name)
+
+
+def individual_typology_angle(reflectance: NDArray[np.floating]) -> float:
+    """ITA (degrees) of a linear sRGB reflectance (3,): high is pale (Chardon et al. 1991), under D65."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    relative = to_xyz @ reflectance / to_xyz.sum(1)
+    cubic = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
+    lightness, blue_yellow = 116 * cubic[1] - 16, 200 * (cubic[1] - cubic[2])
+    return float(np.degrees(np.arctan2(lightness - 50, blue_yellow)))
+
+
+def tone_class(reflectance: NDArray[np.floating]) -> str:
+    """Which of ``TONES`` a linear reflectance (3,) belongs to."""
+    return TONES[int(np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance)))]
+
+
+def _sleeve(rng: np.random.Generator) -> Sleeve:
+    colour = _cloth(rng)
+    striped = rng.random() < 0.25
+    return Sleeve(
+        colour=colour,
+        stripe=_cloth(rng) if striped else colour,
+        stripe_width=float(rng.uniform(0.004, 0.02)) if striped else 0.0,
+        start=float(rng.uniform(0.015, 0.16)),
     )
 
 

@@ -6,19 +6,19 @@ uniform vec2 depth_range; // m
 
 in vec3 position;
 in vec3 normal;
-in vec3 albedo;
 in vec3 rest;
+in vec2 surface;
 
-out vec3 v_position;
-out vec3 v_normal;
-out vec3 v_albedo;
-out vec3 v_rest;
+centroid out vec3 v_position;
+centroid out vec3 v_normal;
+centroid out vec3 v_rest;
+centroid out vec2 v_surface;
 
 void main() {
     v_position = position;
     v_normal = normal;
-    v_albedo = albedo;
     v_rest = rest;
+    v_surface = surface;
     vec2 pixel = intrinsics.xy * position.xy + (intrinsics.zw + 0.5) * position.z;
     float near = depth_range.x, far = depth_range.y;
     float z = (position.z * (far + near) - 2.0 * far * near) / (far - near);

@@ -1,0 +1,178 @@
+"""A program written for manopth runs on our ManoLayer and gets manopth's numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from aih_gen.config import SIDES, Side
+from aih_gen.errors import AssetError
+from aih_gen.hands import export_free_hand, load_hand_model
+from aih_gen.hands.compat import ManoLayer
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no shared/reference beside the project")
+MANO = REFERENCE / "mano"
+
+
+@pytest.fixture(scope="module")
+def case() -> Any:
+    return np.load(REFERENCE / "mano_case.npz")
+
+
+def tensors(case: Any, *names: str) -> list[torch.Tensor]:
+    return [torch.from_numpy(case[name]).float() for name in names]
+
+
+def close(found: tuple[torch.Tensor, torch.Tensor], expected: tuple[Any, Any], millimetres: float = 1e-3) -> bool:
+    return all(np.abs(np.asarray(a) - np.asarray(b)).max() < millimetres for a, b in zip(found, expected, strict=True))
+
+
+@needs_reference
+@pytest.mark.parametrize("side", SIDES)
+def test_axis_angles_give_manopths_vertices_and_joints(case: Any, side: Side) -> None:
+    layer = ManoLayer(mano_root=str(MANO), side=side, use_pca=False, flat_hand_mean=True)
+    found = layer(*tensors(case, "axis_angle", "betas", "trans"))
+    assert close(found, (case[f"manopth_{side}_flat_verts_mm"], case[f"manopth_{side}_flat_joints_mm"]))
+
+
+@needs_reference
+@pytest.mark.parametrize("side", SIDES)
+def test_principal_components_centred_on_a_joint_give_manopths_vertices_and_joints(case: Any, side: Side) -> None:
+    layer = ManoLayer(center_idx=9, flat_hand_mean=False, ncomps=12, side=side, mano_root=str(MANO))
+    found = layer(*tensors(case, "pca", "betas"))
+    assert close(found, (case[f"manopth_{side}_pca_verts_mm"], case[f"manopth_{side}_pca_joints_mm"]))
+    assert torch.equal(found[1][:, 9], torch.zeros(4, 3))
+
+
+@needs_reference
+def test_a_translation_takes_the_place_of_centring_and_zero_is_none(case: Any) -> None:
+    pose, betas, trans = tensors(case, "axis_angle", "betas", "trans")
+    plain, centred = (ManoLayer(mano_root=MANO, use_pca=False, center_idx=c) for c in (None, 0))
+    assert close(centred(pose, betas, trans), plain(pose, betas, trans))
+    verts, joints = plain(pose, betas)
+    for nothing in (None, torch.zeros(1), torch.zeros(4, 3)):
+        assert close(centred(pose, betas, nothing), (verts - joints[:, :1], joints - joints[:, :1]))
+        assert close(plain(pose, betas, nothing), (verts, joints), 1e-9)
+
+
+@needs_reference
+def test_one_number_or_none_as_betas_is_the_mean_shape_and_shared_betas_are_averaged(case: Any) -> None:
+    pose, betas = tensors(case, "axis_angle", "betas")
+    layer = ManoLayer(mano_root=MANO, use_pca=False)
+    expected = layer(pose, torch.zeros(4, 10))
+    assert close(layer(pose), expected, 1e-9) and close(layer(pose, None), expected, 1e-9)
+    shared = layer(pose, betas, share_betas=torch.Tensor([1]))
+    assert close(shared, layer(pose, betas.mean(0).expand(4, 10)), 1e-4)
+
+
+@needs_reference
+def test_the_palm_stands_for_the_wrist_and_can_be_the_centre(case: Any) -> None:
+    pose, betas = tensors(case, "axis_angle", "betas")
+    verts, joints = ManoLayer(mano_root=MANO, use_pca=False)(pose, betas)
+    palm = (verts[:, 95] + verts[:, 22]) / 2
+    found = ManoLayer(mano_root=MANO, use_pca=False)(pose, betas, root_palm=torch.Tensor([1]))
+    assert close(found, (verts, torch.cat([palm[:, None], joints[:, 1:]], 1)), 1e-4)
+    centred = ManoLayer(mano_root=MANO, use_pca=False, center_idx=0)(pose, betas, root_palm=True)
+    assert close(centred, tuple(points - palm[:, None] for points in found), 1e-3)
+
+
+@needs_reference
+@pytest.mark.parametrize("robust", [False, True])
+def test_six_numbers_that_are_two_columns_of_a_rotation_are_that_rotation(case: Any, robust: bool) -> None:
+    pose, betas = tensors(case, "axis_angle", "betas")
+    matrices = torch.from_numpy(Rotation.from_rotvec(pose[:, :3].numpy()).as_matrix()).float()
+    six = torch.cat([matrices[:, :, 0], 3 * matrices[:, :, 1], pose[:, 3:]], 1)
+    layer = ManoLayer(mano_root=MANO, use_pca=False, root_rot_mode="rot6d", robust_rot=robust)
+    assert close(layer(six, betas), ManoLayer(mano_root=MANO, use_pca=False)(pose, betas))
+
+
+@needs_reference
+def test_columns_that_are_not_orthogonal_are_corrected_on_one_side_or_evenly() -> None:
+    angle = np.deg2rad(70.0)
+    pose = torch.zeros(1, 6 + 45)
+    pose[0, :6] = torch.tensor([2.0, 0, 0, np.cos(angle), np.sin(angle), 0])
+    expected = {False: 0.0, True: np.deg2rad(-10)}  # the two columns lie 20 degrees too close
+    for robust, turned in expected.items():
+        layer = ManoLayer(mano_root=MANO, use_pca=False, root_rot_mode="rot6d", robust_rot=robust)
+        usual = torch.zeros(1, 48)
+        usual[0, 2] = turned
+        assert close(layer(pose), ManoLayer(mano_root=MANO, use_pca=False)(usual))
+
+
+@needs_reference
+def test_matrices_are_taken_for_all_bones_and_made_rotations_first(case: Any) -> None:
+    pose, betas = tensors(case, "axis_angle", "betas")
+    turns = Rotation.from_rotvec(pose.reshape(-1, 3).numpy()).as_matrix().reshape(4, 16, 3, 3)
+    stretched = 1.2 * turns
+    layer = ManoLayer(mano_root=MANO, use_pca=False, joint_rot_mode="rotmat")
+    found = layer(torch.from_numpy(stretched).float(), betas)
+    assert close(found, ManoLayer(mano_root=MANO, use_pca=False)(pose, betas))
+    with pytest.raises(ValueError, match="th_pose_coeffs: expected shape"):
+        layer(pose, betas)
+
+
+@needs_reference
+def test_buffers_have_manopths_names_and_shapes_and_the_hand_follows_them(case: Any) -> None:
+    layer = ManoLayer(mano_root=MANO, ncomps=12, flat_hand_mean=False)
+    assert {name: tuple(buffer.shape) for name, buffer in layer.named_buffers()} == {
+        "th_betas": (1, 10),
+        "th_shapedirs": (778, 3, 10),
+        "th_posedirs": (778, 3, 135),
+        "th_v_template": (1, 778, 3),
+        "th_J_regressor": (16, 778),
+        "th_weights": (778, 16),
+        "th_faces": (1538, 3),
+        "th_hands_mean": (1, 45),
+        "th_comps": (45, 45),
+        "th_selected_comps": (12, 45),
+    }
+    assert layer.kintree_parents[1:] == [0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
+    pose, betas = tensors(case, "pca", "betas")
+    before = layer(pose, betas)[0]
+    layer.th_shapedirs[:, 0] *= -1  # what programs do to repair the left hand themselves
+    assert not torch.allclose(layer(pose, betas)[0], before, atol=0.1)
+
+
+@needs_reference
+def test_gradients_reach_pose_betas_and_translation(case: Any) -> None:
+    inputs = [tensor.requires_grad_() for tensor in tensors(case, "pca", "betas", "trans")]
+    verts, joints = ManoLayer(mano_root=MANO, ncomps=12)(*inputs)
+    (verts.sum() + joints.sum()).backward()
+    for tensor in inputs:
+        assert tensor.grad is not None and torch.isfinite(tensor.grad).all() and tensor.grad.abs().max() > 0
+
+
+def test_the_exported_free_hand_works_in_it_but_has_no_palm(tmp_path: Path) -> None:
+    export_free_hand(tmp_path, "left")
+    layer, pose = ManoLayer(mano_root=tmp_path, side="left", use_pca=False), torch.full((2, 48), 0.1)
+    ours = load_hand_model("free", "left")(pose)
+    assert close(layer(pose), (ours.vertices * 1e3, ours.joints * 1e3))
+    with pytest.raises(ValueError, match="root_palm: expected MANO's 778 vertices, found 1609"):
+        layer(pose, root_palm=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"side": "both"}, "side: expected 'right' or 'left', found 'both'"),
+        ({"root_rot_mode": "quat"}, "root_rot_mode: expected 'axisang' or 'rot6d'"),
+        ({"joint_rot_mode": "quat"}, "joint_rot_mode: expected 'axisang' or 'rotmat'"),
+    ],
+)
+def test_a_mode_that_does_not_exist_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ManoLayer(**wrong)
+
+
+def test_a_missing_folder_and_a_short_pose_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="found neither"):
+        ManoLayer(mano_root=tmp_path)
+    export_free_hand(tmp_path, "right")
+    with pytest.raises(ValueError, match=r"th_pose_coeffs: expected shape \(B, 9\), found \(2, 8\)"):
+        ManoLayer(mano_root=tmp_path)(torch.zeros(2, 8))
