@@ -63,7 +63,13 @@ class Render(_Making):
     hand_model: str = "free"
     """free, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """sampled; recorded fits are not read yet."""
+    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, or an npz (see aih_gen/sources/fits.py)."""
+    pose_noise: float = 0.0
+    """Degrees by which recorded fingers are bent otherwise."""
+    occlusion: tuple[float, float] = (0.05, 0.9)
+    """Least and greatest share of one hand that the other is wanted to hide."""
+    contact: bool = True
+    """Move sampled hands until they touch without passing through each other."""
     backgrounds: str = "shipped"
     """shipped, or a folder of photographs."""
     renderer: RendererName = "gl"

@@ -35,7 +35,13 @@ class RenderConfig:
     hand_model: str = "free"
     """``free``, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """``sampled``; recorded fits are not read yet."""
+    """``sampled``, or the path of recorded fits (see ``aih_gen.sources.fits``)."""
+    pose_noise: float = 0.0
+    """Standard deviation in degrees by which recorded fingers are bent otherwise; 0 uses fits as they are."""
+    occlusion: tuple[float, float] = (0.05, 0.9)
+    """Least and greatest share of one hand that the other one and its arm are wanted to hide."""
+    contact: bool = True
+    """Sampled hands are moved until they touch without passing through each other; this takes most of the time."""
     backgrounds: str = "shipped"
     """``shipped``, or a folder of photographs."""
     renderer: RendererName = "gl"
@@ -48,18 +54,13 @@ class RenderConfig:
 
 
 @dataclass(frozen=True)
-class SynConfig:
-    """AIH_Syn: one single-hand crop pasted over another (paper, section "AIH"); the defaults are its recipe."""
+class SynRecipe:
+    """How one hand is pasted over another (paper, section "AIH"); the defaults are the paper's where it says."""
 
-    subset: ClassVar[str] = "AIH_Syn"
-
-    source: str = ""
-    """Folder of AIH_Render shards whose hands, each alone, are the crops."""
-    seed: int = 0
-    size: int = 256
     min_occlusion: float = 0.05
-    """The least share of the covered hand's amodal area that the pasted hand hides."""
+    """Least share of the covered hand's amodal area that the pasted hand hides, as a grid of points counts it."""
     max_occlusion: float = 0.9
+    """That share stays below this."""
     left_in_front: float = 0.5
     """Probability that the left hand is the one pasted on top."""
     translation: float = 0.15
@@ -67,13 +68,44 @@ class SynConfig:
     pasted_translation: float = 0.03
     """Largest shift of the pasted hand relative to the covered one's box centre, in image sides."""
     scale_deviation: float = 0.25
-    """Standard deviation of the scale, which is clipped at one deviation."""
+    """Standard deviation of the scale."""
+    scale_limit: float = 1.0
+    """Deviations at which the scale is clipped."""
     rotation_deviation: float = 45.0
-    """Standard deviation of the rotation in degrees, clipped at two deviations."""
+    """Standard deviation of the rotation in degrees."""
+    rotation_limit: float = 2.0
+    """Deviations at which the rotation is clipped."""
     rotation_probability: float = 0.6
     colour_gain: float = 0.2
     """Each channel is multiplied by 1 +- this, the same for both hands."""
+    colour_shift: float = 20.0
+    """Then this many grey levels, more or less, are added to each channel."""
+    colour_shift_probability: float = 0.5
+    contrast: float = 0.2
+    """Then all channels are multiplied by 1 +- this."""
+    brightness: float = 0.2
+    """And +- this share of the range is added to them."""
+    contrast_probability: float = 0.5
+    """Probability of changed contrast and brightness."""
+    smallest_hand: float = 0.04
+    """Least area of a hand that is used, as a share of its image."""
+    longest_cut: float = 0.0625
+    """Most pixels of such a hand that may lie on the image border, in image sides."""
     max_tries: int = 100
+    """Arrangements of two hands that are tried for an occlusion within the limits; then the closest one is taken."""
+
+
+@dataclass(frozen=True)
+class SynConfig(SynRecipe):
+    """AIH_Syn: one single hand pasted over another."""
+
+    subset: ClassVar[str] = "AIH_Syn"
+
+    source: str = ""
+    """Folder of AIH_Render shards, whose hands are taken one by one; or of images and masks of single hands (see
+    ``aih_gen.sources.folder``)."""
+    seed: int = 0
+    size: int = 256
 
 
 DatasetConfig = RenderConfig | SynConfig
@@ -107,8 +139,11 @@ def check_config(config: DatasetConfig) -> None:
     _expect("seed", config.seed, 0 <= config.seed < 2**63, "0 to 2^63 - 1")
     multiple = config.size % 32 == 0 and 64 <= config.size <= 1024
     _expect("size", config.size, multiple, "a multiple of 32 from 64 to 1024")
-    if isinstance(config, RenderConfig) and config.poses != "sampled":
-        raise AIHError(f"poses: expected 'sampled' (recorded fits cannot be read yet), found {config.poses!r}")
+    if isinstance(config, RenderConfig):
+        least, most = config.occlusion
+        _expect("occlusion", least, 0 <= least <= most, "0 to the greatest occlusion")
+        _expect("occlusion", most, most <= 1, "at most 1")
+        _expect("pose_noise", config.pose_noise, 0 <= config.pose_noise <= 30, "0 to 30 degrees")
     if isinstance(config, SynConfig):
         _expect(
             "min_occlusion",
@@ -117,12 +152,15 @@ def check_config(config: DatasetConfig) -> None:
             "0 to max_occlusion",
         )
         _expect("max_occlusion", config.max_occlusion, config.max_occlusion <= 1, "at most 1")
-        for name in ("left_in_front", "rotation_probability"):
+        shares = ("left_in_front", "rotation_probability", "colour_shift_probability", "contrast_probability")
+        for name in (*shares, "translation", "pasted_translation", "brightness", "smallest_hand", "longest_cut"):
             _expect(name, getattr(config, name), 0 <= getattr(config, name) <= 1, "0 to 1")
-        for name in ("translation", "pasted_translation", "rotation_deviation"):
+        for name in ("scale_limit", "rotation_deviation", "rotation_limit", "colour_shift"):
             _expect(name, getattr(config, name), 0 <= getattr(config, name) < float("inf"), "0 or more")
-        for name in ("scale_deviation", "colour_gain"):
+        for name in ("scale_deviation", "colour_gain", "contrast"):
             _expect(name, getattr(config, name), 0 <= getattr(config, name) < 1, "0 or more and below 1")
+        largest = config.scale_deviation * config.scale_limit
+        _expect("scale_deviation * scale_limit", largest, largest < 1, "below 1")
         _expect("max_tries", config.max_tries, config.max_tries >= 1, "1 or more")
 
 

@@ -1,4 +1,4 @@
-"""Make assets/backgrounds/, views and the light they are seen by, from the CC0 environment images of the npm package ``@pmndrs/assets``.
+"""Make assets/backgrounds/, views and their light, from CC0 environments of the npm package ``@pmndrs/assets``.
 
 Run by hand, in a throw-away virtual environment; the project itself needs neither npm nor OpenEXR:
 

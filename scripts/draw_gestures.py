@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import GESTURES, Gesture, mano_pose
+from aih_gen.hands.anatomy import GESTURES, FingerJoints, Gesture, held
 from aih_gen.render.gl import GLRenderer
 from aih_gen.render.layers import NOTHING
 from aih_gen.render.meshes import HandPair
@@ -20,7 +20,7 @@ from aih_gen.scenes.sensor import PERFECT
 from aih_gen.scenes.skin import sample_skin
 
 SIZE = 256
-SHOWN = [name for name in GESTURES if name != "grasp"]
+SHOWN = list(GESTURES)
 VIEWS = {"back": 0.0, "palm": 180.0, "side": 80.0}
 
 
@@ -29,7 +29,8 @@ def scene(gesture: Gesture, hands: HandPair, turn: float) -> Scene:
     upright = Rotation.from_euler("y", turn, degrees=True) * Rotation.from_euler("zy", [90, -90], degrees=True)
     posed = []
     for model in hands.models:
-        pose = np.concatenate([upright.as_rotvec(), mano_pose(gesture, model)]).astype(np.float32)
+        fingers = FingerJoints(model).pose(held(gesture.angles()))
+        pose = np.concatenate([upright.as_rotvec(), fingers.ravel()]).astype(np.float32)
         posed.append(
             Hand(pose, np.zeros(10, np.float32), np.array([0, 0.08, 0.5], np.float32), np.zeros(3, np.float32))
         )

@@ -16,7 +16,7 @@ from aih_gen.compose.sample import (
     JOINT_VISIBLE,
     Sample,
 )
-from aih_gen.compose.sensor import sense
+from aih_gen.compose.sensor import differs, sense
 from aih_gen.config import RenderConfig
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
@@ -52,11 +52,15 @@ class RenderedSource:
     def describe(self) -> dict[str, Any]:
         """What outside files the samples depend on."""
         model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
-        return {
+        inputs = {
             "hand_model": {"name": model.name, "sha256": model.sha256},
             "backgrounds": {"name": library.name, "sha256": library.digest()},
             "textures": {"name": textures.name, "sha256": textures.digest()},
         }
+        if self.scenes.recorded is not None:
+            fits = self.scenes.recorded.fits
+            inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
+        return inputs
 
 
 def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Sample:
@@ -67,20 +71,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     target differ only where the other hand owns the pixel, throws its shadow, or blurs over its edge.
     """
     owner = _owner(layers)
-    covered = layers.part != NOTHING
-    image, targets = background, [background, background]
-    for side in (0, 1):
-        own = (owner == side)[..., None]
-        solid = covered[1 - side]
-        image = np.where(own, _over(layers.shaded_colour[side], layers.alpha[side], solid, background), image)
-        targets[side] = np.where(own, _over(layers.colour[side], layers.alpha[side], solid, background), background)
     taken = [owner == 1 - side for side in (0, 1)]
-    for side in (0, 1):
-        single = _over(layers.colour[side], layers.alpha[side], False, background)
-        uncovered = np.where(covered[side][..., None], single, background)
-        targets[side] = np.where(taken[side][..., None], uncovered, targets[side])
-    image, targets = sense(image, targets, taken, scene.sensor)
-    differs = [(target != image).any(-1) & ~gone for target, gone in zip(targets, taken, strict=True)]
+    image, targets = sense(*_layered(layers, owner, background), taken, scene.sensor)
+    shaded = [differs(target, image) & ~gone for target, gone in zip(targets, taken, strict=True)]
 
     amodal = layers.part == HAND
     visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
@@ -97,7 +90,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         visible_left=visible[1],
         arm_right=arm[0],
         arm_left=arm[1],
-        shaded=differs[0] | differs[1],
+        shaded=shaded[0] | shaded[1],
         joints_3d=layers.joints_3d.astype(np.float32),
         joints_2d=joints_2d,
         joint_state=_joint_state(layers, owner, joints_2d),
@@ -117,6 +110,29 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
+def _layered(
+    layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+    """The image, and each hand alone. Only the rows and columns that hold hands are worked on."""
+    image, targets = background.copy(), [background.copy(), background.copy()]
+    covered = layers.part != NOTHING
+    either = covered[0] | covered[1]
+    if not either.any():
+        return image, targets
+    rows, columns = (slice(found[0], found[-1] + 1) for found in map(np.flatnonzero, (either.any(1), either.any(0))))
+    covered, owner, behind = covered[:, rows, columns], owner[rows, columns], background[rows, columns]
+    alpha = layers.alpha[:, rows, columns].astype(np.uint16)
+    for side in (0, 1):
+        own, gone = (owner == side)[..., None], (owner == 1 - side)[..., None]
+        solid = np.where(covered[1 - side], np.uint16(255), alpha[side])
+        shown, alone = (c[side, rows, columns] for c in (layers.shaded_colour, layers.colour))
+        np.copyto(image[rows, columns], _over(shown, solid, behind), where=own)
+        np.copyto(targets[side][rows, columns], _over(alone, solid, behind), where=own)
+        under = gone & covered[side][..., None]
+        np.copyto(targets[side][rows, columns], _over(alone, alpha[side], behind), where=under)
+    return image, targets
+
+
 def _owner(layers: Layers) -> NDArray[np.int8]:
     """(H,W) which hand a pixel belongs to: 0 right, 1 left, NOBODY."""
     nearer = np.where(layers.depth[1] < layers.depth[0], 1, 0).astype(np.int8)
@@ -124,14 +140,14 @@ def _owner(layers: Layers) -> NDArray[np.int8]:
 
 
 def _over(
-    colour: NDArray[np.uint8],
-    alpha: NDArray[np.uint8],
-    solid: NDArray[np.bool_] | bool,
-    background: NDArray[np.uint8],
+    colour: NDArray[np.uint8], alpha: NDArray[np.uint16], background: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """One hand over the background; its edges are not blended where ``solid``."""
-    share = np.where(solid, np.uint16(255), alpha.astype(np.uint16))[..., None]
-    return ((colour * share + background * (255 - share) + 127) // 255).astype(np.uint8)
+    """Colour (H,W,3) over the background, where ``alpha`` (H,W) says how much of it is seen, of 255."""
+    result = np.where((alpha > 0)[..., None], colour, background)
+    edge = (alpha > 0) & (alpha < 255)
+    share = alpha[edge][:, None]
+    result[edge] = (colour[edge] * share + background[edge] * (255 - share) + 127) // 255
+    return result
 
 
 def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from aih_gen.scenes.scene import Sensor
+from aih_gen.scenes.sensor import PERFECT
 
 Picture = NDArray[np.uint8]
 KERNEL = 5
 """Side of one step of motion blur, in pixels; longer motions take several."""
+BLOCK = 16
+"""Side of JPEG's blocks; twice as far as the longest blur reaches."""
 SEEN = 2
 """A shadow or blurred edge that changes no channel by more grey levels is not seen."""
 
@@ -26,14 +30,50 @@ def sense(
     A target has its own pixels where something was ``taken`` (H,W) away and where that thing's shadow or blurred edge
     is seen; elsewhere it repeats the image to the bit, though noise and compression know no such borders.
     """
-    grain = _grain(sensor, image.shape)
-    exposed = [_exposed(picture, sensor) for picture in (image, *targets)]
-    stored = [_stored(_noisy(picture, grain, sensor), sensor) for picture in exposed]
+    if sensor == PERFECT:
+        return image, list(targets)
+    grain = _grain(sensor, image.shape[:2])
+    exposed = _exposed(image, sensor)
+    stored = _stored(_noisy(exposed, grain, sensor), sensor)
     kept = []
-    for k, gone in enumerate(taken, 1):
-        seen = np.abs(exposed[k].astype(np.int16) - exposed[0]).max(-1) > SEEN
-        kept.append(np.where((gone | seen)[..., None], stored[k], stored[0]))
-    return stored[0], kept
+    for target, gone in zip(targets, taken, strict=True):
+        where = _surroundings(gone | differs(target, image))
+        own = _exposed(target[where], sensor)
+        change = np.abs(own.astype(np.int16) - exposed[where])
+        seen = (change[..., 0] > SEEN) | (change[..., 1] > SEEN) | (change[..., 2] > SEEN)
+        seen &= _inside(where, image.shape[:2])
+        mine = _stored(_noisy(own, grain if grain is None else grain[where], sensor), sensor)
+        result = stored.copy()
+        result[where] = np.where((gone[where] | seen)[..., None], mine, stored[where])
+        kept.append(result)
+    return stored, kept
+
+
+def differs(first: Picture, second: Picture) -> NDArray[np.bool_]:
+    """(H,W) where two pictures are not the same."""
+    unequal = first != second
+    return unequal[..., 0] | unequal[..., 1] | unequal[..., 2]
+
+
+def _surroundings(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns around everything in a mask, in whole blocks of JPEG and beyond the reach of any blur."""
+    places = []
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis))
+        low, high = (found[0], found[-1] + 1) if len(found) else (0, 1)
+        places.append(slice(max(low // BLOCK - 1, 0) * BLOCK, (high // BLOCK + 2) * BLOCK))
+    return places[0], places[1]
+
+
+def _inside(where: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The part of a cut-out that a blur at its borders does not reach; the picture's own borders are no cut."""
+    axes = []
+    for place, length in zip(where, shape, strict=True):
+        index = np.arange(place.start, min(place.stop, length))
+        near_start = (index < place.start + BLOCK // 2) & (place.start > 0)
+        near_end = (index >= place.stop - BLOCK // 2) & (place.stop < length)
+        axes.append(~(near_start | near_end))
+    return axes[0][:, None] & axes[1]
 
 
 def _exposed(picture: Picture, sensor: Sensor) -> Picture:
@@ -65,11 +105,21 @@ def _motion_kernel(right: float, down: float) -> ImageFilter.Kernel:
     return ImageFilter.Kernel((KERNEL, KERNEL), (weights / weights.sum()).ravel().tolist(), scale=1)
 
 
-def _grain(sensor: Sensor, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    """The same noise for every picture of a sample."""
+def _grain(sensor: Sensor, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """The same noise (H,W,3) for every picture of a sample: a window of one large table."""
     if not (sensor.read_noise or sensor.shot_noise):
         return None
-    return np.random.Generator(np.random.SFC64(sensor.seed)).standard_normal(shape, np.float32)
+    side = max(2 * max(shape), 768)
+    rng = np.random.Generator(np.random.SFC64(sensor.seed))
+    row, column = (int(rng.integers(side - length)) for length in shape)
+    flips = [slice(None, None, int(rng.choice([-1, 1]))) for _ in range(2)]
+    window = _noise_table(side)[row : row + shape[0], column : column + shape[1]]
+    return window[flips[0], flips[1]]
+
+
+@cache
+def _noise_table(side: int) -> NDArray[np.float32]:
+    return np.random.Generator(np.random.SFC64(1)).standard_normal((side, side, 3), np.float32)
 
 
 def _noisy(picture: Picture, grain: NDArray[np.float32] | None, sensor: Sensor) -> Picture:

@@ -1,17 +1,25 @@
-"""Anatomical directions of a resting hand, and gestures in degrees: the words in which poses are described."""
+"""Joint angles of a hand, their limits and couplings, and gestures in degrees: the words in which poses are described.
+
+Angles come as (5,4) arrays in degrees, one row a finger (thumb, index, middle, ring, little). A finger's four are its
+spreading, then flexion at its knuckle (MCP), middle (PIP) and last joint (DIP); the thumb's are opposition, adduction,
+then flexion at its MCP and IP joints.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.joints import MANO_FINGERS
+from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 
 Array = NDArray[np.float64]
+
+SPREAD, MCP, PIP, DIP = range(4)
+"""Columns of a finger's angles."""
 
 
 def bone_directions(model: HandModel) -> Array:
@@ -33,6 +41,53 @@ def back_directions(model: HandModel) -> Array:
     backs[13:] = [0.45 if model.side == "right" else -0.45, 0.75, 0.5]
     backs -= (backs * along).sum(1, keepdims=True) * along
     return backs / np.linalg.norm(backs, axis=1, keepdims=True)
+
+
+def joint_axes(model: HandModel) -> Array:
+    """(5,4,3) unit axes of the joint angles in the resting hand's coordinates.
+
+    The first two turn the base joint, the first of them last; the others turn the middle and the last joint. The index
+    finger spreads towards the thumb, the other fingers away from it.
+    """
+    flexion = np.cross(bone_directions(model), -back_directions(model))
+    mirror = 1.0 if model.side == "right" else -1.0
+    axes = np.zeros((5, 4, 3))
+    for row, name in enumerate(FINGERS):
+        first = 3 * MANO_FINGERS.index(name) + 1
+        axes[row, 2:] = flexion[first + 1 : first + 3]
+        if name == "thumb":
+            axes[row, :2] = [1, 0, 0], [0, -mirror, 0]
+        else:
+            axes[row, :2] = [0, mirror if name == "index" else -mirror, 0], flexion[first]
+    return axes
+
+
+FINGER_BONES = np.array([[3 * MANO_FINGERS.index(name) + k for k in (1, 2, 3)] for name in FINGERS])
+"""(5,3) MANO bones of each row of the angles, base to tip."""
+
+
+class FingerJoints:
+    """Turns the joint angles of one hand model into rotations of its bones."""
+
+    def __init__(self, model: HandModel) -> None:
+        self.axes = joint_axes(model)
+        x, y, z = np.moveaxis(self.axes, -1, 0)
+        zero = np.zeros_like(x)
+        rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
+        self._cross = np.stack([np.stack(row, -1) for row in rows], -2)
+        self._cross_twice = self._cross @ self._cross
+
+    def matrices(self, angles: Array) -> Array:
+        """(5,3,3,3) rotation of each finger's bones relative to the one before, for ``angles`` (5,4) in degrees."""
+        radians = np.radians(angles)[..., None, None]
+        turns = np.eye(3) + np.sin(radians) * self._cross + (1 - np.cos(radians)) * self._cross_twice
+        return np.stack([turns[:, 0] @ turns[:, 1], turns[:, 2], turns[:, 3]], 1)
+
+    def pose(self, angles: Array) -> Array:
+        """(15,3) axis-angle rotations in MANO's order."""
+        pose = np.empty((15, 3))
+        pose[FINGER_BONES.ravel() - 1] = Rotation.from_matrix(self.matrices(angles).reshape(15, 3, 3)).as_rotvec()
+        return pose
 
 
 @dataclass(frozen=True)
@@ -65,20 +120,55 @@ class Gesture:
     ring: Finger = Finger()
     little: Finger = Finger()
 
+    def angles(self) -> Array:
+        """(5,4) degrees."""
+        fingers = (self.index, self.middle, self.ring, self.little)
+        return np.array([astuple(self.thumb), *((f.spread, f.mcp, f.pip, f.dip) for f in fingers)])
 
-FINGER_LIMITS = Finger(95, 110, 80, 20), Finger(-20, 0, -5, -12)
-THUMB_LIMITS = Thumb(65, 45, 55, 75), Thumb(-15, -15, -10, -15)
-"""Greatest and least angles in degrees, active range of healthy adults rounded inwards."""
 
-_CURLED, _HALF, _STRAIGHT = Finger(80, 100, 60), Finger(35, 50, 30), Finger(0, 3, 2)
-_FOLDED_THUMB = Thumb(45, 25, 35, 45)
+LOWEST = np.array([[-15.0, -15, -10, -15], [-12, -20, 0, -5], [-8, -20, 0, -5], [-12, -20, 0, -5], [-14, -20, 0, -5]])
+HIGHEST = np.array([[65.0, 45, 55, 75], [20, 90, 105, 70], [8, 90, 105, 70], [14, 90, 105, 70], [20, 90, 105, 70]])
+"""Least and greatest angles in degrees, active range of healthy adults rounded inwards."""
+MOST_CURLED = 206.0
+"""Greatest sum of a finger's three flexions in degrees: then its tip lies in the palm."""
+DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
+"""The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
+STRAIGHTER = 40.0
+"""How much straighter (degrees of MCP and of PIP) the ring finger can be than both its neighbours, which pull it."""
+
+
+def held(angles: Array) -> Array:
+    """The nearest angles (5,4) in degrees that a hand can hold: within the limits and couplings of the fingers."""
+    angles = np.clip(angles, LOWEST, HIGHEST)
+    ring = FINGERS.index("ring")
+    angles[ring, MCP] = max(angles[ring, MCP], min(angles[ring - 1, MCP], angles[ring + 1, MCP]) - STRAIGHTER)
+    angles[ring, PIP] = max(angles[ring, PIP], min(angles[ring - 1, PIP], angles[ring + 1, PIP]) - STRAIGHTER)
+    follows = DIP_SHARE * angles[1:, PIP]
+    angles[1:, DIP] = np.clip(angles[1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
+    outer = np.minimum(1, (MOST_CURLED - angles[1:, MCP]) / np.maximum(angles[1:, PIP:].sum(1), 1))
+    angles[1:, PIP:] *= outer[:, None]
+    # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
+    room = spread_room(angles[1:, MCP])
+    angles[1:, SPREAD] = np.clip(angles[1:, SPREAD], room * LOWEST[1:, SPREAD], room * HIGHEST[1:, SPREAD])
+    return np.clip(angles, LOWEST, HIGHEST)
+
+
+def spread_room(mcp: Array) -> Array:
+    """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
+    return np.clip(1 - mcp / 90, 0.1, 1)
+
+
+_CURLED, _HALF, _STRAIGHT = Finger(66, 90, 48), Finger(35, 50, 30), Finger(0, 3, 2)
+_CLOSED = (replace(_STRAIGHT, spread=s) for s in (-5, 0, -6, -10))
 
 GESTURES: dict[str, Gesture] = {
-    "flat": Gesture(Thumb(0, 30, 0, 0), _STRAIGHT, _STRAIGHT, _STRAIGHT, _STRAIGHT),
+    "flat": Gesture(Thumb(0, 20, 0, 0), *_CLOSED),
     "spread": Gesture(Thumb(0, -12, -5, -10), *(replace(_STRAIGHT, mcp=-8, spread=s) for s in (12, 2, 9, 16))),
-    "fist": Gesture(_FOLDED_THUMB, _CURLED, _CURLED, _CURLED, _CURLED),
-    "point": Gesture(_FOLDED_THUMB, _STRAIGHT, _CURLED, _CURLED, _CURLED),
-    "victory": Gesture(_FOLDED_THUMB, replace(_STRAIGHT, spread=12), replace(_STRAIGHT, spread=-8), _CURLED, _CURLED),
+    "fist": Gesture(Thumb(28, -7, 40, 55), _CURLED, _CURLED, _CURLED, _CURLED),
+    "point": Gesture(Thumb(24, 7, 45, 38), _STRAIGHT, _CURLED, _CURLED, _CURLED),
+    "victory": Gesture(
+        Thumb(15, 29, 52, 32), replace(_STRAIGHT, spread=10), replace(_STRAIGHT, spread=5), _CURLED, _CURLED
+    ),
     "thumb up": Gesture(Thumb(-5, -10, -8, -10), _CURLED, _CURLED, _CURLED, _CURLED),
     "pinch": Gesture(
         Thumb(48, 12, 22, 28), Finger(52, 48, 28), Finger(25, 30, 15), Finger(18, 22, 12), Finger(12, 18, 10, 6)
@@ -95,31 +185,13 @@ GESTURES: dict[str, Gesture] = {
         Thumb(15, 12, 12, 15), Finger(18, 25, 14, 3), Finger(24, 30, 17), Finger(28, 33, 19, 1), Finger(30, 34, 20, 4)
     ),
     "grasp": Gesture(Thumb(45, 5, 15, 20), _HALF, _HALF, _HALF, replace(_HALF, spread=4)),
+    "cup": Gesture(
+        Thumb(20, 20, 10, 10),
+        Finger(22, 18, 10, -4),
+        Finger(25, 18, 10),
+        Finger(27, 20, 12, -4),
+        Finger(30, 22, 12, -8),
+    ),
+    "woven": Gesture(Thumb(5, 0, 5, 10), *(Finger(mcp=5, pip=15, dip=8, spread=s) for s in (16, 2, 9, 15))),
 }
 """Gestures that people know by name."""
-
-
-def mano_pose(gesture: Gesture, model: HandModel) -> Array:
-    """(45,) axis-angle finger pose of ``model`` that shows ``gesture``."""
-    along, backs = bone_directions(model), back_directions(model)
-    flexion = np.cross(along, -backs)
-    mirror = 1.0 if model.side == "right" else -1.0
-    rotations = np.zeros((15, 3))
-    for chain, name in enumerate(MANO_FINGERS):
-        first = 3 * chain + 1
-        angles = getattr(gesture, name)
-        if isinstance(angles, Thumb):
-            oppose = Rotation.from_rotvec([np.radians(angles.oppose), 0, 0])
-            adduct = Rotation.from_rotvec([0, -mirror * np.radians(angles.adduct), 0])
-            rotations[first - 1] = (oppose * adduct).as_rotvec()
-            outer = (angles.mcp, angles.ip)
-        else:
-            # The index finger spreads towards the thumb, the others away from it.
-            towards = mirror if name == "index" else -mirror
-            spread = Rotation.from_rotvec([0, towards * np.radians(angles.spread), 0])
-            bend = Rotation.from_rotvec(np.radians(angles.mcp) * flexion[first])
-            rotations[first - 1] = (spread * bend).as_rotvec()
-            outer = (angles.pip, angles.dip)
-        for k, angle in enumerate(outer):
-            rotations[first + k] = np.radians(angle) * flexion[first + 1 + k]
-    return rotations.ravel()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from aih_gen.errors import AIHError
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
-from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.scene import Camera, Scene
 from aih_gen.scenes.textures import TextureLibrary
 
 SHADERS = Path(__file__).parent / "shaders"
@@ -32,24 +31,36 @@ SHADOW_REACH = 1.4
 """Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
 TEXTURE_UNIT = 3
 KEPT_TEXTURES = 16
-NO_SLEEVE = 1e3
-"""Metres from the wrist."""
 
 
-@dataclass(frozen=True, eq=False)
 class SideArrays:
-    """One side's mesh, once for every scene of a sheet."""
+    """One side's mesh, once for every scene of a sheet, ready for any program."""
 
-    posed: moderngl.Buffer
-    shaded: moderngl.VertexArray
-    geometry: moderngl.VertexArray
-    shadow: moderngl.VertexArray
-    hand_indices: int
-    arm_indices: int
+    def __init__(self, context: moderngl.Context, topology: Topology) -> None:
+        vertices, faces = len(topology.rest), topology.faces
+        offsets = np.arange(SCENES_PER_DRAW, dtype=np.int32)[:, None, None] * vertices
+        regions = topology.regions
+        still = np.concatenate([topology.rest, regions.palm[:, None], regions.arm_reach[:, None]], 1)
+        self.context = context
+        self.index = context.buffer((faces[None] + offsets).astype(np.int32).tobytes())
+        self.fixed = context.buffer(np.tile(still.astype(np.float32), (SCENES_PER_DRAW, 1)).tobytes())
+        self.posed = context.buffer(reserve=SCENES_PER_DRAW * vertices * 6 * 4, dynamic=True)
+        self.arm_indices = int((topology.part == ARM).sum()) * 3
+        self.hand_indices = faces.size - self.arm_indices
+        self._arrays: dict[Any, moderngl.VertexArray] = {}
 
-    @property
-    def indices(self) -> int:
-        return self.hand_indices + self.arm_indices
+    def draw(self, program: Any, scene: int, part: int | None = None) -> None:
+        """Draw the hand, the arm, or both."""
+        if program not in self._arrays:
+            posed = ("3f 3f", ["position", "normal"]) if "normal" in program else ("3f 3x4", ["position"])
+            buffers = [(self.posed, posed[0], *posed[1])]
+            if "rest" in program:
+                buffers.append((self.fixed, "3f 2f", "rest", "surface"))
+            self._arrays[program] = self.context.vertex_array(program, buffers, self.index)
+        first = scene * (self.hand_indices + self.arm_indices) + (self.hand_indices if part == ARM else 0)
+        count = {HAND: self.hand_indices, ARM: self.arm_indices, None: self.hand_indices + self.arm_indices}[part]
+        if count:
+            self._arrays[program].render(vertices=count, first=first)
 
 
 class GLRenderer:
@@ -64,14 +75,14 @@ class GLRenderer:
         self.context = _context()
         self.samples = min(SAMPLES[look], self.context.max_samples)
         self.context.cull_face = "front"  # images have y down, which turns every triangle round
-        self.program = self._program("hand.vert", "hand.frag")
+        self.skins: dict[tuple[str, ...], Any] = {}
         self.geometry_program = self._program("hand.vert", "geometry.frag")
         self.shadow_program = self._program("shadow.vert", "shadow.frag")
         self.resolve = self._program("resolve.vert", "resolve.frag")
         self.screen = self.context.vertex_array(self.resolve, [])
         self._make_framebuffers()
         self._make_textures(skin_volume(hands.models[0]))
-        self.arrays = tuple(self._side_arrays(topology) for topology in hands.topology)
+        self.arrays = tuple(SideArrays(self.context, topology) for topology in hands.topology)
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
@@ -85,93 +96,113 @@ class GLRenderer:
         meshes = [self.hands.pose(scenes, side) for side in (0, 1)]
         for side in (0, 1):
             posed = np.concatenate([meshes[side].vertices, meshes[side].normals], axis=-1)
-            self.arrays[side].posed.write(posed.astype(np.float32).tobytes())
+            self.arrays[side].posed.write(posed)
+        self.sheet.clear()
         for k, scene in enumerate(scenes):
             # Every scene is drawn at the same place and copied into the sheet: at another place of a framebuffer the
             # rasteriser rounds differently, and a sample must not depend on its neighbours (law 1).
-            self._set_scene(scene)
-            if scene.lights.shadows and self.detailed:
-                self._draw_shadows(scene, [mesh.joints_3d[k] for mesh in meshes], k)
-            self._draw(self.flat, self.geometry_program, k)
+            skins = {HAND: self._skin_program(scene, HAND), ARM: self._skin_program(scene, ARM)}
+            for program in set(skins.values()):
+                self._set_look(program, scene)
+            if "shadow_map" in skins[HAND]:
+                self._draw_shadows(scene, [mesh.joints_3d[k] for mesh in meshes], k, set(skins.values()))
             if scene.skin.texture is not None:
                 self._texture(scene.skin.texture).use(TEXTURE_UNIT)
-            self._draw(self.fine, self.program, k)
-            self._resolve_into_sheet(k)
+            _set_camera(self.geometry_program, scene.camera)
+            self._draw_geometry(k)
+            self._draw_colours(skins, k)
+            boxes = [_pixel_box(mesh.vertices[k], scene.camera) for mesh in meshes]
+            self._resolve_into_sheet(k, boxes)
         colour, shaded, geometry = self._read(0, 4, np.uint8), self._read(1, 4, np.uint8), self._read(2, 2, np.float32)
         return [_layers(colour[k], shaded[k], geometry[k], meshes, k) for k in range(len(scenes))]
 
-    def _draw(self, target: moderngl.Framebuffer, program: Any, k: int) -> None:
+    def _tiles(self, target: moderngl.Framebuffer, flags: int) -> Iterator[int]:
+        """Clear a target, then make each side's tile of it the one that is drawn to."""
         target.use()
-        target.clear()
-        self.context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        target.clear(depth=1.0)
+        self.context.enable_only(flags)
         width, height = target.size[0] // 2, target.size[1]
         for side in (0, 1):
             target.viewport = (side * width, 0, width, height)
-            arrays = self.arrays[side]
-            start = k * arrays.indices
-            if program is self.program:
-                _set(program, side=side)
-                arrays.shaded.render(vertices=arrays.indices, first=start)
-                continue
-            program["part"].value = float(HAND)
-            arrays.geometry.render(vertices=arrays.hand_indices, first=start)
-            if arrays.arm_indices:
-                program["part"].value = float(ARM)
-                arrays.geometry.render(vertices=arrays.arm_indices, first=start + arrays.hand_indices)
+            yield side
 
-    def _draw_shadows(self, scene: Scene, joints: Sequence[NDArray[np.float32]], k: int) -> None:
+    def _draw_geometry(self, k: int) -> None:
+        for side in self._tiles(self.flat, moderngl.DEPTH_TEST | moderngl.CULL_FACE):
+            for part in (HAND, ARM):
+                _set(self.geometry_program, part=float(part))
+                self.arrays[side].draw(self.geometry_program, k, part)
+
+    def _draw_colours(self, skins: dict[int, Any], k: int) -> None:
+        for side in self._tiles(self.fine, moderngl.DEPTH_TEST | moderngl.CULL_FACE):
+            for part, program in skins.items():
+                _set(program, side=side)
+                self.arrays[side].draw(program, k, part)
+
+    def _draw_shadows(self, scene: Scene, joints: Sequence[NDArray[np.float32]], k: int, skins: Iterable[Any]) -> None:
         """Each hand's depth as the first lamp sees it, in a tile of its own."""
         both = np.concatenate(joints)
         centre = (both.min(0) + both.max(0)) / 2
         radius = SHADOW_REACH * float(np.linalg.norm(both - centre, axis=1).max())
         axes = np.ascontiguousarray(_looking_from(scene.lights.directions[0]).T).tobytes()  # column by column
-        for program in (self.shadow_program, self.program):
+        for program in (self.shadow_program, *skins):
             _set(program, lamp_axes=axes, shadow_centre=tuple(centre.tolist()), shadow_radius=radius)
-        self.shadow.use()
-        self.shadow.clear(depth=1.0)
-        self.context.enable_only(moderngl.DEPTH_TEST)
-        for side in (0, 1):
-            self.shadow.viewport = (side * SHADOW_SIDE, 0, SHADOW_SIDE, SHADOW_SIDE)
-            arrays = self.arrays[side]
-            arrays.shadow.render(vertices=arrays.indices, first=k * arrays.indices)
+        for side in self._tiles(self.shadow, moderngl.DEPTH_TEST):
+            self.arrays[side].draw(self.shadow_program, k)
 
-    def _set_scene(self, scene: Scene) -> None:
-        matrix, lights, skin = scene.camera.matrix, scene.lights, scene.skin
-        for program in (self.program, self.geometry_program):
+    def _skin_program(self, scene: Scene, part: int) -> Any:
+        """The program that does what this scene needs and no more, compiled when first needed."""
+        needs = {
+            "DETAILED": self.detailed,
+            "SHADOWS": self.detailed and scene.lights.shadows,
+            "SLEEVED": part == ARM and scene.skin.sleeve is not None,
+            "TEXTURED": part == HAND and scene.skin.texture is not None,
+        }
+        key = tuple(name for name, needed in needs.items() if needed)
+        if key not in self.skins:
+            self.skins[key] = self._program("hand.vert", "hand.frag", key)
             _set(
-                program,
-                intrinsics=(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
-                size=float(self.size),
-                depth_range=DEPTH_RANGE,
+                self.skins[key],
+                volume_origin=tuple(self.volume.origin.tolist()),
+                volume_extent=tuple(self.volume.extent.tolist()),
+                detail=0,
+                grain=1,
+                shadow_map=2,
+                texture_volume=TEXTURE_UNIT,
             )
+        return self.skins[key]
+
+    def _set_look(self, program: Any, scene: Scene) -> None:
+        _set_camera(program, scene.camera)
+        lights, skin, sleeve = scene.lights, scene.skin, scene.skin.sleeve
         lamps = len(lights.directions)
         padding = ((0, MAX_LAMPS - lamps), (0, 0))
-        detail = float(self.detailed)
-        sleeve = skin.sleeve
         _set(
-            self.program,
+            program,
             harmonics=lights.harmonics.tobytes(),
             lamp_direction=np.pad(lights.directions, padding).tobytes(),
             lamp_colour=np.pad(lights.colours, padding).tobytes(),
             lamps=lamps,
-            shadows=detail * lights.shadows,
             back=tuple(skin.back.tolist()),
             palm=tuple(skin.palm.tolist()),
             nail=tuple(skin.nail.tolist()),
             roughness=skin.roughness,
-            mottle=detail * skin.mottle,
-            crease=detail * skin.crease,
-            vein=detail * skin.vein,
-            flush=detail * skin.flush,
+            mottle=skin.mottle,
+            crease=skin.crease,
+            vein=skin.vein,
+            flush=skin.flush,
             noise_seed=skin.seed,
-            textured=float(skin.texture is not None),
-            sleeve=tuple(sleeve.colour.tolist()) if sleeve else (0.0, 0.0, 0.0),
-            stripe=tuple(sleeve.stripe.tolist()) if sleeve else (0.0, 0.0, 0.0),
-            stripe_width=sleeve.stripe_width if sleeve else 0.0,
-            sleeve_start=sleeve.start if sleeve else NO_SLEEVE,
         )
+        if sleeve is not None:
+            _set(
+                program,
+                sleeve=tuple(sleeve.colour.tolist()),
+                stripe=tuple(sleeve.stripe.tolist()),
+                stripe_width=sleeve.stripe_width,
+                sleeve_start=sleeve.start,
+            )
 
-    def _resolve_into_sheet(self, k: int) -> None:
+    def _resolve_into_sheet(self, k: int, boxes: Sequence[tuple[int, int, int, int]]) -> None:
+        """Copy the scene into its row; only ``boxes`` (left, top, right, bottom) of each side hold anything."""
         self.sheet.use()
         row = k * self.size
         self.sheet.viewport = (0, row, 2 * self.size, self.size)
@@ -180,7 +211,10 @@ class GLRenderer:
         textures: list[moderngl.Texture] = [*self.fine_colours, self.flat_geometry]
         for unit, texture in enumerate(textures):
             texture.use(unit)
-        self.screen.render(moderngl.TRIANGLES, vertices=3)
+        for side, (left, top, right, bottom) in enumerate(boxes):
+            self.sheet.scissor = (side * self.size + left, row + top, right - left, bottom - top)
+            self.screen.render(moderngl.TRIANGLES, vertices=3)
+        self.sheet.scissor = (0, 0, *self.sheet.size)
         self._bind_textures()
 
     def _make_framebuffers(self) -> None:
@@ -206,17 +240,9 @@ class GLRenderer:
             _set(self.resolve, **{name: unit})
 
     def _make_textures(self, volume: SkinVolume) -> None:
+        self.volume = volume
         self.detail = self._volume_texture(volume.values)
         self.grain = self._volume_texture(grain_texture()[..., None], tiles=True)
-        _set(
-            self.program,
-            volume_origin=tuple(volume.origin.tolist()),
-            volume_extent=tuple(volume.extent.tolist()),
-            detail=0,
-            grain=1,
-            shadow_map=2,
-            texture_volume=TEXTURE_UNIT,
-        )
         self._bind_textures()
 
     def _texture(self, name: str) -> moderngl.Texture3D:
@@ -241,28 +267,10 @@ class GLRenderer:
         self.grain.use(1)
         self.shadow_map.use(2)
 
-    def _side_arrays(self, topology: Topology) -> SideArrays:
-        vertices, faces = len(topology.rest), topology.faces
-        offsets = np.arange(SCENES_PER_DRAW, dtype=np.int32)[:, None, None] * vertices
-        index = self.context.buffer((faces[None] + offsets).astype(np.int32).tobytes())
-        regions = topology.regions
-        still = np.concatenate([topology.rest, regions.palm[:, None], regions.arm_reach[:, None]], 1)
-        fixed = self.context.buffer(np.tile(still.astype(np.float32), (SCENES_PER_DRAW, 1)).tobytes())
-        posed = self.context.buffer(reserve=SCENES_PER_DRAW * vertices * 6 * 4, dynamic=True)
-        arm = int((topology.part == ARM).sum()) * 3
-        both = [(posed, "3f 3f", "position", "normal"), (fixed, "3f 2f", "rest", "surface")]
-        only_position = [(posed, "3f 3x4", "position")]
-        return SideArrays(
-            posed=posed,
-            shaded=self.context.vertex_array(self.program, both, index),
-            geometry=self.context.vertex_array(self.geometry_program, only_position, index),
-            shadow=self.context.vertex_array(self.shadow_program, only_position, index),
-            hand_indices=faces.size - arm,
-            arm_indices=arm,
-        )
-
-    def _program(self, vertex: str, fragment: str) -> Any:
-        return self.context.program((SHADERS / vertex).read_text(), (SHADERS / fragment).read_text())
+    def _program(self, vertex: str, fragment: str, needs: Iterable[str] = ()) -> Any:
+        first, _, rest = (SHADERS / fragment).read_text().partition("\n")
+        defined = "".join(f"#define {name}\n" for name in needs)
+        return self.context.program((SHADERS / vertex).read_text(), f"{first}\n{defined}{rest}")
 
     def _read(self, attachment: int, channels: int, dtype: Any) -> NDArray[Any]:
         """The sheet as (scenes, hands, size, size, channels), rows from the top of the image."""
@@ -281,6 +289,27 @@ def _set(program: Any, **uniforms: Any) -> None:
             program[name].write(value)
         else:
             program[name].value = value
+
+
+def _set_camera(program: Any, camera: Camera) -> None:
+    matrix = camera.matrix
+    _set(
+        program,
+        intrinsics=(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
+        size=float(camera.size),
+        depth_range=DEPTH_RANGE,
+    )
+
+
+def _pixel_box(vertices: NDArray[np.float32], camera: Camera) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what vertices (V,3) may cover; the whole image if some are beside the camera."""
+    size = camera.size
+    if vertices[:, 2].min() <= DEPTH_RANGE[0]:
+        return 0, 0, size, size
+    pixels = vertices[:, :2] / vertices[:, 2:] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
+    low = np.clip(pixels.min(0) - 2, 0, size).astype(int)
+    high = np.clip(pixels.max(0) + 3, low, size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -308,9 +337,9 @@ def _layers(
 ) -> Layers:
     part = geometry[..., 1].astype(np.uint8)
     return Layers(
-        colour=np.ascontiguousarray(colour[..., :3]),
-        shaded_colour=np.ascontiguousarray(shaded[..., :3]),
-        alpha=np.ascontiguousarray(colour[..., 3]),
+        colour=colour[..., :3],
+        shaded_colour=shaded[..., :3],
+        alpha=colour[..., 3],
         part=part,
         depth=np.where(part > 0, geometry[..., 0], np.float32(np.inf)),
         joints_3d=np.stack([mesh.joints_3d[k] for mesh in meshes]),

@@ -1,165 +1,238 @@
-"""Hand-pair poses that a person could hold, sampled within joint limits."""
+"""Pairs of hands that a person could hold: gestures, an interaction, and arms that can bring the hands there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_LIMITS, GESTURES, THUMB_LIMITS, Finger, Gesture, Thumb, mano_pose
-from aih_gen.hands.joints import FINGERS, mirror_axis_angle
+from aih_gen.hands.anatomy import GESTURES
 from aih_gen.hands.model import HandModel
-from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.contact import separate, surface
+from aih_gen.scenes.body import MIRROR, Arms, arms_apart, comfortable_arms, fitting_arms
+from aih_gen.scenes.contact import Contacts, ContactSolver, Fit, HeldHand, way_to_touch
+from aih_gen.scenes.gestures import FingerRoom
+from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, Interaction, regions
+from aih_gen.scenes.pair import PairPose
+from aih_gen.scenes.skinning import Posed
 
 Array = NDArray[np.float64]
 
-INTERACTIONS = {"near": 0.4, "touch": 0.3, "clasp": 0.3}
-"""How often the hands are merely before each other, touch with a finger, or are laid together."""
-WRIST_BEND, WRIST_DEVIATION = 50.0, 18.0
-"""Greatest flexion/extension and sideways deviation of the wrist in degrees."""
-PALM = [0, 5, 9, 17]
-"""Joints whose mean is the middle of the palm."""
-ARM_NEAR = 0.22
-"""Metres of forearm that take part in contact."""
+INDEPENDENT_SHARE = 0.1
+CANDIDATES = 64
+"""Arm poses that are tried at once for a pair."""
+TURN_NOISE = 0.09
+"""Standard deviation (radians) of the second hand's turn about each axis."""
+NEAR, FAR = 0.03, 0.22
+"""Independent hands: least distance between joints, greatest between palms, in metres."""
+MAX_TRIES = 8
+FREE_GESTURES = tuple(name for name in GESTURES if name != "woven")
 
 
 @dataclass(frozen=True, eq=False)
-class PairPose:
-    """Two posed hands in some common frame. First axis: right, left."""
+class Pair:
+    """Two held hands, right and left, in the frame of the person's body (see ``scenes.body``)."""
 
-    pose: NDArray[np.float32]  # (2,48)
-    betas: NDArray[np.float32]  # (2,10)
-    transl: Array  # (2,3) m
-    arm_pose: NDArray[np.float32]  # (2,3)
-    vertices: tuple[Array, Array]  # of hand and forearm, where transl puts them
-    hand_vertices: int  # how many of them are the hand's; they come first
-    elbow_directions: Array  # (2,3) unit, from wrist to elbow
+    hands: tuple[HeldHand, HeldHand]
+    posed: tuple[Posed, Posed]
+    elbows: Array  # (2,3) m
+    angles: Array  # (2,4) degrees: flexion, deviation and pronation of the wrist, swivel of the elbow
     interaction: str
-
-    def hands(self) -> tuple[Array, Array]:
-        """The vertices without the forearms'."""
-        return self.vertices[0][: self.hand_vertices], self.vertices[1][: self.hand_vertices]
-
-
-def sample_gesture(rng: np.random.Generator) -> Gesture:
-    """Two named gestures blended finger by finger, perturbed, and held within the joint limits."""
-    names = list(GESTURES)
-    first, second = (GESTURES[names[k]] for k in rng.choice(len(names), 2))
-    common = rng.beta(0.4, 0.4)
-    mixed: dict[str, Any] = {}
-    for finger in FINGERS:
-        weight = np.clip(common + rng.normal(0, 0.15), 0, 1)
-        a, b = getattr(first, finger), getattr(second, finger)
-        angles = {f.name: (1 - weight) * getattr(a, f.name) + weight * getattr(b, f.name) for f in fields(a)}
-        mixed[finger] = _perturbed(type(a), angles, rng)
-    return Gesture(**mixed)
+    contacts: Contacts
+    betas: Array  # (10,) of both hands
+    fit: Fit | None = None
+    """How well hands and intended contacts fit, once that has been looked after."""
 
 
-def _perturbed(kind: type[Finger] | type[Thumb], angles: dict[str, float], rng: np.random.Generator) -> Finger | Thumb:
-    highest, lowest = THUMB_LIMITS if kind is Thumb else FINGER_LIMITS
-    deviation = {"spread": 4.0, "dip": 4.0}
-    noisy = {name: angle + rng.normal(0, deviation.get(name, 8.0)) for name, angle in angles.items()}
-    if kind is Finger:
-        # The last joint follows the middle one, and a bent finger cannot be spread.
-        noisy["dip"] = 0.5 * noisy["dip"] + 0.5 * 0.6 * noisy["pip"]
-        noisy["spread"] *= np.clip(1 - noisy["mcp"] / 90, 0.15, 1)
-    held = {name: float(np.clip(a, getattr(lowest, name), getattr(highest, name))) for name, a in noisy.items()}
-    return kind(**held)
+@dataclass(frozen=True, eq=False)
+class Gestured:
+    """A hand that makes a gesture, in its own frame, seen from its wrist."""
 
-
-def _arm_and_wrist(rng: np.random.Generator, interaction: str) -> tuple[Rotation, Rotation]:
-    """Orientation of a right hand before a person who faces the camera, and its forearm's relative to it.
-
-    The elbow is to the right (towards -x), below, and nearer to the body than the wrist.
-    """
-    elbow = np.array([-0.75, 0.45, 0.45]) + rng.normal(0, 0.3, 3)
-    elbow /= np.linalg.norm(elbow)
-    # Hand coordinates: +x towards the elbow, +y back of the hand, +z thumb side. Thumbs are mostly up.
-    palm_to_palm = interaction == "clasp"
-    thumb = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.35 if palm_to_palm else 0.8, 3)
-    thumb -= (thumb @ elbow) * elbow
-    thumb /= np.linalg.norm(thumb)
-    forearm = Rotation.from_matrix(np.stack([elbow, np.cross(thumb, elbow), thumb], axis=1))
-    bend = np.clip(rng.normal(0, 0.5), -1, 1) * WRIST_BEND
-    deviation = np.clip(rng.normal(0, 0.5), -1, 1) * WRIST_DEVIATION
-    wrist = Rotation.from_euler("zy", [bend, deviation], degrees=True)
-    return forearm * wrist, wrist.inv()
+    angles: Array  # (5,4) degrees
+    joints: Array  # (21,3) m, MANO's and the tips
+    meets: Array  # (3,) middle of the region that meets the other hand
 
 
 class PairSampler:
     """Samples pairs for one pair of hand models."""
 
     def __init__(self, models: tuple[HandModel, HandModel]) -> None:
-        self.models = models
-        self.normals = [VertexNormals(torch.cat([m.faces, m.arm_faces]).numpy(), len(m.v_template)) for m in models]
+        self.rooms = FingerRoom(models[0]), FingerRoom(models[1])
+        self.solver = ContactSolver(self.rooms)
+        self.regions = regions(models[0]), regions(models[1])
 
-    def propose(self, rng: np.random.Generator, view: Rotation) -> PairPose:
-        """One pair as seen from ``view``: camera axes, right wrist at the origin, hands where they would like to be."""
-        interaction = str(rng.choice(list(INTERACTIONS), p=list(INTERACTIONS.values())))
+    def propose(self, rng: np.random.Generator, name: str | None = None) -> Pair:
+        """One pair, hands where they would like to be; ``name`` is the interaction, drawn by its share when absent."""
+        name = name or _drawn_interaction(rng)
         betas = np.clip(rng.normal(size=10), -2, 2)
-        both_betas = np.stack([betas, betas + rng.normal(0, 0.05, 10)]).astype(np.float32)
-        pose, arm_pose = np.zeros((2, 48), np.float32), np.zeros((2, 3), np.float32)
-        elbows = np.zeros((2, 3))
-        for side, model in enumerate(self.models):
-            hand, arm = _arm_and_wrist(rng, interaction)
-            turns = np.stack([hand.as_rotvec(), arm.as_rotvec()])
-            if side == 1:
-                turns = mirror_axis_angle(turns)
-            pose[side, :3] = (view * Rotation.from_rotvec(turns[0])).as_rotvec()
-            pose[side, 3:] = mano_pose(sample_gesture(rng), model)
-            arm_pose[side] = turns[1]
-            forearm = Rotation.from_rotvec(pose[side, :3]) * Rotation.from_rotvec(turns[1])
-            elbows[side] = forearm.apply([1.0 if side == 0 else -1.0, 0, 0])
-        vertices, joints = self._pose(pose, both_betas, arm_pose)
-        goal = _goal(rng, interaction, vertices, joints)
-        vertices = (vertices[0], vertices[1] + goal)
-        transl = np.stack([np.zeros(3), goal])
-        count = self.models[0].num_vertices
-        return PairPose(pose, both_betas, transl, arm_pose, vertices, count, elbows, interaction)
+        swapped = bool(rng.random() < 0.5)
+        interaction = INTERACTIONS.get(name)
+        first, second = self._gestured(rng, interaction, betas)
+        for _ in range(MAX_TRIES):
+            turn = _relative_turn(rng, interaction) if interaction else None
+            away = (
+                _meeting(rng, interaction, turn, first.meets, second.meets)
+                if interaction and turn is not None
+                else None
+            )
+            arms = _arms(rng, turn, away, (first.joints, second.joints))
+            if arms is not None:
+                contacts = interaction.contacts if interaction and interaction.gap[1] == 0 else ()
+                pair = self._pair(name, betas, (first.angles, second.angles), arms, contacts, swapped)
+                return (
+                    self._laid(rng, pair, interaction, 0 if swapped else 1)
+                    if interaction and interaction.laid
+                    else pair
+                )
+        return self.propose(rng)
 
-    def free(self, pair: PairPose) -> tuple[PairPose, float]:
-        """Move the left hand until the hands do not pass through each other; also returns the depth (m) left over."""
-        surfaces = []
-        for side in (0, 1):
-            points = pair.vertices[side]
-            normals = self.normals[side](points[None])[0]
-            kept = np.linalg.norm(points - pair.transl[side], axis=1) < ARM_NEAR
-            surfaces.append(surface(points[kept], normals[kept]))
-        shift, left_over = separate(surfaces[0], surfaces[1])
-        vertices = (pair.vertices[0], pair.vertices[1] + shift)
-        transl = np.stack([pair.transl[0], pair.transl[1] + shift])
-        return replace(pair, transl=transl, vertices=vertices), left_over
+    def free(self, pair: Pair) -> Pair:
+        """The pair with the left hand and the fingers moved such that surfaces touch but do not intersect."""
+        hands, fit = self.solver.free(pair.hands, pair.contacts)
+        moved = hands[1].transl - pair.hands[1].transl
+        posed = self.solver.pose(hands[0], 0), self.solver.pose(hands[1], 1)
+        return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, moved), fit=fit)
 
-    def _pose(
-        self, pose: NDArray[np.float32], betas: NDArray[np.float32], arm_pose: NDArray[np.float32]
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        vertices, joints = [], []
-        for side, model in enumerate(self.models):
-            one = [torch.from_numpy(array[side : side + 1]) for array in (pose, betas, arm_pose)]
-            with torch.no_grad():
-                out = model(one[0], one[1], arm_pose=one[2])
-            vertices.append(torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy().astype(np.float64))
-            joints.append(out.joints[0].numpy().astype(np.float64))
-        return (vertices[0], vertices[1]), (joints[0], joints[1])
+    def plain(self, pair: Pair) -> PairPose:
+        """The pair as poses that a hand model takes."""
+        wrists = np.stack([posed.joints[0] for posed in pair.posed])
+        away = pair.elbows - wrists
+        return PairPose(
+            roots=np.stack([hand.root for hand in pair.hands]),
+            fingers=np.stack([r.joints.pose(hand.angles) for hand, r in zip(pair.hands, self.rooms, strict=True)]),
+            betas=np.stack([pair.betas, pair.betas]),
+            rest_wrists=np.stack([hand.shaped.joints[0] for hand in pair.hands]),
+            transl=np.stack([hand.transl for hand in pair.hands]),
+            arms=np.stack([hand.arm for hand in pair.hands]),
+            elbow_directions=away / np.linalg.norm(away, axis=1, keepdims=True),
+            posed=pair.posed,
+            hand_vertices=self.rooms[0].skinning.num_vertices,
+            interaction=pair.interaction,
+        )
+
+    def _laid(self, rng: np.random.Generator, pair: Pair, interaction: Interaction, second: int) -> Pair:
+        """The pair with hand ``second`` moved until it lies on the other, or at the wanted distance."""
+        back = interaction.laid * pair.hands[second].root[:, 1]
+        points = [posed.vertices[kept] for posed, kept in zip(pair.posed, self.solver.kept, strict=True)]
+        way = way_to_touch(points[1 - second], points[second], back) + rng.uniform(*interaction.gap)
+        # The left hand is the one that moves, whichever is second.
+        shift = np.clip(way, -0.04, 0.07) * (back if second == 1 else -back)
+        hands = pair.hands[0], replace(pair.hands[1], transl=pair.hands[1].transl + shift)
+        posed = pair.posed[0], pair.posed[1].moved(shift)
+        return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, shift))
+
+    def _gestured(
+        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array
+    ) -> tuple[Gestured, Gestured]:
+        """The first hand as a right and the second as a left one."""
+        made = []
+        for which, room in enumerate(self.rooms):
+            shaped = room.skinning.shape(betas)
+            names = (interaction.first, interaction.second)[which] if interaction else FREE_GESTURES
+            angles = room.sample(rng, names, shaped)
+            turns, joints = room.skinning.bones(shaped, np.eye(3), room.joints.matrices(angles))
+            meets = joints[4]
+            if interaction:
+                region = self.regions[which][interaction.contacts[0][which]]
+                meets = room.skinning.points(shaped, turns, joints, region).mean(0)
+            tips = room.skinning.points(shaped, turns, joints, room.skinning.tip_vertices)
+            made.append(Gestured(angles, np.concatenate([joints, tips]) - joints[0], meets - joints[0]))
+        return made[0], made[1]
+
+    def _pair(
+        self,
+        name: str,
+        betas: Array,
+        gestures: tuple[Array, Array],
+        arms: tuple[Arms, Arms],
+        contacts: tuple[tuple[str, str], ...],
+        swapped: bool,
+    ) -> Pair:
+        """Right and left hand from the first and the second one."""
+        order = (1, 0) if swapped else (0, 1)
+        if swapped:
+            arms = arms[0].mirrored(), arms[1].mirrored()
+        hands, elbows, angles = [], [], []
+        for side, which in enumerate(order):
+            shaped = self.rooms[side].skinning.shape(betas)
+            arm = arms[which]
+            bend = arm.bend()[0].T
+            bend = bend if side == 0 else bend * MIRROR[:, None] * MIRROR
+            hands.append(HeldHand(shaped, arm.hand[0], gestures[which], bend, arm.wrist[0] - shaped.joints[0]))
+            elbows.append(arm.elbow[0])
+            angles.append(arm.angles[0])
+        parts = tuple((self.regions[0][pair[order[0]]], self.regions[1][pair[order[1]]]) for pair in contacts)
+        posed = self.solver.pose(hands[0], 0), self.solver.pose(hands[1], 1)
+        return Pair((hands[0], hands[1]), posed, np.array(elbows), np.array(angles), name, parts, betas)
 
 
-def _goal(
-    rng: np.random.Generator, interaction: str, vertices: tuple[Array, Array], joints: tuple[Array, Array]
-) -> Array:
-    """Where the left hand would go, were there nothing in its way."""
-    palms = [joints[side][PALM].mean(0) for side in (0, 1)]
-    if interaction == "near":
-        offset = np.append(rng.normal(0, 0.025, 2), rng.choice([-1, 1]) * rng.uniform(0.02, 0.08))
-        return palms[0] + offset - palms[1]
-    if interaction == "touch":
-        toucher, touched = (0, 1) if rng.random() < 0.5 else (1, 0)
-        tip = joints[toucher][4 * rng.integers(1, 6)]
-        near_hand = np.linalg.norm(vertices[touched] - palms[touched], axis=1) < 0.1
-        spot = vertices[touched][rng.choice(np.flatnonzero(near_hand))]
-        return tip - spot if toucher == 0 else spot - tip
-    return palms[0] - palms[1] + rng.normal(0, 0.02, 3)
+def _left_moved(points: Array, shift: Array) -> Array:
+    return np.stack([points[0], points[1] + shift])
+
+
+def _drawn_interaction(rng: np.random.Generator) -> str:
+    shares = np.array([INDEPENDENT_SHARE, *(one.share for one in INTERACTIONS.values())])
+    return (INDEPENDENT, *INTERACTIONS)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+
+def _relative_turn(rng: np.random.Generator, interaction: Interaction) -> Array:
+    """(3,3) frame of a left second hand in the frame of a right first one."""
+    # Along the fingers, out of the back, to the thumb's side is -x, y, z of a right hand.
+    fingers, back = (direction * MIRROR for direction in interaction.turn(rng))
+    noise = Rotation.from_rotvec(rng.normal(0, TURN_NOISE, 3)).as_matrix()
+    return noise @ np.stack([fingers, back, np.cross(fingers, back)], -1)
+
+
+def _meeting(rng: np.random.Generator, interaction: Interaction, turn: Array, first: Array, second: Array) -> Array:
+    """(3,) from the first wrist to the second, so that the places ``first`` and ``second`` (3,) meet."""
+    back = turn[:, 1]
+    slip = rng.normal(0, interaction.slip, 3)
+    aside = rng.choice([-1, 1]) * interaction.offset * np.array([0.0, 0.0, 1.0])
+    return first - turn @ second + aside + slip - (slip @ back) * back
+
+
+def _arms(
+    rng: np.random.Generator, turn: Array | None, away: Array | None, joints: tuple[Array, Array]
+) -> tuple[Arms, Arms] | None:
+    """One way to hold the first hand as a right and the second as a left one; None if none of the tried is possible.
+
+    ``turn`` (3,3) and ``away`` (3,) place the second hand in the first one's frame; where absent it goes its own way.
+    """
+    wrists = np.stack(
+        [
+            rng.normal(-0.09, 0.06, CANDIDATES),
+            rng.uniform(-0.12, 0.32, CANDIDATES),
+            rng.uniform(-0.42, -0.17, CANDIDATES),
+        ],
+        1,
+    )
+    first = comfortable_arms(rng, CANDIDATES, wrists)
+    first_joints = _carried(first, joints[0])
+    if turn is None or away is None:
+        other = wrists * MIRROR + rng.normal(0, [0.05, 0.06, 0.06], (CANDIDATES, 3))
+        second = comfortable_arms(rng, CANDIDATES, other * MIRROR).mirrored()
+        second_joints = _carried(second, joints[1])
+        between = np.linalg.norm(first_joints[:, ::2, None] - second_joints[:, None, ::2], axis=-1).min((1, 2))
+        palms = np.linalg.norm(first_joints[:, 4] - second_joints[:, 4], axis=-1)
+        possible = (between > NEAR) & (palms < FAR)
+    else:
+        hand = first.hand @ turn
+        wrist = first.wrist + first.hand @ away
+        mirrored = hand * MIRROR[:, None] * MIRROR
+        second = fitting_arms(wrist * MIRROR, mirrored).mirrored()
+        second_joints = _carried(second, joints[1])
+        possible = np.ones(CANDIDATES, bool)
+    possible &= first.possible & second.possible
+    possible[possible] &= arms_apart(first[possible], second[possible], first_joints[possible], second_joints[possible])
+    chosen = np.flatnonzero(possible)
+    if not len(chosen):
+        return None
+    ease = np.exp(-0.25 * (first.discomfort() + second.discomfort())[chosen])
+    one = chosen[rng.choice(len(chosen), 1, p=ease / ease.sum())]
+    return first[one], second[one]
+
+
+def _carried(arms: Arms, joints: Array) -> Array:
+    """(N,21,3) joints (21,3), given in the frame of the hand, where the arms hold it."""
+    return arms.wrist[:, None] + joints @ arms.hand.transpose(0, 2, 1)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import RenderConfig
 from aih_gen.hands import load_hand_model
-from aih_gen.hands.anatomy import FINGER_LIMITS, GESTURES, THUMB_LIMITS, Finger, mano_pose
-from aih_gen.hands.joints import FINGERS, mirror_axis_angle
-from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes import MAX_PENETRATION, SceneSampler
-from aih_gen.scenes.contact import penetration, separate, surface
-from aih_gen.scenes.poses import sample_gesture
+from aih_gen.scenes import SceneSampler
+from aih_gen.scenes.cameras import hidden_shares
+from aih_gen.scenes.contact import inside, surface, way_to_touch
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -45,54 +43,34 @@ def test_a_scene_depends_on_seed_and_index_alone(sampler: SceneSampler) -> None:
     assert not same(forward[0], asdict(SceneSampler(RenderConfig(seed=4), MODELS).sample(0)))
 
 
-def test_sampled_fingers_stay_within_their_limits() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        gesture = sample_gesture(rng)
-        for name in FINGERS:
-            angles = getattr(gesture, name)
-            highest, lowest = FINGER_LIMITS if isinstance(angles, Finger) else THUMB_LIMITS
-            for field in fields(angles):
-                low, high = getattr(lowest, field.name), getattr(highest, field.name)
-                assert low <= getattr(angles, field.name) <= high
-
-
-def test_the_gestures_of_the_library_respect_the_limits_too() -> None:
-    for gesture in GESTURES.values():
-        for name in FINGERS:
-            angles = getattr(gesture, name)
-            highest, lowest = FINGER_LIMITS if isinstance(angles, Finger) else THUMB_LIMITS
-            assert all(getattr(lowest, f.name) <= getattr(angles, f.name) <= getattr(highest, f.name)
-                       for f in fields(angles))  # fmt: skip
-
-
-def test_a_gesture_of_the_left_hand_is_the_mirrored_gesture_of_the_right() -> None:
-    for gesture in GESTURES.values():
-        right, left = (mano_pose(gesture, model) for model in MODELS)
-        assert np.allclose(mirror_axis_angle(right), left, atol=1e-6)
-
-
-def test_surfaces_that_intersect_are_moved_apart_and_others_are_left_alone() -> None:
+def test_depths_of_points_inside_a_surface() -> None:
     ball, into, apart = sphere((0, 0, 0), 0.02), sphere((0.03, 0, 0), 0.02), sphere((0.05, 0, 0), 0.02)
-    assert penetration(into.points, ball)[0].max() == pytest.approx(0.01, abs=1e-3)
-    shift, left_over = separate(ball, into)
-    assert left_over <= 0.001 and penetration(into.points + shift, ball)[0].max() < 0.002
-    assert np.linalg.norm(shift) < 0.02
-    assert np.array_equal(separate(ball, apart)[0], np.zeros(3))
+    assert inside(into.points, ball)[2].max() == pytest.approx(0.01, abs=1e-3)
+    assert not len(inside(apart.points, ball)[0])
 
 
-def test_hands_of_a_scene_do_not_pass_through_each_other(sampler: SceneSampler) -> None:
-    rng = np.random.default_rng(1)
-    shallow = 0
-    for _ in range(20):
-        pair, _, _ = sampler._framed_pair(rng)
-        right, left = (
-            surface(points, VertexNormals(faces, len(points))(points[None])[0])
-            for points, faces in zip(pair.hands(), (m.faces.numpy() for m in MODELS), strict=True)
-        )
-        deepest = max(penetration(left.points, right)[0].max(), penetration(right.points, left)[0].max())
-        shallow += deepest < MAX_PENETRATION + 0.002
-    assert shallow >= 19
+def test_a_surface_goes_just_as_far_as_the_other_one() -> None:
+    ball, above = sphere((0, 0, 0), 0.02), sphere((0.0, 0.07, 0), 0.02)
+    way = way_to_touch(ball.points, above.points, np.array([0.0, 1.0, 0.0]))
+    assert way == pytest.approx(-0.03, abs=2e-3)
+    assert way_to_touch(ball.points, sphere((0.2, 0, 0), 0.02).points, np.array([0.0, 1.0, 0.0])) == 0
+
+
+def test_hidden_shares_are_those_of_two_squares() -> None:
+    grid = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.0]), -1).reshape(-1, 3)
+    front, nobody = grid + np.array([0.05, 0, -0.02]), np.zeros((0, 3))
+    shares = hidden_shares((grid, front), (nobody, nobody), np.eye(3)[None])
+    assert shares[0, 0] == pytest.approx(0.5, abs=0.12) and shares[0, 1] == 0
+    swapped = hidden_shares((front, grid), (nobody, nobody), np.eye(3)[None])
+    assert np.array_equal(swapped[0], shares[0, ::-1])
+
+
+def test_the_wanted_occlusion_changes_what_is_sampled() -> None:
+    hidden = []
+    for wanted in ((0.05, 0.15), (0.7, 0.85)):
+        source = RenderedSource(RenderConfig(seed=3, size=64, occlusion=wanted, contact=False))
+        hidden.append(np.mean([sample.occlusion.max() for sample in source.samples(range(16))]))
+    assert hidden[0] < 0.3 < 0.55 < hidden[1]
 
 
 def test_both_hands_are_in_the_picture(sampler: SceneSampler) -> None:

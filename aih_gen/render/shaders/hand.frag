@@ -1,5 +1,7 @@
 #version 330
 // Skin and cloth under soft light and up to four lamps, twice: as if the other hand were not there, and in its shadow.
+// Software renderers carry out both sides of every branch, so what a scene does not need is left out by SHADOWS,
+// SLEEVED, TEXTURED and DETAILED.
 uniform vec3 harmonics[9];   // soft light: 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2 of the normal
 uniform vec3 lamp_direction[4];
 uniform vec3 lamp_colour[4];
@@ -14,7 +16,6 @@ uniform float crease;
 uniform float vein;
 uniform float flush;
 uniform float noise_seed;
-uniform float textured;      // share of the colour that comes from the texture
 
 uniform vec3 sleeve;
 uniform vec3 stripe;
@@ -31,7 +32,6 @@ uniform sampler2DShadow shadow_map;  // right hand's depth from the first lamp, 
 uniform mat3 lamp_axes;      // camera space -> lamp space, whose z points away from the lamp
 uniform vec3 shadow_centre;
 uniform float shadow_radius;
-uniform float shadows;       // 1 on, 0 off
 uniform int side;            // 0 right, 1 left
 
 centroid in vec3 v_position;
@@ -67,41 +67,46 @@ void main() {
     vec3 view = normalize(-v_position);
     float rough = roughness, sheen = 0.02;
     vec3 bleed = BLEED;
+    vec3 place = (v_rest - volume_origin) / volume_extent;
+    vec3 colour = mix(back, palm, v_surface.x), nail_colour = nail;
+#ifdef TEXTURED
+    vec4 painted = texture(texture_volume, place);
+    if (painted.a > 0.0) nail_colour = colour = pow(painted.rgb / painted.a, vec3(2.2));
+#endif
+#ifdef DETAILED
     float uneven = texture(grain, (v_rest + noise_seed) / GRAIN_SIDE).r - 0.5;
-    vec3 colour;
+    vec4 fine = texture(detail, place);
+    colour *= 1.0 + mottle * 2.0 * uneven * vec3(0.7, 1.0, 1.0);
+    colour *= 1.0 - flush * fine.z * vec3(0.02, 0.30, 0.26);
+    colour *= 1.0 - vein * fine.y * vec3(0.22, 0.10, 0.06);
+    colour *= 1.0 - crease * fine.x * vec3(0.35, 0.45, 0.48);
+    colour = mix(colour, nail_colour, fine.w);
+    rough = mix(roughness, 0.3, fine.w);
+    sheen = mix(0.02, 0.05, fine.w);
+#endif
+#ifdef SLEEVED
     if (v_surface.y > sleeve_start) {
-        float coarse = texture(grain, v_rest / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5;
         float band = stripe_width > 0.0 ? step(0.5, fract(v_surface.y / (2.0 * stripe_width))) : 0.0;
-        float cuff = smoothstep(0.0, 0.003, v_surface.y - sleeve_start);
-        colour = mix(sleeve, stripe, band) * (1.0 + 0.5 * uneven + 0.8 * coarse) * mix(0.55, 1.0, cuff);
-        n = normalize(n + 0.5 * coarse * vec3(1.0, 0.5, -0.7));
+        colour = mix(sleeve, stripe, band);
         rough = 0.9;
         sheen = 0.01;
         bleed = vec3(0.05);
-    } else {
-        vec3 place = (v_rest - volume_origin) / volume_extent;
-        vec4 fine = texture(detail, place);
-        vec3 tone = mix(back, palm, v_surface.x);
-        if (textured > 0.0) {
-            vec4 painted = texture(texture_volume, place);
-            if (painted.a > 0.0) tone = mix(tone, pow(painted.rgb / painted.a, vec3(2.2)), textured);
-        }
-        tone *= 1.0 + mottle * 2.0 * uneven * vec3(0.7, 1.0, 1.0);
-        tone *= 1.0 - flush * fine.z * vec3(0.02, 0.30, 0.26);
-        tone *= 1.0 - vein * fine.y * vec3(0.22, 0.10, 0.06);
-        tone *= 1.0 - crease * fine.x * vec3(0.35, 0.45, 0.48);
-        colour = mix(tone, nail, fine.w * (1.0 - textured));
-        rough = mix(roughness, 0.3, fine.w);
-        sheen = mix(0.02, 0.05, fine.w);
+#ifdef DETAILED
+        float coarse = texture(grain, v_rest / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5;
+        float cuff = smoothstep(0.0, 0.003, v_surface.y - sleeve_start);
+        colour *= (1.0 + 0.5 * uneven + 0.8 * coarse) * mix(0.55, 1.0, cuff);
+        n = normalize(n + 0.5 * coarse * vec3(1.0, 0.5, -0.7));
+#endif
     }
+#endif
 
     vec3 soft = harmonics[0] + harmonics[1] * n.x + harmonics[2] * n.y + harmonics[3] * n.z + harmonics[4] * n.x * n.y
         + harmonics[5] * n.y * n.z + harmonics[6] * (3.0 * n.z * n.z - 1.0) + harmonics[7] * n.x * n.z
         + harmonics[8] * (n.x * n.x - n.y * n.y);
     soft = max(soft, 0.03 * harmonics[0]);
-    float shine = 2.0 / pow(rough, 4.0) - 2.0;
-    float rim = pow(1.0 - max(dot(n, view), 0.0), 4.0);
-    vec3 rest = colour * soft + 0.07 * rim * soft;
+    float shine = 2.0 / (rough * rough * rough * rough) - 2.0;
+    float rim = 1.0 - max(dot(n, view), 0.0);
+    vec3 rest = (colour + 0.07 * rim * rim * rim * rim) * soft;
     vec3 first = vec3(0.0);
     for (int k = 0; k < lamps; k++) {
         float facing = dot(n, lamp_direction[k]);
@@ -110,12 +115,13 @@ void main() {
             + max(facing, 0.0) * sheen * (shine + 8.0) / 8.0 * pow(h, shine));
         if (k == 0) first = given; else rest += given;
     }
-    float own = 1.0, other = 1.0;
-    if (shadows > 0.0 && max(max(first.r, first.g), first.b) > 0.0) {
-        // What bleeds around to the dark side is shadowed by the hand's shape already.
-        own = mix(1.0, lit_by_lamp(side, n), smoothstep(-0.1, 0.25, dot(n, lamp_direction[0])));
-        other = min(own, lit_by_lamp(1 - side, n));
-    }
+#ifdef SHADOWS
+    // What bleeds around to the dark side is shadowed by the hand's shape already.
+    float own = mix(1.0, lit_by_lamp(side, n), smoothstep(-0.1, 0.25, dot(n, lamp_direction[0])));
+    float other = min(own, lit_by_lamp(1 - side, n));
     alone = vec4(display(rest + first * own), 1.0);
     together = vec4(display(rest + first * other), 1.0);
+#else
+    alone = together = vec4(display(rest + first), 1.0);
+#endif
 }

@@ -1,0 +1,165 @@
+"""What two hands do with each other, by name: gestures, how one hand is turned to the other, and where they touch.
+
+The first hand of an interaction is the right one as often as the left. Directions are written in its own terms:
+(along the fingers, out of the back, to the thumb's side).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aih_gen.hands.anatomy import back_directions
+from aih_gen.hands.joints import FINGERS, MANO_FINGERS
+from aih_gen.hands.model import HandModel
+from aih_gen.hands.normals import VertexNormals
+
+Array = NDArray[np.float64]
+Turn = Callable[[np.random.Generator], tuple[Array, Array]]
+"""Draws the directions of the second hand's fingers and back."""
+
+TIP = 0.010
+"""Metres around a finger's end that count as its tip."""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One way of holding two hands together."""
+
+    share: float
+    """How often it is sampled, before the wanted occlusion has its say."""
+    first: tuple[str, ...]
+    """Gestures of the first hand."""
+    second: tuple[str, ...]
+    turn: Turn
+    contacts: tuple[tuple[str, str], ...]
+    """Regions of the first and the second hand that touch; the first pair says where the hands are brought together."""
+    slip: float = 0.012
+    """Standard deviation (m) of where they meet, along the first hand's surface."""
+    gap: tuple[float, float] = (0.0, 0.0)
+    """Range (m) of the distance that is left between them."""
+    laid: float = 1.0
+    """The second hand comes until it lies on the first one, palm first (1) or back first (-1); 0: it stays where the
+    regions meet."""
+    offset: float = 0.0
+    """Metres by which the second hand lies to one side of the first along the thumb's direction: fingers in gaps."""
+
+
+def _unit(vector: Array) -> Array:
+    return vector / np.linalg.norm(vector)
+
+
+def _leaning(mean: float, deviation: float) -> Turn:
+    """Palm towards palm, the second hand's fingers leaning over the first by an angle in degrees."""
+
+    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
+        angle = np.radians(rng.normal(mean, deviation))
+        c, s = np.cos(angle), np.sin(angle)
+        return np.array([c, s, 0.0]), np.array([s, -c, 0.0])
+
+    return turn
+
+
+def _spun(palms_meet: bool, angles: tuple[float, ...], deviation: float) -> Turn:
+    """Flat on the first hand's palm, or on its back, spun by one of these angles (degrees)."""
+
+    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
+        angle = np.radians(rng.choice(angles) + rng.normal(0, deviation))
+        return np.array([np.cos(angle), 0.0, np.sin(angle)]), np.array([0.0, -1.0 if palms_meet else 1.0, 0.0])
+
+    return turn
+
+
+def _faced(side: float, tilt: float) -> Turn:
+    """Palm (side 1) or back (-1) towards the first hand's finger tips, spun at random, tilted by some degrees."""
+
+    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
+        spin = rng.uniform(0, 2 * np.pi)
+        fingers = np.array([0.0, np.cos(spin), np.sin(spin)])
+        back = np.array([side, 0.0, 0.0]) + np.tan(np.radians(tilt)) * rng.normal(size=3) * 0.6
+        back = _unit(back)
+        return _unit(fingers - (fingers @ back) * back), back
+
+    return turn
+
+
+def _alike(rng: np.random.Generator) -> tuple[Array, Array]:
+    """Turned like the first hand, thumbs towards each other."""
+    return np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+
+
+_FLAT = ("flat", "flat", "relaxed")
+_SOFT = ("cup", "relaxed", "flat")
+_THUMBS = ("thumb up", "spread", "call")
+_TIPS = tuple((f"{finger} tip", f"{finger} tip") for finger in ("middle", "index", "ring"))
+
+INTERACTIONS: dict[str, Interaction] = {
+    "prayer": Interaction(0.06, ("flat",), ("flat",), _leaning(0, 6), (("palm", "palm"), ("fingers", "fingers"))),
+    "fingertips together": Interaction(
+        0.07, ("spread", "relaxed", "cup"), ("spread", "relaxed", "cup"), _leaning(32, 9), _TIPS, 0.004
+    ),
+    "clasped": Interaction(0.1, ("cup",), ("cup", "relaxed"), _spun(True, (-65, 65, -90), 14), (("palm", "palm"),)),
+    "fingers interlaced": Interaction(
+        0.09, ("woven",), ("woven",), _leaning(78, 6), (("middle bones", "middle bones"),),
+        0.003, laid=0.0, offset=0.011,
+    ),
+    "hand on hand": Interaction(0.08, ("relaxed", "flat", "fist"), _SOFT, _spun(False, (0,), 25), (("back", "palm"),)),
+    "one hand in the other": Interaction(
+        0.09, ("cup", "relaxed"), ("cup", "relaxed"), _spun(False, (-90, 90), 22), (("back", "palm"),)
+    ),
+    "finger touching palm": Interaction(
+        0.09, ("point",), ("flat", "spread", "cup", "relaxed"), _faced(1, 30), (("index tip", "palm"),), 0.015
+    ),
+    "finger touching back": Interaction(
+        0.06, ("point", "pinch"), ("flat", "fist", "relaxed"), _faced(-1, 30), (("index tip", "back"),), 0.015,
+        laid=-1.0,
+    ),
+    "crossed": Interaction(
+        0.07, ("relaxed", "flat", "fist", "spread"), ("relaxed", "flat", "fist"), _spun(False, (-80, 80), 18),
+        (("wrist back", "wrist palm"),), 0.012,
+    ),
+    "fist in palm": Interaction(0.08, ("fist",), ("flat", "cup"), _faced(1, 15), (("knuckles", "palm"),)),
+    "thumb to thumb": Interaction(
+        0.06, _THUMBS, _THUMBS, _alike, (("thumb tip", "thumb tip"),), 0.004, laid=0.0
+    ),
+    "near miss": Interaction(
+        0.12, ("relaxed", "grasp", "claw", "pinch", "point"), ("relaxed", "flat", "spread", "claw", "cup"),
+        _spun(True, (0, -45, 45, 180), 30), (("palm", "palm"),), 0.03, (0.02, 0.06),
+    ),
+}  # fmt: skip
+"""Interactions of hands that belong together; ``INDEPENDENT`` is sampled else."""
+INDEPENDENT = "independent"
+
+
+def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
+    """Vertex numbers of the named parts of a hand, read off its rest pose."""
+    with torch.no_grad():
+        out = model(torch.zeros(1, 48))
+    vertices = out.vertices[0].numpy().astype(np.float64)
+    normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
+    owner = model.weights[: model.num_vertices].numpy().argmax(1)
+    facing = (normals * back_directions(model)[owner]).sum(1)
+    joints = model.joint_template.numpy()
+    reach = np.abs(vertices[:, 0] - joints[0, 0]) / np.abs(joints[4, 0] - joints[0, 0])  # 1 at the middle knuckle
+    inner, outer = facing < -0.6, facing > 0.6
+    finger = (owner > 0) & (owner < 13)
+    base = finger & (owner % 3 == 1)
+    parts = {
+        "palm": inner & (owner == 0) & (reach > 0.35),
+        "back": outer & (owner == 0) & (reach > 0.35),
+        "wrist palm": inner & (owner == 0) & (reach < 0.3),
+        "wrist back": outer & (owner == 0) & (reach < 0.3),
+        "fingers": inner & finger,
+        "knuckles": outer & base,
+        "middle bones": finger & (owner % 3 == 2) & (np.abs(facing) < 0.8),
+    }
+    tips = vertices[model.tip_vertices.numpy()]
+    for name, tip in zip(FINGERS, tips, strict=True):
+        last = owner == 3 * MANO_FINGERS.index(name) + 3
+        parts[f"{name} tip"] = last & (np.linalg.norm(vertices - tip, axis=1) < TIP)
+    # A model that is not shaped like a hand may lack a part: then all of it stands in.
+    return {name: np.flatnonzero(part if part.any() else owner >= 0) for name, part in parts.items()}

@@ -1,0 +1,130 @@
+"""Recorded fits of two hands, read from other people's files.
+
+Two layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
+(10), trans (3)} or null}}}. Or an npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
+in metres, and optionally ``valid`` (N,2), which fits count. In both, hand 0 is right, zero pose is the flat hand, and
+both hands of a frame are in one frame of reference. The free hand and MANO share a pose's meaning only approximately:
+their joints lie a few millimetres apart and their resting fingers point a few degrees apart, so hands that just touch
+in MANO may part or meet by millimetres in the free hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.config import SIDES
+from aih_gen.errors import AssetError
+
+Array = NDArray[np.float64]
+
+WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
+JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """N pairs of hands, in the order of the file. Second axis: right, left."""
+
+    pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand
+    betas: Array  # (N,2,10)
+    transl: Array  # (N,2,3) m
+    skipped: int
+    """Frames of the file that lack one of the two hands."""
+    name: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+def read_fits(path: Path) -> Fits:
+    """The frames of a file in which both hands are fitted.
+
+    Raises:
+        AssetError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
+            frame with both hands.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AssetError(f"{path}: expected recorded fits, found no readable file ({error.strerror})") from error
+    arrays, valid = _from_npz(path) if path.suffix == ".npz" else _from_json(path, content)
+    for name, array in arrays.items():
+        bad = np.argwhere(valid & ~np.isfinite(array).all(-1))
+        if len(bad):
+            row, side = bad[0]
+            raise AssetError(f"{path}: {name}: expected finite numbers, found others in fit {row}, {SIDES[side]}")
+    both = valid.all(1)
+    if not both.any():
+        raise AssetError(f"{path}: expected frames with fits of both hands, found none among {len(valid)}")
+    kept = {name: array[both].astype(np.float64) for name, array in arrays.items()}
+    digest = hashlib.sha256(content).hexdigest()
+    return Fits(**kept, skipped=int((~both).sum()), name=path.name, sha256=digest)
+
+
+def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in (*WIDTHS, "valid") if name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise AssetError(f"{path}: expected an npz of recorded fits, found none that can be read ({error})") from error
+    count = len(stored["pose"]) if stored.get("pose", np.zeros(())).ndim else 0
+    for name, width in WIDTHS.items():
+        _check(path, name, stored.get(name), (count, 2, width), "fiu")
+    valid = stored.get("valid", np.ones((count, 2), bool))
+    _check(path, "valid", valid, (count, 2), "biu")
+    return {name: stored[name].astype(np.float64) for name in WIDTHS}, valid.astype(bool)
+
+
+def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], kinds: str) -> None:
+    if array is None or array.shape != shape or array.dtype.kind not in kinds:
+        found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+        raise AssetError(f"{path}: {name}: expected numbers of shape {shape}, found {found}")
+
+
+def _from_json(path: Path, content: bytes) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise AssetError(f"{path}: expected an npz or MANO_NeuralAnnot.json, found no JSON ({error})") from error
+    frames = [
+        (f"capture {capture}, frame {frame}", hands)
+        for capture, its in _mapping(path, "the file", document).items()
+        for frame, hands in _mapping(path, f"capture {capture}", its).items()
+    ]
+    arrays = {name: np.zeros((len(frames), 2, width)) for name, width in WIDTHS.items()}
+    valid = np.zeros((len(frames), 2), bool)
+    for row, (place, hands) in enumerate(frames):
+        for side, name in enumerate(SIDES):
+            fit = _mapping(path, place, hands).get(name)
+            if fit is None:
+                continue
+            valid[row, side] = True
+            for ours, theirs in JSON_NAMES.items():
+                numbers = _mapping(path, f"{place}, {name}", fit).get(theirs)
+                arrays[ours][row, side] = _numbers(path, f"{place}, {name}, {theirs}", numbers, WIDTHS[ours])
+    return arrays, valid
+
+
+def _mapping(path: Path, place: str, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise AssetError(f"{path}: {place}: expected an object, found {type(found).__name__}")
+    return found
+
+
+def _numbers(path: Path, place: str, found: Any, width: int) -> Array:
+    try:
+        numbers = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AssetError(f"{path}: {place}: expected {width} numbers, found {str(found)[:40]}") from error
+    if numbers.shape != (width,):
+        raise AssetError(f"{path}: {place}: expected {width} numbers, found shape {numbers.shape}")
+    return numbers

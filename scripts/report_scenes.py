@@ -1,0 +1,147 @@
+"""How sampled scenes are distributed: ``python scripts/report_scenes.py --count 300 --out report.png``.
+
+Prints a table of occlusion, joint angles against their limits, depth before and after hands were moved apart, pairs
+that were drawn again and shares of interactions, and draws histograms. True occlusion comes from rendered samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from aih_gen.compose.rendered import RenderedSource
+from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.hands.anatomy import HIGHEST, LOWEST
+from aih_gen.hands.joints import FINGERS
+from aih_gen.scenes import MAX_GAP, MAX_PENETRATION
+from aih_gen.scenes.poses import Pair, PairSampler
+
+Array = NDArray[np.float64]
+
+FINGER_ANGLES, THUMB_ANGLES = ("spread", "mcp", "pip", "dip"), ("oppose", "adduct", "mcp", "ip")
+WIDTH, HEIGHT, MARGIN = 420, 200, 34
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sample scenes and say how they are distributed."""
+
+    out: Path
+    """PNG or JPEG with histograms."""
+    count: int = 300
+    """Scenes rendered; a third as many pairs are freed for depths."""
+    seed: int = 0
+    size: int = 128
+
+
+def occlusions(source: RenderedSource, count: int) -> tuple[Array, Counter[str]]:
+    """(N,2) hidden shares of right and left hand, and how often each interaction came."""
+    shares: list[Array] = []
+    names: Counter[str] = Counter()
+    for first in range(0, count, BATCH):
+        for sample in source.samples(range(first, min(first + BATCH, count))):
+            shares.append(sample.occlusion.astype(np.float64))
+            names[str(sample.provenance["interaction"])] += 1
+    return np.stack(shares), names
+
+
+def freed_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
+    """Proposed pairs after contact has been looked after, whether or not they would be kept."""
+    return [pairs.free(pairs.propose(sample_rng(seed, index))) for index in range(count)]
+
+
+def histogram(values: Array, edges: Array, title: str) -> Image.Image:
+    """One labelled chart of counts."""
+    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+    step, most = (WIDTH - 2 * MARGIN) / len(counts), max(int(counts.max()), 1)
+    draw.text((MARGIN, 6), title, fill="black", font=font)
+    for k, count in enumerate(counts.tolist()):
+        left, top = MARGIN + k * step, HEIGHT - MARGIN - count / most * (HEIGHT - 2.4 * MARGIN)
+        draw.rectangle((left + 1, top, left + step - 1, HEIGHT - MARGIN), fill=(70, 120, 190))
+        draw.text((left + 2, top - 13), str(count), fill=(90, 90, 90), font=ImageFont.load_default(9))
+    for k in range(0, len(edges), max(1, len(edges) // 6)):
+        draw.text((MARGIN + k * step - 8, HEIGHT - MARGIN + 4), f"{edges[k]:.3g}", fill=(90, 90, 90), font=font)
+    return picture
+
+
+def percentiles(name: str, values: Array, unit: str = "") -> None:
+    """One row of the table."""
+    low, quarter, middle, upper, high = np.percentile(values, [0, 25, 50, 75, 100])
+    print(f"{name:34} {low:8.2f} {quarter:8.2f} {middle:8.2f} {upper:8.2f} {high:8.2f} {unit}")
+
+
+def charts(pictures: Sequence[Image.Image], columns: int = 3) -> Image.Image:
+    """All charts on one sheet."""
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * WIDTH, rows * HEIGHT), "white")
+    for k, picture in enumerate(pictures):
+        sheet.paste(picture, (k % columns * WIDTH, k // columns * HEIGHT))
+    return sheet
+
+
+def main(report: Report) -> None:
+    source = RenderedSource(RenderConfig(seed=report.seed, size=report.size))
+    shares, names = occlusions(source, report.count)
+    freed = freed_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
+    fits = np.array([(pair.fit.depth_before, pair.fit.depth, pair.fit.gap) for pair in freed if pair.fit]) * 1000
+    angles = np.stack([hand.angles for pair in freed for hand in pair.hands])
+    wrists = np.concatenate([pair.angles for pair in freed])
+    kept = (fits[:, 1] <= 1000 * MAX_PENETRATION) & (fits[:, 2] <= 1000 * MAX_GAP)
+
+    print(f"{'':34} {'least':>8} {'25 %':>8} {'median':>8} {'75 %':>8} {'most':>8}")
+    percentiles("occlusion, right hand", 100 * shares[:, 0], "%")
+    percentiles("occlusion, left hand", 100 * shares[:, 1], "%")
+    percentiles("occlusion, more hidden hand", 100 * shares.max(1), "%")
+    percentiles("depth before", fits[:, 0], "mm")
+    percentiles("depth after", fits[:, 1], "mm")
+    percentiles("depth after, kept pairs", fits[kept, 1], "mm")
+    percentiles("gap of contacts, kept pairs", fits[kept, 2], "mm")
+    for k, name in enumerate(("flexion", "deviation", "pronation", "elbow swivel")):
+        percentiles(f"wrist: {name}", wrists[:, k], "degrees")
+    for row, finger in enumerate(FINGERS):
+        for k, joint in enumerate(THUMB_ANGLES if row == 0 else FINGER_ANGLES):
+            percentiles(f"{finger} {joint} in {LOWEST[row, k]:g}..{HIGHEST[row, k]:g}", angles[:, row, k], "degrees")
+    print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes")
+    print(f"{1 - kept.mean():.0%} of {len(fits)} pairs would be drawn again: deeper than 2 mm, or apart by over 5 mm")
+    for name, number in names.most_common():
+        print(f"{name:34} {number / report.count:8.1%}")
+    for contact in (False, True):
+        timed = RenderedSource(RenderConfig(seed=report.seed, contact=contact)).scenes
+        timed.sample(0)
+        started = time.process_time()
+        for index in range(40):
+            timed.sample(index)
+        print(f"{40 / (time.process_time() - started):.1f} scenes a second of one core, contact {contact}")
+
+    tenths = np.linspace(0, 1, 11)
+    pictures = [
+        histogram(shares[:, 0], tenths, "occlusion, right hand"),
+        histogram(shares[:, 1], tenths, "occlusion, left hand"),
+        histogram(shares.max(1), tenths, "occlusion, more hidden hand"),
+        histogram(fits[:, 0], np.linspace(0, 12, 13), "depth before, mm"),
+        histogram(fits[:, 1], np.linspace(0, 6, 13), "depth after, mm"),
+        histogram(fits[kept, 2], np.linspace(0, 6, 13), "gap of contacts, mm"),
+        *(
+            histogram(angles[:, 1:, k].ravel(), np.linspace(LOWEST[1:, k].min(), HIGHEST[1:, k].max(), 13), n)
+            for k, n in enumerate(FINGER_ANGLES)
+        ),
+        histogram(wrists[:, 0], np.linspace(-60, 65, 13), "wrist flexion, degrees"),
+        histogram(wrists[:, 1], np.linspace(-30, 20, 13), "wrist deviation, degrees"),
+    ]
+    charts(pictures).save(report.out)
+    print(report.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Report))

@@ -1,0 +1,255 @@
+"""Poses: what one person's two hands can do, contact, and recorded fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from trimesh.triangles import closest_point
+
+from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.errors import AIHError
+from aih_gen.hands import load_hand_model
+from aih_gen.hands.anatomy import (
+    DIP,
+    DIP_FREEDOM,
+    DIP_SHARE,
+    FINGER_BONES,
+    GESTURES,
+    HIGHEST,
+    LOWEST,
+    MCP,
+    PIP,
+    SPREAD,
+    FingerJoints,
+    held,
+    spread_room,
+)
+from aih_gen.hands.joints import mirror_axis_angle
+from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
+from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
+from aih_gen.scenes.contact import inside, surface
+from aih_gen.scenes.gestures import FingerRoom, sample_gesture
+from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
+from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
+from aih_gen.scenes.skinning import Skinning
+from aih_gen.sources.fits import read_fits
+
+Array = NDArray[np.float64]
+MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
+NAMES = (*INTERACTIONS, INDEPENDENT)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> PairSampler:
+    return PairSampler(MODELS)
+
+
+@pytest.fixture(scope="module")
+def proposed(pairs: PairSampler) -> list[Pair]:
+    return [pairs.propose(sample_rng(1, k), NAMES[k % len(NAMES)]) for k in range(52)]
+
+
+def winding(points: Array, vertices: Array, faces: Array) -> Array:
+    """Generalised winding number of each point: about 1 inside, 0 outside, also for meshes with holes."""
+    a, b, c = (vertices[faces[:, k]] - points[:, None] for k in range(3))
+    lengths = [np.linalg.norm(side, axis=-1) for side in (a, b, c)]
+    volume = (a * np.cross(b, c)).sum(-1)
+    below = lengths[0] * lengths[1] * lengths[2]
+    below += (a * b).sum(-1) * lengths[2] + (b * c).sum(-1) * lengths[0] + (c * a).sum(-1) * lengths[1]
+    return np.asarray(2 * np.arctan2(volume, below).sum(1) / (4 * np.pi))
+
+
+def true_depth(points: Array, vertices: Array, faces: Array) -> float:
+    """How deep (m) any of ``points`` is inside a mesh, by winding number and distance to triangles."""
+    low, high = vertices.min(0), vertices.max(0)
+    near = points[((points > low) & (points < high)).all(1)]
+    deep = near[winding(near, vertices, faces) > 0.5] if len(near) else near
+    corners = vertices[faces]
+    deepest = 0.0
+    for point in deep:
+        around = corners[np.linalg.norm(corners.mean(1) - point, axis=1) < 0.02]
+        nearest = closest_point(around, np.broadcast_to(point, (len(around), 3)))
+        deepest = max(deepest, float(np.linalg.norm(nearest - point, axis=1).min()))
+    return deepest
+
+
+def test_sampled_gestures_stay_within_limits_and_couplings() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        angles = sample_gesture(rng, tuple(GESTURES))
+        assert (angles >= LOWEST).all() and (angles <= HIGHEST).all()
+        assert (np.abs(angles[1:, DIP] - DIP_SHARE * angles[1:, PIP]) <= DIP_FREEDOM + 1e-9).all()
+        assert (angles[1:, SPREAD] <= spread_room(angles[1:, MCP]) * HIGHEST[1:, SPREAD] + 1e-9).all()
+
+
+def test_the_gestures_of_the_library_can_be_held() -> None:
+    for name, gesture in GESTURES.items():
+        assert np.abs(held(gesture.angles()) - gesture.angles()).max() < 6, name
+
+
+def test_the_left_hand_makes_the_mirrored_gesture() -> None:
+    right, left = (FingerJoints(model) for model in MODELS)
+    for gesture in GESTURES.values():
+        angles = gesture.angles()
+        assert np.allclose(mirror_axis_angle(right.pose(angles)), left.pose(angles), atol=1e-6)
+
+
+def test_the_thumb_stays_out_of_the_fingers() -> None:
+    room = FingerRoom(MODELS[0])
+    skinning, rng = room.skinning, np.random.default_rng(2)
+    shaped = skinning.shape(np.zeros(10))
+    thumb, fingers = skinning.owner == 15, (skinning.owner > 0) & (skinning.owner < 13)
+    depths = []
+    for _ in range(60):
+        angles = room.sample(rng, FREE_GESTURES, shaped)
+        posed = skinning(shaped, np.eye(3), room.joints.matrices(angles), np.eye(3))
+        vertices, normals = posed.vertices[: len(thumb)], posed.normals[: len(thumb)]
+        _, _, depth = inside(vertices[thumb], surface(vertices[fingers], normals[fingers]))
+        depths.append(depth.max(initial=0))
+    assert np.percentile(depths, 95) < 0.003 and max(depths) < 0.007
+
+
+def test_posing_in_numpy_is_the_hand_model() -> None:
+    rng = np.random.default_rng(4)
+    pose, betas, arm = 0.5 * rng.normal(size=(16, 3)), rng.normal(size=10), 0.3 * rng.normal(size=3)
+    turns = Rotation.from_rotvec(pose).as_matrix()
+    for model in MODELS:
+        skinning = Skinning(model)
+        bend = Rotation.from_rotvec(arm).as_matrix()
+        posed = skinning(skinning.shape(betas), turns[0], turns[FINGER_BONES], bend)
+        inputs = [torch.from_numpy(a[None].astype(np.float32)) for a in (pose.ravel(), betas, arm)]
+        out = model(inputs[0], inputs[1], arm_pose=inputs[2])
+        assert np.allclose(posed.vertices, torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), atol=1e-6)
+        assert np.allclose(posed.joints21(), out.joints[0].numpy(), atol=1e-6)
+
+
+def test_an_arm_is_found_again_from_the_hand_it_carries() -> None:
+    rng = np.random.default_rng(5)
+    wrist = np.stack([rng.normal(-0.1, 0.05, 50), rng.uniform(0, 0.3, 50), rng.uniform(-0.4, -0.2, 50)], 1)
+    arms = comfortable_arms(rng, 50, wrist)
+    found = fitting_arms(arms.wrist, arms.hand, swivels=60)
+    # Elbows are tried at some places only, so an arm at the edge of its range may be missed.
+    assert found.possible[arms.possible].mean() > 0.9
+    assert (found.discomfort() <= arms.discomfort() + 0.5)[found.possible].all()
+
+
+def test_wrists_and_forearms_of_a_pair_are_possible(proposed: list[Pair]) -> None:
+    low, high = np.array([FLEXION, DEVIATION, PRONATION]).T
+    for pair in proposed:
+        assert (pair.angles[:, :3] >= low - 1e-9).all() and (pair.angles[:, :3] <= high + 1e-9).all()
+
+
+def test_interactions_are_what_they_are_called(proposed: list[Pair]) -> None:
+    palm = [0, 5, 9, 17]
+    for pair in proposed:
+        joints = [posed.joints21() for posed in pair.posed]
+        if pair.interaction == "prayer":
+            backs = [hand.root[:, 1] for hand in pair.hands]
+            assert backs[0] @ backs[1] < -0.8
+        if pair.interaction == "thumb to thumb":
+            assert np.linalg.norm(joints[0][4] - joints[1][4]) < 0.04
+        assert np.linalg.norm(joints[0][palm].mean(0) - joints[1][palm].mean(0)) < 0.35
+
+
+def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, proposed: list[Pair]) -> None:
+    kept = 0
+    for pair in proposed[:26]:
+        freed = pairs.free(pair)
+        assert freed.fit is not None
+        if freed.fit.depth > MAX_PENETRATION or freed.fit.gap > MAX_GAP:
+            continue  # the scene sampler draws another pair
+        kept += 1
+        count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
+        right, left = (posed.vertices[:count] for posed in freed.posed)
+        assert true_depth(left, right, faces[0]) < MAX_PENETRATION, pair.interaction
+        assert true_depth(right, left, faces[1]) < MAX_PENETRATION, pair.interaction
+        for a, b in freed.contacts:
+            apart = np.linalg.norm(freed.posed[0].vertices[a][:, None] - freed.posed[1].vertices[b], axis=-1)
+            assert apart.min() <= MAX_GAP, pair.interaction
+    assert kept >= 18
+
+
+def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:
+    rng = np.random.default_rng(6)
+    arrays: dict[str, Array] = {
+        "pose": 0.2 * rng.normal(size=(count, 2, 48)),
+        "betas": rng.normal(size=(count, 2, 10)),
+        "transl": np.tile([[0.0, 0, 0], [0.05, 0.02, 0.1]], (count, 1, 1)) + 0.01 * rng.normal(size=(count, 2, 3)),
+        "valid": np.ones((count, 2), bool),
+    }
+    np.savez(path, **(arrays | changes))  # type: ignore[arg-type]
+    return path
+
+
+def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "fits.npz")
+    fits = read_fits(path)
+    sampler = SceneSampler(RenderConfig(poses=str(path)), MODELS)
+    for index in range(5):
+        scene = sampler.sample(index)
+        row = index % 3
+        assert scene.interaction == "recorded"
+        for side, hand in enumerate(scene.hands):
+            assert np.allclose(hand.pose[3:], fits.pose[row, side, 3:], atol=1e-6)
+            assert np.allclose(hand.betas, fits.betas[row, side], atol=1e-6)
+        turns = Rotation.from_rotvec([hand.pose[:3] for hand in scene.hands])
+        before = Rotation.from_rotvec(fits.pose[row, :, :3])
+        assert ((turns[0].inv() * turns[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
+        # Law 1 holds for recorded poses too.
+        again = SceneSampler(RenderConfig(poses=str(path)), MODELS).sample(index)
+        assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
+
+
+def test_recorded_fingers_can_be_bent_otherwise(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "fits.npz")
+    plain, bent = (SceneSampler(RenderConfig(poses=str(path), pose_noise=n), MODELS).sample(0) for n in (0.0, 5.0))
+    change = np.abs(bent.hands[0].pose[3:] - plain.hands[0].pose[3:])
+    assert 0.01 < change.max() < np.radians(25)
+
+
+def test_interhand_fits_are_read_and_frames_without_a_hand_are_skipped(tmp_path: Path) -> None:
+    fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.0, 0.1, 0.9]}
+    path = tmp_path / "InterHand2.6M_val_MANO_NeuralAnnot.json"
+    path.write_text(json.dumps({"0": {"7": {"right": fit, "left": fit}, "8": {"right": fit, "left": None}}}))
+    fits = read_fits(path)
+    assert len(fits) == 1 and fits.skipped == 1
+    assert fits.pose[0, 1, 5] == 0.1 and fits.betas[0, 0, 0] == 0.2 and fits.transl[0, 1, 2] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pose": np.zeros((3, 2, 45))}, "pose: expected numbers of shape (3, 2, 48), found float64 (3, 2, 45)"),
+        ({"betas": np.full((3, 2, 10), np.nan)}, "betas: expected finite numbers"),
+        ({"valid": np.zeros((3, 2), bool)}, "found none among 3"),
+    ],
+)
+def test_bad_fits_are_refused_in_a_sentence(tmp_path: Path, changes: dict[str, Array], said: str) -> None:
+    path = write_npz(tmp_path / "fits.npz", **changes)
+    with pytest.raises(AIHError) as error:
+        SceneSampler(RenderConfig(poses=str(path)), MODELS)
+    assert said in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"0": {"1": {"right": {"pose": [1]}}}}', b"{"])
+def test_files_that_hold_no_fits_are_refused(tmp_path: Path, content: bytes) -> None:
+    for path in (tmp_path / "fits.json", tmp_path / "fits.npz"):
+        path.write_bytes(content)
+        with pytest.raises(AIHError, match="expected"):
+            read_fits(path)
+    with pytest.raises(AIHError, match="expected recorded fits"):
+        read_fits(tmp_path / "missing.npz")
+
+
+def test_forearms_that_cross_are_noticed() -> None:
+    rng = np.random.default_rng(7)
+    wrist = np.array([[-0.05, 0.2, -0.3]])
+    arms = comfortable_arms(rng, 1, wrist)
+    joints = np.full((1, 21, 3), 5.0)
+    assert not arms_apart(arms, arms, joints, joints).any()
