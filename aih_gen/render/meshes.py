@@ -18,6 +18,9 @@ from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
 
+UPPER_ARM = 0.35
+"""Metres by which the forearm is drawn on, beyond the elbow."""
+
 
 @dataclass(frozen=True, eq=False)
 class Topology:
@@ -27,6 +30,7 @@ class Topology:
     part: NDArray[np.uint8]  # (F,) HAND or ARM
     rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side
     regions: SkinRegions
+    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; the last E vertices are these, ``UPPER_ARM`` farther
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +54,21 @@ class HandPair:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
         posed = [self._pose_one(scene.hands[side], side) for scene in scenes]
         vertices, joints = (np.stack(arrays) for arrays in zip(*posed, strict=True))
+        vertices = self._with_upper_arm(vertices, joints, side)
         normals, regions = self.normals[side](vertices), self.topology[side].regions
         clothes = np.stack([thickness(regions, scene.skin) for scene in scenes])
         return Meshes(vertices + normals * clothes[..., None], normals, joints)
+
+    def _with_upper_arm(
+        self, vertices: NDArray[np.float32], joints: NDArray[np.float32], side: int
+    ) -> NDArray[np.float32]:
+        """The forearm made longer than any picture shows, so that nobody's arm ends in a stump."""
+        end = vertices[:, self.topology[side].elbow]
+        if not end.shape[1]:
+            return vertices
+        away = end.mean(1) - joints[:, WRIST]
+        away *= UPPER_ARM / np.linalg.norm(away, axis=1, keepdims=True)
+        return np.concatenate([vertices, end + away[:, None]], axis=1)
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
@@ -66,23 +82,39 @@ class HandPair:
 
 def _topology(model: HandModel) -> Topology:
     faces = torch.cat([model.faces, model.arm_faces]).numpy().astype(np.int32)
-    lid = _lid(faces)
     part = np.repeat(np.array([HAND, ARM], np.uint8), [len(model.faces), len(model.arm_faces)])
-    part = np.concatenate([part, np.full(len(lid), part[-1])])
-    faces = np.concatenate([faces, lid])
     rest = model.v_template.numpy() - model.joint_template[WRIST].numpy()
     mirror = np.array([1 if model.side == "right" else -1, 1, 1], np.float32)
-    return Topology(faces, part, rest * mirror, skin_regions(model))
+    rest, regions = rest * mirror, skin_regions(model)
+    end = _open_end(faces)
+    ring = end
+    if model.has_arm and len(end):
+        ring = np.arange(len(rest), len(rest) + len(end), dtype=np.int32)
+        longer = np.array([UPPER_ARM, 0, 0], np.float32)
+        rest = np.concatenate([rest, rest[end] + longer])
+        regions = SkinRegions(
+            palm=np.concatenate([regions.palm, regions.palm[end]]),
+            nail=np.concatenate([regions.nail, regions.nail[end]]),
+            arm_reach=np.concatenate([regions.arm_reach, regions.arm_reach[end] + longer[0]]),
+        )
+        following, opposite = np.roll(end, -1), np.roll(ring, -1)
+        wall = [np.stack([end, following, ring], 1), np.stack([following, opposite, ring], 1)]
+        faces = np.concatenate([faces, *wall])
+    lid = [(ring[0], a, b) for a, b in pairwise(ring[1:])]
+    faces = np.concatenate([faces, np.array(lid, np.int32).reshape(-1, 3)])
+    part = np.concatenate([part, np.full(len(faces) - len(part), part[-1])])
+    return Topology(faces, part, rest, regions, end if model.has_arm else end[:0])
 
 
-def _lid(faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """(L,3) triangles that close the open end of the mesh, at the wrist or the elbow, where one could look inside."""
+def _open_end(faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(E,) the vertices around the mesh's one opening, at the wrist or the elbow, in the order in which a face on the
+    opening would name them; empty where the mesh is closed, or open in several places.
+    """  # fmt: skip
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     paired = {(int(b), int(a)) for a, b in edges}
     following = {int(b): int(a) for a, b in edges if (int(a), int(b)) not in paired}
     ring = [min(following)] if following else []
     while ring and len(ring) < len(following) and following[ring[-1]] in following:
         ring.append(following[ring[-1]])
-    if not ring or following[ring[-1]] != ring[0]:
-        return np.empty((0, 3), np.int32)  # closed, or open in several places
-    return np.array([(ring[0], a, b) for a, b in pairwise(ring[1:])], np.int32)
+    whole = bool(ring) and following[ring[-1]] == ring[0]
+    return np.array(ring if whole else [], np.int32)

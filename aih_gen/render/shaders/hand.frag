@@ -100,6 +100,7 @@ void main() {
     }
 #endif
 
+    bleed *= smoothstep(0.02, 0.35, dot(colour, vec3(0.333)));  // dark skin scatters little
     vec3 soft = harmonics[0] + harmonics[1] * n.x + harmonics[2] * n.y + harmonics[3] * n.z + harmonics[4] * n.x * n.y
         + harmonics[5] * n.y * n.z + harmonics[6] * (3.0 * n.z * n.z - 1.0) + harmonics[7] * n.x * n.z
         + harmonics[8] * (n.x * n.x - n.y * n.y);
