@@ -47,6 +47,12 @@ class _Train:
     """auto: as the preset says, where the device computes bfloat16 natively."""
     workers: int = 0
     """Processes that read shards; 0 reads between the steps."""
+    synthesise: float = 0.0
+    """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
+    to hold nothing but single hands."""
+    hands: Path | None = None
+    """Where those single hands come from: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
+    left/... By default the first of --data."""
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
 
@@ -86,6 +92,8 @@ class _Train:
             precision=self.precision,
             workers=self.workers,
             resume=self.resume,
+            synthesise=self.synthesise,
+            hands=self.hands,
             settings=settings,
         )
         print(weights)

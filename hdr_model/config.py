@@ -153,6 +153,8 @@ class TrainConfig:
     losses: LossWeights
     size: int = 256
     """Side of the network's input, in pixels."""
+    mask_stride: int = 1
+    """HASM's masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
     batch_size: int = 16
     steps: int = 1000
     learning_rate: float = 1e-3
@@ -189,11 +191,11 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, steps=780, learning_rate=3e-3, weight_decay=0.01, warmup=50,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=780, learning_rate=3e-3, weight_decay=0.01, warmup=50,
             gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
-            "hasm", "tiny", _EAGER_MASKS, size=128, steps=6000, learning_rate=1e-3, weight_decay=0.01, warmup=200,
+            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, steps=6000, learning_rate=1e-3, weight_decay=0.01, warmup=200,
             gradient_clip=1.0, ema=0.995, bfloat16=True,
         ),
         "base": TrainConfig(

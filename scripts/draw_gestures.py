@@ -49,8 +49,8 @@ def main() -> None:
     sheet = Image.new("RGB", (SIZE * len(SHOWN), SIZE * len(VIEWS)), (235, 235, 235))
     for k, layer in enumerate(layers):
         x, y = k % len(SHOWN) * SIZE, k // len(SHOWN) * SIZE
-        mask = Image.fromarray(np.where(layer.part[0] != NOTHING, layer.alpha[0], 0).astype(np.uint8))
-        sheet.paste(Image.fromarray(layer.colour[0]), (x, y), mask)
+        mask = Image.fromarray(np.where(layer.part[0] != NOTHING, layer.colour[0, ..., 3], 0).astype(np.uint8))
+        sheet.paste(Image.fromarray(np.ascontiguousarray(layer.colour[0, ..., :3])), (x, y), mask)
     pen = ImageDraw.Draw(sheet)
     for k, name in enumerate(SHOWN):
         pen.text((k * SIZE + 10, 8), name, fill=(0, 0, 0), font_size=22)

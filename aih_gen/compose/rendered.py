@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import (
@@ -113,24 +114,20 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
 def _layered(
     layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The image, and each hand alone. Only the rows and columns that hold hands are worked on."""
-    image, targets = background.copy(), [background.copy(), background.copy()]
+    """The image, and each hand alone. Works on whole pixels of 32 bits, which is several times faster."""
+    behind = np.asarray(Image.fromarray(background).convert("RGBX"))
     covered = layers.part != NOTHING
-    either = covered[0] | covered[1]
-    if not either.any():
-        return image, targets
-    rows, columns = (slice(found[0], found[-1] + 1) for found in map(np.flatnonzero, (either.any(1), either.any(0))))
-    covered, owner, behind = covered[:, rows, columns], owner[rows, columns], background[rows, columns]
-    alpha = layers.alpha[:, rows, columns].astype(np.uint16)
+    empty = image = behind.view(np.uint32)[..., 0]
+    alone = []
     for side in (0, 1):
-        own, gone = (owner == side)[..., None], (owner == 1 - side)[..., None]
-        solid = np.where(covered[1 - side], np.uint16(255), alpha[side])
-        shown, alone = (c[side, rows, columns] for c in (layers.shaded_colour, layers.colour))
-        np.copyto(image[rows, columns], _over(shown, solid, behind), where=own)
-        np.copyto(targets[side][rows, columns], _over(alone, solid, behind), where=own)
-        under = gone & covered[side][..., None]
-        np.copyto(targets[side][rows, columns], _over(alone, alpha[side], behind), where=under)
-    return image, targets
+        own, solid = owner == side, covered[1 - side]
+        image = np.where(own, _over(layers.shaded_colour[side], solid, behind), image)
+        target = np.where(own, _over(layers.colour[side], solid, behind), empty)
+        under = (owner == 1 - side) & covered[side]
+        alone.append(np.where(under, _over(layers.colour[side], np.zeros_like(solid), behind), target))
+    size = background.shape[1::-1]
+    pictures = [np.asarray(Image.frombuffer("RGB", size, p.tobytes(), "raw", "RGBX", 0, 1)) for p in (image, *alone)]
+    return pictures[0], pictures[1:]
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:
@@ -139,14 +136,14 @@ def _owner(layers: Layers) -> NDArray[np.int8]:
     return np.where(np.isinf(layers.depth).all(0), np.int8(NOBODY), nearer)
 
 
-def _over(
-    colour: NDArray[np.uint8], alpha: NDArray[np.uint16], background: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Colour (H,W,3) over the background, where ``alpha`` (H,W) says how much of it is seen, of 255."""
-    result = np.where((alpha > 0)[..., None], colour, background)
-    edge = (alpha > 0) & (alpha < 255)
-    share = alpha[edge][:, None]
-    result[edge] = (colour[edge] * share + background[edge] * (255 - share) + 127) // 255
+def _over(colour: NDArray[np.uint8], solid: NDArray[np.bool_], behind: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """One hand (H,W,4) over the background, as pixels (H,W); its edges are not blended where ``solid``."""
+    alpha = colour[..., 3]
+    result = np.where(solid | (alpha > 0), colour.view(np.uint32)[..., 0], behind.view(np.uint32)[..., 0])
+    edge = np.nonzero((alpha > 0) & (alpha < 255) & ~solid)
+    share = alpha[edge].astype(np.uint16)[:, None]
+    blended = (colour[edge] * share + behind[edge] * (255 - share) + 127) // 255
+    result[edge] = blended.astype(np.uint8).view(np.uint32)[:, 0]
     return result
 
 

@@ -337,9 +337,8 @@ def _layers(
 ) -> Layers:
     part = geometry[..., 1].astype(np.uint8)
     return Layers(
-        colour=colour[..., :3],
-        shaded_colour=shaded[..., :3],
-        alpha=colour[..., 3],
+        colour=colour,
+        shaded_colour=shaded,
         part=part,
         depth=np.where(part > 0, geometry[..., 0], np.float32(np.inf)),
         joints_3d=np.stack([mesh.joints_3d[k] for mesh in meshes]),

@@ -43,7 +43,7 @@ class PyrenderRenderer:
         drawn = [self._render_hand(scene, meshes[side], side, k) for side in (0, 1)]
         colour, part, depth = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
-        return Layers(colour, colour, np.full(part.shape, 255, np.uint8), part, depth, joints)
+        return Layers(colour, colour, part, depth, joints)
 
     def _render_hand(
         self, scene: Scene, meshes: Meshes, side: int, k: int
@@ -67,7 +67,8 @@ class PyrenderRenderer:
         part = segments[..., 0].astype(np.uint8)
         # Multisampled edges are blended with black: undo that, so that every pixel of the hand has the hand's colour.
         alpha = np.maximum(shown[..., 3:].astype(np.float32), 1)
-        colour = np.clip(shown[..., :3] * (255 / alpha), 0, 255).astype(np.uint8)
+        colour = np.full(shown.shape, 255, np.uint8)
+        colour[..., :3] = np.clip(shown[..., :3] * (255 / alpha), 0, 255)
         return colour, part, np.where(part > 0, depth, np.inf).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -16,6 +17,22 @@ from hdr_model.config import TrainConfig
 
 Batch = dict[str, Tensor]
 Source = str | PathLike[str]
+
+
+class TrainingData(Protocol):
+    """What the training loop asks for batches."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Sequence[int], /) -> Batch: ...
+
+    def compose(self, batch: Batch) -> Batch:
+        """The batch, on its device, completed there."""
+        ...
+
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
+        """The indices of one process's batches, from step ``start`` on: a function of seed and step alone."""
+        ...
 
 
 class AIHDataset(Dataset[Batch]):
@@ -50,6 +67,14 @@ class AIHDataset(Dataset[Batch]):
         if "alone" in self.fields:
             batch["alone"] = self._alone(indices, batch["present"], batch["occlusion"])
         return {name: value[0] for name, value in batch.items()} if isinstance(index, int) else batch
+
+    def compose(self, batch: Batch) -> Batch:
+        """The batch itself: nothing is left to do on the device."""
+        return batch
+
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
+        """The samples of each step."""
+        return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
 
     def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
         """(B,2) bool. AIH_Render can take either hand away, AIH_Syn the pasted one, other sources none."""
@@ -89,9 +114,9 @@ class SampleOrder(Sampler[list[int]]):
 
 
 def batches(
-    dataset: AIHDataset, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
+    dataset: TrainingData, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
 ) -> Iterator[Batch]:
     """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one)."""
-    order = SampleOrder(len(dataset), config.batch_size, config.seed, start, config.steps, rank, world)
+    order = dataset.order(config.batch_size, config.seed, start, config.steps, rank, world)
     pinned = torch.cuda.is_available()
-    yield from DataLoader(dataset, sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)
+    yield from DataLoader(cast(Dataset[Batch], dataset), sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)

@@ -31,7 +31,7 @@ class HASMTask:
 
     def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
         assert isinstance(config.losses, HASMLossWeights)
-        self.size, self.weights = config.size, config.losses
+        self.size, self.stride, self.weights = config.size, config.mask_stride, config.losses
         self.hasm = HASM(network).to(device)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
         decoder = nn.ModuleList([self.hasm.projections, self.hasm.heads])
@@ -39,7 +39,7 @@ class HASMTask:
 
     def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
         """One cross entropy for each mask."""
-        images, masks = scenes(batch, self.size, augment=True)
+        images, masks = scenes(batch, self.size, augment=True, mask_stride=self.stride)
         terms = hasm_losses(self.hasm(normalise(images)), masks)
         yield weighted_sum(terms, self.weights), terms
 
@@ -54,8 +54,8 @@ class HASMTask:
         return grid([images, tint(images, predicted), tint(images, masks)])
 
 
-def scenes(batch: Batch, size: int, augment: bool) -> tuple[Tensor, dict[str, Tensor]]:
-    """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,size,size) bool by HASM's names.
+def scenes(batch: Batch, size: int, augment: bool, mask_stride: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+    """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,M,M) bool by HASM's names, M = size / mask_stride.
 
     ``augment``: moved, scaled, turned, mirrored (right and left then change places), and in other colours.
     """
@@ -70,7 +70,10 @@ def scenes(batch: Batch, size: int, augment: bool) -> tuple[Tensor, dict[str, Te
         images = degrade(change_colours(images, COLOURS), COLOURS)
     names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
     bits = torch.tensor([MASK_BITS[name] for name in names], dtype=torch.uint8, device=device)
-    stacked = sample_masks((batch["masks"][:, None] & bits[:, None, None]) != 0, affine, size)
+    # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.
+    linear, origin = affine[..., :2], affine[..., 2]
+    coarser = torch.cat([linear * mask_stride, (origin + linear.sum(-1) * (mask_stride - 1) / 2)[..., None]], -1)
+    stacked = sample_masks((batch["masks"][:, None] & bits[:, None, None]) != 0, coarser, size // mask_stride)
     swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
     stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
     return images, {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}

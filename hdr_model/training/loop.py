@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError
 from hdr_model.config import TrainConfig
-from hdr_model.data.aih import AIHDataset, Batch, batches
+from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
+from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.losses import Terms
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.training.checkpoint import WEIGHTS, load_state, open_run, save_state
@@ -59,17 +60,20 @@ def train(
     precision: Precision = "auto",
     workers: int = 0,
     resume: bool = False,
+    synthesise: float = 0.0,
+    hands: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train until ``config.steps``; returns the folder of the trained weights. ``settings`` are recorded with the run.
 
     Samples and random numbers of a step follow from (seed, step) alone, so a run stopped and resumed is the run that
-    was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step and gradients are averaged.
+    was never stopped. ``synthesise`` is the share of each batch that is composed on the device, hand over hand, from the
+    single hands in ``hands`` (by default the first of ``data``); 1 needs no stored samples. Under ``torchrun`` each process takes ``batch_size`` samples a step and gradients are averaged.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
     """
-    dataset = AIHDataset(data, task.fields)
+    dataset = _open_data(data, task.fields, synthesise, hands, config.seed)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     kept = copy.deepcopy(network).eval() if config.ema else network
@@ -77,19 +81,20 @@ def train(
     state |= {"networks": task.networks} | ({"average": kept} if config.ema else {})
     if config.size % network.stride:
         raise AIHError(f"--size {config.size}: {config.task} takes sides that are multiples of {network.stride}")
-    record = {**asdict(config), **(settings or {}), "data": [str(path) for path in data], "samples": len(dataset)}
+    settings = {**(settings or {}), **({"synthesise": synthesise} if synthesise else {})}
+    record = {**asdict(config), **settings, "data": [str(path) for path in data], "samples": len(dataset)}
     if rank == 0:
         open_run(out, record, resume)
     start = load_state(out, state, device) if resume else 0
     log = Log(out, config.task, start, config.steps, config.batch_size * world) if rank == 0 else None
-    shown = to_device(dataset[np.linspace(0, len(dataset) - 1, 4).astype(int).tolist()], device)
+    shown = dataset.compose(to_device(dataset[np.linspace(0, len(dataset) - 1, 4).astype(int).tolist()], device))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
     history = History()
 
     task.networks.train()
     for step, batch in enumerate(batches(dataset, config, start, rank, world, workers), start + 1):
         torch.manual_seed(_mix(config.seed, step, rank))
-        turns = task.losses(to_device(batch, device))
+        turns = task.losses(dataset.compose(to_device(batch, device)))
         for turn, optimiser in enumerate(task.optimisers):
             with autocast:
                 loss, terms = next(turns)
@@ -122,6 +127,15 @@ def train(
     if world > 1:
         dist.destroy_process_group()
     return out / WEIGHTS
+
+
+def _open_data(
+    data: Sequence[Path], fields: Sequence[str], synthesise: float, hands: Path | None, seed: int
+) -> TrainingData:
+    if not synthesise:
+        return AIHDataset(data, fields)
+    stored = AIHDataset(data, fields) if synthesise < 1 else None
+    return SynthesisDataset(stored, hands or data[0], fields, synthesise, seed)
 
 
 def choose_device(name: str) -> torch.device:

@@ -55,7 +55,7 @@ def test_occlusion_is_the_hidden_share_of_the_amodal_area(samples: list[Sample])
 def test_the_target_shows_the_hidden_part_of_its_hand(source: RenderedSource, samples: list[Sample]) -> None:
     index = max(samples, key=lambda s: float(s.occlusion[0])).index
     scene = replace(source.scenes.sample(index), sensor=PERFECT)
-    sample, alone = source.compose_scenes([scene])[0], source.renderer.render([scene])[0].colour[0]
+    sample, alone = source.compose_scenes([scene])[0], source.renderer.render([scene])[0].colour[0, ..., :3]
     hidden = sample.amodal_right & ~sample.visible_right
     error = np.abs(sample.target_right[hidden].astype(int) - alone[hidden]).mean()
     assert error < 2 < 6 < np.abs(sample.image[hidden].astype(int) - alone[hidden]).mean()

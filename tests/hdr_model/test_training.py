@@ -198,6 +198,20 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
         assert ((same == 0) | (swapped == 0)).sum() >= 5 and (same > 0).any() and (swapped > 0).any()
 
 
+def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
+    batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
+    torch.manual_seed(0)
+    _, fine = scenes(batch, 64, augment=True)
+    torch.manual_seed(0)
+    _, coarse = scenes(batch, 64, augment=True, mask_stride=2)
+    steps = torch.arange(32.0)
+    for name in ("right_amodal", "left_amodal"):
+        share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
+        means = [(m.float() * steps).sum((1, 2)) / m.float().sum((1, 2)) for m in (coarse[name], share)]
+        assert coarse[name].shape == (6, 32, 32)
+        assert (means[0] - means[1]).mean().abs() < 0.1  # pixels of the coarse mask
+
+
 def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)

@@ -32,5 +32,5 @@ void main() {
         }
     float weight = max(sum.a, 1.0);
     colour = vec4(sum.rgb / weight, covered);
-    shaded = vec4(shaded_sum / weight, 1.0);
+    shaded = vec4(shaded_sum / weight, covered);
 }

@@ -1,0 +1,124 @@
+"""AIH_Syn composed while training: no disk, and never the same sample twice.
+
+Processes that read data decode two hands and draw a recipe's numbers, as for a stored sample; the pixels are composed
+where the batch is (``aih_gen.compose.paste``), and are those that ``aih-gen syn`` would have stored, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from aih_gen.compose.copy_paste import CopyPasteSource, moved_hands
+from aih_gen.compose.masks import hidden
+from aih_gen.compose.paste import ingredients, paste
+from aih_gen.config import SIDES, SynConfig, check_config
+from aih_gen.errors import AIHError
+from aih_gen.sources.folder import is_hand_folder
+from hdr_model.data.aih import AIHDataset, Batch, SampleOrder
+from hdr_model.data.crops import unpack_masks
+
+RAW = "raw."
+"""Before the names of what is not composed yet."""
+
+
+class SynthesisDataset(Dataset[Batch]):
+    """Stored samples, and behind them those composed while training, whose numbers never end.
+
+    Args:
+        stored: the samples that are stored, or None where all are composed.
+        hands: AIH_Render shards, or a folder of images and masks (``aih_gen.sources.folder``).
+        fields: what a batch holds in the end; of composed samples ``rgb``, ``masks``, ``joints_2d``, ``joints_3d``,
+            ``pose``, ``betas``, ``transl``, ``present``, ``occlusion`` and ``alone`` are known.
+        share: of each batch that is composed, above 0, to 1.
+        seed: of the composed samples.
+
+    Raises:
+        AIHError: a share out of range, or hands that cannot serve.
+    """
+
+    def __init__(
+        self, stored: AIHDataset | None, hands: Path, fields: Sequence[str], share: float, seed: int = 0
+    ) -> None:
+        if not 0 < share <= 1 or (stored is None) != (share == 1):
+            raise AIHError(f"--synthesise: expected a share from 0 to 1, found {share}")
+        size = stored.shards.size[0] if stored else None
+        config = SynConfig(source=str(hands), seed=seed, size=size or _own_size(hands))
+        check_config(config)
+        self.stored, self.fields, self.share = stored, tuple(fields), share
+        self.source = CopyPasteSource(config)
+        self.first = len(stored) if stored else 0
+
+    def __len__(self) -> int:
+        """The samples that are stored; of hands, where nothing is, those of the side that has more."""
+        return self.first or max(self.source.hands.count(side) for side in (0, 1))
+
+    def __getitem__(self, indices: Sequence[int]) -> Batch:
+        """A batch for ``compose``. Number ``first`` + k is sample k of AIH_Syn."""
+        kept = [k for k in indices if k < self.first]
+        batch = dict(self.stored[kept]) if self.stored and kept else {}
+        raw = [self._raw(k - self.first) for k in indices if k >= self.first]
+        return batch | {RAW + name: torch.stack([one[name] for one in raw]) for name in (raw[0] if raw else ())}
+
+    def compose(self, batch: Batch) -> Batch:
+        """The batch with its composed samples behind its stored ones; runs where its tensors are."""
+        raw = {name.removeprefix(RAW): value for name, value in batch.items() if name.startswith(RAW)}
+        if not raw:
+            return batch
+        rgb, bits = paste(*(raw.pop(name) for name in ("crops", "affines", "colours", "front")))
+        made = raw | {"rgb": rgb, "masks": bits} | _measured(bits)
+        return {name: torch.cat([batch[name], made[name]]) if name in batch else made[name] for name in self.fields}
+
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
+        """The samples of each step, as ``SampleOrder`` has them.
+
+        Raises:
+            AIHError: a batch is too small for the share.
+        """
+        composed = round(batch_size * self.share)
+        if not composed or (composed == batch_size and self.stored):
+            raise AIHError(
+                f"--synthesise {self.share:g}: expected at least one stored and one composed sample in a batch of "
+                f"{batch_size}"
+            )
+        stored = SampleOrder(self.first, batch_size - composed, seed, start, steps, rank, world)
+        return _MixedOrder(stored, self.first, composed)
+
+    def _raw(self, index: int) -> dict[str, Tensor]:
+        crops, drawn = self.source.drawn(index)
+        hands = {name: torch.from_numpy(value) for name, value in moved_hands(crops, drawn).items()}
+        return ingredients(crops, drawn) | hands
+
+
+class _MixedOrder(Sampler[list[int]]):
+    """Some stored samples in every step, then new ones."""
+
+    def __init__(self, stored: SampleOrder, first: int, composed: int) -> None:
+        self.stored, self.first, self.composed = stored, first, composed
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.stored
+        for step, stored in zip(order.steps, order, strict=True):
+            new = self.first + (step * order.world + order.rank) * self.composed
+            yield [*stored, *range(new, new + self.composed)]
+
+
+def _measured(bits: Tensor) -> Batch:
+    """What follows from masks (B,S,S): ``present``, ``occlusion`` and ``alone``, each (B,2)."""
+    masks = unpack_masks(bits)
+    amodal, visible = (torch.stack([masks[f"{k}_{side}"] for side in SIDES], 1) for k in ("amodal", "visible"))
+    area = amodal.sum((2, 3))
+    occlusion = hidden(amodal, visible).sum((2, 3)) / area  # NaN where there is no hand
+    present = area > 0
+    return {"present": present, "occlusion": occlusion, "alone": present & (occlusion > 0) | ~present.flip(1)}
+
+
+def _own_size(hands: Path) -> int:
+    return SynConfig.size if is_hand_folder(hands) else AIHDataset(hands).shards.size[0]

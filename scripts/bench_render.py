@@ -1,0 +1,196 @@
+"""How fast samples are made, beside a plain pyrender program, from the same scenes and in one run.
+
+python scripts/bench_render.py [--count 96 --size 256 --workers 2]
+
+(a) what most people would write: pyrender in one process, both hands, a segmentation pass, each hand alone, PNG files;
+(b) ours with renderer pyrender, one process; (c) ours with renderer gl, ``plain`` and ``full`` look, in worker
+processes; (b) and (c) write shards with everything in them. Scenes are sampled beforehand, and their sampling is timed
+by itself. Prints milliseconds a sample, samples a second, ratios to (a), and where (c)'s time goes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from aih_gen.compose.rendered import RenderedSource, compose
+from aih_gen.config import Look, RenderConfig
+from aih_gen.scenes.backgrounds import background_image
+from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.sensor import PERFECT
+from aih_gen.shards.schema import Header
+from aih_gen.shards.writer import write_shard
+
+Result = TypeVar("Result")
+
+BATCH = 16
+HEADER = Header("AIH_Render", "{}", "", 0, "free", "")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    count: int = 96
+    """Scenes."""
+    size: int = 256
+    """Image side in pixels."""
+    workers: int = 2
+    """Processes of (c)."""
+    seed: int = 0
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    config = RenderConfig(seed=arguments.seed, size=arguments.size)
+    source = RenderedSource(config)
+    started = time.perf_counter()
+    scenes = [source.scenes.sample(k) for k in range(arguments.count)]
+    sampling = (time.perf_counter() - started) / arguments.count
+    print(f"{arguments.count} scenes, {arguments.size} px, {arguments.workers} workers")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        base = _timed(lambda: plain_program(source, scenes, out / "png"), len(scenes))
+        rows = {"(a) plain pyrender program": base}
+        few = scenes[: max(len(scenes) // 4, 1)]
+        pyrender_source = RenderedSource(replace(config, renderer="pyrender", look="plain"))
+        pyrender_source.compose_scenes(few[:1])
+        rows["(b) ours, renderer pyrender"] = _timed(lambda: _to_shard(pyrender_source, few, out / "b.h5"), len(few))
+        looks: tuple[Look, ...] = ("plain", "full")
+        for look in looks:
+            rows[f"(c) ours, renderer gl, {look}"] = in_workers(
+                replace(config, look=look), scenes, arguments.workers, out
+            )
+    print(f"\n{'':32} {'ms/sample':>10} {'samples/s':>10} {'times (a)':>10}")
+    for name, seconds in rows.items():
+        print(f"{name:32} {1000 * seconds:>10.1f} {1 / seconds:>10.1f} {base / seconds:>10.2f}")
+    print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
+    for look in looks:
+        print(f"\nstages of (c), {look} look, one process, ms a sample:")
+        stages = profile(replace(config, look=look), scenes)
+        for name, seconds in stages.items():
+            print(f"  {name:12} {1000 * seconds:6.1f}  {seconds / sum(stages.values()):4.0%}")
+
+
+def plain_program(source: RenderedSource, scenes: Sequence[Scene], folder: Path) -> None:
+    """(a): nothing clever, nothing wasteful; one scene after the other."""
+    import pyrender
+    from pyrender.constants import RenderFlags
+
+    from aih_gen.render.pyrender import FROM_OPENCV
+
+    folder.mkdir()
+    size, hands = source.config.size, source.hands
+    renderer = pyrender.OffscreenRenderer(size, size)
+    for k, scene in enumerate(scenes):
+        background = background_image(scene.background, source.scenes.library, size)
+        world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
+        (fx, _, cx), (_, fy, cy) = scene.camera.matrix[:2]
+        world.add(pyrender.IntrinsicsCamera(fx, fy, cx + 0.5, cy + 0.5, znear=0.05, zfar=10), pose=FROM_OPENCV)
+        world.add(pyrender.DirectionalLight(color=np.ones(3), intensity=2.0), pose=FROM_OPENCV)
+        nodes = []
+        for side in (0, 1):
+            mesh, topology = hands.pose([scene], side), hands.topology[side]
+            colours = np.tile(np.append(scene.skin.back, 1.0), (len(topology.rest), 1))
+            primitive = pyrender.Primitive(mesh.vertices[0], mesh.normals[0], color_0=colours, indices=topology.faces)
+            nodes.append(world.add(pyrender.Mesh([primitive])))
+        both, _ = renderer.render(world, RenderFlags.RGBA)
+        parts, _ = renderer.render(
+            world, RenderFlags.SEG, seg_node_map={node: (i + 1,) * 3 for i, node in enumerate(nodes)}
+        )
+        pictures = {"both": both}
+        masks = {"visible_right": parts[..., 0] == 1, "visible_left": parts[..., 0] == 2}
+        for side, name in enumerate(("right", "left")):
+            world.remove_node(nodes[1 - side])
+            pictures[name], depth = renderer.render(world, RenderFlags.RGBA)
+            masks[f"amodal_{name}"] = depth > 0
+            world.add_node(nodes[1 - side])
+        for name, picture in pictures.items():
+            alpha = picture[..., 3:] / 255
+            blended = (picture[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+            Image.fromarray(blended).save(folder / f"{k}_{name}.png", compress_level=1)
+        for name, mask in masks.items():
+            Image.fromarray(mask).save(folder / f"{k}_{name}.png")
+    renderer.delete()
+
+
+def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out: Path) -> float:
+    """(c): seconds a sample, once every worker has started."""
+    parts = [list(scenes[k::workers]) for k in range(workers)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(config,)) as pool:
+        list(pool.map(_warm, [scenes[:BATCH]] * workers, chunksize=1))
+        started = time.perf_counter()
+        paths = [out / f"{config.look}_{k}.h5" for k in range(workers)]
+        list(pool.map(_work, parts, paths, chunksize=1))
+        return (time.perf_counter() - started) / len(scenes)
+
+
+def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Seconds a sample of each stage, one after the other in this process."""
+    source = RenderedSource(config)
+    source.renderer.render(scenes[:BATCH])
+    seconds = dict.fromkeys(("pose", "draw", "background", "compose", "write"), 0.0)
+
+    def timed(stage: str, work: Callable[[], Result]) -> Result:
+        started = time.perf_counter()
+        result = work()
+        seconds[stage] += (time.perf_counter() - started) / len(scenes)
+        return result
+
+    timed("pose", lambda: [source.hands.pose(scenes, side) for side in (0, 1)])
+    layers = timed("draw", lambda: source.renderer.render(scenes))
+    seconds["draw"] -= seconds["pose"]
+    size, library = config.size, source.scenes.library
+    backgrounds = timed("background", lambda: [background_image(s.background, library, size) for s in scenes])
+    scenes = _as_drawn(config, scenes)
+    samples = timed("compose", lambda: [compose(*p) for p in zip(scenes, layers, backgrounds, strict=True)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.h5"
+        timed("write", lambda: write_shard(path, [samples], len(scenes), HEADER, "zstd", True))
+    return seconds
+
+
+_worker: RenderedSource
+
+
+def _start(config: RenderConfig) -> None:
+    global _worker
+    _worker = RenderedSource(config)
+
+
+def _warm(scenes: Sequence[Scene]) -> None:
+    _worker.compose_scenes(scenes)
+    time.sleep(0.5)  # so that every worker gets one
+
+
+def _work(scenes: Sequence[Scene], path: Path) -> None:
+    _to_shard(_worker, scenes, path)
+
+
+def _to_shard(source: RenderedSource, scenes: Sequence[Scene], path: Path) -> None:
+    scenes = _as_drawn(source.config, scenes)
+    batches = (source.compose_scenes(scenes[k : k + BATCH]) for k in range(0, len(scenes), BATCH))
+    write_shard(path, batches, len(scenes), HEADER, "zstd", True)
+
+
+def _as_drawn(config: RenderConfig, scenes: Sequence[Scene]) -> list[Scene]:
+    """The same scenes, through a perfect sensor where the look is plain."""
+    return [replace(scene, sensor=PERFECT) if config.look == "plain" else scene for scene in scenes]
+
+
+def _timed(work: Callable[[], None], count: int) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) / count
+
+
+if __name__ == "__main__":
+    main()
