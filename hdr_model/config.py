@@ -191,12 +191,12 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=780, learning_rate=3e-3, weight_decay=0.01, warmup=50,
-            gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=780, learning_rate=3e-3, weight_decay=0.01,
+            warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
-            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, steps=6000, learning_rate=1e-3, weight_decay=0.01, warmup=200,
-            gradient_clip=1.0, ema=0.995, bfloat16=True,
+            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, steps=6000, learning_rate=1e-3, weight_decay=0.01,
+            warmup=200, gradient_clip=1.0, ema=0.995, bfloat16=True,
         ),
         "base": TrainConfig(
             "hasm", "base", HASMLossWeights(), batch_size=32, steps=60_000, learning_rate=2e-4, weight_decay=0.01,

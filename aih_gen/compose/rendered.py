@@ -126,7 +126,7 @@ def _layered(
         under = (owner == 1 - side) & covered[side]
         alone.append(np.where(under, _over(layers.colour[side], np.zeros_like(solid), behind), target))
     size = background.shape[1::-1]
-    pictures = [np.asarray(Image.frombuffer("RGB", size, p.tobytes(), "raw", "RGBX", 0, 1)) for p in (image, *alone)]
+    pictures = [np.asarray(Image.frombytes("RGB", size, p.tobytes(), "raw", "RGBX")) for p in (image, *alone)]
     return pictures[0], pictures[1:]
 
 
