@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 
 import tyro
 from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, check_config
+from aih_gen.card import card, write_card
+from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
 from aih_gen.factory import Engine, generate
 from aih_gen.gallery import preview_page
@@ -23,7 +22,7 @@ from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
-from aih_gen.survey import OCCLUSION_BINS, survey
+from aih_gen.sources.folder import is_hand_folder
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1
@@ -89,41 +88,36 @@ class Render(_Making):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Syn(_Making):
-    """Make AIH_Syn: single hands cut out of AIH_Render and pasted over each other."""
+class Syn(_Making, SynRecipe):
+    """Make AIH_Syn: single hands pasted over each other."""
 
     source: Path
-    """Folder of AIH_Render shards."""
+    """AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png, left/NAME.jpg, ... of single hands (see
+    aih_gen/sources/folder.py)."""
     size: int | None = None
-    """Image side in pixels; by default, and necessarily, the source's."""
+    """Image side in pixels; by default, and for shards necessarily, the source's; 256 for a folder of images."""
 
     def run(self) -> int:
-        size = AIHShards(self.source).size[0] if self.size is None else self.size
-        return _make(SynConfig(source=str(self.source), seed=self.seed, size=size), self, depth=False)
+        of_shards = SynConfig.size if is_hand_folder(self.source) else AIHShards(self.source).size[0]
+        size = of_shards if self.size is None else self.size
+        recipe = {field.name: getattr(self, field.name) for field in fields(SynRecipe)}
+        return _make(SynConfig(**recipe, source=str(self.source), seed=self.seed, size=size), self, depth=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a shard or a folder of shards holds."""
+    """Print the card of a shard or a folder of shards: counts, histograms, licences, configuration."""
 
     path: tyro.conf.Positional[Path]
     """A shard, or a folder of shards."""
+    write: bool = False
+    """Also write the card into the folder: README.md, and croissant.json for programs that look for data."""
 
     def run(self) -> int:
         shards = AIHShards(self.path)
-        header, counts, (height, width) = shards.shards[0].header, survey(shards), shards.size
-        print(f"{self.path}: {header.subset}, {len(shards):,} samples of {width}x{height} in {counts.shards:,} shards")
-        print(f"{counts.bytes / 1e6:,.1f} MB on disk, {counts.bytes / counts.samples / 1e3:,.1f} KB a sample")
-        print(f"hand model {header.hand_model}, seed {header.seed}, generator version {header.generator_version}")
-        print(f"\n{'hidden by the other hand':30} {'right':>9} {'left':>9}")
-        for (low, high), hands in zip(pairwise(OCCLUSION_BINS), counts.occlusion.T, strict=True):
-            print(f"{f'{low:4.0%} to {high:4.0%}':30} {hands[0]:9,} {hands[1]:9,}")
-        absent = counts.looked_at - counts.present
-        print(f"{'absent':30} {absent[0]:9,} {absent[1]:9,}")
-        if counts.looked_at < counts.samples:
-            print(f"(counted in {counts.looked_at:,} samples, drawn at random)")
-        print(f"\nconfiguration {header.config_sha256}")
-        print(json.dumps(json.loads(header.config), indent=2, sort_keys=True))
+        print(card(shards, str(self.path)))
+        if self.write:
+            print(*write_card(shards, self.path), sep="\n")
         return 0
 
 

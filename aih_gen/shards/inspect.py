@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, fields
@@ -9,25 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  (makes Zstd known to h5py)
 import numpy as np
 
 from aih_gen.errors import ShardError
+from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.schema import (
+    COMPRESSED,
     FORMAT,
     LARGEST_SHARD,
     LARGEST_SIDE,
     OFFSETS,
     PROVENANCE,
+    PROVENANCE_CHUNK,
     SCHEMA_VERSION,
     Codec,
     Header,
     columns,
 )
 
+with contextlib.suppress(ImportError):  # shards of the gzip codec are read without it
+    import hdf5plugin  # noqa: F401  (makes Zstd known to h5py)
+
 FLETCHER32 = h5py.h5z.FILTER_FLETCHER32
 CODECS: dict[int, Codec] = {32015: "zstd", h5py.h5z.FILTER_DEFLATE: "gzip"}
-"""HDF5 filter numbers that may stand in a shard besides the checksum."""
+"""HDF5 filter numbers that may stand before the checksum."""
+LONGEST_ATTRIBUTE = 1 << 16
+"""Bytes of a number or text that is stored where the attribute is."""
 
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises on files whose bytes make no sense."""
@@ -59,7 +67,7 @@ def open_shard(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)  # shards never change; every chunk is read once
     except OSError as error:
         raise ShardError(
-            f"{path}: expected an HDF5 file, found something else or a damaged one ({_line(error)})"
+            f"{path}: expected an HDF5 file, found something else or a damaged one ({line(error)})"
         ) from error
 
 
@@ -84,29 +92,39 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
         for name in [*expected, OFFSETS, PROVENANCE]:
             if name not in file:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
-        for name, column in expected.items():
-            _check_dataset(file[name], path, name, column.dtype, (samples, *column.shape), (1, *column.shape))
-        _check_dataset(file[OFFSETS], path, OFFSETS, np.dtype("<i8"), (samples + 1,))
-        _check_dataset(file[PROVENANCE], path, PROVENANCE, np.dtype("u1"), (file[PROVENANCE].size,))
         for name in set(file) - {*expected, OFFSETS, PROVENANCE}:
             raise ShardError(f"{path}, {name}: expected no such dataset in schema {SCHEMA_VERSION}")
-        return ShardInfo(
-            path, header, samples, int(file["index"][0]), height, width, depth, _filters(file["rgb"], path, "rgb")
-        )
+        codec = _codec(file, path)
+        for name, column in expected.items():
+            chunks = (1, *column.shape)
+            _check_dataset(file[name], path, name, column.dtype, (samples, *column.shape), chunks, codec)
+        for name, dtype, length in ((OFFSETS, "<i8", samples + 1), (PROVENANCE, "u1", file[PROVENANCE].size)):
+            chunks = (min(length, PROVENANCE_CHUNK),)
+            _check_dataset(file[name], path, name, np.dtype(dtype), (length,), chunks, codec)
+        (first,) = ChunkedDataset(file["index"], None).read_rows(0, 1).tolist()
+        return ShardInfo(path, header, samples, first, height, width, depth, codec)
     except DAMAGE as error:
-        raise ShardError(f"{path}: expected a shard, found a damaged file ({_line(error)})") from error
+        raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """What went wrong, without line breaks."""
     return " ".join(str(error).split())
 
 
 def _attribute(file: h5py.File, path: Path, name: str, kind: type) -> Any:
-    value = file.attrs.get(name)
+    place = f"{path}, attribute {name}"
+    if name not in file.attrs:
+        raise ShardError(f"{place}: expected {kind.__name__}, found None")
+    stored = file.attrs.get_id(name)
+    if stored.shape != () or stored.get_storage_size() > LONGEST_ATTRIBUTE:
+        found = f"{stored.get_storage_size()} bytes of shape {stored.shape}"
+        raise ShardError(f"{place}: expected one {kind.__name__}, found {found}")
+    value = file.attrs[name]
     if kind is int and isinstance(value, np.integer):
         value = int(value)
     if not isinstance(value, kind):
-        raise ShardError(f"{path}, attribute {name}: expected {kind.__name__}, found {value!r}")
+        raise ShardError(f"{place}: expected {kind.__name__}, found {type(value).__name__}")
     return value
 
 
@@ -114,28 +132,34 @@ def _header(file: h5py.File, path: Path) -> Header:
     for name, expected in (("format", FORMAT), ("schema_version", SCHEMA_VERSION)):
         found = _attribute(file, path, name, type(expected))
         if found != expected:
-            raise ShardError(f"{path}, attribute {name}: expected {expected!r}, found {found!r}")
+            raise ShardError(f"{path}, attribute {name}: expected {expected!r}, found {_short(found)}")
     values = {f.name: _attribute(file, path, f.name, int if f.name == "seed" else str) for f in fields(Header)}
     header = Header(**values)
     digest = hashlib.sha256(header.config.encode()).hexdigest()
     if digest != header.config_sha256:
         raise ShardError(
-            f"{path}, attribute config_sha256: expected {digest} (of config), found {header.config_sha256}"
+            f"{path}, attribute config_sha256: expected {digest} (of config), found {_short(header.config_sha256)}"
         )
     document = json.loads(header.config)
     if not isinstance(document, dict):
-        raise ShardError(f"{path}, attribute config: expected a JSON object, found {header.config[:80]}")
+        raise ShardError(f"{path}, attribute config: expected a JSON object, found {_short(header.config)}")
     for name in ("subset", "seed", "generator_version"):
         if document.get(name, values[name]) != values[name]:
-            raise ShardError(
-                f"{path}, attribute {name}: expected {document[name]!r} as in config, found {values[name]!r}"
-            )
+            expected, other = _short(document[name]), _short(values[name])
+            raise ShardError(f"{path}, attribute {name}: expected {expected} as in config, found {other}")
     return header
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _check_links(file: h5py.File, path: Path) -> None:
     """Nothing may lead out of the file, and nothing but plain datasets may be in it."""
     for name in file:
+        if not name.isidentifier():
+            raise ShardError(f"{path}: expected names of datasets, found {_short(name)}")
         link = file.get(name, getlink=True)
         if type(link) is not h5py.HardLink:
             raise ShardError(f"{path}, {name}: expected a dataset, found a {type(link).__name__}")
@@ -156,32 +180,47 @@ def _extent(file: h5py.File, path: Path) -> tuple[int, int, int]:
     return samples, height, width
 
 
+def _codec(file: h5py.File, path: Path) -> Codec:
+    """What the images are compressed with, and so everything else that is."""
+    found = _filters(file["rgb"])
+    for number, codec in CODECS.items():
+        if found == [number, FLETCHER32]:
+            if not h5py.h5z.filter_avail(number):
+                raise ShardError(f"{path}, rgb: expected the {codec} plugin to be installed; pip install hdf5plugin")
+            return codec
+    raise ShardError(
+        f"{path}, rgb: expected one of the filters {tuple(CODECS)}, then {FLETCHER32} (fletcher32), found {found}"
+    )
+
+
+def _filters(dataset: h5py.Dataset) -> list[int]:
+    properties = dataset.id.get_create_plist()
+    return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
+
+
 def _check_dataset(
     dataset: h5py.Dataset,
     path: Path,
     name: str,
     dtype: np.dtype[np.generic],
-    shape: tuple[int, ...] | None,
-    chunks: tuple[int, ...] | None = None,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    codec: Codec,
 ) -> None:
+    place = f"{path}, {name}"
     if dataset.dtype != dtype:
-        raise ShardError(f"{path}, {name}: expected type {dtype}, found {dataset.dtype}")
-    if shape is None or dataset.shape != shape:
-        raise ShardError(f"{path}, {name}: expected shape {shape}, found {dataset.shape}")
+        raise ShardError(f"{place}: expected type {dtype}, found {dataset.dtype}")
+    if dataset.shape != shape:
+        raise ShardError(f"{place}: expected shape {shape}, found {dataset.shape}")
     properties = dataset.id.get_create_plist()
     # A virtual dataset and one in external files have another layout: their bytes are not in this file.
     if properties.get_layout() != h5py.h5d.CHUNKED or properties.get_external_count():
-        raise ShardError(f"{path}, {name}: expected chunks in this file, found another storage layout")
-    if chunks is not None and dataset.chunks != chunks:
-        raise ShardError(f"{path}, {name}: expected one chunk a sample, {chunks}, found {dataset.chunks}")
-    _filters(dataset, path, name)
-
-
-def _filters(dataset: h5py.Dataset, path: Path, name: str) -> Codec:
-    properties = dataset.id.get_create_plist()
-    found = [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
-    if FLETCHER32 not in found or not set(found) <= {FLETCHER32, *CODECS}:
-        raise ShardError(
-            f"{path}, {name}: expected the filters {FLETCHER32} (fletcher32) and one of {tuple(CODECS)}, found {found}"
-        )
-    return next((CODECS[number] for number in found if number in CODECS), "gzip")
+        raise ShardError(f"{place}: expected chunks in this file, found another storage layout")
+    if dataset.chunks != chunks:
+        raise ShardError(f"{place}: expected chunks of {chunks}, found {dataset.chunks}")
+    filters = [number for number, known in CODECS.items() if known == codec and name in COMPRESSED] + [FLETCHER32]
+    if _filters(dataset) != filters:
+        raise ShardError(f"{place}: expected the filters {filters}, found {_filters(dataset)}")
+    pieces = -(-shape[0] // chunks[0])
+    if dataset.id.get_num_chunks() != pieces:
+        raise ShardError(f"{place}: expected {pieces} chunks, found {dataset.id.get_num_chunks()}")

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
-from aih_gen.shards.inspect import DAMAGE, ShardInfo, inspect_shard, open_shard
+from aih_gen.shards.chunks import ChunkedDataset, open_datasets
+from aih_gen.shards.inspect import DAMAGE, ShardInfo, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import describe_file, read_manifest
-from aih_gen.shards.schema import IMAGES, LARGEST_PROVENANCE, MASK_BITS, OFFSETS, PROVENANCE, columns, mask
+from aih_gen.shards.schema import COMPRESSED, IMAGES, LARGEST_PROVENANCE, MASK_BITS, OFFSETS, PROVENANCE, columns, mask
 
 MOST_OPEN_FILES = 64
 
@@ -78,7 +79,7 @@ class AIHShards(Sequence[Sample]):
             return [self[k] for k in range(*key.indices(len(self)))]
         shard, row = self.locate(key)
         info = self.shards[shard]
-        stored = {name: self._value(shard, name, row) for name in columns(*self.size, info.depth)}
+        stored = {name: self._stack([(shard, row)], name)[0] for name in columns(*self.size, info.depth)}
         rgb, bits = stored.pop("rgb"), stored.pop("masks")
         values: dict[str, Any] = dict(zip(IMAGES, rgb, strict=True))
         values |= {name: mask(bits, name) for name in MASK_BITS}
@@ -143,33 +144,34 @@ class AIHShards(Sequence[Sample]):
     def _stack(self, places: list[tuple[int, int]], name: str) -> NDArray[Any]:
         column = columns(*self.size, depth=True)[name]
         stacked = np.empty((len(places), *column.shape), column.dtype)
-        for k, (shard, row) in enumerate(places):
-            stacked[k] = self._value(shard, name, row)
+        for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk
+            shard, row = places[k]
+            dataset = self._datasets(shard).get(name)
+            if dataset is None:
+                raise ShardError(f"{self.shards[shard].path}, {name}: expected a dataset, found none")
+            try:
+                dataset.read_row(row, stacked[k : k + 1])
+            except DAMAGE as error:
+                raise self._damaged(shard, name, row, error) from error
         return stacked
-
-    def _value(self, shard: int, name: str, row: int) -> Any:
-        datasets = self._datasets(shard)
-        if name not in datasets:
-            raise ShardError(f"{self.shards[shard].path}, {name}: expected a dataset, found none")
-        try:
-            return datasets[name][row]
-        except DAMAGE as error:
-            raise ShardError(f"{self.shards[shard].path}, {name}, sample {row}: damaged ({error})") from error
 
     def _provenance(self, shard: int, row: int) -> dict[str, Any]:
         datasets, place = self._datasets(shard), f"{self.shards[shard].path}, {PROVENANCE}, sample {row}"
         try:
-            start, stop = (int(offset) for offset in datasets[OFFSETS][row : row + 2])
+            start, stop = (int(offset) for offset in datasets[OFFSETS].read_rows(row, row + 2))
             if not 0 <= start <= stop <= min(len(datasets[PROVENANCE]), start + LARGEST_PROVENANCE):
                 raise ShardError(f"{place}: expected offsets within the dataset, found {start} to {stop}")
-            parsed = json.loads(datasets[PROVENANCE][start:stop].tobytes())
+            parsed = json.loads(datasets[PROVENANCE].read_rows(start, stop).tobytes())
         except DAMAGE as error:
-            raise ShardError(f"{place}: damaged ({error})") from error
+            raise self._damaged(shard, PROVENANCE, row, error) from error
         if not isinstance(parsed, dict):
             raise ShardError(f"{place}: expected a JSON object, found {type(parsed).__name__}")
         return parsed
 
-    def _datasets(self, shard: int) -> dict[str, h5py.Dataset]:
+    def _damaged(self, shard: int, name: str, row: int, error: Exception) -> ShardError:
+        return ShardError(f"{self.shards[shard].path}, {name}, sample {row}: damaged ({line(error)})")
+
+    def _datasets(self, shard: int) -> dict[str, ChunkedDataset]:
         """The open datasets of a shard."""
         if self._process != os.getpid():
             # HDF5 would share an inherited file's descriptor with the parent: close it, then open our own.
@@ -182,9 +184,9 @@ class AIHShards(Sequence[Sample]):
         path = self.shards[shard].path
         file = open_shard(path)
         try:
-            self._open[shard] = file, {name: file[name] for name in file}
+            self._open[shard] = file, open_datasets(file, self.shards[shard].codec, COMPRESSED)
         except DAMAGE as error:
-            raise ShardError(f"{path}: expected a shard, found a damaged file ({error})") from error
+            raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
         return self._open[shard][1]
 
     def close(self) -> None:
@@ -194,7 +196,7 @@ class AIHShards(Sequence[Sample]):
         self._forget()
 
     def _forget(self) -> None:
-        self._open: OrderedDict[int, tuple[h5py.File, dict[str, h5py.Dataset]]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[h5py.File, dict[str, ChunkedDataset]]] = OrderedDict()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -37,6 +37,12 @@ IMAGES = ("image", "target_right", "target_left")
 PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
 """JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""
 
+PROVENANCE_CHUNK = 1 << 16
+"""Most bytes, or offsets, in one chunk of those two."""
+
+COMPRESSED = frozenset({"rgb", "masks", "depth", PROVENANCE})
+"""Datasets that the codec is used on; the others are small numbers."""
+
 LARGEST_SIDE = 4096
 """Images with a longer side are taken for a damaged or hostile file."""
 LARGEST_SHARD = 10_000_000
@@ -50,7 +56,6 @@ class Column:
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     """Of one sample."""
-    compressed: bool = False
 
 
 @functools.cache
@@ -58,8 +63,8 @@ def columns(height: int, width: int, depth: bool) -> Mapping[str, Column]:
     """The datasets of a shard with images of that size."""
     float32, uint8 = np.dtype("<f4"), np.dtype("u1")
     made = {
-        "rgb": Column(uint8, (len(IMAGES), height, width, 3), compressed=True),
-        "masks": Column(uint8, (height, width), compressed=True),
+        "rgb": Column(uint8, (len(IMAGES), height, width, 3)),
+        "masks": Column(uint8, (height, width)),
         "joints_3d": Column(float32, (2, 21, 3)),
         "joints_2d": Column(float32, (2, 21, 2)),
         "joint_state": Column(uint8, (2, 21)),
@@ -72,7 +77,7 @@ def columns(height: int, width: int, depth: bool) -> Mapping[str, Column]:
         "index": Column(np.dtype("<i8"), ()),
     }
     if depth:
-        made["depth"] = Column(np.dtype("<f2"), (2, height, width), compressed=True)
+        made["depth"] = Column(np.dtype("<f2"), (2, height, width))
     return MappingProxyType(made)
 
 

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES
 from aih_gen.errors import ShardError
-from aih_gen.shards.manifest import describe_file, read_manifest
+from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
 
 PROJECTION_TOLERANCE = 0.5
 """Pixels between joints_2d and the projection of joints_3d."""
 OCCLUSION_TOLERANCE = 1e-3
+JOINT_TOLERANCE = 2
+"""Pixels that a visible joint may lie beside its hand: a fingertip is a vertex of the outline."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,16 @@ def verify(path: Path) -> Iterator[list[Problem]]:
         ShardError: there is no shard, or the manifest is not one.
     """
     files = shard_files(path)
+    manifest = read_manifest(path) if path.is_dir() else None
     if path.is_dir():
-        yield _check_manifest(path, files)
+        yield _check_manifest(manifest, files)
     for file in files:
         try:
             shard = AIHShards(file)
         except ShardError as error:
             yield [Problem(file.name, "schema", None, str(error))]
             continue
+        yield _check_header(shard, manifest)
         for row in range(len(shard)):
             try:
                 yield [Problem(file.name, dataset, row, what) for dataset, what in sample_problems(shard[row])]
@@ -58,8 +64,22 @@ def verify(path: Path) -> Iterator[list[Problem]]:
         shard.close()
 
 
-def _check_manifest(folder: Path, files: list[Path]) -> list[Problem]:
-    manifest = read_manifest(folder)
+def _check_header(shard: AIHShards, manifest: Manifest | None) -> list[Problem]:
+    (info,) = shard.shards
+    if manifest is None:
+        return []
+    problems = []
+    if info.header.config_sha256 != manifest.config_sha256:
+        what = f"expected {manifest.config_sha256} as in the manifest, found {info.header.config_sha256}"
+        problems.append(Problem(info.path.name, "attribute config_sha256", None, what))
+    samples = next((entry.samples for entry in manifest.shards if entry.name == info.path.name), info.samples)
+    if info.samples != samples:
+        what = f"expected {samples} samples as in the manifest, found {info.samples}"
+        problems.append(Problem(info.path.name, "index", None, what))
+    return problems
+
+
+def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Problem]:
     if manifest is None:
         return [Problem("manifest.json", "file", None, "expected a manifest, found none")]
     listed = {entry.name: entry for entry in manifest.shards}
@@ -99,6 +119,9 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
         hidden = occlusion(amodal[side], visible[side])
         if not np.isclose(sample.occlusion[side], hidden, atol=OCCLUSION_TOLERANCE, equal_nan=True):
             yield "occlusion", f"{name}: expected {hidden:.4f} as in the masks, found {sample.occlusion[side]:.4f}"
+        for joint in _astray(sample.joints_2d[side], sample.joint_state[side], amodal[side]):
+            what = f"{name} joint {joint} is called visible, but is over {JOINT_TOLERANCE} px from its amodal mask"
+            yield "joint_state", what
         if not sample.present[side] and amodal[side].any():
             yield "present", f"{name}: expected a hand that is present, for it has pixels"
     projected = sample.joints_3d @ sample.camera.T
@@ -106,3 +129,13 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
         error = np.linalg.norm(projected[..., :2] / projected[..., 2:] - sample.joints_2d, axis=-1)
     if (error > PROJECTION_TOLERANCE).any():  # NaN, where something is unknown, is no error
         yield "joints_2d", f"up to {np.nanmax(error):.1f} px from the projection of joints_3d"
+
+
+def _astray(joints: NDArray[np.float32], state: NDArray[np.uint8], amodal: NDArray[np.bool_]) -> list[int]:
+    """Joints (21,2) of one hand that are called visible and lie outside its amodal mask (H,W)."""
+    visible = np.flatnonzero((state == JOINT_VISIBLE) & np.isfinite(joints).all(-1))
+    if not amodal.any():
+        return visible.tolist()
+    distance = ndimage.distance_transform_edt(~amodal)
+    column, row = np.clip(np.rint(joints[visible]).astype(int), 0, [side - 1 for side in amodal.shape[::-1]]).T
+    return visible[distance[row, column] > JOINT_TOLERANCE].tolist()

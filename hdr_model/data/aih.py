@@ -119,4 +119,5 @@ def batches(
     """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one)."""
     order = dataset.order(config.batch_size, config.seed, start, config.steps, rank, world)
     pinned = torch.cuda.is_available()
-    yield from DataLoader(cast(Dataset[Batch], dataset), sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)
+    samples = cast(Dataset[Batch], dataset)
+    yield from DataLoader(samples, sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)

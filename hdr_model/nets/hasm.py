@@ -69,7 +69,15 @@ class HASM(PretrainedNetwork):
         """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside."""
         maps = [project(features) for project, features in zip(self.projections, self.features(image), strict=True)]
         fused = torch.cat([F.interpolate(m, maps[0].shape[-2:], mode="bilinear") for m in maps], 1)
-        return {name: self.heads[name](fused) for name in self.mask_names}
+        # The heads' first convolutions in one: the same sums, in half the time.
+        heads = [cast(nn.Sequential, self.heads[name]) for name in self.mask_names]
+        first = [cast(nn.Sequential, head[0]) for head in heads]
+        weights = torch.cat([cast(Tensor, layers[0].weight) for layers in first])
+        hidden = F.conv2d(fused, weights).split(self.config.decoder_width, 1)
+        return {
+            name: head[1:](layers[1:](part))
+            for name, head, layers, part in zip(self.mask_names, heads, first, hidden, strict=True)
+        }
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

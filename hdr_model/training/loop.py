@@ -67,8 +67,10 @@ def train(
     """Train until ``config.steps``; returns the folder of the trained weights. ``settings`` are recorded with the run.
 
     Samples and random numbers of a step follow from (seed, step) alone, so a run stopped and resumed is the run that
-    was never stopped. ``synthesise`` is the share of each batch that is composed on the device, hand over hand, from the
-    single hands in ``hands`` (by default the first of ``data``); 1 needs no stored samples. Under ``torchrun`` each process takes ``batch_size`` samples a step and gradients are averaged.
+    was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step and gradients are averaged.
+
+    ``synthesise`` is the share of each batch that is composed on the device, one hand pasted over another, from the
+    single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.

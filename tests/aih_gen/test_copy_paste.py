@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from aih_gen.shards.writer import write_shard
 from tests.data.samples import make_header, make_sample, write_samples
 
 SIZE, SOURCES = 96, 48
+PLAIN: dict[str, Any] = {"colour_gain": 0.0, "colour_shift": 0.0, "contrast": 0.0, "brightness": 0.0}
+GRID_ERROR = 0.02
+"""The recipe counts occlusion on a grid of points, samples count pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def test_the_covered_hand_has_a_true_target_and_an_occlusion_in_range(samples: l
     for sample, side in zip(samples, covered, strict=True):
         targets = (sample.target_right, sample.target_left)
         assert sample.provenance["in_range"]
-        assert config.min_occlusion <= sample.occlusion[side] < config.max_occlusion
+        assert config.min_occlusion - GRID_ERROR <= sample.occlusion[side] < config.max_occlusion + GRID_ERROR
         assert sample.occlusion[1 - side] == 0
         np.testing.assert_array_equal(targets[1 - side], sample.image)
         assert (targets[side] != sample.image).any()
@@ -86,7 +90,7 @@ def test_each_hands_virtual_camera_projects_its_joints(samples: list[Sample]) ->
 
 
 def test_masks_follow_the_joints_and_do_not_shrink(samples: list[Sample]) -> None:
-    compared = 0
+    ratios, strayed = [], []
     for sample in samples:
         for side, name in enumerate(SIDES):
             amodal = (sample.amodal_right, sample.amodal_left)[side]
@@ -96,10 +100,14 @@ def test_masks_follow_the_joints_and_do_not_shrink(samples: list[Sample]) -> Non
             affine, crop = np.array(origin["affine"]), make_sample(origin["source"], SIZE)
             before = np.argwhere((crop.amodal_right, crop.amodal_left)[side])[:, ::-1]
             after = np.argwhere(amodal)[:, ::-1]
-            assert len(after) == pytest.approx(len(before) * np.linalg.det(affine[:, :2]), rel=0.03)
-            np.testing.assert_allclose(after.mean(0), affine[:, :2] @ before.mean(0) + affine[:, 2], atol=0.25)
-            compared += 1
-    assert compared > 40
+            ratios.append(len(after) / (len(before) * np.linalg.det(affine[:, :2])))
+            strayed.append(after.mean(0) - affine[:, :2] @ before.mean(0) - affine[:, 2])
+    assert len(ratios) > 40
+    # A finger is two pixels wide here, so single masks vary; a bias would show in the mean.
+    np.testing.assert_allclose(ratios, 1, atol=0.05)
+    np.testing.assert_allclose(strayed, 0, atol=0.5)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.005)
+    np.testing.assert_allclose(np.mean(strayed, 0), 0, atol=0.03)
 
 
 def test_pixels_follow_the_masks(samples: list[Sample]) -> None:
@@ -126,18 +134,19 @@ def test_no_black_corner_and_no_second_arm(tmp_path: Path) -> None:
             skin = (sample.amodal_right, sample.amodal_left)[side] | visible_arm
             targets.append(np.where(skin[..., None], np.uint8(0), np.full_like(picture, 255)))
         drawn.append(dataclasses.replace(sample, target_right=targets[0], target_left=targets[1]))
-    config = dataclasses.replace(write(tmp_path, drawn), colour_gain=0.0, rotation_probability=1.0)
+    config = dataclasses.replace(write(tmp_path, drawn), **PLAIN, rotation_probability=1.0)
     for sample in CopyPasteSource(config).samples(range(30)):
         ground = ~(sample.amodal_right | sample.amodal_left | sample.arm_right | sample.arm_left)
         assert sample.image[ground].min() > 100  # half-covered pixels at an edge are grey
         assert (sample.image[ground] == 255).mean() > 0.9
 
 
-def test_both_hands_share_one_colour_gain(config: SynConfig) -> None:
-    plain = CopyPasteSource(dataclasses.replace(config, colour_gain=0.0)).samples(range(5))
+def test_both_hands_change_colours_alike(config: SynConfig) -> None:
+    plain = CopyPasteSource(dataclasses.replace(config, **PLAIN)).samples(range(5))
     tinted = CopyPasteSource(config).samples(range(5))
     for one, other in zip(plain, tinted, strict=True):
-        expected = np.clip(one.target_right * np.array(other.provenance["gain"]), 0, 255)
+        gain, shift = np.array(other.provenance["gain"]), np.array(other.provenance["shift"])
+        expected = np.clip(one.target_right * gain + shift, 0, 255)
         assert np.abs(other.target_right - expected).max() <= 2
 
 
@@ -221,7 +230,8 @@ def test_only_whole_hands_with_uncut_arms_are_crops(tmp_path: Path) -> None:
     outside = dataclasses.replace(apart, amodal_right=good.amodal_right | edge)
     whole_left = make_sample(0, SIZE)
     config = write(tmp_path, [apart, cut, gone, small, absent, armless, outside, whole_left, *map(left_only, range(9))])
-    assert [k for k in CopyPasteSource(config).crops[0].tolist() if k < 7] == [0, 5]
+    hands = CopyPasteSource(config).hands
+    assert [k for k in range(7) if hands.crop(0, k)] == [0, 5]
 
 
 def left_only(index: int) -> Sample:

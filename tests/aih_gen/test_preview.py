@@ -160,8 +160,8 @@ def test_a_large_set_is_judged_by_the_same_random_samples_and_says_so(
 def test_counting_decodes_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}] * 4)
     read: list[str] = []
-    value = AIHShards._value
-    monkeypatch.setattr(AIHShards, "_value", lambda self, *place: read.append(place[1]) or value(self, *place))
+    stack = AIHShards._stack
+    monkeypatch.setattr(AIHShards, "_stack", lambda self, places, name: read.append(name) or stack(self, places, name))
     facets(shards)
     survey(shards)
     assert set(read) == {"occlusion", "present"}

@@ -17,10 +17,9 @@ import pytest
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
 from aih_gen.shards.inspect import inspect_shard
-from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
+from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import MASK_BITS
-from aih_gen.shards.verify import Problem, verify
 from aih_gen.shards.writer import write_shard
 from tests.data.samples import make_header, make_sample, write_samples
 
@@ -158,26 +157,6 @@ def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPa
     assert len(shards._open) == 1
 
 
-def test_no_flipped_bit_is_read_in_silence(tmp_path: Path) -> None:
-    samples = write_samples(tmp_path / "whole.h5", 2)
-    whole = (tmp_path / "whole.h5").read_bytes()
-    rng = np.random.default_rng(0)
-    refused = 0
-    for k, place in enumerate(rng.integers(0, len(whole), 150)):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        path = tmp_path / f"{k}.h5"  # HDF5 would remember an earlier one of the same name
-        path.write_bytes(damaged)
-        try:
-            found = list(AIHShards(path))
-        except ShardError:
-            refused += 1
-            continue
-        for written, read in zip(samples, found, strict=True):
-            assert_same(dataclasses.replace(written, depth=None), read)
-    assert refused > 75
-
-
 def _replace(file: h5py.File, name: str, **options: object) -> None:
     data = file[name][:]
     del file[name]
@@ -234,9 +213,15 @@ def _attribute(name: str, value: object) -> Callable[[h5py.File], None]:
         (_attribute("subset", "AIH_Syn"), "attribute subset: expected 'AIH_Render' as in config, found 'AIH_Syn'"),
         (lambda file: file.__delitem__("joints_2d"), "joints_2d: expected a dataset, found none"),
         (lambda file: _replace(file, "joints_3d", dtype="f8"), "joints_3d: expected type float32, found float64"),
-        (lambda file: _replace(file, "masks", chunks=(2, 64, 64)), "masks: expected one chunk a sample"),
-        (lambda file: _replace(file, "rgb", fletcher32=False), "rgb: expected the filters 3"),
-        (lambda file: _replace(file, "rgb", **hdf5plugin.Blosc()), "rgb: expected the filters 3"),
+        (
+            lambda file: _replace(file, "masks", chunks=(2, 64, 64)),
+            "masks: expected chunks of (1, 64, 64), found (2, 64, 64)",
+        ),
+        (lambda file: _replace(file, "rgb", fletcher32=False), "rgb: expected one of the filters (32015, 1), then 3"),
+        (
+            lambda file: _replace(file, "rgb", **hdf5plugin.Blosc()),
+            "rgb: expected one of the filters (32015, 1), then 3",
+        ),
         (_external_link, "pose: expected a dataset, found a ExternalLink"),
         (_soft_link, "betas: expected a dataset, found a SoftLink"),
         (_virtual, "camera: expected chunks in this file"),
@@ -303,67 +288,6 @@ def test_a_sample_of_another_shape_or_type_is_not_written(tmp_path: Path) -> Non
         (name,) = wrong
         with pytest.raises(ValueError, match=f"sample 5, {name}: expected float32"):
             write_shard(tmp_path / "a.h5", [[dataclasses.replace(sample, **wrong)]], 1, make_header())
-
-
-def with_manifest(folder: Path, count: int = 3) -> Path:
-    path = folder / "aih_render-00000.h5"
-    write_samples(path, count)
-    header = make_header()
-    manifest = Manifest({}, header.config_sha256, 1000, "zstd", False, (describe_file(path, path.name, count),))
-    write_manifest(folder, manifest)
-    assert read_manifest(folder) == manifest
-    return path
-
-
-def problems(path: Path) -> list[Problem]:
-    return [problem for found in verify(path) for problem in found]
-
-
-def test_verify_finds_nothing_in_good_shards(tmp_path: Path) -> None:
-    with_manifest(tmp_path)
-    assert problems(tmp_path) == []
-
-
-def test_verify_names_what_is_broken(tmp_path: Path) -> None:
-    path = with_manifest(tmp_path)
-    good = make_sample(1)
-    target, occlusion, joints = good.target_left.copy(), good.occlusion + 0.1, good.joints_2d + 2
-    target[0, 0] ^= 1
-    outside = ~good.amodal_right & ~good.amodal_left & ~good.arm_right & ~good.arm_left
-    for sample, dataset, sentence in (
-        (dataclasses.replace(good, target_left=target), "rgb", "target_left differs from the image in 1 pixels"),
-        (
-            dataclasses.replace(good, visible_right=good.visible_right | outside),
-            "masks",
-            "right hand are outside its amodal",
-        ),
-        (dataclasses.replace(good, visible_left=good.visible_right), "masks", "show two hands"),
-        (dataclasses.replace(good, occlusion=occlusion), "occlusion", "right: expected"),
-        (dataclasses.replace(good, joints_2d=joints), "joints_2d", "2.8 px"),
-        (dataclasses.replace(good, present=np.array([False, True])), "present", "right"),
-    ):
-        write_shard(path, [[make_sample(0), sample, make_sample(2)]], 3, make_header())
-        found = [problem for problem in problems(path) if problem.dataset == dataset]
-        assert [(problem.shard, problem.sample) for problem in found[:1]] == [(path.name, 1)], dataset
-        assert sentence in found[0].what
-
-
-def test_verify_compares_the_folder_with_its_manifest(tmp_path: Path) -> None:
-    path = with_manifest(tmp_path)
-    write_samples(path.with_name("aih_render-00001.h5"), 1)
-    assert [str(problem) for problem in problems(tmp_path)] == [
-        "aih_render-00001.h5, file: in the folder, but not in the manifest"
-    ]
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 16  # in the pixels of a sample
-    path.write_bytes(data)
-    path.with_name("aih_render-00001.h5").unlink()
-    checksum, damage = problems(tmp_path)
-    assert "with SHA-256" in checksum.what
-    assert damage.sample is not None and "damaged" in damage.what
-    path.unlink()
-    write_samples(path.with_name("aih_render-00002.h5"), 1)
-    assert "in the manifest, but not in the folder" in {problem.what for problem in problems(tmp_path)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_VISIBLE, Sample
+from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, JOINT_VISIBLE, Sample
 from aih_gen.config import canonical_json, sample_rng
 from aih_gen.shards.schema import Codec, Header
 from aih_gen.shards.writer import write_shard
@@ -58,7 +58,7 @@ def make_sample(index: int, size: int = 64) -> Sample:
         shaded=np.zeros_like(amodal[0]),
         joints_3d=joints_3d.astype(np.float32),
         joints_2d=joints_2d.astype(np.float32),
-        joint_state=_states(joints_2d, whole, front),
+        joint_state=_states(joints_2d, amodal, whole, front),
         pose=rng.normal(0, 0.3, (2, 48)).astype(np.float32),
         betas=rng.normal(size=(2, 10)).astype(np.float32),
         transl=joints_3d[:, 0].astype(np.float32),
@@ -115,12 +115,13 @@ def _near_segment(
     return np.linalg.norm(pixels - start - share[..., None] * along, axis=-1) <= radius
 
 
-def _states(joints: NDArray[np.float64], whole: Mask, front: int) -> NDArray[np.uint8]:
+def _states(joints: NDArray[np.float64], amodal: Mask, whole: Mask, front: int) -> NDArray[np.uint8]:
     size = whole.shape[-1]
     pixel = np.rint(joints).astype(int)
     outside = ((pixel < 0) | (pixel >= size)).any(-1)
     column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
-    state = np.full((2, 21), JOINT_VISIBLE, np.uint8)
+    on_hand = np.stack([amodal[side][row[side], column[side]] for side in (0, 1)])
+    state = np.where(on_hand, np.uint8(JOINT_VISIBLE), np.uint8(JOINT_SELF_OCCLUDED))
     state[1 - front][whole[front][row[1 - front], column[1 - front]]] = JOINT_OTHER_OCCLUDED
     state[outside] = JOINT_OUTSIDE
     return state

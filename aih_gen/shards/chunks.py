@@ -1,0 +1,112 @@
+"""Reading the chunks of one dataset, each looked at before HDF5 unpacks it.
+
+HDF5 unpacks whatever a chunk claims to hold: a few kilobytes may ask for gigabytes, and a chunk that holds too little
+is filled up with whatever lay in memory. So what a chunk will become is read off its first bytes, and nothing is
+unpacked that is not exactly as large as the schema says.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from typing import Any
+
+import h5py
+from numpy.typing import NDArray
+
+from aih_gen.shards.schema import Codec
+
+CHECKSUM = 4
+"""Bytes that fletcher32 adds to a chunk."""
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+LONGEST_HEADER = 18
+"""Bytes of the longest header of a Zstd frame (RFC 8878, section 3.1.1.1)."""
+
+
+class ChunkedDataset:
+    """A dataset that ``inspect.check`` has let in.
+
+    Args:
+        dataset: it, in an open file.
+        codec: what its chunks are compressed with; None where they are only checksummed.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, codec: Codec | None) -> None:
+        self._dataset = dataset
+        self._codec = codec
+        self._descriptor = dataset.file.id.get_vfd_handle()
+        self._bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        self._row = h5py.h5s.create_simple((1, *dataset.shape[1:]))
+        self._start_of_row = (0,) * (dataset.ndim - 1)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def read_row(self, row: int, out: NDArray[Any]) -> None:
+        """Read one row into ``out`` (1, ...), C-contiguous and of the dataset's type.
+
+        Raises:
+            OSError, ValueError: its bytes are damaged.
+        """
+        self._check(row)
+        if self._codec is None:
+            out[0] = self._dataset[row]
+            return
+        # Straight into the caller's memory: a new array for every image would cost as much as unpacking it.
+        place = self._dataset.id.get_space()
+        place.select_hyperslab((row, *self._start_of_row), out.shape)
+        self._dataset.id.read(self._row, place, out)
+
+    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Some rows as a new array; raises as ``read_row``."""
+        size = self._dataset.chunks[0]
+        for row in range(start - start % size, stop, size):
+            self._check(row)
+        return self._dataset[start:stop]
+
+    def _check(self, row: int) -> None:
+        """Raise ValueError unless the chunk of this row is there and unpacks to its full size, no less and no more."""
+        chunk = self._dataset.id.get_chunk_info_by_coord((row, *self._start_of_row))
+        if chunk.byte_offset is None:
+            raise ValueError("expected a chunk, found none")
+        if chunk.filter_mask or chunk.size > self._most_stored():
+            raise ValueError(f"expected at most {self._most_stored()} bytes with all filters, found {chunk.size}")
+        found = self._unpacked(chunk.byte_offset, chunk.size)
+        if found != self._bytes:
+            raise ValueError(f"expected a chunk of {self._bytes} bytes, found {found}")
+
+    def _most_stored(self) -> int:
+        """No codec makes the worst chunk longer by more than this."""
+        return self._bytes + CHECKSUM + (0 if self._codec is None else self._bytes // 128 + 1024)
+
+    def _unpacked(self, offset: int, size: int) -> int | None:
+        """How many bytes HDF5 will make of a stored chunk; None where that cannot be told."""
+        if self._codec is None:
+            return size - CHECKSUM
+        if self._codec == "zstd":
+            return zstd_content_size(os.pread(self._descriptor, min(size, LONGEST_HEADER), offset))
+        stream = zlib.decompressobj()
+        try:
+            return len(stream.decompress(os.pread(self._descriptor, size, offset), self._bytes + 1))
+        except zlib.error:
+            return None
+
+
+def open_datasets(file: h5py.File, codec: Codec, compressed: frozenset[str]) -> dict[str, ChunkedDataset]:
+    """All datasets of a checked file by name; ``compressed`` names those that use the codec."""
+    return {name: ChunkedDataset(file[name], codec if name in compressed else None) for name in file}
+
+
+def zstd_content_size(header: bytes) -> int | None:
+    """The content size that the first bytes of a Zstd frame state (RFC 8878); None where they state none."""
+    if len(header) < 6 or header[:4] != ZSTD_MAGIC:
+        return None
+    descriptor = header[4]
+    single_segment = descriptor >> 5 & 1
+    start = 5 + (not single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    length = (single_segment, 2, 4, 8)[descriptor >> 6]
+    field = header[start : start + length]
+    if not length or len(field) < length:
+        return None
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)

@@ -1,0 +1,96 @@
+"""Single hands out of shards that know each hand alone: AIH_Render."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.compose.crops import HandCrop, Mask, is_fit
+from aih_gen.config import SIDES, SynConfig
+from aih_gen.errors import AIHError
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.schema import ARM_LEFT, ARM_RIGHT, MASK_BITS, VISIBLE_LEFT, VISIBLE_RIGHT
+
+ARM_MARGIN = 2
+"""Pixels: an arm this close to the other hand is taken to run on behind it."""
+WRIST_REACH = 0.06
+"""Image sides around the wrist: a hand whose arm is nowhere, and has the other hand there, has it hidden."""
+
+_FIELDS = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl")
+
+
+class RenderedHands:
+    """The hands of ``config.source``: of each sample the right or the left one, as its target shows it.
+
+    Raises:
+        AIHError: no shards there, AIH_Syn itself, or images of another size.
+    """
+
+    def __init__(self, config: SynConfig) -> None:
+        self.config, self.shards = config, AIHShards(config.source)
+        for shard in self.shards.shards:
+            if shard.header.subset == SynConfig.subset:
+                raise AIHError(
+                    f"{shard.path}: expected shards with true targets of both hands, found {SynConfig.subset}"
+                )
+        if self.shards.size != (config.size, config.size):
+            height, width = self.shards.size
+            raise AIHError(f"{config.source}: expected images of {config.size}x{config.size}, found {width}x{height}")
+
+    def count(self, side: int) -> int:
+        """The samples."""
+        return len(self.shards)
+
+    def crop(self, side: int, position: int) -> HandCrop | None:
+        """The hand of that side of a sample, unless it is absent, small, cut, or has an arm that runs on unseen."""
+        looked = self.shards.read([position], ("masks", "present", "joints_2d"))
+        bits, name = looked["masks"][0], SIDES[side]
+        hand = (bits & MASK_BITS[f"amodal_{name}"]) != 0
+        if not (looked["present"][0, side] and is_fit(hand, self.config)):
+            return None
+        if _loses_arm(bits, hand, looked["joints_2d"][0, side, 0], side):
+            return None
+        read = self.shards.read([position], (f"target_{name}", "camera", "index", *_FIELDS))
+        return HandCrop(
+            image=read[f"target_{name}"][0],
+            hand=hand,
+            skin=hand | ((bits & MASK_BITS[f"arm_{name}"]) != 0),
+            origin={"source": int(read["index"][0]), "position": position},
+            camera=read["camera"][0],
+            **{field: read[field][0, side] for field in _FIELDS},
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The bytes of the shards, and whose hands they show."""
+        return {
+            "source": {"sha256": self.shards.digest(), "samples": len(self.shards)},
+            "hand_model": {"name": self.shards.shards[0].header.hand_model},
+        }
+
+
+def _loses_arm(bits: NDArray[np.uint8], hand: Mask, wrist: NDArray[np.float32], side: int) -> bool:
+    """Whether the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
+    size = len(bits)
+    zone = _dilated((bits & (ARM_RIGHT, ARM_LEFT)[side]) != 0, ARM_MARGIN)
+    if not zone.any():
+        zone = _disc(wrist, WRIST_REACH * size, size)
+    other = (bits & ((VISIBLE_LEFT | ARM_LEFT), (VISIBLE_RIGHT | ARM_RIGHT))[side]) != 0
+    return bool((zone & other & ~hand).any())
+
+
+def _dilated(mask: Mask, radius: int) -> Mask:
+    """Everything within the square of that radius around a pixel of the mask."""
+    for axis in (0, 1):
+        source, mask = np.moveaxis(mask, axis, 0), np.moveaxis(mask.copy(), axis, 0)
+        for shift in range(1, radius + 1):
+            mask[shift:] |= source[:-shift]
+            mask[:-shift] |= source[shift:]
+        mask = np.moveaxis(mask, 0, axis)
+    return mask
+
+
+def _disc(centre: NDArray[np.float32], radius: float, size: int) -> Mask:
+    steps = np.arange(size)
+    return (steps[None] - centre[0]) ** 2 + (steps[:, None] - centre[1]) ** 2 <= radius**2
