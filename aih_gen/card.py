@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,6 @@ README, CROISSANT = "README.md", "croissant.json"
 SHIPPED = {("hand_model", "free"): "free_hand", ("backgrounds", "shipped"): "backgrounds"}
 """Folders of ``assets/`` by the field and the name in a configuration."""
 FOREIGN = "not of this project: its own licence holds for what is made with it, and may forbid passing that on."
-PROJECT = "https://pypi.org/project/aih-hdr/"
 CROISSANT_VERSION = "http://mlcommons.org/croissant/1.0"
 
 
@@ -34,10 +34,8 @@ def card(shards: AIHShards, place: str) -> str:
     """
     counts = survey(shards)
     parts = (_counts(shards, counts, place), _occlusion(counts), _groups(facets(shards)), _licences(shards))
-    config = json.dumps(_config(shards), indent=2, sort_keys=True)
-    header = shards.shards[0].header
-    end = ["## Configuration", "", f"SHA-256 {header.config_sha256}", "", "```json", config, "```"]
-    return "\n".join([*(line for part in parts for line in part), *end]) + "\n"
+    lines = [line for part in (*parts, _configurations(shards)) for line in part]
+    return "\n".join(lines) + "\n"
 
 
 def write_card(shards: AIHShards, folder: Path) -> tuple[Path, Path]:
@@ -56,6 +54,8 @@ def write_card(shards: AIHShards, folder: Path) -> tuple[Path, Path]:
             temporary.write_text(text)
             os.replace(temporary, folder / file)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise AIHError(f"{folder / file}: expected a file that can be written ({error.strerror})") from error
     return folder / README, folder / CROISSANT
 
@@ -73,7 +73,7 @@ def croissant(shards: AIHShards, folder: Path) -> dict[str, Any]:
         f"and visible masks, 3D joints and poses, as HDF5 shards of the AIH schema {SCHEMA_VERSION}.",
         "license": sorted({licence for _, _, licence in _assets(shards)}),
         "version": f"{header.generator_version}.0.0",
-        "url": PROJECT,
+        "url": f"urn:sha256:{header.config_sha256}",  # it has no place on the web, but a name that is its own
         "distribution": [_file_object(entry) for entry in entries],
     }
 
@@ -99,17 +99,25 @@ def _entries(shards: AIHShards, folder: Path) -> Sequence[ManifestEntry]:
     ]
 
 
-def _config(shards: AIHShards) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(shards.shards[0].header.config)
-    return document
+def _configs(shards: AIHShards) -> dict[str, dict[str, Any]]:
+    """By SHA-256; a collection has several."""
+    return {shard.header.config_sha256: json.loads(shard.header.config) for shard in shards.shards}
+
+
+def _configurations(shards: AIHShards) -> Iterator[str]:
+    yield "## Configuration"
+    for digest, config in _configs(shards).items():
+        yield from ("", f"SHA-256 {digest}", "")
+        yield from ("```json", json.dumps(config, indent=2, sort_keys=True), "```")
 
 
 def _counts(shards: AIHShards, counts: Survey, place: str) -> Iterator[str]:
     header, (height, width) = shards.shards[0].header, shards.size
-    yield f"# {place}: {header.subset}, {len(shards):,} samples of {width}x{height} in {counts.shards:,} shards"
+    yield f"# {place}: {_cell(header.subset)}, {len(shards):,} samples of {width}x{height} in {counts.shards:,} shards"
     yield ""
     yield f"{counts.bytes / 1e6:,.1f} MB on disk, {counts.bytes / counts.samples / 1e3:,.1f} KB a sample;"
-    yield f"hand model {header.hand_model}, seed {header.seed}, generator version {header.generator_version}."
+    yield f"hand model {_cell(header.hand_model)}, seed {header.seed},"
+    yield f"generator version {_cell(header.generator_version)}."
     if counts.looked_at < counts.samples:
         yield f"What follows was counted in {counts.looked_at:,} samples, drawn at random."
     yield ""
@@ -143,13 +151,14 @@ def _cell(text: str) -> str:
 
 
 def _assets(shards: AIHShards) -> list[tuple[str, str, str]]:
-    """Everything from outside that the configuration names: field, name, and licence in a word or a sentence."""
-    found = []
-    for field, described in sorted(_config(shards).items()):
-        name = described.get("name") if isinstance(described, Mapping) else None
-        if isinstance(name, str) and name != "none":
-            found.append((field, name, "CC0-1.0" if (field, name) in SHIPPED else FOREIGN))
-    return found
+    """Everything from outside that the configurations name: field, name, and licence in a word or a sentence."""
+    named = {
+        (field, described["name"])
+        for config in _configs(shards).values()
+        for field, described in config.items()
+        if isinstance(described, Mapping) and isinstance(described.get("name"), str) and described["name"] != "none"
+    }
+    return [(*one, "CC0-1.0" if one in SHIPPED else FOREIGN) for one in sorted(named)]
 
 
 def _licences(shards: AIHShards) -> Iterator[str]:

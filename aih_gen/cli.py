@@ -20,6 +20,7 @@ from aih_gen.gallery import preview_page
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
@@ -139,6 +140,42 @@ class Verify:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Put the shards of several folders into a new one, byte for byte; links take no room."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of shards of one subset, size, codec and generator version."""
+    out: Path
+    """The new folder."""
+
+    def run(self) -> int:
+        manifest = merge(self.paths, self.out)
+        print(f"{self.out}: {sum(entry.samples for entry in manifest.shards):,} samples")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Divide the shards of a folder at random among new folders train, val and test, byte for byte."""
+
+    path: tyro.conf.Positional[Path]
+    """A folder of shards."""
+    out: Path
+    """The folder for the new folders."""
+    val: float = 0.1
+    """Share of the shards, at least one."""
+    test: float = 0.1
+    """Share of the shards, at least one."""
+    seed: int = 0
+    """Another seed, another division."""
+
+    def run(self) -> int:
+        for name, manifest in split(self.path, self.out, {"val": self.val, "test": self.test}, self.seed).items():
+            print(f"{self.out / name}: {sum(entry.samples for entry in manifest.shards):,} samples")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """Write one page of HTML: what the data set holds, examples by group, samples with masks, targets and joints."""
 
@@ -199,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
     try:
         description = "Makes AIH, the data set of interacting hands, and looks at it."
-        command = parse_arguments(Render | Syn | Info | Verify | Preview, "aih-gen", description, arguments)
+        command = parse_arguments(
+            Render | Syn | Info | Verify | Merge | Split | Preview, "aih-gen", description, arguments
+        )
         return command.run()
     except AIHError as error:
         print(f"aih-gen: error: {error}", file=sys.stderr)

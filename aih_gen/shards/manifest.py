@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 1 << 28
+PARTS = "parts"
+"""Where the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
 SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
 
 
@@ -40,6 +43,11 @@ class Manifest:
     depth: bool
     shards: tuple[ManifestEntry, ...] = ()
 
+    def configurations(self) -> dict[str, Any]:
+        """What made the shards, by its SHA-256: one configuration, or those of a collection."""
+        parts = self.config.get(PARTS)
+        return parts if isinstance(parts, dict) else {self.config_sha256: self.config}
+
 
 def describe_file(path: Path, name: str, samples: int) -> ManifestEntry:
     """The line in the manifest of the shard in ``path``, to be called ``name``."""
@@ -49,7 +57,11 @@ def describe_file(path: Path, name: str, samples: int) -> ManifestEntry:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the folder's manifest in one step."""
+    """Replace the folder's manifest in one step.
+
+    Raises:
+        ShardError: it cannot be written; the one that was there still is.
+    """
     document = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -57,11 +69,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         **asdict(manifest),
     }
     temporary = folder / f".{MANIFEST}.tmp"
-    with temporary.open("w") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / MANIFEST)
+    try:
+        with temporary.open("w") as file:
+            json.dump(document, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / MANIFEST)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ShardError(f"{folder / MANIFEST}: could not be written ({error.strerror})") from error
 
 
 def read_manifest(folder: Path) -> Manifest | None:

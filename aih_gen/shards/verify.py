@@ -69,8 +69,9 @@ def _check_header(shard: AIHShards, manifest: Manifest | None) -> list[Problem]:
     if manifest is None:
         return []
     problems = []
-    if info.header.config_sha256 != manifest.config_sha256:
-        what = f"expected {manifest.config_sha256} as in the manifest, found {info.header.config_sha256}"
+    expected = manifest.configurations()
+    if info.header.config_sha256 not in expected:
+        what = f"expected {' or '.join(expected)} as in the manifest, found {info.header.config_sha256}"
         problems.append(Problem(info.path.name, "attribute config_sha256", None, what))
     samples = next((entry.samples for entry in manifest.shards if entry.name == info.path.name), info.samples)
     if info.samples != samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError, ShardError
+from aih_gen.shards.disk import UnfailingFile
 from aih_gen.shards.manifest import ManifestEntry, describe_file
 from aih_gen.shards.schema import (
     COMPRESSED,
@@ -71,18 +72,26 @@ def write_shard(
     """
     temporary = temporary_path(path)
     try:
-        with h5py.File(temporary, "w", libver=FILE_FORMAT) as file:
-            _fill(file, batches, count, codec, depth)
-            file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
-        _sync(temporary)
+        with UnfailingFile(str(temporary)) as disk:
+            with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
+                _fill(file, _while_it_fits(batches, disk), count, codec, depth)
+                file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
+            disk.check()
+        sync(temporary)
         entry = describe_file(temporary, path.name, count)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
-        raise ShardError(f"{path}: could not be made ({' '.join(str(error).split())})") from error
+        raise ShardError(f"{path}: could not be made ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
     return entry
+
+
+def _while_it_fits(batches: Iterable[Sequence[Sample]], disk: UnfailingFile) -> Iterator[Sequence[Sample]]:
+    for samples in batches:
+        yield samples
+        disk.check()
 
 
 def _fill(file: h5py.File, batches: Iterable[Sequence[Sample]], count: int, codec: Codec, depth: bool) -> None:
@@ -163,7 +172,8 @@ def _write_provenance(file: h5py.File, provenance: list[bytes], codec: Codec) ->
         file.create_dataset(name, data=array, chunks=chunks, fletcher32=True, track_times=False, **options)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or a folder's list of names on the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -54,28 +54,40 @@ def assert_whole(folder: Path, count: int) -> None:
     assert sorted(AIHShards(folder).read(range(count), ("index",))["index"]) == list(range(count))
 
 
-def test_workers_shards_tasks_and_order_change_no_sample(tmp_path: Path, config: SynConfig) -> None:
-    generate(config, tmp_path / "plain", 21, shard_size=8)
-    generate(config, tmp_path / "workers", 21, shard_size=8, workers=2)
-    generate(config, tmp_path / "sizes", 21, shard_size=5)
-    for task in (2, 0, 1):
-        generate(config, tmp_path / "tasks", 21, shard_size=8, num_tasks=3, task_index=task)
-    for folder in ("plain", "workers", "sizes", "tasks"):
+def test_workers_shards_tasks_order_and_restarts_change_no_sample(tmp_path: Path, config: SynConfig) -> None:
+    generate(config, tmp_path / "plain", 21, shard_size=5)
+    generate(config, tmp_path / "workers", 21, shard_size=5, workers=4)
+    for task in (2, 1, 0):
+        generate(config, tmp_path / "tasks", 21, shard_size=5, num_tasks=3, task_index=task)
+    for count in (7, 12, 21):
+        generate(config, tmp_path / "resumed", count, shard_size=5)
+        (tmp_path / "resumed" / "aih_syn-00000.h5").unlink()
+    generate(config, tmp_path / "resumed", 21, shard_size=5)
+    expected = contents(tmp_path / "plain")
+    for folder in ("workers", "tasks", "resumed"):
+        assert contents(tmp_path / folder) == expected, folder
+    generate(config, tmp_path / "8", 21, shard_size=8)
+    generate(config, tmp_path / "21", 21, shard_size=21)
+    for folder in ("plain", "8", "21"):
         assert_whole(tmp_path / folder, 21)
-    assert contents(tmp_path / "plain") == contents(tmp_path / "workers") == contents(tmp_path / "tasks")
-    expected, found = samples(tmp_path / "plain"), samples(tmp_path / "sizes")
+        assert_same_samples(tmp_path / "plain", tmp_path / folder)
+
+
+def assert_same_samples(one: Path, other: Path) -> None:
+    expected, found = samples(one), samples(other)
     for name in expected:
         np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
 
 
 def test_rendered_samples_keep_the_law_too(tmp_path: Path) -> None:
-    config = RenderConfig(seed=5, size=64)
-    generate(config, tmp_path / "plain", 6, shard_size=3, depth=True)
-    generate(config, tmp_path / "workers", 6, shard_size=2, depth=True, workers=2)
-    expected, found = samples(tmp_path / "plain"), samples(tmp_path / "workers")
-    for name in expected:
-        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
-    assert_whole(tmp_path / "plain", 6)
+    config = RenderConfig(seed=5, size=64, look="plain")
+    generate(config, tmp_path / "plain", 4, shard_size=2, depth=True)
+    generate(config, tmp_path / "workers", 4, shard_size=1, depth=True, workers=2)
+    for task in (1, 0):
+        generate(config, tmp_path / "tasks", 4, shard_size=2, depth=True, num_tasks=2, task_index=task)
+    assert contents(tmp_path / "tasks") == contents(tmp_path / "plain")
+    assert_same_samples(tmp_path / "plain", tmp_path / "workers")
+    assert_whole(tmp_path / "plain", 4)
     assert AIHShards(tmp_path / "plain").shards[0].header.hand_model == "free"
 
 
@@ -248,7 +260,7 @@ def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynC
     assert [problem for found in verify(tmp_path) for problem in found] == []
 
 
-def test_a_killed_run_leaves_whole_shards_and_can_be_continued(tmp_path: Path, config: SynConfig) -> None:
+def test_the_workers_of_a_killed_run_write_no_more(tmp_path: Path, config: SynConfig) -> None:
     process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
     process.kill()
     process.communicate(timeout=20)
@@ -258,13 +270,18 @@ def test_a_killed_run_leaves_whole_shards_and_can_be_continued(tmp_path: Path, c
     assert unfinished.stat().st_size == size, "a worker outlived the run"
     assert len(AIHShards(tmp_path)) == 8
 
-    small = tmp_path / "small"
-    process = start(config, small, 100_000, 20, workers=1, awaited="aih_syn-00001.h5")
-    process.kill()
-    process.communicate(timeout=20)
-    made = len(AIHShards(small))
-    left = contents(small)
-    generate(config, small, made + 20, shard_size=20)
-    assert_whole(small, made + 20)
-    assert {name: left[name] for name in left if name.endswith(".h5")}.items() <= contents(small).items()
-    assert not list(small.glob(".*.tmp"))
+
+def test_the_slurm_script_shares_the_work_among_the_tasks(tmp_path: Path) -> None:
+    (tmp_path / "aih-gen").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "aih-gen").chmod(0o755)
+    script = Path(__file__).parents[2] / "docs" / "slurm_render.sh"
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    array = {"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "4"}
+    for environment, tasks in ((array, 8), (array | {"TASKS": "100"}, 100)):
+        command = [script, "/shared/out", "1000", "--size", "512"]
+        done = subprocess.run(command, env=path | environment, capture_output=True, text=True, check=True)
+        assert done.stdout == (
+            f"render --out /shared/out --count 1000 --size 512 --workers 4 --num-tasks {tasks} --task-index 3\n"
+        )
+    done = subprocess.run([script, "/shared/out", "9"], env=path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "submit with --array=0-N" in done.stderr
