@@ -158,7 +158,7 @@ def _short(value: object) -> str:
 def _check_links(file: h5py.File, path: Path) -> None:
     """Nothing may lead out of the file, and nothing but plain datasets may be in it."""
     for name in file:
-        if False:
+        if not name.isidentifier():
             raise ShardError(f"{path}: expected names of datasets, found {_short(name)}")
         link = file.get(name, getlink=True)
         if type(link) is not h5py.HardLink:
