@@ -41,7 +41,8 @@ class RenderConfig:
     occlusion: tuple[float, float] = (0.05, 0.9)
     """Least and greatest share of one hand that the other one and its arm are wanted to hide."""
     contact: bool = True
-    """Sampled hands are moved until they touch without passing through each other; this takes most of the time."""
+    """Hands, sampled or recorded, are moved until they touch without passing through each other; this takes most of the
+    time. Without it recorded fits come exactly as they are."""
     backgrounds: str = "shipped"
     """``shipped``, or a folder of photographs."""
     renderer: RendererName = "gl"
