@@ -131,7 +131,7 @@ class TrainHDRM(_Train):
         from hdr_model.losses import frozen_encoder_features
         from hdr_model.nets.hasm import HASM
         from hdr_model.training.checkpoint import find_weights
-        from hdr_model.training.hdrm import HDRMTask, Regions
+        from hdr_model.training.hdrm import HDRMTask
 
         if not (self.removal or self.deocclusion):
             raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
@@ -139,14 +139,16 @@ class TrainHDRM(_Train):
         assert isinstance(config.losses, HDRMLossWeights)
         if not self.discriminator:
             config = replace(config, losses=replace(config.losses, adversarial=0.0))
-        network = replace(preset("hdrm", self.preset), transformer=self.transformer)
+        network = replace(
+            preset("hdrm", self.preset),
+            removal=self.removal,
+            deocclusion=self.deocclusion,
+            transformer=self.transformer,
+        )
         extract = None
         if self.features:
             extract = frozen_encoder_features(HASM.from_pretrained(find_weights(self.features, "hasm")).to(device))
-        task = HDRMTask(config, network, device, Regions(self.removal, self.deocclusion), extract)
-        self._train(
-            task, config, device, removal=self.removal, deocclusion=self.deocclusion, transformer=self.transformer
-        )
+        self._train(HDRMTask(config, network, device, extract), config, device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,14 @@ class HDRMConfig:
     transformer: bool = True
     """Attention after levels 3 and 5 of encoder and decoder (those that exist)."""
     discriminator_width: int = 64
+    removal: bool = True
+    """Whether it paints the background behind the other hand; otherwise that hand is no hole, and stays."""
+    deocclusion: bool = True
+    """Whether it paints the hidden part of this hand; otherwise that part is no hole, and stays covered."""
 
     def __post_init__(self) -> None:
+        if not (self.removal or self.deocclusion):
+            raise AIHError("HDRM without removal and without de-occlusion has nothing to paint.")
         if not self.widths or len(self.widths) != len(self.kernels):
             raise AIHError(f"HDRM needs one kernel for each width, found {len(self.kernels)} for {len(self.widths)}.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
 from hdr_model.data.photometric import Photometric, change_colours
-from hdr_model.data.targets import hdrm_input
+from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.losses import (
     FeatureExtractor,
     Terms,
@@ -35,16 +35,6 @@ JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.2, contrast=0.2, saturation=0.2, colour_gain=0.1, gamma=0.15)
 
 
-@dataclass(frozen=True)
-class Regions:
-    """What HDRM is taught to paint; the paper's ablation leaves one out."""
-
-    removal: bool = True
-    """The other hand, outside this one."""
-    deocclusion: bool = True
-    """The hidden part of this hand."""
-
-
 class HDRMTask:
     """HDRM, its discriminator (where the adversarial loss has a weight), and their optimisers.
 
@@ -62,12 +52,11 @@ class HDRMTask:
         config: TrainConfig,
         network: HDRMConfig,
         device: torch.device,
-        regions: Regions | None = None,
         extract: FeatureExtractor | None = None,
     ) -> None:
         assert isinstance(config.losses, HDRMLossWeights)
         self.size, self.weights = config.size, config.losses
-        self.regions, self.extract = regions or Regions(), extract
+        self.extract = extract
         if extract is None and (self.weights.perceptual or self.weights.style):
             raise AIHError(
                 f"preset {config.preset} has perceptual and style losses: expected --features, a trained HASM"
@@ -112,19 +101,21 @@ class HDRMTask:
         if augment:
             both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS)
             crops = replace(crops, image=both[:, :3], target=both[:, 3:])
-        return teach(crops, self.regions)
+        return teach(crops, self.hdrm.config)
 
 
-def teach(crops: HandCrops, regions: Regions) -> HandCrops:
-    """The crops with what ``regions`` leaves out taken from the hole: it stays in the target as it is in the image."""
-    whole = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    if not regions.deocclusion:
-        crops = replace(crops, visible=crops.amodal)
-    if not regions.removal:
-        nothing = torch.zeros_like(crops.other_visible)
-        crops = replace(crops, other_visible=nothing, other_arm=nothing)
-    left_out = whole & ~hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    return replace(crops, target=torch.where(left_out, crops.image, crops.target))
+def teach(crops: HandCrops, config: HDRMConfig) -> HandCrops:
+    """The crops for an HDRM of ``config``: what it does not paint stays in the target as it is in the image."""
+    masks = crops.amodal, crops.visible, crops.other_visible, crops.other_arm
+    _, visible, other_visible, other_arm = taught = taught_masks(config, *masks)
+    left_out = hole(*masks) & ~hole(*taught)
+    return replace(
+        crops,
+        visible=visible,
+        other_visible=other_visible,
+        other_arm=other_arm,
+        target=torch.where(left_out, crops.image, crops.target),
+    )
 
 
 def _channels_last(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

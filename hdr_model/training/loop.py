@@ -84,7 +84,8 @@ def train(
     if config.size % network.stride:
         raise AIHError(f"--size {config.size}: {config.task} takes sides that are multiples of {network.stride}")
     settings = {**(settings or {}), **({"synthesise": synthesise} if synthesise else {})}
-    record = {**asdict(config), **settings, "data": [str(path) for path in data], "samples": len(dataset)}
+    record = {**asdict(config), "network": asdict(network.config), **settings}
+    record |= {"data": [str(path) for path in data], "samples": len(dataset)}
     if rank == 0:
         open_run(out, record, resume)
     start = load_state(out, state, device) if resume else 0

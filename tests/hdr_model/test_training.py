@@ -15,12 +15,13 @@ from torch import Tensor
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model import HASM, HDRM, SHPE
+from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import find_weights
 from hdr_model.training.hasm import HASMTask, scenes
-from hdr_model.training.hdrm import HDRMTask, Regions, teach
+from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
@@ -221,12 +222,22 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     hidden = crops.amodal & ~crops.visible
     removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
     assert hidden.any() and removed.any()
-    keep_other, keep_hidden = teach(crops, Regions(removal=False)), teach(crops, Regions(deocclusion=False))
+    keep_other, keep_hidden = (teach(crops, replace(SMALL_HDRM, **{off: False})) for off in ("removal", "deocclusion"))
     for taught, left_out, painted in ((keep_other, removed, hidden), (keep_hidden, hidden, removed)):
         assert torch.equal(taught.target[left_out.expand(-1, 3, -1, -1)], crops.image[left_out.expand(-1, 3, -1, -1)])
         assert torch.equal(taught.target[painted.expand(-1, 3, -1, -1)], crops.target[painted.expand(-1, 3, -1, -1)])
     assert torch.equal(keep_other.amodal & ~keep_other.visible, hidden)
     assert not (keep_hidden.amodal & ~keep_hidden.visible).any()
+
+
+def test_the_trained_weights_know_what_they_paint(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", "hdrm", "--data", str(data), "--out", str(tmp_path / "run"), "--preset", "nano"]
+    arguments += ["--no-removal", "--no-transformer", "--no-discriminator", "--device", "cpu"]
+    assert main([*arguments, "--size", "64", "--batch-size", "2", "--steps", "1"]) == 0
+    config = HDRM.from_pretrained(tmp_path / "run/weights").config
+    assert (config.removal, config.deocclusion, config.transformer) == (False, True, False)
+    recorded = json.loads((tmp_path / "run/run.json").read_text())
+    assert recorded["network"]["removal"] is False and recorded["losses"]["adversarial"] == 0
 
 
 def test_the_paper_preset_asks_for_its_features() -> None:
