@@ -40,6 +40,10 @@ class _Train:
     """Steps between pictures of the predictions."""
     checkpoint_every: int | None = None
     """Steps between checkpoints."""
+    validate: Path | None = None
+    """Held-out shards: the weights of the step with the lowest loss on them are kept in RUN/best."""
+    validate_every: int | None = None
+    """Steps between these."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -53,15 +57,15 @@ class _Train:
     hands: Path | None = None
     """Where those single hands come from: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
+    compile: bool = False
+    """Compile the networks with torch.compile: slow to start, then faster on a GPU."""
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
 
     def _config(self, task: Task) -> TrainConfig:
-        changes = {
-            name: getattr(self, name)
-            for name in ("steps", "size", "batch_size", "learning_rate", "picture_every", "checkpoint_every")
-            if getattr(self, name) is not None
-        }
+        names = ["steps", "size", "batch_size", "learning_rate"]
+        names += ["picture_every", "checkpoint_every", "validate_every"]
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in changes.items():
             if value <= 0:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
@@ -94,6 +98,8 @@ class _Train:
             resume=self.resume,
             synthesise=self.synthesise,
             hands=self.hands,
+            validation=self.validate,
+            compiled=self.compile,
             settings=settings,
         )
         print(weights)
@@ -226,10 +232,30 @@ class Infer:
         infer_photos(list(self.photos), self.weights, self.out, self.device)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportReference:
+    """Turn the authors' checkpoints into a folder of weights that HDR.from_pretrained takes."""
+
+    hasm: Path
+    """Their HASM: an mmsegmentation checkpoint."""
+    hdrm: Path
+    shpe: Path
+    out: Path
+    """Folder of our weights: hasm, hdrm and shpe."""
+
+    def run(self) -> None:
+        """Import."""
+        from hdr_model.reference import import_reference
+
+        for folder in import_reference({"hasm": self.hasm, "hdrm": self.hdrm, "shpe": self.shpe}, self.out):
+            print(folder)
+
+
 COMMANDS = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Infer, tyro.conf.subcommand("infer")]
+    | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
 )
 
 

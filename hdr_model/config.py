@@ -186,6 +186,7 @@ class TrainConfig:
     log_every: int = 20
     picture_every: int = 250
     checkpoint_every: int = 500
+    validate_every: int = 500
 
 
 # Small networks learn for minutes: unless the heat maps weigh more than in DetNet, they are still flat at the end.

@@ -13,6 +13,7 @@ from aih_gen.errors import AIHError
 from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
 from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.losses import (
@@ -69,37 +70,44 @@ class HDRMTask:
             self.networks["discriminator"] = self.judge
             self.optimisers.append(adamw([(self.judge, config.discriminator_learning_rate)], config, betas=(0.0, 0.9)))
 
-    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """HDRM's terms, then the discriminator's."""
-        crops = self._crops(batch, augment=True)
-        image, target = normalise(crops.image), normalise(crops.target)
-        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        output = self.hdrm(*_channels_last(hdrm_input(image, *masks)))
-        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
-        terms = hdrm_losses(output, image, target, *regions, self.extract)
+        crops = self._crops(batch, draws, augment=True)
+        terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
             yield weighted_sum(terms, self.weights), terms
             return
         known = crops.visible, visible_background(crops.visible, crops.other_visible, crops.other_arm)
-        painted = composite(output.float(), image, hole(*masks))
+        target = normalise(crops.target)
         terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
         yield weighted_sum(terms, self.weights), terms
         loss = discriminator_loss(self.judge(target, *known), self.judge(painted.detach(), *known))
         yield loss, {"discriminator": loss}
 
-    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Input, hole, painted, true; two hands of each sample would be too many: one."""
-        crops = self._crops(batch, augment=False)
-        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        image = normalise(crops.image)
-        output = network(*_channels_last(hdrm_input(image, *masks)))
-        painted = denormalise(composite(output.float(), image, hole(*masks)))
-        return grid([crops.image, crops.image.masked_fill(hole(*masks), 0.5), painted, crops.target])
+    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""
+        return weighted_sum(self._paint(network, self._crops(batch, draws, augment=False))[0], self.weights)
 
-    def _crops(self, batch: Batch, augment: bool) -> HandCrops:
-        crops = crop_hands(batch, choose_hands(batch), self.size, JITTER if augment else None)
+    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """Input, hole, painted, true; two hands of each sample would be too many: one."""
+        crops = self._crops(batch, draws, augment=False)
+        painted = denormalise(self._paint(network, crops)[1])
+        covered = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+        return grid([crops.image, crops.image.masked_fill(covered, 0.5), painted, crops.target])
+
+    def _paint(self, network: nn.Module, crops: HandCrops) -> tuple[Terms, Tensor]:
+        """The terms that need no discriminator, and the hand alone, normalised."""
+        image, target = normalise(crops.image), normalise(crops.target)
+        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+        output = network(*_channels_last(hdrm_input(image, *masks))).float()
+        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
+        return hdrm_losses(output, image, target, *regions, self.extract), composite(output, image, hole(*masks))
+
+    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+        hands = choose_hands(batch, draws)
+        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
         if augment:
-            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS)
+            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, draws)
             crops = replace(crops, image=both[:, :3], target=both[:, 3:])
         return teach(crops, self.hdrm.config)
 

@@ -18,6 +18,7 @@ from hdr_model import HASM, HDRM, SHPE
 from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
+from hdr_model.data.draws import Draws
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import find_weights
 from hdr_model.training.hasm import HASMTask, scenes
@@ -123,8 +124,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
     task = make_task(config)
     losses = task.losses
 
-    def poisoned(batch: Any) -> Iterator[Any]:
-        for loss, terms in losses(batch):
+    def poisoned(batch: Any, draws: Draws) -> Iterator[Any]:
+        for loss, terms in losses(batch, draws):
             yield loss, terms | {"delta": terms["delta"] * torch.nan}
 
     monkeypatch.setattr(task, "losses", poisoned)
@@ -188,23 +189,21 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        torch.manual_seed(seed)
-        images, masks = scenes(batch, 64, augment=True)
+        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
         # A scene keeps its colours: in a mirrored one the hand drawn in red is the left hand.
         same = (red & masks["right_visible"]).sum((1, 2)) + (blue & masks["left_visible"]).sum((1, 2))
         swapped = (red & masks["left_visible"]).sum((1, 2)) + (blue & masks["right_visible"]).sum((1, 2))
-        assert ((same == 0) | (swapped == 0)).sum() >= 5 and (same > 0).any() and (swapped > 0).any()
+        # Blurred, a pixel or two between the hands may count for either.
+        assert torch.minimum(same, swapped).max() <= 3 and (same > 100).any() and (swapped > 100).any()
 
 
 def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
-    torch.manual_seed(0)
-    _, fine = scenes(batch, 64, augment=True)
-    torch.manual_seed(0)
-    _, coarse = scenes(batch, 64, augment=True, mask_stride=2)
+    _, fine = scenes(batch, 64, Draws(0, 0, 0, 6))
+    _, coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2)
     steps = torch.arange(32.0)
     for name in ("right_amodal", "left_amodal"):
         share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
@@ -217,8 +216,7 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
-    torch.manual_seed(0)
-    crops = task._crops(batch, augment=False)
+    crops = task._crops(batch, Draws(0, 0, 0, 6), augment=False)
     hidden = crops.amodal & ~crops.visible
     removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
     assert hidden.any() and removed.any()
