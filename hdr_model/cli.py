@@ -12,7 +12,7 @@ import tyro
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.errors import AIHError
-from hdr_model.config import HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset, with_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -109,12 +109,22 @@ class _Train:
 class TrainHASM(_Train):
     """Train HASM, which finds both hands' whole (amodal) and visible masks."""
 
+    encoder: Encoder | None = None
+    """Mix Transformer, in place of the preset's."""
+    init: Path | None = None
+    """ImageNet weights of that encoder, in mmsegmentation's or transformers' layout."""
+
     def run(self) -> None:
         """Train."""
+        from hdr_model.reference import start_encoder
         from hdr_model.training.hasm import HASMTask
 
         config, device = self._config("hasm"), self._device()
-        self._train(HASMTask(config, preset("hasm", self.preset), device), config, device)
+        network = preset("hasm", self.preset)
+        task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
+        if self.init:
+            start_encoder(task.hasm, self.init)
+        self._train(task, config, device, init=str(self.init) if self.init else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,31 +140,38 @@ class TrainHDRM(_Train):
     transformer: bool = True
     """Attention between the convolutions."""
     features: Path | None = None
-    """A trained HASM, for the perceptual and style losses of the preset paper."""
+    """For the perceptual and style losses: VGG16's weights as torchvision stores them, or a run of HASM or SHPE."""
+    perceptual: float | None = None
+    """Weight of the perceptual loss, in place of the preset's."""
+    style: float | None = None
 
     def run(self) -> None:
         """Train."""
-        from hdr_model.losses import frozen_encoder_features
-        from hdr_model.nets.hasm import HASM
-        from hdr_model.training.checkpoint import find_weights
+        from hdr_model.training.features import open_features
         from hdr_model.training.hdrm import HDRMTask
 
         if not (self.removal or self.deocclusion):
             raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
         config, device = self._config("hdrm"), self._device()
         assert isinstance(config.losses, HDRMLossWeights)
+        changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         if not self.discriminator:
-            config = replace(config, losses=replace(config.losses, adversarial=0.0))
+            changes["adversarial"] = 0.0
+        config = replace(config, losses=replace(config.losses, **changes))
+        if self.features and not (config.losses.perceptual or config.losses.style):
+            raise AIHError(
+                f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
+                f"{self.preset} has none"
+            )
         network = replace(
             preset("hdrm", self.preset),
             removal=self.removal,
             deocclusion=self.deocclusion,
             transformer=self.transformer,
         )
-        extract = None
-        if self.features:
-            extract = frozen_encoder_features(HASM.from_pretrained(find_weights(self.features, "hasm")).to(device))
-        self._train(HDRMTask(config, network, device, extract), config, device)
+        extract = open_features(self.features, device) if self.features else None
+        features = str(self.features) if self.features else None
+        self._train(HDRMTask(config, network, device, extract), config, device, features=features)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ the architecture and schedule of *3D Interacting Hand Pose Estimation by Hand De
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, overload
 
 from aih_gen.errors import AIHError
@@ -78,6 +78,23 @@ class SHPEConfig:
     def __post_init__(self) -> None:
         if len(self.layers) != 3:
             raise AIHError(f"SHPE's layers need three values, found {self.layers}.")
+
+
+Encoder = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
+_MIX_TRANSFORMERS: dict[Encoder, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "b0": ((32, 64, 160, 256), (2, 2, 2, 2)),
+    "b1": ((64, 128, 320, 512), (2, 2, 2, 2)),
+    "b2": ((64, 128, 320, 512), (3, 4, 6, 3)),
+    "b3": ((64, 128, 320, 512), (3, 4, 18, 3)),
+    "b4": ((64, 128, 320, 512), (3, 8, 27, 3)),
+    "b5": ((64, 128, 320, 512), (3, 6, 40, 3)),
+}
+
+
+def with_encoder(config: HASMConfig, name: Encoder) -> HASMConfig:
+    """The same HASM with the encoder MiT-B0 ... B5 (Xie et al. 2021, table 6)."""
+    hidden_sizes, depths = _MIX_TRANSFORMERS[name]
+    return replace(config, hidden_sizes=hidden_sizes, depths=depths, heads=(1, 2, 5, 8))
 
 
 NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig

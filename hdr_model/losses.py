@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hdr_model.config import LossWeights
 from hdr_model.nets.hasm import ARM_MASKS, HASM
-from hdr_model.nets.shpe import SHPEOutput
+from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
 Summed = Callable[[Tensor], Tensor]
@@ -110,8 +110,8 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
 
 
-def frozen_encoder_features(network: HASM) -> FeatureExtractor:
-    """The first three encoder maps of a trained HASM, frozen: a free stand-in for VGG16."""
+def frozen_encoder_features(network: HASM | SHPE) -> FeatureExtractor:
+    """Three encoder maps of a trained HASM or SHPE, frozen: a free stand-in for VGG16."""
     frozen = copy.deepcopy(network).eval().requires_grad_(False)
     return lambda image: frozen.features(image)[:3]
 

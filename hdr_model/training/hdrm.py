@@ -60,7 +60,7 @@ class HDRMTask:
         self.extract = extract
         if extract is None and (self.weights.perceptual or self.weights.style):
             raise AIHError(
-                f"preset {config.preset} has perceptual and style losses: expected --features, a trained HASM"
+                f"preset {config.preset} has perceptual and style losses: expected --features, VGG16 or a run"
             )
         self.hdrm = HDRM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = nn.ModuleDict({"hdrm": self.hdrm})
