@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from aih_gen.errors import AssetError
-from hdr_model import HDR, HASM
+from hdr_model import HASM, HDR
 from hdr_model.cli import main
 from hdr_model.config import Encoder, HASMConfig, preset, with_encoder
 from hdr_model.nets.discriminator import Discriminator
@@ -124,7 +124,7 @@ def test_hasm_starts_from_transformers_imagenet_weights(prefix: str, tmp_path: P
     start_encoder(hasm, tmp_path / "mit.safetensors")
     expected = given.encoder.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in hasm.encoder.state_dict().items())
-    with pytest.raises(AssetError, match="mit.safetensors"):
+    with pytest.raises(AssetError, match=r"mit\.safetensors"):
         start_encoder(HASM(preset("hasm", "nano")), tmp_path / "mit.safetensors")
 
 
