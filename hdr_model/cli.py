@@ -157,8 +157,9 @@ class TrainHDRM(_Train):
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         if not self.discriminator:
             changes["adversarial"] = 0.0
-        config = replace(config, losses=replace(config.losses, **changes))
-        if self.features and not (config.losses.perceptual or config.losses.style):
+        losses = replace(config.losses, **changes)
+        config = replace(config, losses=losses)
+        if self.features and not (losses.perceptual or losses.style):
             raise AIHError(
                 f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
                 f"{self.preset} has none"

@@ -127,7 +127,11 @@ class Bench:
     def _median(self, call: Callable[[], object], device: torch.device) -> float:
         """Milliseconds an image: CPU time where one CPU thread computes, as others may share it; else wall time."""
         clock = time.process_time if device.type == "cpu" and self.threads == 1 else time.perf_counter
-        wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+        def wait() -> None:
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
         times = []
         for _ in range(self.repeats + 2):
             wait()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -257,3 +258,75 @@ def test_a_device_that_is_not_there_is_told() -> None:
     for name in ("cuda:77", "abacus"):
         with pytest.raises(AIHError, match=name):
             loop.choose_device(name)
+
+
+def test_the_weights_of_the_best_validated_step_are_kept_and_found(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short("shpe", steps=3, validate_every=1)
+    scores = iter((3.0, 1.0, 2.0))
+    monkeypatch.setattr(loop, "_validate", lambda *_: next(scores))
+    run(config, data, tmp_path / "run", validation=data)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["validation"] for row in rows] == [3, 1, 2]
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    assert state["best"] == {"step": 2, "loss": 1.0}
+    assert find_weights(tmp_path / "run", "shpe") == tmp_path / "run/best"
+    best, last = (SHPE.from_pretrained(tmp_path / "run" / name).resnet.conv1.weight for name in ("best", "weights"))
+    assert not torch.equal(best, last)
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_validation_is_the_loss_of_samples_as_they_are(task: str, data: Path) -> None:
+    config = short(task)
+    built = make_task(config)
+    dataset = AIHDataset(data, built.fields)
+    network = built.networks[task].eval()
+    losses = [float(built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3))) for _ in range(2)]
+    assert losses[0] == losses[1] and np.isfinite(losses[0])
+
+
+def test_a_run_records_its_code_and_its_data(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["data_sha256"] == AIHDataset(data).digest() and record["code"]["torch"] == torch.__version__
+    write_samples(tmp_path / "other/aih-00000.h5", 5)
+    with pytest.raises(AIHError, match="data_sha256"):
+        run(short("shpe", steps=5), tmp_path / "other", tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_of_another_schema_is_told(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    torch.save({**state, "schema": 9}, tmp_path / "run/last.pt")
+    with pytest.raises(AIHError, match="expected checkpoint schema 1, found 9"):
+        run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
+
+
+def test_a_batch_larger_than_the_set_is_told(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(AIHError, match="expected at least the 8 samples of a batch, found 6"):
+        run(short("shpe", batch_size=8), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_shards_without_a_field_that_the_task_needs_are_told(tmp_path: Path) -> None:
+    write_samples(tmp_path / "data/aih-00000.h5", 6)
+    with h5py.File(tmp_path / "data/aih-00000.h5", "a") as file:
+        del file["joints_2d"]
+    with pytest.raises(AIHError, match="joints_2d"):
+        run(short("shpe"), tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_without_a_compiler_is_told(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(AIHError, match=r"--compile: expected a C\+\+ compiler"):
+        run(short("shpe"), data, tmp_path / "run", compiled=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
+    whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
+    assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
+    assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))
