@@ -282,7 +282,7 @@ def test_validation_is_the_loss_of_samples_as_they_are(task: str, data: Path) ->
     built = make_task(config)
     dataset = AIHDataset(data, built.fields)
     network = built.networks[task].eval()
-    losses = [float(built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3))) for _ in range(2)]
+    losses = [built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3)).item() for _ in range(2)]
     assert losses[0] == losses[1] and np.isfinite(losses[0])
 
 
