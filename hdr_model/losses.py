@@ -45,13 +45,13 @@ def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summe
         ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch; ``overlap/NAME`` -> 1 - soft Dice over the batch.
     """
     terms = {}
-    for name in logits.keys() & masks.keys():
+    for name in sorted(logits.keys() & masks.keys()):  # one order in all processes, which sum in turn
         mask = masks[name]
         resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
         probability = (resized[:, 1] - resized[:, 0]).sigmoid()
         terms[f"overlap/{name}"] = 1 - _soft_dice(probability, mask.to(resized.dtype), summed)
-    return dict(sorted(terms.items()))
+    return terms
 
 
 def _soft_dice(probability: Tensor, mask: Tensor, summed: Summed) -> Tensor:
