@@ -63,7 +63,8 @@ class Bench:
 
     preset: Preset = "paper"
     size: int = 256
-    batch: int = 1
+    batch: int = 2
+    """At least 2, for batch normalisation."""
     repeats: int = 7
     threads: int = 2
 
