@@ -134,7 +134,7 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
 def test_two_processes_train_what_one_with_the_doubled_batch_does(
     task: str, network: type[HASM] | type[HDRM] | type[SHPE], data: Path, tmp_path: Path
 ) -> None:
-    """But for the order of additions, which Adam makes as large as its step where a gradient is nearly zero."""
+    """Within 1e-4 after three steps of at most 1e-3, but for the order of additions."""
     for name, world, batch in (("one", 1, 4), ("two", 2, 2)):
         given = {"task": task, "data": str(data), "out": str(tmp_path / name), "options": {}}
         given["changes"] = {"steps": 3, "batch_size": batch, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0}
@@ -145,6 +145,9 @@ def test_two_processes_train_what_one_with_the_doubled_batch_does(
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
     one, two = (network.from_pretrained(tmp_path / name / "weights").state_dict() for name in ("one", "two"))
+    # Batch normalisation takes this bias away again: its gradient is 0 but for rounding, which Adam makes a whole step.
+    for name in {"encoder.stages.3.layer_norm.bias", "projections.3.1.running_mean"} & one.keys():
+        del one[name]
     for name, tensor in one.items():
         error = (tensor - two[name]).abs().max().item() if tensor.is_floating_point() else 0.0
         assert error <= 1e-4, name
