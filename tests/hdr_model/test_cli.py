@@ -13,7 +13,7 @@ from tests.data.samples import write_samples
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train, eval, infer}"),
+        ([], "train, eval, infer"),
         (["train"], "{hasm, hdrm, shpe}"),
         (["train", "shpe"], "--data"),
         (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--stepps"),
