@@ -52,6 +52,10 @@ class HDRMConfig:
     kernels: tuple[int, ...] = (7, 5, 5, 3, 3, 3, 3, 3)
     transformer: bool = True
     """Attention after levels 3 and 5 of encoder and decoder (those that exist)."""
+    removal: bool = True
+    """It paints the background behind the other hand."""
+    deocclusion: bool = True
+    """It paints the hidden part of this hand."""
     discriminator_width: int = 64
 
     def __post_init__(self) -> None:
