@@ -48,7 +48,7 @@ def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> Non
     for k in tqdm(range(min(count, len(shards))), unit="sample"):
         for share in SHARES:
             photo, truth = pasted(shards[k], share, k)
-            pixels = torch.from_numpy(photo).to(hdr.device).permute(2, 0, 1)[None].float() / 255
+            pixels = torch.from_numpy(photo.copy()).to(hdr.device).permute(2, 0, 1)[None].float() / 255
             centre, side = mask_boxes(torch.from_numpy(truth)[None])
             known = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side[0]) * ZOOM_MARGIN))
             ways["box known"] = lambda p, known=known: hdr.segment(p, known)  # type: ignore[misc]

@@ -15,7 +15,7 @@ from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
 from hdr_model.evaluation.examine import ALONE, BOUND, FOUND, TRUE
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, joint_errors, mpjpe, place_hands
-from hdr_model.evaluation.published import GAIN_LINES, INTERHAND_LINES, reduction
+from hdr_model.evaluation.published import GAIN_LINES, INTERHAND_LINES, TZIONAS_LINES, reduction
 from hdr_model.evaluation.table import Curve, Grid, Line
 
 Array = NDArray[np.float64]
@@ -64,6 +64,8 @@ class PoseScores:
     """(3,3) px."""
     true: list[Array] = field(default_factory=list)
     """(21,3) m, in the camera's axes and from its centre."""
+    true_2d: list[Array] = field(default_factory=list)
+    """(21,2) px of the image."""
     joints_3d: defaultdict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     """method -> (21,3) in bone units, in the camera's axes."""
     joints_2d: defaultdict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
@@ -127,6 +129,7 @@ def pose_grids(scores: PoseScores) -> Iterator[Grid]:
     yield _protocol_grid(scores)
     yield _gain_grid(scores)
     yield _other_grid(scores)
+    yield _pixel_grid(scores)
     for protocol in (P1, P3):
         yield _occlusion_grid(scores, protocol)
         yield _joint_grid(scores, protocol)
@@ -199,6 +202,15 @@ def _other_grid(scores: PoseScores) -> Grid:
         "camera sees the joints found, with an average hand (unscaled) or the true bone length (scaled)."
     )
     return Grid("Other measures of joints", columns, tuple(lines), note, digits=3)
+
+
+def _pixel_grid(scores: PoseScores) -> Grid:
+    true, lines = _stack(scores.true_2d), []
+    for method in METHODS:
+        errors = joint_errors(_stack(scores.joints_2d[method]), true)
+        lines.append(Line(method, (float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan,)))
+    note = "Mean over known joints, in pixels of the stored image. [Tzionas]: other people's, on that data."
+    return Grid("End point error in the image", ("EPE, px",), (*lines, *TZIONAS_LINES), note)
 
 
 def _occlusion_grid(scores: PoseScores, protocol: Protocol) -> Grid:

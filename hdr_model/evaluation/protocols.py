@@ -252,6 +252,7 @@ def _add_joints(
     pose.occlusion += batch["occlusion"][seen.sample, seen.hand].tolist()
     pose.camera += list(batch["camera"][seen.sample].cpu().numpy())
     pose.true += list(batch["joints_3d"][seen.sample, seen.hand].cpu().numpy())
+    pose.true_2d += list(batch["joints_2d"][seen.sample, seen.hand].cpu().numpy())
     for method, joints in seen.joints_3d.items():
         pose.joints_3d[method] += list(joints.float().cpu().numpy())
         pose.joints_2d[method] += list(seen.joints_2d[method].float().cpu().numpy())

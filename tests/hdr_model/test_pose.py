@@ -129,6 +129,7 @@ def scores() -> PoseScores:
         gathered.occlusion.append(0.2 * sample)
         gathered.camera.append(CAMERA)
         gathered.true.append(0.1 * shape + wrist)
+        gathered.true_2d.append(np.add(project(0.1 * shape + wrist), (3, 4)))
         for method in ("SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks", "SHPE on the true target"):
             gathered.joints_3d[method].append(shape)
             gathered.joints_2d[method].append(project(0.1 * shape + wrist))
@@ -153,8 +154,18 @@ def test_every_grid_has_a_figure_for_each_column_and_published_lines_are_marked(
     for grid in grids:
         assert all(len(line.values) == len(grid.columns) for line in grid.lines)
         assert all(("[" in line.name) == line.published for line in grid.lines)
+    pixels = next(grid for grid in grids if "EPE" in grid.columns[0])
+    assert pixels.lines[0].values == pytest.approx((5,))
     ours = [line for line in grids[0].lines if not line.published]
     assert len(ours) == 5 * 4 and all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
+
+
+def test_data_without_3d_joints_still_has_pixel_errors_and_dashes_elsewhere() -> None:
+    gathered = scores()
+    gathered.true = [joints * np.nan for joints in gathered.true]
+    by_title = {grid.title: grid for grid in pose_grids(gathered)}
+    assert by_title["End point error in the image"].lines[0].values == pytest.approx((5,))
+    assert np.isnan(by_title["MPJPE in mm, by protocol"].lines[0].values).all()
 
 
 def test_a_share_on_an_edge_is_in_the_bin_below_and_every_hand_in_one() -> None:
