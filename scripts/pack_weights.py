@@ -6,7 +6,6 @@ python scripts/pack_weights.py WORK OUT
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from hdr_model.config import TASKS
+from hdr_model.config import TASKS, Task
+from hdr_model.evaluation.bench import machine
 from hdr_model.training.checkpoint import SETTINGS, find_weights
 
 MOST_BYTES = 40_000_000
@@ -52,11 +52,11 @@ def pack(source: Path, target: Path) -> int:
     return (target / "model.safetensors").stat().st_size
 
 
-def card(work: Path, packed: dict[str, int]) -> str:
+def card(work: Path, packed: dict[Task, int]) -> str:
     """The model card, from what the commands left behind."""
     lines = [line.rpartition("\t") for line in (work / "commands.tsv").read_text().splitlines()]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.processor()} CPU"
-    commands = "\n".join(f"{command.replace(str(work), 'WORK')}    # {seconds} s" for command, _, seconds in lines)
+    device = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    commands = "\n".join(f"python -m {command.replace(str(work), 'WORK')}    # {seconds} s" for command, _, seconds in lines)
     hours = sum(int(seconds) for *_, seconds in lines) / 3600
     data = "\n".join(
         f"| {name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"

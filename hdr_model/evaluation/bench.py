@@ -59,7 +59,7 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
                 lines.append(Line(name_and_size, shares))
     sizes = ", ".join(f"{task} {training_preset(task, size).size}" for task in TASKS)
     note = (
-        f"Preset {size} (input sides {sizes}), {_machine(where)}, PyTorch {torch.__version__}, "
+        f"Preset {size} (input sides {sizes}), {machine(where)}, PyTorch {torch.__version__}, "
         f"{torch.get_num_threads()} threads. Medians of at least {LEAST_RUNS} runs after one to warm up, each waited "
         "for, divided by the batch; the P40's are the paper's, of preset paper, and its HDRM's was probably not waited "
         "for. Two hands a photo; all windows are looked at, hands are taken from drawn masks."
@@ -136,7 +136,8 @@ def _drawn_masks(device: torch.device) -> dict[str, torch.Tensor]:
     return {"right_amodal": right, "left_amodal": left, "right_visible": right & ~left, "left_visible": left}
 
 
-def _machine(device: torch.device) -> str:
+def machine(device: torch.device) -> str:
+    """The name of the GPU, or of the processor and how many cores it has."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")

@@ -220,6 +220,13 @@ def test_without_shipped_weights_the_sentence_says_what_to_do(monkeypatch: pytes
         HDR.from_pretrained()
 
 
+def test_shipped_weights_are_the_default(monkeypatch: pytest.MonkeyPatch, weights: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(assets, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(assets, "_INSTALLED", tmp_path / "none")
+    (tmp_path / "weights").symlink_to(weights)
+    assert HDR.from_pretrained().hand_size == 64
+
+
 def test_infer_writes_every_picture_of_every_photo(weights: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
