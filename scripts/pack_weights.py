@@ -56,7 +56,8 @@ def card(work: Path, packed: dict[Task, int]) -> str:
     """The model card, from what the commands left behind."""
     lines = [line.rpartition("\t") for line in (work / "commands.tsv").read_text().splitlines()]
     device = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    commands = "\n".join(f"python -m {command.replace(str(work), 'WORK')}    # {seconds} s" for command, _, seconds in lines)
+    typed = ((command.replace(str(work), "WORK"), seconds) for command, _, seconds in lines)
+    commands = "\n".join(f"python -m {command}    # {seconds} s" for command, seconds in typed)
     hours = sum(int(seconds) for *_, seconds in lines) / 3600
     data = "\n".join(
         f"| {name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"
