@@ -214,8 +214,8 @@ class Evaluate:
     """Held-out shards: a file, or a folder of them."""
     out: Path
     """Folder of the table and pictures."""
-    weights: Path
-    """Folder with hasm, hdrm and shpe: weights, or the runs that made them."""
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
     """The shards trained on, for the guesses that know their mean."""
     device: str = "auto"
@@ -231,23 +231,102 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """Photos to masks, each hand alone, and joints in 3D."""
+    """Photos to masks, each hand alone, and joints in 3D (see docs/inference.md)."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos of two hands."""
+    photos: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Photos of one hand or two, of any size; a folder stands for the photos in it."""
     out: Path
     """Folder of the results, one folder a photo."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+    video: Path | None = None
+    """A video to work on frame by frame, instead of photos."""
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, right, bottom of the hands in pixels; by default they are looked for."""
+    batch: int = 1
+    """Photos worked on together."""
     device: str = "auto"
 
     def run(self) -> None:
         """Infer."""
-        from hdr_model.pipeline import infer_photos
+        if bool(self.photos) == bool(self.video):
+            found = "both" if self.photos else "none"
+            raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
+        if self.batch < 1:
+            raise AIHError(f"--batch should be at least 1, found {self.batch}")
+        from hdr_model.inference import infer_photos, infer_video
 
-        if not self.photos:
-            raise AIHError("expected at least one photo, found none")
-        infer_photos(list(self.photos), self.weights, self.out, self.device)
+        if self.video:
+            infer_video(self.video, self.weights, self.out, self.device, self.box)
+        else:
+            infer_photos(list(self.photos), self.weights, self.out, self.device, self.box, self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Train and evaluate the rows of the paper's ablation, each on the same budget; continues where it stopped."""
+
+    data: tuple[Path, ...]
+    """Shards of AIH_Render and of AIH_Syn to learn from."""
+    held_out: Path
+    """Shards to measure on."""
+    out: Path
+    """Folder of the rows' runs and of the table."""
+    budget: int = 400
+    """Steps of SHPE, and of HDRM in every row."""
+    preset: Preset = "nano"
+    seed: int = 0
+    hasm: Path | None = None
+    """A trained HASM, whose masks are then used in place of the true ones."""
+    limit: int | None = None
+    """Measure on at most so many samples, spread evenly."""
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Ablate."""
+        from hdr_model.evaluation.ablation import Study, ablate
+
+        def train(arguments: Sequence[str]) -> None:
+            parse_arguments(COMMANDS, "hdr", "", arguments).run()
+
+        study = Study(self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit)
+        ablate(study, self.out, self.device, train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Time the networks and the whole of HDR, beside the paper's times."""
+
+    preset: Preset = "tiny"
+    """Sizes of the networks; their weights do not matter here."""
+    out: Path | None = None
+    """Folder for bench.json and bench.md."""
+    device: str = "auto"
+    batch_sizes: tuple[int, ...] = (1, 32)
+    seconds: float = 5.0
+    """Measure each figure for about so long."""
+
+    def run(self) -> None:
+        """Measure."""
+        from hdr_model.evaluation.bench import bench
+
+        bench(self.preset, self.device, self.batch_sizes, self.seconds, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """A page on this machine to try HDR on photos."""
+
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+    port: int = 7860
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Serve until interrupted."""
+        from hdr_model.demo import serve
+
+        serve(self.weights, self.port, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +351,10 @@ class ImportReference:
 COMMANDS = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Infer, tyro.conf.subcommand("infer")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
 )
 
