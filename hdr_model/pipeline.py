@@ -30,7 +30,7 @@ from hdr_model.data.crops import (
     sample,
     sample_masks,
 )
-from hdr_model.data.targets import hdrm_input
+from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.finding import Box, Window, find_hands, window_of
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -119,19 +119,16 @@ class HandStage:
                 does at inference, so that the rim of an imprecise mask does not stay.
         """
         visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
-        if not self.hdrm.config.removal:
-            other_visible = other_arm = torch.zeros_like(other_visible)
         if grow:
             other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
             other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
             visible = visible & ~(other_visible | other_arm)
-        if not self.hdrm.config.deocclusion:
-            visible = hands.amodal
-        x, validity = hdrm_input(normalise(hands.image), hands.amodal, visible, other_visible, other_arm)
+        masks = taught_masks(self.hdrm.config, hands.amodal, visible, other_visible, other_arm)
+        x, validity = hdrm_input(normalise(hands.image), *masks)
         with self.autocast:
             painted = self.hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
         filling = denormalise(painted.float())
-        holes = hole(hands.amodal, visible, other_visible, other_arm)
+        holes = hole(*masks)
         return Painting(torch.where(holes, filling, hands.image), holes, filling)
 
     def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
