@@ -101,7 +101,7 @@ NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig
 
 _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hasm": {
-        "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=64, drop_path=0.0, arms=True),
+        "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=32, drop_path=0.0, arms=True),
         "tiny": HASMConfig((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=128, drop_path=0.0, arms=True),
         "base": HASMConfig((64, 128, 320, 512), (3, 4, 6, 3), arms=True),
         "paper": HASMConfig(),
@@ -215,7 +215,7 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=820, learning_rate=3e-3, weight_decay=0.01,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=2000, learning_rate=3e-3, weight_decay=0.01,
             warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
