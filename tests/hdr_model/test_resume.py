@@ -19,7 +19,6 @@ import pytest
 import torch
 from PIL import Image
 
-from hdr_model import HASM, HDRM, SHPE
 from tests.data.samples import write_samples
 from tests.hdr_model.resume_run import run
 
@@ -130,24 +129,23 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
     assert_same_run(tmp_path / "whole", tmp_path / "asked")
 
 
-@pytest.mark.parametrize(("task", "network"), [("hasm", HASM), ("hdrm", HDRM), ("shpe", SHPE)])
-def test_two_processes_train_what_one_with_the_doubled_batch_does(
-    task: str, network: type[HASM] | type[HDRM] | type[SHPE], data: Path, tmp_path: Path
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_two_processes_take_the_step_that_one_with_the_doubled_batch_does(
+    task: str, data: Path, tmp_path: Path
 ) -> None:
-    """Within 1e-4 after three steps of at most 1e-3, but for the order of additions."""
+    """Every gradient within 1e-3 of the largest: sums in another order, through many batch normalisations. Weights
+    would say less, as Adam makes a whole step even of a gradient that is nothing but rounding."""
     for name, world, batch in (("one", 1, 4), ("two", 2, 2)):
         given = {"task": task, "data": str(data), "out": str(tmp_path / name), "options": {}}
-        given["changes"] = {"steps": 3, "batch_size": batch, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0}
+        given["changes"] = {"steps": 1, "size": 64, "batch_size": batch, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0}
         command = [sys.executable, "-m", "tests.hdr_model.resume_run", json.dumps(given)]
         if world == 2:
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
             command = [sys.executable, *launcher, "tests.hdr_model.resume_run", json.dumps(given)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
-    one, two = (network.from_pretrained(tmp_path / name / "weights").state_dict() for name in ("one", "two"))
-    # Batch normalisation takes this bias away again: its gradient is 0 but for rounding, which Adam makes a whole step.
-    for name in {"encoder.stages.3.layer_norm.bias", "projections.3.1.running_mean"} & one.keys():
-        del one[name]
-    for name, tensor in one.items():
-        error = (tensor - two[name]).abs().max().item() if tensor.is_floating_point() else 0.0
-        assert error <= 1e-4, name
+    one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two"))
+    for optimiser in [name for name in one if name.startswith("optimiser")]:
+        momenta = [state[optimiser]["state"] for state in (one, two)]  # after one step: gradients times a constant
+        first, second = (torch.cat([m["exp_avg"].flatten() for m in of.values()]) for of in momenta)
+        assert (first - second).abs().max() <= 1e-3 * first.abs().max()
