@@ -28,7 +28,7 @@ def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBran
     """
     for shard in shards.shards:
         if shard.header.subset != RenderConfig.subset:
-            raise AIHError(f"{shard.path}: expected {RenderConfig.subset} for these folders, found {shard.header.subset}")
+            raise AIHError(f"{shard.path}: expected {RenderConfig.subset} to export, found {shard.header.subset}")
     folder = out / RENDER / f"{branch}_annot" / split
     if folder.exists():
         raise AIHError(f"{folder}: expected no such folder yet, found one")

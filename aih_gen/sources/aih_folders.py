@@ -4,9 +4,9 @@
         .../labels/in_r_images/{r_amodal,rl_visible}/NAME.png    .../labels/in_l_images/{l_amodal,rl_visible}/NAME.png
     AIH_syn/filtered_list/*.txt, syn_cfgs/*.npy, {human,machine}_annot/SPLIT/images, .../labels
 
-A picture of AIH_render knows one hand whole, ``r_images`` the right and ``l_images`` the left one (not mirrored), and of
-the other only what is visible; that one's ``occlusion`` is NaN. Where both folders hold the same picture under one name,
-as `aih_gen.sources.aih_export` writes them, both hands are known and become one sample.
+A picture of AIH_render knows one hand whole, ``r_images`` the right and ``l_images`` the left one (not mirrored), and
+of the other only what is visible; that one's ``occlusion`` is NaN. Where both folders hold the same picture under one
+name, as `aih_gen.sources.aih_export` writes them, both hands are known and become one sample.
 """
 
 from __future__ import annotations

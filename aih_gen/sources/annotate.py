@@ -198,6 +198,6 @@ class AnnotatedPhotos:
             "crop": photo.kind,
             "crop_centre": list(photo.crop.centre),
             "crop_side": photo.crop.side,
-            "fitted": all(photo.pair.drawn) or one.hand_type != "interacting" and any(photo.pair.drawn),
+            "fitted": any(photo.pair.drawn),
             "interaction": one.hand_type,
         }
