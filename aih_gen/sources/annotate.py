@@ -31,6 +31,7 @@ from aih_gen.sources.records import Tally
 
 Crops = Literal["pair", "hand", "all"]
 PAIR = "pair"
+DATASET = "InterHand2.6M"
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -39,7 +40,7 @@ Mask = NDArray[np.bool_]
 class AnnotateConfig(SourceConfig):
     """Photos of one split of one branch."""
 
-    subset: ClassVar[str] = "InterHand2.6M"
+    subset: ClassVar[str] = "InterHand26M"
 
     split: Split = "train"
     branch: Branch = "all"
@@ -183,7 +184,7 @@ class AnnotatedPhotos:
     def _provenance(self, photo: _Photo) -> dict[str, Any]:
         one = photo.one
         return {
-            "dataset": self.config.subset,
+            "dataset": DATASET,
             "split": self.config.split,
             "branch": self.config.branch,
             "hand_type": "IH" if all(PRESENT[one.hand_type]) else "SH",

@@ -1,4 +1,4 @@
-"""Fitted hands drawn where a photo shows them: masks, which nobody annotated, from parameters, which somebody fitted."""
+"""Fitted hands drawn where a photo shows them: masks, which nobody annotated, from parameters that somebody fitted."""
 
 from __future__ import annotations
 

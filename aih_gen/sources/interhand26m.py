@@ -3,8 +3,8 @@
     ROOT/images/SPLIT/Capture0/SEQUENCE/camID/imageFRAME.jpg
     ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_data.json, ..._camera.json, ..._joint_3d.json, ..._MANO_NeuralAnnot.json
 
-Older trees have ``human_annot``, ``machine_annot`` or ``all`` below ``annotations``, with or without the split's folder.
-A tree without such folders is v1.0, which has one branch, ``all``. Lengths become metres, joints the project's 21.
+Older trees have ``human_annot``, ``machine_annot`` or ``all`` below ``annotations``, with or without the split's
+folder. A tree without such folders is v1.0, which has one branch, ``all``. Lengths become metres, joints the project's 21.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def annotation_files(root: Path, split: Split, branch: Branch) -> str:
         if Path(f"{prefix}data.json").is_file():
             return prefix
     raise AIHError(
-        f"{root}: expected InterHand2.6M's annotations/{split}/InterHand2.6M_{split}_data.json (branch all), or the same "
-        f"below annotations/{folder}, for the branch {branch}; found neither"
+        f"{root}: expected annotations/{split}/InterHand2.6M_{split}_data.json (v1.0, branch all), or the same below "
+        f"annotations/{folder} for the branch {branch}; found neither"
     )
 
 

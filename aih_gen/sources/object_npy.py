@@ -1,4 +1,4 @@
-"""NumPy files of objects (``.npy`` with a pickle inside) as plain values: nothing in them is imported, called or run."""
+"""NumPy files of objects (``.npy`` with a pickle inside) as plain values: nothing in them is imported or run."""
 
 from __future__ import annotations
 
