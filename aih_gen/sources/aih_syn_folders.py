@@ -156,9 +156,10 @@ class AIHSynFolder:
         step = 1 if base == 0 else -1
         layers = []
         for side, (affine, gain) in ((base, entry.base), (pasted, entry.pasted)):
-            image, hand = (array[:, ::step] for array in self._crop(side, entry.images[side]))
-            coloured = np.clip(warp(image, affine, CROP) * gain, 0, 255).astype(np.uint8)
-            layers.append((coloured, warp(hand.astype(np.uint8), affine, CROP) > 0))
+            image, hand = self._crop(side, entry.images[side])
+            coloured = np.clip(warp(image[:, ::step], affine, CROP) * gain, 0, 255).astype(np.uint8)
+            moved: NDArray[np.bool_] = warp(hand[:, ::step].astype(np.uint8), affine, CROP) > 0
+            layers.append((coloured, moved))
         (target, right), (over, left) = layers
         image = np.where(left[..., None], over, target)
         amodal, visible = np.stack([right, left]), np.stack([right & ~left, left])

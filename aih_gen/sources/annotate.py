@@ -114,7 +114,7 @@ class AnnotatedPhotos:
         return {"source": self.data.sha256, "hand_model": {"name": model.name, "sha256": model.sha256}}
 
     def _kinds(self, one: Annotation) -> list[str]:
-        hands = [name for name, there in zip(SIDES, PRESENT[one.hand_type], strict=True) if there]
+        hands: list[str] = [name for name, there in zip(SIDES, PRESENT[one.hand_type], strict=True) if there]
         if self.config.crops == "pair" or self._unfitted(one):
             return [PAIR]
         return hands if self.config.crops == "hand" else [PAIR, *hands] if len(hands) > 1 else [PAIR]

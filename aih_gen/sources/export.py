@@ -35,7 +35,8 @@ def export_coco(shards: AIHShards, out: Path) -> int:
         AIHError: the folder is there already.
     """
     (_new(out) / "images").mkdir()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for position, sample in _each(shards):
         name = f"images/{position:08d}.png"
         Image.fromarray(sample.image).save(out / name)

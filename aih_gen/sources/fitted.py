@@ -85,7 +85,7 @@ class FitRenderer:
 
     def _scene(self, pair: FittedPair) -> Scene:
         hands = [
-            Hand(*(array[side] for array in (pair.pose, pair.betas, pair.transl)), np.zeros(3, np.float32))
+            Hand(pair.pose[side], pair.betas[side], pair.transl[side], np.zeros(3, np.float32))
             if pair.drawn[side]
             else Hand(np.zeros(48, np.float32), np.zeros(10, np.float32), NOWHERE, np.zeros(3, np.float32))
             for side in (0, 1)
@@ -118,10 +118,10 @@ def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, sh
 
     Unknown where the joint is unknown, and where it lies beside the fitted hand, so that the two contradict each other.
     """
-    known = np.isfinite(joints_2d).all(-1) & np.isfinite(joints_3d).all(-1)
+    known = np.asarray(np.isfinite(joints_2d).all(-1) & np.isfinite(joints_3d).all(-1))
     pixel = np.rint(np.where(known[..., None], joints_2d, 0)).astype(np.int64)
     size = len(shown)
-    outside = ((pixel < 0) | (pixel >= size)).any(-1)
+    outside = np.asarray(((pixel < 0) | (pixel >= size)).any(-1))
     column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
     outside |= ~shown[row, column]
     state = np.full(known.shape, JOINT_UNKNOWN, np.uint8)

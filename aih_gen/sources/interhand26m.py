@@ -214,7 +214,11 @@ def _annotation(item: dict[str, Any], images: dict[Any, tuple[Any, ...]]) -> Ann
     valid = _floats(item["joint_valid"], 42, "wrong count of joints").reshape(2, 21)[:, FROM_INTERHAND] > 0
     bits = sum(1 << k for k in np.flatnonzero(valid).tolist())
     trusted = bool(item.get("hand_type_valid", 1))
-    return Annotation(int(item["id"]), *image, item["hand_type"], trusted, (left, top, width, height), bits)
+    name, columns, rows, capture, sequence, camera, frame = image
+    kind, corners = item["hand_type"], (left, top, width, height)
+    return Annotation(
+        int(item["id"]), name, columns, rows, capture, sequence, camera, frame, kind, trusted, corners, bits
+    )
 
 
 def _floats(found: Any, count: int, fault: str) -> Array:

@@ -53,7 +53,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         if value.name in SCALAR and len(value.arguments) == 2:
             number, raw = value.arguments
-            return plain_array(Record(next(iter(BUFFER)), (raw, number, (1,), "C")))[0]
+            array = plain_array(Record(next(iter(BUFFER)), (raw, number, (1,), "C")))
+            return None if array is None else array[0]
         return plain_array(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}

@@ -107,7 +107,7 @@ class TzionasFrames:
             "crop_side": crop.side,
         }
         sample = unknown_hands(index, image, (image, image), nothing, nothing, story)
-        return replace(sample, joints_2d=joints_2d, joint_state=state, present=known.any(1))
+        return replace(sample, joints_2d=joints_2d, joint_state=state, present=np.asarray(known.any(1)))
 
 
 def read_joints(path: Path) -> Joints | str:

@@ -105,7 +105,7 @@ def _camera(angle: float) -> dict[str, NDArray[np.float64]]:
 def _moment(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """A right and a left hand near the origin, fingers a little bent."""
     pose = rng.normal(0, 0.12, (2, 48))
-    pose[:, :3] = [[1.3, 0.4, 0.2], [1.2, -0.5, 0.1]] + rng.normal(0, 0.2, (2, 3))
+    pose[:, :3] = np.array([[1.3, 0.4, 0.2], [1.2, -0.5, 0.1]]) + rng.normal(0, 0.2, (2, 3))
     betas = rng.normal(0, 0.5, (2, 10))
     transl = np.array([[0.02, 0.0, 0.0], [-0.02, 0.01, 0.05]]) + rng.normal(0, 0.01, (2, 3))
     return pose.astype(np.float32), betas.astype(np.float32), transl.astype(np.float32)
