@@ -2,7 +2,7 @@
 
     ROOT/.../rgb/NAME.png  ROOT/.../joints_2D_GT/NAME.txt      or both in one folder: NAME.png, NAME_joints_2d.txt
 
-A text file has 28 lines ``index x y``; ``0 0`` is not annotated. 14 joints a hand, little, ring, middle and index finger
+A text file has 28 lines ``index x y``; ``0 0`` is not annotated. 14 joints a hand: little, ring, middle, index finger
 (three each, from the palm out), then two of the thumb: lines 0-13 are the right hand, 14-27 the left one. No masks, no
 depth, no wrist: those are unknown.
 """

@@ -77,7 +77,7 @@ class AIHDataset(Dataset[Batch]):
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
 
     def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
-        """(B,2) bool. AIH_Render can take either hand away (where it knows both: a NaN occlusion says that it does not),
+        """(B,2) bool. AIH_Render can take either hand away (unless that is unknown: a NaN occlusion),
         AIH_Syn the pasted one, other sources none.
         """  # fmt: skip
         subsets = [self.shards.shards[self.shards.locate(k)[0]].header.subset for k in indices]
