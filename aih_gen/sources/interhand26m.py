@@ -4,7 +4,7 @@
     ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_data.json, ..._camera.json, ..._joint_3d.json, ..._MANO_NeuralAnnot.json
 
 Older trees have ``human_annot``, ``machine_annot`` or ``all`` below ``annotations``, with or without the split's
-folder. A tree without such folders is v1.0, which has one branch, ``all``. Lengths become metres, joints the project's 21.
+folder. A tree without such folders is v1.0, which has one branch, ``all``. Lengths become metres, joints our 21.
 """
 
 from __future__ import annotations

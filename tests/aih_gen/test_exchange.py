@@ -37,6 +37,7 @@ def test_the_authors_folders_come_back_but_for_jpeg(shards: AIHShards, tmp_path:
         np.testing.assert_allclose(before.occlusion, after.occlusion)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with NumPy 2
 def test_rle_is_pycocotools(shards: AIHShards, tmp_path: Path) -> None:
     coco = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
