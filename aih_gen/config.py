@@ -44,7 +44,8 @@ class RenderConfig:
     occlusion: tuple[float, float] = (0.05, 0.9)
     """Least and greatest share of one hand that the other one and its arm are wanted to hide."""
     contact: bool = True
-    """Sampled hands are moved until they touch without passing through each other; this takes most of the time."""
+    """Hands, sampled or recorded, are moved until they touch without passing through each other; this takes most of the
+    time. Without it recorded fits come exactly as they are."""
     backgrounds: str = "shipped"
     """``shipped``, or a folder of photographs."""
     renderer: RendererName = "gl"
@@ -137,7 +138,7 @@ def sample_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream]))
 
 
-GENERATOR_VERSION = "2"
+GENERATOR_VERSION = "3"
 """Goes up when any sample of any configuration changes, so that old and new samples never meet in one folder."""
 
 

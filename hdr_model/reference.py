@@ -130,11 +130,28 @@ def _hasm(state: State, source: str) -> HASM:
         (r"\.ffn\.layers\.4\.", r".mlp.fc2."),
         (r"^decode_head\.convs\.(\d+)\.conv\.", r"projections.\1.0."),
         (r"^decode_head\.convs\.(\d+)\.bn\.", r"projections.\1.1."),
-        *((rf"^decode_head\.fusion_conv{i}\.conv\.", rf"heads.{name}.0.0.") for i, name in enumerate(HAND_MASKS, 1)),
-        *((rf"^decode_head\.fusion_conv{i}\.bn\.", rf"heads.{name}.0.1.") for i, name in enumerate(HAND_MASKS, 1)),
-        *((rf"^decode_head\.conv_seg{i}\.", rf"heads.{name}.2.") for i, name in enumerate(HAND_MASKS, 1)),
     )
-    return _filled(HASM(_hasm_config(state, source)), _renamed(split, rules), source)
+    return _filled(HASM(_hasm_config(state, source)), _renamed(_side_by_side(split), rules), source)
+
+
+_HEAD_TENSORS = {
+    "fusion.0.weight": "fusion_conv{}.conv.weight",
+    **{f"fusion.1.{name}": f"fusion_conv{{}}.bn.{name}" for name in ("weight", "bias", "running_mean", "running_var")},
+    "fusion.1.num_batches_tracked": "fusion_conv{}.bn.num_batches_tracked",
+    "classifier.weight": "conv_seg{}.weight",
+    "classifier.bias": "conv_seg{}.bias",
+}
+
+
+def _side_by_side(state: State) -> State:
+    """The reference's four heads as ours, one behind the other; a head that is not whole stays as it is."""
+    merged = dict(state)
+    for ours, theirs in _HEAD_TENSORS.items():
+        names = [f"decode_head.{theirs.format(number)}" for number in range(1, len(HAND_MASKS) + 1)]
+        if all(name in merged for name in names):
+            parts = [merged.pop(name) for name in names]
+            merged[ours] = torch.cat(parts) if parts[0].ndim else parts[0]
+    return merged
 
 
 def _hasm_config(state: State, source: str) -> HASMConfig:

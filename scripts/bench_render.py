@@ -10,6 +10,7 @@ by itself. Prints milliseconds a sample, samples a second, ratios to (a), and wh
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 import tyro
 from PIL import Image
 
@@ -74,7 +76,7 @@ def main() -> None:
         print(f"{name:32} {1000 * seconds:>10.1f} {1 / seconds:>10.1f} {base / seconds:>10.2f}")
     print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
     for look in looks:
-        print(f"\nstages of (c), {look} look, one process, ms a sample:")
+        print(f"\nstages of (c), {look} look, one process, ms of processor time a sample:")
         stages = profile(replace(config, look=look), scenes)
         for name, seconds in stages.items():
             print(f"  {name:12} {1000 * seconds:6.1f}  {seconds / sum(stages.values()):4.0%}")
@@ -134,15 +136,15 @@ def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out:
 
 
 def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Seconds a sample of each stage, one after the other in this process."""
+    """Processor seconds a sample of each stage, one after the other in this process."""
     source = RenderedSource(config)
     source.renderer.render(scenes[:BATCH])
     seconds = dict.fromkeys(("pose", "draw", "background", "compose", "write"), 0.0)
 
     def timed(stage: str, work: Callable[[], Result]) -> Result:
-        started = time.perf_counter()
+        started = time.process_time()
         result = work()
-        seconds[stage] += (time.perf_counter() - started) / len(scenes)
+        seconds[stage] += (time.process_time() - started) / len(scenes)
         return result
 
     timed("pose", lambda: [source.hands.pose(scenes, side) for side in (0, 1)])
@@ -163,6 +165,8 @@ _worker: RenderedSource
 
 def _start(config: RenderConfig) -> None:
     global _worker
+    os.environ["LP_NUM_THREADS"] = "1"  # as the factory does: the processes are the parallelism
+    torch.set_num_threads(1)
     _worker = RenderedSource(config)
 
 

@@ -21,8 +21,9 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.hands.anatomy import HIGHEST, LOWEST
 from aih_gen.hands.joints import FINGERS
-from aih_gen.scenes import MAX_GAP, MAX_PENETRATION
+from aih_gen.scenes import LOOKS, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.poses import Pair, PairSampler
+from aih_gen.scenes.skin import TONES, sample_skin
 
 Array = NDArray[np.float64]
 
@@ -113,9 +114,17 @@ def main(report: Report) -> None:
         for k, joint in enumerate(THUMB_ANGLES if row == 0 else FINGER_ANGLES):
             percentiles(f"{finger} {joint} in {LOWEST[row, k]:g}..{HIGHEST[row, k]:g}", angles[:, row, k], "degrees")
     print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes")
-    print(f"{1 - kept.mean():.0%} of {len(fits)} pairs would be drawn again: deeper than 2 mm, or apart by over 5 mm")
+    print(
+        f"{1 - kept.mean():.0%} of {len(fits)} freed pairs are deeper than 2 mm or apart by over 5 mm, and drawn again"
+    )
+    for reason, number in source.scenes.rejected.most_common():
+        print(f"drawn again for {reason:18} {number / report.count:8.2f} times a scene")
     for name, number in names.most_common():
         print(f"{name:34} {number / report.count:8.1%}")
+    tones = Counter(sample_skin(sample_rng(report.seed, index, LOOKS)).tone for index in range(report.count))
+    for tone in TONES:
+        print(f"skin: {tone:28} {tones[tone] / report.count:8.1%}")
+    classes = np.repeat(np.arange(len(TONES)), [tones[tone] for tone in TONES]).astype(np.float64)
     for contact in (False, True):
         timed = RenderedSource(RenderConfig(seed=report.seed, contact=contact)).scenes
         timed.sample(0)
@@ -137,6 +146,7 @@ def main(report: Report) -> None:
             for k, n in enumerate(FINGER_ANGLES)
         ),
         histogram(wrists[:, 0], np.linspace(-60, 65, 13), "wrist flexion, degrees"),
+        histogram(classes, np.arange(len(TONES) + 1.0), "skin tones"),
         histogram(wrists[:, 1], np.linspace(-30, 20, 13), "wrist deviation, degrees"),
     ]
     charts(pictures).save(report.out)

@@ -121,8 +121,10 @@ def _layered(
     alone = []
     for side in (0, 1):
         own, solid = owner == side, covered[1 - side]
-        image = np.where(own, _over(layers.shaded_colour[side], solid, behind), image)
-        target = np.where(own, _over(layers.colour[side], solid, behind), empty)
+        unshaded = _over(layers.colour[side], solid, behind)
+        same = layers.shaded_colour is layers.colour
+        image = np.where(own, unshaded if same else _over(layers.shaded_colour[side], solid, behind), image)
+        target = np.where(own, unshaded, empty)
         under = (owner == 1 - side) & covered[side]
         alone.append(np.where(under, _over(layers.colour[side], np.zeros_like(solid), behind), target))
     size = background.shape[1::-1]

@@ -67,10 +67,12 @@ FINGER_BONES = np.array([[3 * MANO_FINGERS.index(name) + k for k in (1, 2, 3)] f
 
 
 class FingerJoints:
-    """Turns the joint angles of one hand model into rotations of its bones."""
+    """Turns the joint angles of one hand model into rotations of its bones, or of several models at once."""
 
-    def __init__(self, model: HandModel) -> None:
-        self.axes = joint_axes(model)
+    def __init__(self, *models: HandModel) -> None:
+        axes = np.stack([joint_axes(model) for model in models])
+        self.axes = axes[0] if len(models) == 1 else axes
+        """([M,]5,4,3) for M models."""
         x, y, z = np.moveaxis(self.axes, -1, 0)
         zero = np.zeros_like(x)
         rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
@@ -78,16 +80,26 @@ class FingerJoints:
         self._cross_twice = self._cross @ self._cross
 
     def matrices(self, angles: Array) -> Array:
-        """(5,3,3,3) rotation of each finger's bones relative to the one before, for ``angles`` (5,4) in degrees."""
+        """([M,]5,3,3,3) rotation of each bone relative to the one before, for ``angles`` ([M,]5,4) in degrees."""
         radians = np.radians(angles)[..., None, None]
-        turns = np.eye(3) + np.sin(radians) * self._cross + (1 - np.cos(radians)) * self._cross_twice
-        return np.stack([turns[:, 0] @ turns[:, 1], turns[:, 2], turns[:, 3]], 1)
+        turns = np.sin(radians) * self._cross
+        turns += (1 - np.cos(radians)) * self._cross_twice
+        turns += np.eye(3)
+        turns[..., 1, :, :] = turns[..., 0, :, :] @ turns[..., 1, :, :]
+        return turns[..., 1:, :, :]
 
     def pose(self, angles: Array) -> Array:
-        """(15,3) axis-angle rotations in MANO's order."""
-        pose = np.empty((15, 3))
-        pose[FINGER_BONES.ravel() - 1] = Rotation.from_matrix(self.matrices(angles).reshape(15, 3, 3)).as_rotvec()
-        return pose
+        """([M,]15,3) axis-angle rotations in MANO's order."""
+        return axis_angles(self.matrices(angles))
+
+
+def axis_angles(fingers: Array) -> Array:
+    """(...,15,3) axis-angle rotations in MANO's order from ``fingers`` (...,5,3,3,3)."""
+    pose = np.empty((*fingers.shape[:-4], 15, 3))
+    pose[..., FINGER_BONES.ravel() - 1, :] = (
+        Rotation.from_matrix(fingers.reshape(-1, 3, 3)).as_rotvec().reshape(*fingers.shape[:-4], 15, 3)
+    )
+    return pose
 
 
 @dataclass(frozen=True)
@@ -138,19 +150,24 @@ STRAIGHTER = 40.0
 
 
 def held(angles: Array) -> Array:
-    """The nearest angles (5,4) in degrees that a hand can hold: within the limits and couplings of the fingers."""
-    angles = np.clip(angles, LOWEST, HIGHEST)
-    ring = FINGERS.index("ring")
-    angles[ring, MCP] = max(angles[ring, MCP], min(angles[ring - 1, MCP], angles[ring + 1, MCP]) - STRAIGHTER)
-    angles[ring, PIP] = max(angles[ring, PIP], min(angles[ring - 1, PIP], angles[ring + 1, PIP]) - STRAIGHTER)
-    follows = DIP_SHARE * angles[1:, PIP]
-    angles[1:, DIP] = np.clip(angles[1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
-    outer = np.minimum(1, (MOST_CURLED - angles[1:, MCP]) / np.maximum(angles[1:, PIP:].sum(1), 1))
-    angles[1:, PIP:] *= outer[:, None]
+    """The nearest angles (...,5,4) in degrees that a hand can hold: within the limits and couplings of the fingers."""
+    angles = _between(angles, LOWEST, HIGHEST)
+    ring, bent = FINGERS.index("ring"), slice(MCP, PIP + 1)
+    pulled = np.minimum(angles[..., ring - 1, bent], angles[..., ring + 1, bent]) - STRAIGHTER
+    angles[..., ring, bent] = np.maximum(angles[..., ring, bent], pulled)
+    follows = DIP_SHARE * angles[..., 1:, PIP]
+    angles[..., 1:, DIP] = _between(angles[..., 1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
+    outer = angles[..., 1:, PIP] + angles[..., 1:, DIP]
+    angles[..., 1:, PIP:] *= np.minimum(1, (MOST_CURLED - angles[..., 1:, MCP]) / np.maximum(outer, 1))[..., None]
     # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
-    room = spread_room(angles[1:, MCP])
-    angles[1:, SPREAD] = np.clip(angles[1:, SPREAD], room * LOWEST[1:, SPREAD], room * HIGHEST[1:, SPREAD])
-    return np.clip(angles, LOWEST, HIGHEST)
+    room = spread_room(angles[..., 1:, MCP])
+    spread = angles[..., 1:, SPREAD]
+    angles[..., 1:, SPREAD] = _between(spread, room * LOWEST[1:, SPREAD], room * HIGHEST[1:, SPREAD])
+    return _between(angles, LOWEST, HIGHEST)
+
+
+def _between(values: Array, low: Array, high: Array) -> Array:
+    return np.minimum(np.maximum(values, low), high)
 
 
 def spread_room(mcp: Array) -> Array:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import arm_in_the_way, frame, hidden_shares, sample_views
+from aih_gen.scenes.cameras import Views, camera, sample_any_views, sample_views, straight_view
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
 from aih_gen.scenes.poses import PairSampler
@@ -22,15 +21,15 @@ from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.sources.fits import read_fits
 
-Array = NDArray[np.float64]
-
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
-VIEWS = 14
+VIEWS = 24
 """Views that are looked at for a pair."""
-LEEWAY = 0.08
+LEEWAY = 0.1
 """How far off the wanted occlusion may be at the first try; each further one allows as much again."""
-MAX_TRIES = 12
+SLACK = 0.05
+"""By how much more than wanted a hand may be hidden after hands were moved apart."""
+MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
 LOOKS = 1
@@ -47,13 +46,14 @@ class SceneSampler:
         self.pairs = PairSampler(models)
         self.recorded = None
         if config.poses != "sampled":
-            self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise)
-        self.has_arms = models[0].has_arm
+            self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
+        self.rejected: Counter[str] = Counter()
+        """How many pairs were drawn again, by the reason."""
 
     def sample(self, index: int) -> Scene:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
         rng = sample_rng(self.config.seed, index)
-        hands, camera, interaction = (
+        hands, lens, interaction = (
             self._framed_pair(rng) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
@@ -63,57 +63,63 @@ class SceneSampler:
             hands=hands,
             skin=sample_skin(looks, self.textures),
             lights=sample_lights(looks, background, self.config.shadows),
-            camera=camera,
+            camera=lens,
             background=background,
             sensor=sample_sensor(looks, self.config.size, self.config.look),
             interaction=interaction,
         )
 
     def _framed_pair(self, rng: np.random.Generator) -> Framed:
-        """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens."""
-        wanted, covered = rng.uniform(*self.config.occlusion), int(rng.integers(2))
+        """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
+
+        Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
+        ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
+        """
+        wanted = rng.uniform(*self.config.occlusion)
         for attempt in range(MAX_TRIES):
-            last = attempt == MAX_TRIES - 1
             pair = self.pairs.propose(rng)
             plain = self.pairs.plain(pair)
-            views = sample_views(rng, VIEWS, np.concatenate(plain.hand_points()).mean(0))
-            view, error = _best_view(plain, views, wanted, covered)
-            if error > LEEWAY * (attempt + 1) and not last:
+            views = sample_views(rng, VIEWS, plain.middle())
+            view, error = self._best_view(plain, views, wanted)
+            if error > LEEWAY * (attempt + 1):
+                self.rejected["occlusion"] += 1
                 continue
             if self.config.contact:
                 pair = self.pairs.free(pair)
                 plain = self.pairs.plain(pair)
-                if pair.fit is not None and (pair.fit.depth > MAX_PENETRATION or pair.fit.gap > MAX_GAP) and not last:
+                if pair.fit is not None and (pair.fit.depth > MAX_PENETRATION or pair.fit.gap > MAX_GAP):
+                    self.rejected["contact"] += 1
                     continue
-            framed, blocked = self._before_camera(rng, plain, view)
-            if last or not blocked:
-                break
-        return framed
+            framed, fine = self._before_camera(plain, view)
+            if fine:
+                return framed
+            self.rejected["view"] += 1
+        self.rejected["all tries"] += 1
+        return self._before_camera(self.pairs.plain(self.pairs.apart(rng)), straight_view(rng))[0]
 
     def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
         """Recorded pair ``index`` in one of some views from anywhere: what fits call up is not known."""
-        wanted, covered = rng.uniform(*self.config.occlusion), int(rng.integers(2))
+        wanted = rng.uniform(*self.config.occlusion)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
-            views = Rotation.random(VIEWS, rng=rng).as_matrix()
-            view, error = _best_view(pair, views, wanted, covered)
-            framed, blocked = self._before_camera(rng, pair, view)
-            if not blocked and error <= LEEWAY * (attempt + 1):
-                break
-        return framed
+            view, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
+            framed, fine = self._before_camera(pair, view)
+            if fine and error <= LEEWAY * (attempt + 1):
+                return framed
+        # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
+        self.rejected["all tries"] += 1
+        return self._before_camera(pair, straight_view(rng, pair.elbows.sum(0)))[0]
 
-    def _before_camera(self, rng: np.random.Generator, pair: PairPose, view: Array) -> tuple[Framed, bool]:
-        """The pair as seen in ``view`` (3,3) by some camera, and whether a forearm hides it."""
-        camera, shift = frame(np.concatenate(pair.hand_points()) @ view.T, self.config.size, rng)
-        arms = zip(pair.wrists() @ view.T + shift, pair.elbow_directions @ view.T, strict=True)
-        blocked = self.has_arms and any(arm_in_the_way(wrist, elbow, camera) for wrist, elbow in arms)
-        return (pair.seen(view, shift), camera, pair.interaction), blocked
+    def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, float]:
+        """The one of ``views`` that hides about ``wanted`` of the more hidden hand, and how far off it is."""
+        seen = pair.before(views)
+        error = np.abs(seen.hidden.max(1) - wanted) + np.where(seen.blocked, 10, 0)
+        best = int(error.argmin())
+        return views[best], float(error[best])
 
-
-def _best_view(pair: PairPose, views: Array, wanted: float, covered: int) -> tuple[Array, float]:
-    """The one of ``views`` (N,3,3) that hides about ``wanted`` of the hand ``covered``, and how far off it is."""
-    shares = hidden_shares(pair.hand_points(), pair.arm_points(), views)
-    # The hand in front should not be hidden more than the one behind.
-    error = np.abs(shares[:, covered] - wanted) + np.maximum(shares[:, 1 - covered] - shares[:, covered], 0)
-    best = int(error.argmin())
-    return views[best], float(error[best])
+    def _before_camera(self, pair: PairPose, view: Views) -> tuple[Framed, bool]:
+        """The pair as seen in one ``view``, and whether that can stay: no forearm hides it, and enough is seen."""
+        seen = pair.before(view)
+        fine = not seen.blocked[0] and seen.hidden[0].max() <= self.config.occlusion[1] + SLACK
+        framed = pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
+        return framed, bool(fine)

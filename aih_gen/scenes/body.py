@@ -13,18 +13,23 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from aih_gen.scenes.vectors import cross, length, unit
+
 Array = NDArray[np.float64]
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 SHOULDER = np.array([-0.18, 0.0, 0.0])
 UPPER_ARM, FOREARM = 0.30, 0.25
 """Lengths in metres."""
+SHORTEST, LONGEST = 0.16, 0.98 * (UPPER_ARM + FOREARM)
+"""Distances (m) from shoulder to wrist that an arm can bridge."""
 HEAD = np.array([0.0, -0.24, -0.08])
 """Between the eyes."""
 FLEXION, DEVIATION, PRONATION = (-58.0, 62.0), (-28.0, 18.0), (-75.0, 80.0)
 """Ranges in degrees: towards the palm, towards the thumb, palm down."""
 SWIVEL = (-15.0, 95.0)
 """Range in degrees of the elbow about the line from shoulder to wrist: 0 is down, 90 outwards."""
+LOWEST, HIGHEST = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
 COMFORT = np.array([[5.0, 28], [-4, 11], [15, 38], [35, 28]])
 """Mean and standard deviation in degrees of flexion, deviation, pronation and swivel."""
 ARM_RADIUS = np.array([0.026, 0.030, 0.036, 0.042, 0.045])
@@ -65,14 +70,13 @@ class Arms:
 
 def comfortable_arms(rng: np.random.Generator, count: int, wrist: Array) -> Arms:
     """``count`` right arms with their wrists at ``wrist`` (N,3), each angle drawn within its range."""
-    low, high = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
-    angles = np.clip(COMFORT[:, 0] + COMFORT[:, 1] * rng.normal(size=(count, 4)), low, high)
+    angles = np.minimum(np.maximum(COMFORT[:, 0] + COMFORT[:, 1] * rng.normal(size=(count, 4)), LOWEST), HIGHEST)
     elbow, hinge, reached = _elbow(wrist, angles[:, 3:])
     elbow, hinge = elbow[:, 0], hinge[:, 0]
     along = (wrist - elbow) / FOREARM
     cosine, sine = np.cos(np.radians(angles[:, 2:3])), np.sin(np.radians(angles[:, 2:3]))
-    back = -hinge * cosine + np.cross(along, hinge) * sine
-    straight = np.stack([-along, back, np.cross(-along, back)], -1)
+    back = -hinge * cosine + cross(along, hinge) * sine
+    straight = np.stack([-along, back, cross(back, along)], -1)
     hand = straight @ _bend(angles[:, 0], angles[:, 1])
     return Arms(wrist, hand, elbow, angles, reached)
 
@@ -82,16 +86,16 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     swivel = np.broadcast_to(np.linspace(*SWIVEL, swivels), (len(wrist), swivels))
     elbow, hinge, reached = _elbow(wrist, swivel)
     to_elbow = (elbow - wrist[:, None]) / FOREARM
-    local = np.einsum("nij,nsi->nsj", hand, to_elbow)
-    flexion = -np.arcsin(np.clip(local[..., 1], -1, 1))
+    local = to_elbow @ hand
+    flexion = -np.arcsin(np.minimum(np.maximum(local[..., 1], -1), 1))
     deviation = np.arctan2(local[..., 2], local[..., 0])
     # Back of the hand, had it no bend: hand @ bend.T @ (0, 1, 0).
-    back = np.einsum("nij,nsj->nsi", hand, _bend(np.degrees(flexion), np.degrees(deviation))[..., 1, :])
-    along = -to_elbow
-    pronation = np.arctan2((np.cross(along, hinge) * back).sum(-1), -(hinge * back).sum(-1))
+    sine, cosine = np.sin(flexion), np.cos(flexion)
+    straight = np.stack([sine * np.cos(deviation), cosine, sine * np.sin(deviation)], -1)
+    back = straight @ hand.transpose(0, 2, 1)
+    pronation = np.arctan2((cross(hinge, to_elbow) * back).sum(-1), -(hinge * back).sum(-1))
     angles = np.stack([*np.degrees([flexion, deviation, pronation]), swivel], -1)
-    low, high = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
-    possible = ((angles >= low) & (angles <= high)).all(-1) & reached[:, None]
+    possible = ((angles >= LOWEST) & (angles <= HIGHEST)).all(-1) & reached[:, None]
     cost = (((angles - COMFORT[:, 0]) / COMFORT[:, 1]) ** 2).sum(-1) + np.where(possible, 0, 1e3)
     best = cost.argmin(1)
     row = np.arange(len(wrist))
@@ -101,10 +105,10 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
 def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> NDArray[np.bool_]:
     """(N,) whether the forearms keep clear of each other, and each of the other hand's joints (N,J,3)."""
     a, b = first.forearm(), second.forearm()
-    between = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1) - ARM_RADIUS[:, None] - ARM_RADIUS
+    between = length(a[:, :, None] - b[:, None]) - ARM_RADIUS[:, None] - ARM_RADIUS
     apart = between.min((1, 2)) > -0.004
     for arm, joints in ((a[:, 1:], second_hand), (b[:, 1:], first_hand)):
-        distance = np.linalg.norm(arm[:, :, None] - joints[:, None], axis=-1)
+        distance = length(arm[:, :, None] - joints[:, None])
         apart &= (distance - ARM_RADIUS[1:, None]).min((1, 2)) > 0.006
     return apart
 
@@ -112,22 +116,20 @@ def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array)
 def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Elbows (N,S,3) and hinge axes (N,S,3) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
     line = wrist - SHOULDER
-    length = np.linalg.norm(line, axis=1, keepdims=True)
-    reached = (length[:, 0] < 0.98 * (UPPER_ARM + FOREARM)) & (length[:, 0] > 0.16)
-    line = line / length
-    length = np.clip(length, 0.16, 0.98 * (UPPER_ARM + FOREARM))
-    middle = (UPPER_ARM**2 - FOREARM**2 + length**2) / (2 * length)
+    far = length(line)[:, None]
+    reached = (far[:, 0] < LONGEST) & (far[:, 0] > SHORTEST)
+    line = line / far
+    far = np.minimum(np.maximum(far, SHORTEST), LONGEST)
+    middle = (UPPER_ARM**2 - FOREARM**2 + far**2) / (2 * far)
     radius = np.sqrt(np.maximum(UPPER_ARM**2 - middle**2, 1e-9))
-    down = np.array([0.0, 1.0, 0.0]) - line[:, 1:2] * line
-    down /= np.maximum(np.linalg.norm(down, axis=1, keepdims=True), 1e-9)
-    outward = np.cross(line, down)
+    down = unit(np.array([0.0, 1.0, 0.0]) - line[:, 1:2] * line)
+    outward = cross(line, down)
     outward *= np.where(outward[:, :1] > 0, -1, 1)
     angle = np.radians(swivel)[..., None]
     elbow = (SHOULDER + middle * line)[:, None] + radius[:, None] * (
         np.cos(angle) * down[:, None] + np.sin(angle) * outward[:, None]
     )
-    hinge = np.cross(SHOULDER - elbow, wrist[:, None] - elbow)
-    return elbow, hinge / np.maximum(np.linalg.norm(hinge, axis=-1, keepdims=True), 1e-9), reached
+    return elbow, unit(cross(SHOULDER - elbow, wrist[:, None] - elbow)), reached
 
 
 def _bend(flexion: Array, deviation: Array) -> Array:

@@ -1,22 +1,25 @@
 """Hands that touch but do not pass through each other.
 
 Points of one hand that lie inside the other ask to be moved out along its surface's normal; intended contacts ask to be
-closed. Both are linear in small changes of the second hand's place and of both hands' joint angles, so each step solves
-one damped least-squares problem and then puts the angles back within what a hand can hold.
+closed. Both are linear in small changes of the left hand's place and of both hands' joint angles, so each step solves
+one damped least-squares problem and then puts the angles back within what a hand can hold. Steps pose only the vertices
+that lie near the other hand; what comes out is measured on all of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
-from aih_gen.scenes.gestures import FingerRoom
-from aih_gen.scenes.skinning import Posed, Shaped
+from aih_gen.scenes.gestures import FingerRoom, at_rest
+from aih_gen.scenes.skinning import Posed, Skinning
+from aih_gen.scenes.vectors import cross, length, turn_about, turned
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -25,7 +28,9 @@ Contacts = tuple[tuple[Index, Index], ...]
 
 REACH = 0.012
 """A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
-CELL = 0.004
+VICINITY = 0.02
+"""Vertices at least this near (m) to the other hand take part in the steps."""
+CELL = 0.006
 """Side (m) of the cells in which hands that approach each other are compared."""
 ARM_NEAR = 0.2
 """Metres of forearm that take part."""
@@ -33,194 +38,36 @@ TOLERANCE, TOUCHING = 0.0012, 0.002
 """Depth (m) that is left alone, and the distance at which hands that should touch do."""
 OVERDO = 0.0003
 """Metres by which more is asked than is needed."""
-MOST_ROWS = 60
+MOST_ROWS = 40
 """Deepest points that are asked to move, a hand."""
 STEPS = 12
 SCALE = np.concatenate([[0.01] * 3, [0.15] * 3, [0.15] * 40])
-"""What counts as one unit of change: metres, radians of the second hand's turn, radians of the joint angles."""
+"""What counts as one unit of change: metres, radians of the left hand's turn, radians of the joint angles."""
 DAMPING = 1.5
 """Weight of such a unit's square against a square millimetre of depth."""
 LARGEST = 1.2
 """Units that anything may change by in one step."""
 PULL = 3.0
 """Weight of an intended contact against that of one point inside."""
+YIELD = 25.0
+"""Degrees by which the joints of recorded fingers may be bent otherwise."""
+APART, MOST_APART = 0.004, 60
+"""Metres of a step by which hands that no bending frees are moved apart, and how many such steps there may be."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldHand:
     """One hand as a person holds it."""
 
-    shaped: Shaped
+    betas: Array  # (10,)
     root: Array  # (3,3)
     angles: Array  # (5,4) degrees
     arm: Array  # (3,3) forearm relative to the hand
     transl: Array  # (3,) m
+    recorded: Array | None = None  # (5,3,3,3) rotations of recorded fingers; ``angles`` bend them otherwise
 
 
-@dataclass(frozen=True, eq=False)
-class Asks:
-    """Pairs of vertices whose distance along a direction should change."""
-
-    right: Index  # (N,)
-    left: Index  # (N,)
-    direction: Array  # (N,3) unit, that in which the right vertex should move from the left one
-    wanted: Array  # (N,) m
-    weight: Array  # (N,)
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """Points of a closed surface with outward unit normals, their box, and a search tree over them."""
-
-    points: Array  # (P,3) m
-    normals: Array  # (P,3)
-    low: Array  # (3,)
-    high: Array  # (3,)
-    tree: cKDTree
-
-
-def surface(points: Array, normals: Array) -> Surface:
-    """Prepare a surface for depth queries; it may be empty."""
-    if not len(points):
-        return Surface(points, normals, np.full(3, np.inf), np.full(3, -np.inf), cKDTree(points))
-    tree = cKDTree(points, compact_nodes=False, balanced_tree=False)
-    return Surface(points, normals, points.min(0), points.max(0), tree)
-
-
-def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
-    """Which of ``points`` (P,3) lie inside ``other``, the surface point nearest to each, and their depths in metres.
-
-    The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
-    """
-    close = np.flatnonzero(((points > other.low) & (points < other.high)).all(1))
-    distance, nearest = other.tree.query(points[close], distance_upper_bound=REACH)
-    near = np.isfinite(distance)
-    close, nearest = close[near], nearest[near]
-    depth = -((points[close] - other.points[nearest]) * other.normals[nearest]).sum(1)
-    deep = depth > 0
-    return close[deep], nearest[deep], depth[deep]
-
-
-def way_to_touch(resting: Array, moving: Array, direction: Array) -> float:
-    """How far (m) ``moving`` (P,3) goes along ``direction`` (3,) until it just lies on ``resting`` (Q,3).
-
-    Negative where it is not there yet, zero where they never meet along that line.
-    """
-    across = np.linalg.svd(direction[None])[2][1:]
-    heights = [points @ direction for points in (resting, moving)]
-    low = np.minimum((resting @ across.T).min(0), (moving @ across.T).min(0))
-    cells = [((points @ across.T - low) // CELL).astype(np.int64) for points in (resting, moving)]
-    wide, tall = np.max([cell.max(0) for cell in cells], 0) + 1
-    top, bottom = np.full(wide * tall, -np.inf), np.full(wide * tall, np.inf)
-    np.maximum.at(top, cells[0][:, 0] * tall + cells[0][:, 1], heights[0])
-    np.minimum.at(bottom, cells[1][:, 0] * tall + cells[1][:, 1], heights[1])
-    way = (top - bottom).max()
-    return float(way) if np.isfinite(way) else 0.0
-
-
-class ContactSolver:
-    """Frees one pair of hand models from each other."""
-
-    def __init__(self, rooms: tuple[FingerRoom, FingerRoom]) -> None:
-        self.rooms = rooms
-        self.kept = [_near_wrist(room) for room in rooms]
-        self.bones = [
-            np.concatenate([room.skinning.owner, np.zeros(len(room.skinning.arm_weight), np.int64)]) for room in rooms
-        ]
-
-    def pose(self, hand: HeldHand, side: int) -> Posed:
-        """The hand where it is held."""
-        room = self.rooms[side]
-        fingers = room.joints.matrices(hand.angles)
-        return room.skinning(hand.shaped, hand.root, fingers, hand.arm).moved(hand.transl)
-
-    def free(self, hands: tuple[HeldHand, HeldHand], contacts: Contacts) -> tuple[tuple[HeldHand, HeldHand], Fit]:
-        """Move the left hand and both hands' fingers until nothing passes through and what should touch does."""
-        best, best_fit, first = hands, Fit(np.inf, np.inf, np.inf), 0.0
-        for step in range(STEPS + 1):
-            posed = self.pose(hands[0], 0), self.pose(hands[1], 1)
-            asks, depth, gap = self._asked(posed, contacts)
-            first = depth if step == 0 else first
-            if _badness(depth, gap) < _badness(best_fit.depth, best_fit.gap):
-                best, best_fit = hands, Fit(first, depth, gap)
-            if step == STEPS or (depth <= TOLERANCE and gap <= TOUCHING):
-                break
-            hands = self._changed(hands, posed[1], _least_squares(*self._rows(posed, asks)))
-        return best, best_fit
-
-    def _meeting_surfaces(self, posed: tuple[Posed, Posed]) -> tuple[tuple[Surface, Surface], tuple[Index, Index]]:
-        """What of each hand lies near the other one, and the numbers of those vertices."""
-        points = [one.vertices[kept] for one, kept in zip(posed, self.kept, strict=True)]
-        surfaces, numbers = [], []
-        for side in (0, 1):
-            other = points[1 - side]
-            near = ((points[side] > other.min(0) - REACH) & (points[side] < other.max(0) + REACH)).all(1)
-            numbers.append(self.kept[side][near])
-            surfaces.append(surface(points[side][near], posed[side].normals[numbers[side]]))
-        return (surfaces[0], surfaces[1]), (numbers[0], numbers[1])
-
-    def _asked(self, posed: tuple[Posed, Posed], contacts: Contacts) -> tuple[list[Asks], float, float]:
-        """What has to change, the greatest depth and the widest gap, in metres."""
-        surfaces, numbers = self._meeting_surfaces(posed)
-        asks, deepest, widest = [], 0.0, 0.0
-        for side in (0, 1):
-            other = 1 - side
-            mine, its, depth = inside(surfaces[side].points, surfaces[other])
-            if len(mine):
-                deepest = max(deepest, float(depth.max()))
-                order = np.argsort(-depth, kind="stable")[:MOST_ROWS]
-                ends = numbers[side][mine[order]], numbers[other][its[order]]
-                outward = surfaces[other].normals[its[order]] * (1 if side == 0 else -1)
-                right, left = ends if side == 0 else ends[::-1]
-                asks.append(Asks(right, left, outward, depth[order] + OVERDO, np.ones(len(order))))
-        for right, left in contacts:
-            distance, nearest = cKDTree(posed[1].vertices[left]).query(posed[0].vertices[right])
-            k = int(distance.argmin())
-            widest = max(widest, float(distance[k]))
-            if distance[k] > TOUCHING / 2:
-                from_right, to_left = right[k : k + 1], left[nearest[k : k + 1]]
-                towards = (posed[1].vertices[to_left] - posed[0].vertices[from_right]) / distance[k]
-                asks.append(Asks(from_right, to_left, towards, distance[k : k + 1], np.array([PULL])))
-        return asks, deepest, widest
-
-    def _rows(self, posed: tuple[Posed, Posed], asks: list[Asks]) -> tuple[Array, Array]:
-        """Derivatives (N,46) of what is asked by the unknowns, and how much (N,) is asked; both weighted."""
-        right, left, direction, wanted, weight = (
-            np.concatenate([getattr(ask, field.name) for ask in asks]) for field in fields(Asks)
-        )
-        rows = np.zeros((len(wanted), len(SCALE)))
-        rows[:, :3] = -direction
-        rows[:, 3:6] = -np.cross(posed[1].vertices[left] - _pivot(posed[1]), direction)
-        rows[:, 6:26] = self._by_angles(posed[0], 0, right, direction)
-        rows[:, 26:] = -self._by_angles(posed[1], 1, left, direction)
-        return rows * weight[:, None], wanted * weight
-
-    def _by_angles(self, posed: Posed, side: int, vertices: Index, direction: Array) -> Array:
-        """(N,20) how fast ``vertices`` (N,) move along ``direction`` (N,3) as each joint angle grows, radians."""
-        points, bones = posed.vertices[vertices], self.bones[side][vertices]
-        axes = self.rooms[side].joints.axes
-        turns = posed.turns[FINGER_BONES[:, [0, 0, 1, 2]]]
-        turns[:, 0] = posed.turns[0]
-        world = np.einsum("fkij,fkj->fki", turns, axes).reshape(20, 3)
-        centres = posed.joints[FINGER_BONES[:, [0, 0, 1, 2]]].reshape(20, 3)
-        finger, level = np.divmod(bones - 1, 3)
-        row = np.full(len(bones), -1)
-        row[bones > 0] = _ROW_OF_CHAIN[finger[bones > 0]]
-        carried = (row[:, None] == np.repeat(np.arange(5), 4)) & (level[:, None] >= np.tile([0, 0, 1, 2], 5))
-        offset = points[:, None] - centres
-        return np.where(carried, (np.cross(world, offset) * direction[:, None]).sum(-1), 0)
-
-    def _changed(self, hands: tuple[HeldHand, HeldHand], left: Posed, change: Array) -> tuple[HeldHand, HeldHand]:
-        turn = Rotation.from_rotvec(change[3:6]).as_matrix()
-        fingers = [
-            self.rooms[side].cleared(held(hands[side].angles + np.degrees(part).reshape(5, 4)), hands[side].shaped)
-            for side, part in enumerate((change[6:26], change[26:]))
-        ]
-        pivot = _pivot(left)
-        wrist = left.joints[0]
-        moved = pivot + turn @ (wrist - pivot) + change[:3]
-        second = replace(hands[1], root=turn @ hands[1].root, angles=fingers[1], transl=hands[1].transl + moved - wrist)
-        return replace(hands[0], angles=fingers[0]), second
+Hands = tuple[HeldHand, HeldHand]
 
 
 @dataclass(frozen=True)
@@ -234,8 +81,244 @@ class Fit:
     """Widest distance between parts that should touch."""
 
 
-_ROW_OF_CHAIN = np.argsort(FINGER_BONES[:, 0])
-"""Row of the angles for each chain of MANO's bones."""
+class Asks(NamedTuple):
+    """N pairs of vertices whose distance along a direction should change."""
+
+    right: Index  # (N,)
+    left: Index  # (N,)
+    direction: Array  # (N,3) unit, that in which the right vertex should move from the left one
+    wanted: Array  # (N,) m
+    weight: Array  # (N,)
+
+
+class Surface(NamedTuple):
+    """Points of a closed surface with outward unit normals, and a search tree over them."""
+
+    points: Array  # (P,3) m
+    normals: Array  # (P,3)
+    tree: cKDTree
+
+
+def surface(points: Array, normals: Array) -> Surface:
+    """Prepare a surface for depth queries; it may be empty."""
+    return Surface(points, normals, cKDTree(points, compact_nodes=False, balanced_tree=False))
+
+
+def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
+    """Which of ``points`` (P,3) lie inside ``other``, the surface point nearest to each, and their depths in metres.
+
+    The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
+    """
+    _, nearest = other.tree.query(points, distance_upper_bound=REACH)
+    close = np.flatnonzero(nearest < len(other.points))
+    nearest = nearest[close]
+    depth = -np.einsum("ij,ij->i", points[close] - other.points[nearest], other.normals[nearest])
+    deep = depth > 0
+    return close[deep], nearest[deep], depth[deep]
+
+
+def near(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
+    """(P,) which of ``points`` (P,3) lie in a cube of side ``distance`` (m) that holds one of ``others`` (Q,3), or in a
+    neighbour of one: at least all that are nearer than ``distance``.
+    """  # fmt: skip
+    low = others.min(0) - 2 * distance
+    cells = ((others - low) / distance).astype(np.int64)
+    grid = np.zeros(cells.max(0) + 3, bool)
+    grid[tuple(cells.T)] = True
+    for axis in range(3):
+        grid = grid | np.roll(grid, 1, axis) | np.roll(grid, -1, axis)
+    mine = ((points - low) / distance).astype(np.int64)
+    found = ((mine >= 0) & (mine < grid.shape)).all(1)
+    found[found] = grid[tuple(mine[found].T)]
+    return found
+
+
+def way_to_touch(resting: Array, moving: Array, direction: Array) -> float:
+    """How far (m) ``moving`` (P,3) goes along ``direction`` (3,) until it just lies on ``resting`` (Q,3).
+
+    Negative where it is not there yet, zero where they never meet along that line.
+    """
+    frame = np.linalg.svd(direction[None])[2]
+    frame[0] = direction
+    above, below = resting @ frame.T, moving @ frame.T
+    low = np.minimum(above.min(0), below.min(0))
+    cells = [((points - low)[:, 1:] / CELL).astype(np.int64) for points in (above, below)]
+    wide, tall = np.maximum(cells[0].max(0), cells[1].max(0)) + 1
+    top, bottom = np.full(wide * tall, -np.inf), np.full(wide * tall, np.inf)
+    np.maximum.at(top, cells[0][:, 0] * tall + cells[0][:, 1], above[:, 0])
+    np.minimum.at(bottom, cells[1][:, 0] * tall + cells[1][:, 1], below[:, 0])
+    way = (top - bottom).max()
+    return float(way) if np.isfinite(way) else 0.0
+
+
+class ContactSolver:
+    """Frees the hands of one pair of models from each other."""
+
+    def __init__(self, room: FingerRoom) -> None:
+        self.room = room
+        self.skinnings = tuple(one.only(_near_wrist(one)) for one in room.skinnings)
+
+    def free(self, hands: Hands, contacts: Contacts) -> tuple[Hands, Fit]:
+        """Move the left hand and both hands' fingers until nothing passes through and what should touch does.
+
+        Recorded fingers are bent by ``YIELD`` degrees at most; where that does not suffice, the left hand moves away.
+        """
+        steps = Steps(self.room, self.skinnings, hands, contacts)
+        best, badness = hands, np.inf
+        for step in range(STEPS + 1):
+            both = posed(self.room, steps.skinnings, hands)
+            asks, depth, gap = steps.asked(both)
+            if step == 0:
+                first = depth
+            if _badness(depth, gap) < badness:
+                best, badness = hands, _badness(depth, gap)
+            if step == STEPS or (depth <= TOLERANCE and gap <= TOUCHING):
+                break
+            hands = steps.changed(hands, both, asks)
+        fit = self.measured(best, contacts)
+        if best[0].recorded is not None:
+            best, fit = self._apart(best, fit)
+        return best, replace(fit, depth_before=first)
+
+    def measured(self, hands: Hands, contacts: Contacts = ()) -> Fit:
+        """How the surfaces lie to each other, by all vertices."""
+        every = Steps(self.room, self.skinnings, hands, contacts, REACH)
+        _, depth, gap = every.asked(posed(self.room, every.skinnings, hands))
+        return Fit(depth, depth, gap)
+
+    def _apart(self, hands: Hands, fit: Fit) -> tuple[Hands, Fit]:
+        """The left hand moved away from the right one until neither is inside the other."""
+        right, left = (one.transl for one in hands)
+        away = left - right
+        away = away / max(float(np.linalg.norm(away)), 1e-9)
+        for _ in range(MOST_APART):
+            if fit.depth <= TOLERANCE:
+                break
+            hands = hands[0], replace(hands[1], transl=hands[1].transl + APART * away)
+            fit = self.measured(hands)
+        return hands, fit
+
+
+class Steps:
+    """One pair on its way apart: the vertices of each hand that are near the other one's."""
+
+    def __init__(
+        self,
+        room: FingerRoom,
+        skinnings: Sequence[Skinning],
+        hands: Hands,
+        contacts: Contacts,
+        distance: float = VICINITY,
+    ) -> None:
+        self.room, self.skinnings = room, list(skinnings)
+        points = [one.vertices for one in posed(room, self.skinnings, hands)]
+        for side in (0, 1):
+            close = np.flatnonzero(near(points[side], points[1 - side], distance))
+            rows = np.unique(np.concatenate([close, skinnings[side].tips, *(pair[side] for pair in contacts)]))
+            self.skinnings[side] = skinnings[side].only(rows)
+            contacts = tuple(_renumbered(pair, rows, side) for pair in contacts)
+        self.contacts = contacts
+        self.rest = at_rest([skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)])
+
+    def asked(self, pair: tuple[Posed, Posed]) -> tuple[list[Asks], float, float]:
+        """What has to change, the greatest depth and the widest gap, in metres."""
+        surfaces = [surface(pair[k].vertices, self.skinnings[k].normals(pair[k])) for k in (0, 1)]
+        asks, deepest, widest = [], 0.0, 0.0
+        for side in (0, 1):
+            mine, its, depth = inside(surfaces[side].points, surfaces[1 - side])
+            if len(mine):
+                deepest = max(deepest, float(depth.max()))
+                order = np.argsort(-depth, kind="stable")[:MOST_ROWS]
+                outward = surfaces[1 - side].normals[its[order]] * (1 if side == 0 else -1)
+                right, left = (mine[order], its[order]) if side == 0 else (its[order], mine[order])
+                asks.append(Asks(right, left, outward, depth[order] + OVERDO, np.ones(len(order))))
+        for right, left in self.contacts:
+            a, b = pair[0].vertices[right], pair[1].vertices[left]
+            squared = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
+            i, j = divmod(int(squared.argmin()), len(left))
+            apart = b[j] - a[i]
+            distance = max(float(np.sqrt(apart @ apart)), 1e-9)
+            widest = max(widest, distance)
+            if distance > TOUCHING / 2:
+                wanted, weight = np.array([distance]), np.array([PULL])
+                asks.append(Asks(right[i : i + 1], left[j : j + 1], apart[None] / distance, wanted, weight))
+        return asks, deepest, widest
+
+    def changed(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks]) -> Hands:
+        """Hands after one step towards what is asked."""
+        change = _least_squares(*self._rows(hands, pair, asks))
+        turn = turn_about(change[3:6])
+        angles = np.stack([hand.angles for hand in hands]) + np.degrees(change[6:]).reshape(2, 5, 4)
+        if hands[0].recorded is None:
+            angles, _ = self.room.cleared(held(angles), self.rest)
+        else:
+            angles = np.clip(angles, -YIELD, YIELD)
+        pivot, wrist = _pivot(pair[1]), pair[1].joints[0]
+        moved = pivot + turn @ (wrist - pivot) + change[:3]
+        root, transl = turn @ hands[1].root, hands[1].transl + moved - wrist
+        return replace(hands[0], angles=angles[0]), replace(hands[1], root=root, angles=angles[1], transl=transl)
+
+    def _rows(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks]) -> tuple[Array, Array]:
+        """Derivatives (N,46) of what is asked by the unknowns, and how much (N,) is asked; both weighted."""
+        right, left, direction, wanted, weight = (np.concatenate(part) for part in zip(*asks, strict=True))
+        rows = np.empty((len(wanted), len(SCALE)))
+        rows[:, :3] = -direction
+        rows[:, 3:6] = -cross(pair[1].vertices[left] - _pivot(pair[1]), direction)
+        rows[:, 6:26] = self._by_angles(hands, pair, 0, right, direction)
+        rows[:, 26:] = -self._by_angles(hands, pair, 1, left, direction)
+        return rows * weight[:, None], wanted * weight
+
+    def _by_angles(
+        self, hands: Hands, pair: tuple[Posed, Posed], side: int, vertices: Index, direction: Array
+    ) -> Array:
+        """(N,20) how fast ``vertices`` (N,) move along ``direction`` (N,3) as each joint angle grows, radians."""
+        frames = pair[side].turns[FINGER_BONES]
+        recorded = hands[side].recorded
+        if recorded is not None:
+            frames = frames @ recorded.transpose(0, 1, 3, 2)
+        frames = frames[:, [0, 0, 1, 2]]
+        frames[:, 0] = pair[side].turns[0]
+        axes = turned(self.room.joints.axes[side], frames).reshape(20, 3)
+        centres = pair[side].joints[FINGER_BONES[:, [0, 0, 1, 2]]].reshape(20, 3)
+        # axis . ((point - centre) x direction), split into what depends on the point and on the joint.
+        moments = cross(pair[side].vertices[vertices], direction)
+        speed = moments @ axes.T + direction @ cross(centres, axes).T
+        return speed * _CARRIED[self.skinnings[side].owner[vertices]]
+
+
+def held_fingers(room: FingerRoom, hands: Hands) -> Array:
+    """(2,5,3,3,3) rotations of both hands' fingers."""
+    fingers = room.joints.matrices(np.stack([hand.angles for hand in hands]))
+    if hands[0].recorded is not None and hands[1].recorded is not None:
+        fingers = fingers @ np.stack([hands[0].recorded, hands[1].recorded])
+    return fingers
+
+
+def posed(room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands) -> tuple[Posed, Posed]:
+    """Both hands where they are held, by some of their vertices."""
+    fingers = held_fingers(room, hands)
+    right, left = (
+        skinning(skinning.shape(hand.betas), hand.root, its, hand.arm).moved(hand.transl)
+        for skinning, hand, its in zip(skinnings, hands, fingers, strict=True)
+    )
+    return right, left
+
+
+def _renumbered(pair: tuple[Index, Index], rows: Index, side: int) -> tuple[Index, Index]:
+    own = np.searchsorted(rows, pair[side])
+    return (own, pair[1]) if side == 0 else (pair[0], own)
+
+
+def _carried() -> NDArray[np.bool_]:
+    """(16,20) whether each joint angle moves each bone."""
+    moves = np.zeros((16, 5, 4), bool)
+    for finger, chain in enumerate(FINGER_BONES):
+        for level, bone in enumerate(chain):
+            moves[bone, finger, : level + 2] = True
+    return moves.reshape(16, 20)
+
+
+_CARRIED = _carried()
 
 
 def _badness(depth: float, gap: float) -> float:
@@ -250,13 +333,13 @@ def _pivot(posed: Posed) -> Array:
 def _least_squares(rows: Array, wanted: Array) -> Array:
     """(46,) the change that comes nearest to what is wanted while staying small."""
     scaled = 1000 * rows * SCALE
-    normal = scaled.T @ scaled + DAMPING * np.eye(len(SCALE))
+    normal = scaled.T @ scaled
+    normal.flat[:: len(SCALE) + 1] += DAMPING
     units = np.linalg.solve(normal, scaled.T @ (1000 * wanted))
     return SCALE * units * min(1.0, LARGEST / max(np.abs(units).max(), 1e-9))
 
 
-def _near_wrist(room: FingerRoom) -> Index:
-    skinning = room.skinning
-    kept = np.linalg.norm(skinning.template - skinning.joint_template[0], axis=1) < ARM_NEAR
-    kept[: skinning.num_vertices] = True
+def _near_wrist(skinning: Skinning) -> Index:
+    kept = length((skinning.template - skinning.joint_template[0][:, None]).T) < ARM_NEAR
+    kept[: skinning.num_hand] = True
     return np.flatnonzero(kept)

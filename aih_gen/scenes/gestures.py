@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, MCP, SPREAD, FingerJoints, held, spread_room
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.skinning import Shaped, Skinning
+from aih_gen.scenes.skinning import Shaped, Skinning, bones, skinning
+from aih_gen.scenes.vectors import length, turned
 
 Array = NDArray[np.float64]
 
@@ -25,10 +27,13 @@ STEPS, MAX_TRIES = 8, 6
 POINTS = np.linspace(0, 1, 5)[:, None]
 
 
+_ANGLES = {name: gesture.angles() for name, gesture in GESTURES.items()}
+
+
 def sample_gesture(rng: np.random.Generator, names: Sequence[str]) -> Array:
     """Two of the named gestures blended finger by finger and perturbed: (5,4) degrees that a hand can hold."""
-    first, second = (GESTURES[names[k]].angles() for k in rng.integers(len(names), size=2))
-    weight = np.clip(rng.beta(0.4, 0.4) + rng.normal(0, 0.12, (5, 1)), 0, 1)
+    first, second = (_ANGLES[names[k]] for k in rng.integers(len(names), size=2))
+    weight = np.minimum(np.maximum(rng.beta(0.4, 0.4) + 0.12 * rng.normal(size=(5, 1)), 0), 1)
     mixed = (1 - weight) * first + weight * second
     mixed[1:, MCP:] += rng.normal(0, 5)  # fingers bend together more than apart
     noise = NOISE * rng.normal(size=(5, 4))
@@ -37,74 +42,102 @@ def sample_gesture(rng: np.random.Generator, names: Sequence[str]) -> Array:
 
 
 class FingerRoom:
-    """Keeps the fingers of one hand model out of each other; every bone is taken for a capsule."""
+    """Keeps the fingers of each hand out of each other, for a right and a left model at once; every bone is taken for a
+    capsule.
+    """  # fmt: skip
 
-    def __init__(self, model: HandModel) -> None:
-        self.skinning, self.joints = Skinning(model), FingerJoints(model)
-        self.radius = _bone_radii(self.skinning)
+    def __init__(self, models: tuple[HandModel, HandModel]) -> None:
+        self.skinnings = skinning(models[0]), skinning(models[1])
+        self.joints = FingerJoints(*models)
+        self.radius = np.stack([_bone_radii(one) for one in self.skinnings])  # (2,5,3)
 
-    def sample(self, rng: np.random.Generator, names: Sequence[str], shaped: Shaped) -> Array:
-        """A gesture (5,4) in degrees between the named ones, with no finger inside another."""
+    def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Rest) -> Array:
+        """Gestures (2,5,4) in degrees between the named ones, with no finger inside another of its hand."""
+        angles = np.stack([sample_gesture(rng, some) for some in names])
         for _ in range(MAX_TRIES):
-            angles = self.cleared(sample_gesture(rng, names), shaped)
-            if (self.depths(angles, shaped) <= CLEAR).all():
+            angles, depth = self.cleared(angles, rest)
+            crowded = (depth > CLEAR).any(1)
+            if not crowded.any():
                 break
+            for side in np.flatnonzero(crowded):
+                angles[side] = sample_gesture(rng, names[side])
         return angles
 
-    def cleared(self, angles: Array, shaped: Shaped) -> Array:
-        """``angles`` (5,4) with the thumb opened and the fingers spread just far enough to be clear of each other."""
+    def cleared(self, angles: Array, rest: Rest) -> tuple[Array, Array]:
+        """``angles`` (2,5,4) with thumbs opened and fingers spread just far enough to be clear, and the depths left."""
+        depth = self.depths(angles, rest)
         for _ in range(STEPS):
-            depth = np.maximum(self.depths(angles, shaped), 0)
-            if not depth.any():
+            much = np.maximum(depth, 0)
+            crowded = much.max(1) > 0
+            if not crowded.any():
                 break
-            angles = angles.copy()
-            angles[0] += (OPEN_THUMB - angles[0]) * min(depth[0] / 0.02, 0.3)
+            opened = angles.copy()
+            opened[:, 0] += (OPEN_THUMB - angles[:, 0]) * np.minimum(much[:, :1] / 0.02, 0.3)
             # Of two fingers the outer one moves aside; ring and little finger move together.
-            away = np.degrees(depth[1:] / LEVER)
-            angles[1:, SPREAD] += [away[0], 0, away[1], away[1] + away[2]]
-            angles = held(angles)
-        return angles
+            away = np.degrees(much[:, 1:] / LEVER)
+            opened[:, 1, SPREAD] += away[:, 0]
+            opened[:, 3, SPREAD] += away[:, 1]
+            opened[:, 4, SPREAD] += away[:, 1] + away[:, 2]
+            angles = np.where(crowded[:, None, None], held(opened), angles)
+            depth = self.depths(angles, rest)
+        return angles, depth
 
-    def depths(self, angles: Array, shaped: Shaped) -> Array:
-        """(4,) metres by which thumb and fingers, index and middle, middle and ring, ring and little overlap."""
-        starts, ends = self._bones(angles, shaped)
-        along = ends - starts
-        points = (starts[:4, 1:, None] + POINTS * along[:4, 1:, None]).reshape(4, -1, 1, 3)
+    def depths(self, angles: Array, rest: Rest) -> Array:
+        """(2,4) metres by which thumb and fingers, index and middle, middle and ring, ring and little overlap."""
+        starts, along = self._bones(angles, rest)
+        # Points of the outer two bones of thumb, index, middle and ring finger.
+        points = (starts[:, :4, 1:, None] + POINTS * along[:, :4, 1:, None]).reshape(2, 4, -1, 3)
         # The thumb against all fingers, each finger against the next one.
-        thumb = _overlap(points[0], self.radius[0], starts[1:].reshape(-1, 3), along[1:].reshape(-1, 3),
-                         self.radius[1:].ravel())  # fmt: skip
-        pairs = _overlap(points[1:], self.radius[1:4], starts[2:, None], along[2:, None], self.radius[2:, None])
-        return np.concatenate([thumb[None], pairs - CLEAR])
+        other_starts, other_along = starts[:, _OTHERS[:, 0], _OTHERS[:, 1]], along[:, _OTHERS[:, 0], _OTHERS[:, 1]]
+        offset = points[:, _OWN] - other_starts[:, :, None]
+        where = np.einsum("sbpi,sbi->sbp", offset, other_along) / (other_along**2).sum(-1)[..., None]
+        offset -= np.minimum(np.maximum(where, 0), 1)[..., None] * other_along[:, :, None]
+        thick = (
+            np.repeat(self.radius[:, _OWN, 1:], len(POINTS), -1) + self.radius[:, _OTHERS[:, 0], _OTHERS[:, 1], None]
+        )
+        overlap = (thick - length(offset)).max(-1)
+        depths = np.stack([overlap[:, :12].max(1), *(overlap[:, 9 + 3 * k : 12 + 3 * k].max(1) for k in (1, 2, 3))], 1)
+        return depths - [0, CLEAR, CLEAR, CLEAR]
 
-    def _bones(self, angles: Array, shaped: Shaped) -> tuple[Array, Array]:
-        """Where the axes of the (5,3) finger bones start and end."""
-        turns, joints = self.skinning.bones(shaped, np.eye(3), self.joints.matrices(angles))
-        starts, last = joints[FINGER_BONES], FINGER_BONES[:, 2]
-        tips = shaped.vertices[self.skinning.tip_vertices] - shaped.joints[last]
-        tips *= 1 - self.radius[:, 2:] / np.linalg.norm(tips, axis=1, keepdims=True)
-        ends = np.concatenate([starts[:, 1:], (joints[last] + np.einsum("fij,fj->fi", turns[last], tips))[:, None]], 1)
-        return starts, ends
+    def _bones(self, angles: Array, rest: Rest) -> tuple[Array, Array]:
+        """Where the axes of the (2,5,3) finger bones start, and the way (2,5,3,3) to their ends."""
+        turns, joints = bones(rest.joints, np.eye(3), self.joints.matrices(angles))
+        last = FINGER_BONES[:, 2]
+        tips = rest.tips - rest.joints[:, last]
+        tips = tips * (1 - self.radius[:, :, 2:] / length(tips)[..., None])
+        starts = joints[:, FINGER_BONES]
+        ends = np.concatenate([starts[:, :, 1:], (joints[:, last] + turned(tips, turns[:, last]))[:, :, None]], 2)
+        return starts, ends - starts
 
 
-def _overlap(points: Array, radii: Array, starts: Array, along: Array, other_radii: Array) -> Array:
-    """How deep (m) the outer two bones of fingers, as points (...,P,1,3), enter capsules from starts (...,B,3)."""
-    offset = points - starts
-    where = np.clip((offset * along).sum(-1) / (along**2).sum(-1), 0, 1)[..., None]
-    distance = np.linalg.norm(offset - where * along, axis=-1)
-    own = np.repeat(radii[..., 1:], len(POINTS), axis=-1)[..., None]
-    return np.asarray((own + other_radii - distance).max((-2, -1)))
+_OTHERS = np.array([(f, k) for f in (1, 2, 3, 4) for k in range(3)] + [(f, k) for f in (2, 3, 4) for k in range(3)])
+"""Finger and bone of the capsules: all of them for the thumb, then those of each finger's neighbour."""
+_OWN = np.repeat([0, 1, 2, 3], [12, 3, 3, 3])
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """Both hands' joints (2,16,3) and finger tips (2,5,3) at rest, metres."""
+
+    joints: Array
+    tips: Array
+
+
+def at_rest(shaped: Sequence[Shaped]) -> Rest:
+    """Joints and tips of two hands."""
+    return Rest(np.stack([one.joints for one in shaped]), np.stack([one.tips for one in shaped]))
 
 
 def _bone_radii(skinning: Skinning) -> Array:
     """(5,3) half the thickness (m) of each finger bone's flesh at rest."""
     shaped = skinning.shape(np.zeros(10))
+    hand = shaped.points[:, : skinning.num_hand].T
     radii = np.zeros((5, 3))
-    for row, bones in enumerate(FINGER_BONES):
-        for k, bone in enumerate(bones):
-            own = shaped.vertices[: skinning.num_vertices][skinning.owner == bone]
+    for row, chain in enumerate(FINGER_BONES):
+        for k, bone in enumerate(chain):
             start = shaped.joints[bone]
-            end = shaped.joints[bones[k + 1]] if k < 2 else shaped.vertices[skinning.tip_vertices[row]]
+            end = shaped.joints[chain[k + 1]] if k < 2 else shaped.tips[row]
             along = (end - start) / np.linalg.norm(end - start)
-            offset = own - start
+            offset = hand[skinning.owner[: skinning.num_hand] == bone] - start
             radii[row, k] = np.median(np.linalg.norm(offset - (offset @ along)[:, None] * along, axis=1))
     return radii

@@ -17,10 +17,12 @@ from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
+from aih_gen.scenes.skinning import Skinning
+from aih_gen.scenes.vectors import turned, unit
 
 Array = NDArray[np.float64]
-Turn = Callable[[np.random.Generator], tuple[Array, Array]]
-"""Draws the directions of the second hand's fingers and back."""
+Turn = Callable[[np.random.Generator, int], tuple[Array, Array]]
+"""Draws a number of directions (N,3) of the second hand's fingers and back."""
 
 TIP = 0.010
 """Metres around a finger's end that count as its tip."""
@@ -49,17 +51,13 @@ class Interaction:
     """Metres by which the second hand lies to one side of the first along the thumb's direction: fingers in gaps."""
 
 
-def _unit(vector: Array) -> Array:
-    return vector / np.linalg.norm(vector)
-
-
 def _leaning(mean: float, deviation: float) -> Turn:
     """Palm towards palm, the second hand's fingers leaning over the first by an angle in degrees."""
 
-    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
-        angle = np.radians(rng.normal(mean, deviation))
-        c, s = np.cos(angle), np.sin(angle)
-        return np.array([c, s, 0.0]), np.array([s, -c, 0.0])
+    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        angle = np.radians(rng.normal(mean, deviation, count))
+        c, s, zero = np.cos(angle), np.sin(angle), np.zeros(count)
+        return np.stack([c, s, zero], 1), np.stack([s, -c, zero], 1)
 
     return turn
 
@@ -67,9 +65,10 @@ def _leaning(mean: float, deviation: float) -> Turn:
 def _spun(palms_meet: bool, angles: tuple[float, ...], deviation: float) -> Turn:
     """Flat on the first hand's palm, or on its back, spun by one of these angles (degrees)."""
 
-    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
-        angle = np.radians(rng.choice(angles) + rng.normal(0, deviation))
-        return np.array([np.cos(angle), 0.0, np.sin(angle)]), np.array([0.0, -1.0 if palms_meet else 1.0, 0.0])
+    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        angle = np.radians(rng.choice(angles, count) + rng.normal(0, deviation, count))
+        fingers = np.stack([np.cos(angle), np.zeros(count), np.sin(angle)], 1)
+        return fingers, np.tile([0.0, -1.0 if palms_meet else 1.0, 0.0], (count, 1))
 
     return turn
 
@@ -77,19 +76,18 @@ def _spun(palms_meet: bool, angles: tuple[float, ...], deviation: float) -> Turn
 def _faced(side: float, tilt: float) -> Turn:
     """Palm (side 1) or back (-1) towards the first hand's finger tips, spun at random, tilted by some degrees."""
 
-    def turn(rng: np.random.Generator) -> tuple[Array, Array]:
-        spin = rng.uniform(0, 2 * np.pi)
-        fingers = np.array([0.0, np.cos(spin), np.sin(spin)])
-        back = np.array([side, 0.0, 0.0]) + np.tan(np.radians(tilt)) * rng.normal(size=3) * 0.6
-        back = _unit(back)
-        return _unit(fingers - (fingers @ back) * back), back
+    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        spin = rng.uniform(0, 2 * np.pi, count)
+        fingers = np.stack([np.zeros(count), np.cos(spin), np.sin(spin)], 1)
+        back = unit(np.array([side, 0.0, 0.0]) + np.tan(np.radians(tilt)) * rng.normal(size=(count, 3)) * 0.6)
+        return unit(fingers - (fingers * back).sum(1, keepdims=True) * back), back
 
     return turn
 
 
-def _alike(rng: np.random.Generator) -> tuple[Array, Array]:
+def _alike(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     """Turned like the first hand, thumbs towards each other."""
-    return np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+    return np.tile([1.0, 0.0, 0.0], (count, 1)), np.tile([0.0, 1.0, 0.0], (count, 1))
 
 
 _FLAT = ("flat", "flat", "relaxed")
@@ -163,3 +161,31 @@ def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
         parts[f"{name} tip"] = last & (np.linalg.norm(vertices - tip, axis=1) < TIP)
     # A model that is not shaped like a hand may lack a part: then all of it stands in.
     return {name: np.flatnonzero(part if part.any() else owner >= 0) for name, part in parts.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """A region's parts, one for each of the B bones that carry it."""
+
+    bones: NDArray[np.int64]  # (B,)
+    shares: Array  # (B,) of the region's vertices
+    middles: Array  # (B,3) m at rest
+    shapedirs: Array  # (B,3,10)
+
+    def middle(self, betas: Array, home: Array, turns: Array, joints: Array) -> Array:
+        """(3,) m: where the region's middle goes with joints (16,3) from their place at rest ``home`` (16,3)."""
+        offset = self.middles + self.shapedirs @ betas - home[self.bones]
+        return self.shares @ (joints[self.bones] + turned(offset, turns[self.bones]))
+
+
+def meetings(skinning: Skinning, regions: dict[str, NDArray[np.int64]]) -> dict[str, Meeting]:
+    """Of all vertices' ``skinning``, the regions' middles."""
+    directions = skinning.shapedirs.reshape(3, -1, 10)
+    found = {}
+    for name, rows in regions.items():
+        bones, which, counts = np.unique(skinning.owner[rows], return_inverse=True, return_counts=True)
+        parts = [rows[which == k] for k in range(len(bones))]
+        middles = np.stack([skinning.template[:, part].mean(1) for part in parts])
+        shapedirs = np.stack([directions[:, part].mean(1) for part in parts])
+        found[name] = Meeting(bones, counts / len(rows), middles, shapedirs)
+    return found

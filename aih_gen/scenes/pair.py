@@ -8,13 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from aih_gen.scenes.cameras import Seen, Views, look
 from aih_gen.scenes.scene import Hand
-from aih_gen.scenes.skinning import Posed
+from aih_gen.scenes.skinning import Skinning
 
 Array = NDArray[np.float64]
 
 STRIDE = 3
-"""Every how many vertices serve as points of a surface."""
+"""Every how many vertices serve as points of a hand's surface where its outline is what matters."""
+
+
+def outline(skinning: Skinning) -> Skinning:
+    """The vertices that suffice to see what hides what."""
+    hand = np.arange(0, skinning.num_hand, STRIDE)
+    return skinning.only(np.concatenate([hand, np.arange(skinning.num_hand, len(skinning.owner), 2)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,34 +31,28 @@ class PairPose:
     roots: Array  # (2,3,3) orientations of the hands
     fingers: Array  # (2,15,3) axis-angle
     betas: Array  # (2,10)
-    rest_wrists: Array  # (2,3) m, about which the hands turn
+    wrists: Array  # (2,3) m, about which the hands turn
     transl: Array  # (2,3) m
     arms: Array  # (2,3,3) forearms relative to the hands
-    elbow_directions: Array  # (2,3) unit, from wrist to elbow
-    posed: tuple[Posed, Posed]
-    hand_vertices: int  # how many of the vertices are the hand's; they come first
+    elbows: Array  # (2,3) unit, from wrist to elbow
+    hand_points: tuple[Array, Array]  # (P,3) m of each hand's surface
+    arm_points: tuple[Array, Array]
     interaction: str
 
-    def wrists(self) -> Array:
-        """(2,3) m."""
-        return self.rest_wrists + self.transl
+    def before(self, views: Views) -> Seen:
+        """What cameras see of the pair."""
+        return look(views, self.hand_points, self.arm_points, self.wrists, self.elbows)
 
-    def hand_points(self) -> tuple[Array, Array]:
-        """Points (P,3) of each hand's surface."""
-        count = self.hand_vertices
-        return self.posed[0].vertices[:count:STRIDE], self.posed[1].vertices[:count:STRIDE]
+    def middle(self) -> Array:
+        """(3,) m, mean of the surfaces."""
+        return (self.hand_points[0].mean(0) + self.hand_points[1].mean(0)) / 2
 
-    def arm_points(self) -> tuple[Array, Array]:
-        """Points (P,3) of each forearm's surface."""
-        count = self.hand_vertices
-        return self.posed[0].vertices[count:], self.posed[1].vertices[count:]
-
-    def seen(self, view: Array, shift: Array) -> tuple[Hand, Hand]:
-        """The hands turned by ``view`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
-        roots = Rotation.from_matrix(view @ self.roots).as_rotvec()
-        pose = np.concatenate([roots, self.fingers.reshape(2, 45)], 1).astype(np.float32)
-        transl = (self.wrists() @ view.T + shift - self.rest_wrists).astype(np.float32)
-        arms = Rotation.from_matrix(self.arms).as_rotvec().astype(np.float32)
+    def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
+        """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
+        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms])).as_rotvec().astype(np.float32)
+        pose = np.concatenate([turns[:2], self.fingers.reshape(2, 45).astype(np.float32)], 1)
+        rest_wrists = self.wrists - self.transl
+        transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
-        right, left = (Hand(pose[k], betas[k], transl[k], arms[k]) for k in (0, 1))
+        right, left = (Hand(pose[k], betas[k], transl[k], turns[2 + k]) for k in (0, 1))
         return right, left

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_BONES, FingerJoints
+from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR, PLACES, comfortable_arms
-from aih_gen.scenes.pair import PairPose
-from aih_gen.scenes.skinning import Posed, Skinning
+from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
+from aih_gen.scenes.gestures import FingerRoom
+from aih_gen.scenes.pair import PairPose, outline
+from aih_gen.scenes.poses import pair_pose
 from aih_gen.sources.fits import Fits
 
 Array = NDArray[np.float64]
@@ -24,45 +28,37 @@ BENDS = 24
 class RecordedPairs:
     """Pairs from fits, posed by one pair of hand models."""
 
-    def __init__(self, fits: Fits, models: tuple[HandModel, HandModel], noise: float = 0.0) -> None:
-        """``noise`` is the standard deviation (degrees) by which each finger joint's flexion is changed."""
-        self.fits, self.noise = fits, noise
-        self.skinning = Skinning(models[0]), Skinning(models[1])
-        self.joints = FingerJoints(models[0]), FingerJoints(models[1])
+    def __init__(
+        self, fits: Fits, models: tuple[HandModel, HandModel], noise: float = 0.0, contact: bool = True
+    ) -> None:
+        """``noise`` is the standard deviation (degrees) by which finger joints' flexions are changed; with ``contact``,
+        hands that pass through each other are freed, else they come as they are.
+        """  # fmt: skip
+        self.fits, self.noise, self.contact = fits, noise, contact
+        self.room = FingerRoom(models)
+        self.solver = ContactSolver(self.room)
+        self.outlines = outline(self.room.skinnings[0]), outline(self.room.skinnings[1])
 
     def pair(self, index: int, rng: np.random.Generator) -> PairPose:
         """Pair ``index``, counted round and round."""
         row = index % len(self.fits)
         pose, betas, transl = (array[row] for array in (self.fits.pose, self.fits.betas, self.fits.transl))
-        fingers = np.stack([self._changed(pose[side, 3:].reshape(15, 3), side, rng) for side in (0, 1)])
-        roots = Rotation.from_rotvec(pose[:, :3]).as_matrix()
-        hands = [self._posed(roots[k], fingers[k], betas[k], transl[k], np.eye(3), k) for k in (0, 1)]
-        arms, elbows = _free_arms(rng, roots, (hands[0].joints, hands[1].joints))
-        posed = [self._posed(roots[k], fingers[k], betas[k], transl[k], arms[k], k) for k in (0, 1)]
-        return PairPose(
-            roots=roots,
-            fingers=fingers,
-            betas=betas,
-            rest_wrists=np.stack([one.joints[0] for one in posed]) - transl,
-            transl=transl,
-            arms=arms,
-            elbow_directions=elbows,
-            posed=(posed[0], posed[1]),
-            hand_vertices=self.skinning[0].num_vertices,
-            interaction=RECORDED,
+        turns = Rotation.from_rotvec(pose.reshape(32, 3)).as_matrix().reshape(2, 16, 3, 3)
+        angles = np.zeros((2, 5, 4))
+        if self.noise:
+            angles[:, :, 1:] = rng.normal(0, self.noise, (2, 5, 3))
+        right, left = (
+            HeldHand(betas[k], turns[k, 0], angles[k], np.eye(3), transl[k], turns[k, FINGER_BONES]) for k in (0, 1)
         )
-
-    def _changed(self, fingers: Array, side: int, rng: np.random.Generator) -> Array:
-        if not self.noise:
-            return fingers
-        flexion = np.zeros((15, 3))
-        flexion[FINGER_BONES.ravel() - 1] = self.joints[side].axes[:, 1:].reshape(15, 3)
-        return fingers + np.radians(rng.normal(0, self.noise, (15, 1))) * flexion
-
-    def _posed(self, root: Array, fingers: Array, betas: Array, transl: Array, arm: Array, side: int) -> Posed:
-        skinning = self.skinning[side]
-        turns = Rotation.from_rotvec(fingers).as_matrix()[FINGER_BONES - 1]
-        return skinning(skinning.shape(betas), root, turns, arm).moved(transl)
+        hands = right, left
+        if self.contact and self.solver.measured(hands).depth > TOLERANCE:
+            hands, _ = self.solver.free(hands, ())
+        both = posed(self.room, self.outlines, hands)
+        roots = np.stack([hand.root for hand in hands])
+        arms, elbows = _free_arms(rng, roots, (both[0].joints, both[1].joints))
+        hands = replace(hands[0], arm=arms[0]), replace(hands[1], arm=arms[1])
+        both = posed(self.room, self.outlines, hands)
+        return pair_pose(self.room, self.outlines, hands, both, elbows, RECORDED)
 
 
 def _free_arms(rng: np.random.Generator, roots: Array, joints: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -1,12 +1,12 @@
 """Posing one hand at a time in NumPy: what sampling poses needs, many times a scene.
 
-``hands.model.HandModel`` is the definition; this is its arithmetic for one hand, with the bones' frames kept, and
-nothing that depends on how many hands are posed together (law 1).
+``hands.model.HandModel`` is the definition; this is its arithmetic for one hand, for any choice of its vertices, with
+the bones' frames kept, and nothing that depends on how many hands are posed together (law 1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
 from aih_gen.hands.normals import VertexNormals
+from aih_gen.scenes.vectors import turned
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -25,19 +26,20 @@ Index = NDArray[np.int64]
 class Shaped:
     """One person's hand at rest."""
 
-    vertices: Array  # (V+A,3) m, hand then forearm
-    joints: Array  # (16,3)
+    points: Array  # (3,V) m, x, y and z of the vertices: hand, then forearm
+    joints: Array  # (16,3) m
+    tips: Array  # (5,3) m, thumb to little
 
 
 @dataclass(frozen=True, eq=False)
 class Posed:
     """One posed hand."""
 
-    vertices: Array  # (V+A,3) m, hand then forearm
-    normals: Array  # (V+A,3) unit, outwards: the resting hand's, carried along
+    vertices: Array  # (V,3) m, hand, then forearm
     joints: Array  # (16,3) MANO's order
     turns: Array  # (16,3,3) orientation of each bone
     tips: Array  # (5,3) thumb to little
+    carried: Array  # (3,3,V) how each vertex's surroundings are turned
 
     def joints21(self) -> Array:
         """(21,3) in the project's order."""
@@ -45,70 +47,113 @@ class Posed:
 
     def moved(self, shift: Array) -> Posed:
         """The same hand, ``shift`` (3,) metres farther on."""
-        return Posed(self.vertices + shift, self.normals, self.joints + shift, self.turns, self.tips + shift)
+        return replace(self, vertices=self.vertices + shift, joints=self.joints + shift, tips=self.tips + shift)
 
 
+@dataclass(frozen=True, eq=False)
 class Skinning:
-    """Linear blend skinning of one model's vertices."""
+    """Linear blend skinning of some of one model's vertices. The forearm is carried by a bone of its own."""
 
-    def __init__(self, model: HandModel) -> None:
-        with torch.no_grad():
-            arrays = {name: value.numpy().astype(np.float64) for name, value in model.named_buffers()}
-        self.template, self.shapedirs = arrays["v_template"], arrays["shapedirs"].reshape(-1, 10)
-        self.joint_template, self.joint_shapedirs = arrays["joint_template"], arrays["joint_shapedirs"].reshape(-1, 10)
-        self.posedirs = arrays["posedirs"] if len(arrays["posedirs"]) else None
-        self.weights, self.arm_weight = arrays["weights"][: model.num_vertices], arrays["arm_weight"]
-        self.num_vertices = model.num_vertices
-        self.tip_vertices = model.tip_vertices.numpy()
-        self.owner = self.weights.argmax(1)
-        """Bone that carries most of each vertex of the hand."""
-        faces = torch.cat([model.faces, model.arm_faces]).numpy()
-        self.rest_normals = VertexNormals(faces, len(self.template))(self.template[None])[0]
+    template: Array  # (3,V)
+    shapedirs: Array  # (3V,10)
+    posedirs: Array | None  # (3V,135)
+    weights: Array  # (17,V)
+    rest_normals: Array  # (3,V) unit, outwards
+    joint_template: Array  # (16,3)
+    joint_shapedirs: Array  # (48,10)
+    owner: Index  # (V,) bone that carries most of each vertex; the wrist for the forearm
+    num_hand: int
+    """How many of the vertices are the hand's; they come first."""
+    tips: Index
+    """(5,) rows of the finger tips."""
+
+    def only(self, rows: Index) -> Skinning:
+        """The same for the vertices ``rows`` (R,), ascending, and the finger tips."""
+        rows = np.union1d(rows, self.tips)
+        flat = (rows + np.arange(3)[:, None] * self.template.shape[1]).ravel()
+        return replace(
+            self,
+            template=self.template[:, rows],
+            shapedirs=self.shapedirs[flat],
+            posedirs=None if self.posedirs is None else self.posedirs[flat],
+            weights=np.ascontiguousarray(self.weights[:, rows]),
+            rest_normals=self.rest_normals[:, rows],
+            owner=self.owner[rows],
+            num_hand=int(np.searchsorted(rows, self.num_hand)),
+            tips=np.searchsorted(rows, self.tips),
+        )
 
     def shape(self, betas: Array) -> Shaped:
         """The hand of ``betas`` (10,) at rest."""
-        return Shaped(
-            self.template + (self.shapedirs @ betas).reshape(-1, 3),
-            self.joint_template + (self.joint_shapedirs @ betas).reshape(-1, 3),
-        )
-
-    def bones(self, shaped: Shaped, root: Array, fingers: Array) -> tuple[Array, Array]:
-        """Orientations (16,3,3) and joints (16,3) for ``root`` (3,3) and ``fingers`` (5,3,3,3)."""
-        turns, joints = np.empty((NUM_BONES, 3, 3)), np.empty((NUM_BONES, 3))
-        turns[0], joints[0] = root, shaped.joints[0]
-        before = np.zeros(5, np.int64)
-        for level, bones in enumerate(FINGER_BONES.T):
-            offset = shaped.joints[bones] - shaped.joints[before]
-            joints[bones] = joints[before] + np.einsum("fij,fj->fi", turns[before], offset)
-            turns[bones] = turns[before] @ fingers[:, level]
-            before = bones
-        return turns, joints
-
-    def points(self, shaped: Shaped, turns: Array, joints: Array, chosen: Index) -> Array:
-        """Where the ``chosen`` vertices of the hand are, but for what blend shapes of the pose would add."""
-        shift = joints - np.einsum("bij,bj->bi", turns, shaped.joints)
-        bone = self.owner[chosen]
-        return np.einsum("vij,vj->vi", turns[bone], shaped.vertices[chosen]) + shift[bone]
+        points = self.template + (self.shapedirs @ betas).reshape(3, -1)
+        joints = self.joint_template + (self.joint_shapedirs @ betas).reshape(-1, 3)
+        return Shaped(points, joints, points[:, self.tips].T)
 
     def __call__(self, shaped: Shaped, root: Array, fingers: Array, arm: Array) -> Posed:
         """Pose a hand: ``root`` (3,3), ``fingers`` (5,3,3,3), ``arm`` (3,3) the forearm relative to the hand."""
-        turns, joints = self.bones(shaped, root, fingers)
-        shift = joints - np.einsum("bij,bj->bi", turns, shaped.joints)
-        hand = shaped.vertices[: self.num_vertices]
+        turns, joints = bones(shaped.joints, root, fingers)
+        rest = shaped.points
         if self.posedirs is not None:
             local = np.empty((NUM_BONES, 3, 3))
             local[FINGER_BONES] = fingers
-            hand = hand + (self.posedirs @ (local[1:] - np.eye(3)).ravel()).reshape(-1, 3)
-        transforms = np.concatenate([turns, shift[..., None]], -1).reshape(NUM_BONES, 12)
-        blended = (self.weights @ transforms).reshape(-1, 3, 4)
-        turned = np.matmul(blended[..., :3], np.stack([hand, self.rest_normals[: self.num_vertices]], -1))
-        vertices = np.concatenate([turned[..., 0] + blended[..., 3], self._forearm(shaped, root, arm)])
-        # The forearm bends only where it meets the hand, so its normals turn as a whole.
-        normals = np.concatenate([turned[..., 1], self.rest_normals[self.num_vertices :] @ (root @ arm).T])
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-        return Posed(vertices, normals, joints, turns, vertices[self.tip_vertices])
+            rest = rest + (self.posedirs @ (local[1:] - np.eye(3)).ravel()).reshape(3, -1)
+        carriers = np.concatenate([turns, (root @ arm)[None]])
+        homes, places = (np.concatenate([points, points[:1]]) for points in (shaped.joints, joints))
+        transforms = np.concatenate([carriers, (places - turned(homes, carriers))[..., None]], -1)
+        # Coordinates first: one product, and rows of V numbers in everything after it.
+        blended = (transforms.reshape(NUM_BONES + 1, 12).T @ self.weights).reshape(3, 4, -1)
+        points = blended[:, 3] + blended[:, 0] * rest[0] + blended[:, 1] * rest[1] + blended[:, 2] * rest[2]
+        vertices = np.ascontiguousarray(points.T)
+        return Posed(vertices, joints, turns, vertices[self.tips], blended[:, :3])
 
-    def _forearm(self, shaped: Shaped, root: Array, arm: Array) -> Array:
-        local = shaped.vertices[self.num_vertices :] - shaped.joints[0]
-        local = local + self.arm_weight[:, None] * (local @ arm.T - local)
-        return local @ root.T + shaped.joints[0]
+    def normals(self, posed: Posed) -> Array:
+        """(V,3) unit normals: the resting hand's, carried along."""
+        carried = posed.carried
+        normals = carried[:, 0] * self.rest_normals[0]
+        normals += carried[:, 1] * self.rest_normals[1] + carried[:, 2] * self.rest_normals[2]
+        normals /= np.maximum(np.sqrt((normals * normals).sum(0)), 1e-9)
+        return normals.T
+
+
+def bones(rest: Array, roots: Array, fingers: Array) -> tuple[Array, Array]:
+    """Orientations (...,16,3,3) and joints (...,16,3), for joints at ``rest`` (...,16,3), ``roots`` (...,3,3) and
+    ``fingers`` (...,5,3,3,3).
+    """
+    turns, joints = np.empty((*rest.shape, 3)), np.empty_like(rest)
+    turns[..., 0, :, :], joints[..., 0, :] = roots, rest[..., 0, :]
+    turn, place, before = roots[..., None, :, :], rest[..., :1, :], rest[..., :1, :]
+    for level, level_bones in enumerate(FINGER_BONES.T):
+        home = rest[..., level_bones, :]
+        place = place + turned(home - before, turn)
+        turn, before = turn @ fingers[..., level, :, :], home
+        turns[..., level_bones, :, :], joints[..., level_bones, :] = turn, place
+    return turns, joints
+
+
+def skinning(model: HandModel) -> Skinning:
+    """All vertices of a model, hand and forearm."""
+    with torch.no_grad():
+        arrays = {name: value.numpy().astype(np.float64) for name, value in model.named_buffers()}
+    arm, num_hand, count = arrays["arm_weight"], model.num_vertices, len(arrays["v_template"])
+    weights = np.zeros((NUM_BONES + 1, count))
+    weights[:NUM_BONES, :num_hand] = arrays["weights"][:num_hand].T
+    weights[0, num_hand:], weights[NUM_BONES, num_hand:] = 1 - arm, arm
+    posedirs = None
+    if len(arrays["posedirs"]):
+        by_axis = np.zeros((3, count, 135))
+        by_axis[:, :num_hand] = arrays["posedirs"].reshape(num_hand, 3, 135).transpose(1, 0, 2)
+        posedirs = by_axis.reshape(-1, 135)
+    faces = torch.cat([model.faces, model.arm_faces]).numpy()
+    normals = VertexNormals(faces, count)(arrays["v_template"][None])[0]
+    return Skinning(
+        template=np.ascontiguousarray(arrays["v_template"].T),
+        shapedirs=np.ascontiguousarray(arrays["shapedirs"].transpose(1, 0, 2)).reshape(-1, 10),
+        posedirs=posedirs,
+        weights=weights,
+        rest_normals=np.ascontiguousarray(normals.T),
+        joint_template=arrays["joint_template"],
+        joint_shapedirs=arrays["joint_shapedirs"].reshape(-1, 10),
+        owner=weights[:NUM_BONES].argmax(0),
+        num_hand=num_hand,
+        tips=model.tip_vertices.numpy(),
+    )

@@ -38,18 +38,12 @@ class HASM(PretrainedNetwork):
                 drop_path_rate=config.drop_path,
             )
         )
-        width = config.decoder_width
+        width, masks = config.decoder_width, len(self.mask_names)
         self.projections = nn.ModuleList(_conv_bn_relu(size, width) for size in config.hidden_sizes)
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    _conv_bn_relu(width * len(config.hidden_sizes), width),
-                    nn.Dropout2d(config.dropout),
-                    nn.Conv2d(width, 2, 1),
-                )
-                for name in self.mask_names
-            }
-        )
+        # The heads side by side: channels k * width onwards, and outputs 2 k and 2 k + 1, are mask k's.
+        self.fusion = _conv_bn_relu(width * len(config.hidden_sizes), width * masks)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.classifier = nn.Conv2d(width * masks, 2 * masks, 1, groups=masks)
 
     @property
     def mask_names(self) -> tuple[MaskName, ...]:
@@ -63,21 +57,22 @@ class HASM(PretrainedNetwork):
     def features(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> the encoder's maps, (B, hidden_sizes[i], H / 2**(i + 2), W / 2**(i + 2))."""
         self._check_sides(image)
-        return list(cast(Any, self.encoder(image, output_hidden_states=True)).hidden_states)
+        return [
+            m.contiguous(memory_format=torch.channels_last)  # the decoder takes a third of the time so
+            for m in cast(Any, self.encoder(image, output_hidden_states=True)).hidden_states
+        ]
 
     def forward(self, image: Tensor) -> dict[MaskName, Tensor]:
         """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside."""
         maps = [project(features) for project, features in zip(self.projections, self.features(image), strict=True)]
-        fused = torch.cat([F.interpolate(m, maps[0].shape[-2:], mode="bilinear") for m in maps], 1)
-        # The heads' first convolutions in one: the same sums, in half the time.
-        heads = [cast(nn.Sequential, self.heads[name]) for name in self.mask_names]
-        first = [cast(nn.Sequential, head[0]) for head in heads]
-        weights = torch.cat([cast(Tensor, layers[0].weight) for layers in first])
-        hidden = F.conv2d(fused, weights).split(self.config.decoder_width, 1)
-        return {
-            name: head[1:](layers[1:](part))
-            for name, head, layers, part in zip(self.mask_names, heads, first, hidden, strict=True)
-        }
+        convolution, normalise, activate = self.fusion
+        # A 1x1 convolution and a resize change places freely: each map is convolved while it is still small.
+        weights = cast(Tensor, convolution.weight).split(self.config.decoder_width, 1)
+        fused = [F.conv2d(m, weight) for m, weight in zip(maps, weights, strict=True)]
+        size = maps[0].shape[-2:]
+        total = fused[0] + sum(F.interpolate(m, size, mode="bilinear") for m in fused[1:])
+        logits = self.classifier(self.dropout(activate(normalise(total))))
+        return dict(zip(self.mask_names, logits.split(2, 1), strict=True))
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -34,7 +34,7 @@ class HASMTask:
         self.size, self.stride, self.weights = config.size, config.mask_stride, config.losses
         self.hasm = HASM(network).to(device)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
-        decoder = nn.ModuleList([self.hasm.projections, self.hasm.heads])
+        decoder = nn.ModuleList([self.hasm.projections, self.hasm.fusion, self.hasm.classifier])
         self.optimisers = [adamw([(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)], config)]
 
     def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:

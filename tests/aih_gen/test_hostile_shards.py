@@ -21,8 +21,9 @@ from aih_gen.compose.sample import Sample
 from aih_gen.shards.schema import OFFSETS, PROVENANCE, columns
 from tests.data.samples import write_samples
 
-FLIPS = int(os.environ.get("AIH_BIT_FLIPS", "200"))
-PER_PROCESS = 100
+FLIPS = int(os.environ.get("AIH_BIT_FLIPS", "60"))
+"""2000 is the whole proof."""
+PER_PROCESS = 500
 MIB = 1 << 20
 MOST_MEMORY = 64 * MIB
 
@@ -57,7 +58,7 @@ for path in sys.argv[2:]:
 def read_apart(good: Path, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Read shards in a process of their own, which must live; yields what became of each."""
     done = subprocess.run(
-        [sys.executable, "-c", READER, good, *paths], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", READER, good, *paths], capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, f"{len(done.stdout.splitlines())} of {len(paths)} read, then {done.stderr[-500:]}"
     yield from map(json.loads, done.stdout.splitlines())

@@ -33,11 +33,11 @@ from aih_gen.hands.anatomy import (
 from aih_gen.hands.joints import mirror_axis_angle
 from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
-from aih_gen.scenes.contact import inside, surface
-from aih_gen.scenes.gestures import FingerRoom, sample_gesture
+from aih_gen.scenes.contact import HeldHand, inside, posed, surface
+from aih_gen.scenes.gestures import at_rest, sample_gesture
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
-from aih_gen.scenes.skinning import Skinning
+from aih_gen.scenes.skinning import skinning
 from aih_gen.sources.fits import read_fits
 
 Array = NDArray[np.float64]
@@ -100,17 +100,17 @@ def test_the_left_hand_makes_the_mirrored_gesture() -> None:
         assert np.allclose(mirror_axis_angle(right.pose(angles)), left.pose(angles), atol=1e-6)
 
 
-def test_the_thumb_stays_out_of_the_fingers() -> None:
-    room = FingerRoom(MODELS[0])
-    skinning, rng = room.skinning, np.random.default_rng(2)
-    shaped = skinning.shape(np.zeros(10))
-    thumb, fingers = skinning.owner == 15, (skinning.owner > 0) & (skinning.owner < 13)
+def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
+    room, rng = pairs.room, np.random.default_rng(2)
+    model = room.skinnings[0]
+    shaped = [one.shape(np.zeros(10)) for one in room.skinnings]
+    thumb, fingers = model.owner == 15, (model.owner > 0) & (model.owner < 13)
     depths = []
     for _ in range(60):
-        angles = room.sample(rng, FREE_GESTURES, shaped)
-        posed = skinning(shaped, np.eye(3), room.joints.matrices(angles), np.eye(3))
-        vertices, normals = posed.vertices[: len(thumb)], posed.normals[: len(thumb)]
-        _, _, depth = inside(vertices[thumb], surface(vertices[fingers], normals[fingers]))
+        angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), at_rest(shaped))
+        hand = model(shaped[0], np.eye(3), room.joints.matrices(angles)[0], np.eye(3))
+        normals = model.normals(hand)
+        _, _, depth = inside(hand.vertices[thumb], surface(hand.vertices[fingers], normals[fingers]))
         depths.append(depth.max(initial=0))
     assert np.percentile(depths, 95) < 0.003 and max(depths) < 0.007
 
@@ -120,13 +120,13 @@ def test_posing_in_numpy_is_the_hand_model() -> None:
     pose, betas, arm = 0.5 * rng.normal(size=(16, 3)), rng.normal(size=10), 0.3 * rng.normal(size=3)
     turns = Rotation.from_rotvec(pose).as_matrix()
     for model in MODELS:
-        skinning = Skinning(model)
+        numpy_model = skinning(model)
         bend = Rotation.from_rotvec(arm).as_matrix()
-        posed = skinning(skinning.shape(betas), turns[0], turns[FINGER_BONES], bend)
+        hand = numpy_model(numpy_model.shape(betas), turns[0], turns[FINGER_BONES], bend)
         inputs = [torch.from_numpy(a[None].astype(np.float32)) for a in (pose.ravel(), betas, arm)]
         out = model(inputs[0], inputs[1], arm_pose=inputs[2])
-        assert np.allclose(posed.vertices, torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), atol=1e-6)
-        assert np.allclose(posed.joints21(), out.joints[0].numpy(), atol=1e-6)
+        assert np.allclose(hand.vertices, torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), atol=1e-6)
+        assert np.allclose(hand.joints21(), out.joints[0].numpy(), atol=1e-6)
 
 
 def test_an_arm_is_found_again_from_the_hand_it_carries() -> None:
@@ -148,7 +148,7 @@ def test_wrists_and_forearms_of_a_pair_are_possible(proposed: list[Pair]) -> Non
 def test_interactions_are_what_they_are_called(proposed: list[Pair]) -> None:
     palm = [0, 5, 9, 17]
     for pair in proposed:
-        joints = [posed.joints21() for posed in pair.posed]
+        joints = [one.joints21() for one in pair.posed]
         if pair.interaction == "prayer":
             backs = [hand.root[:, 1] for hand in pair.hands]
             assert backs[0] @ backs[1] < -0.8
@@ -166,11 +166,11 @@ def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, pr
             continue  # the scene sampler draws another pair
         kept += 1
         count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
-        right, left = (posed.vertices[:count] for posed in freed.posed)
+        right, left = (one.vertices[:count] for one in posed(pairs.room, pairs.room.skinnings, freed.hands))
         assert true_depth(left, right, faces[0]) < MAX_PENETRATION, pair.interaction
         assert true_depth(right, left, faces[1]) < MAX_PENETRATION, pair.interaction
         for a, b in freed.contacts:
-            apart = np.linalg.norm(freed.posed[0].vertices[a][:, None] - freed.posed[1].vertices[b], axis=-1)
+            apart = np.linalg.norm(right[a][:, None] - left[b], axis=-1)
             assert apart.min() <= MAX_GAP, pair.interaction
     assert kept >= 18
 
@@ -190,7 +190,7 @@ def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:
 def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
     fits = read_fits(path)
-    sampler = SceneSampler(RenderConfig(poses=str(path)), MODELS)
+    sampler = SceneSampler(RenderConfig(poses=str(path), contact=False), MODELS)
     for index in range(5):
         scene = sampler.sample(index)
         row = index % 3
@@ -202,13 +202,29 @@ def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
         before = Rotation.from_rotvec(fits.pose[row, :, :3])
         assert ((turns[0].inv() * turns[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
         # Law 1 holds for recorded poses too.
-        again = SceneSampler(RenderConfig(poses=str(path)), MODELS).sample(index)
+        again = SceneSampler(RenderConfig(poses=str(path), contact=False), MODELS).sample(index)
         assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
+
+
+def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairSampler) -> None:
+    transl = np.tile([[0.0, 0, 0], [0.02, 0.01, 0.02]], (3, 1, 1))
+    path = write_npz(tmp_path / "fits.npz", transl=transl)
+    depths = []
+    for contact in (False, True):
+        scene = SceneSampler(RenderConfig(poses=str(path), contact=contact), MODELS).sample(1)
+        turns = [Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix() for hand in scene.hands]
+        hands = [
+            HeldHand(hand.betas, turn[0], np.zeros((5, 4)), np.eye(3), hand.transl, turn[FINGER_BONES])
+            for hand, turn in zip(scene.hands, turns, strict=True)
+        ]
+        depths.append(pairs.solver.measured((hands[0], hands[1])).depth)
+    assert depths[0] > 0.004 and depths[1] < MAX_PENETRATION
 
 
 def test_recorded_fingers_can_be_bent_otherwise(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
-    plain, bent = (SceneSampler(RenderConfig(poses=str(path), pose_noise=n), MODELS).sample(0) for n in (0.0, 5.0))
+    configs = (RenderConfig(poses=str(path), pose_noise=noise, contact=False) for noise in (0.0, 5.0))
+    plain, bent = (SceneSampler(config, MODELS).sample(0) for config in configs)
     change = np.abs(bent.hands[0].pose[3:] - plain.hands[0].pose[3:])
     assert 0.01 < change.max() < np.radians(25)
 

@@ -1,36 +1,61 @@
 #version 330
-// Mean colour of the covered samples of a pixel, and the share of samples that are covered; geometry as it is.
-uniform sampler2DMS alone;
-uniform sampler2DMS together;
-uniform sampler2D shape;   // depth and part at pixel centres
-uniform int samples;
-uniform int row;           // of the sheet, where this scene begins
-layout(location = 0) out vec4 colour;
-layout(location = 1) out vec4 shaded;
-layout(location = 2) out vec2 geometry;
+// Smooth outlines: a pixel's colour is the mean over four samples, each of which takes the colour of the pixel, this
+// one or a neighbour on its side, that shows the nearest depth; and the share of samples that are covered.
+uniform sampler2D drawn_alone;
+uniform sampler2D drawn_geometry;
+uniform sampler2D drawn_together;
+uniform sampler2D samples;  // depth of four samples a pixel
+uniform int side;           // 0 right, 1 left
 
-void gather(ivec2 pixel, inout vec4 sum, inout vec3 shaded_sum) {
-    for (int k = 0; k < samples; k++) {
-        vec4 s = texelFetch(alone, pixel, k);
-        sum += s;
-        shaded_sum += texelFetch(together, pixel, k).rgb;
-    }
+layout(location = 0) out vec4 alone;
+layout(location = 1) out float geometry;
+layout(location = 2) out vec4 together;
+
+const float SAME = 0.004;  // m, depths within a pixel of one surface that is seen at no very flat angle
+
+float metres(float depth) {
+    float near = depth_range.x, far = depth_range.y;
+    return 2.0 * far * near / (far + near - (2.0 * depth - 1.0) * (far - near));
 }
 
 void main() {
-    ivec2 pixel = ivec2(gl_FragCoord.xy) - ivec2(0, row);
-    geometry = texelFetch(shape, pixel, 0).rg;
-    vec4 sum = vec4(0.0);
-    vec3 shaded_sum = vec3(0.0);
-    gather(pixel, sum, shaded_sum);
-    float covered = sum.a / float(samples);
-    if (sum.a == 0.0 && geometry.y > 0.0)  // a sliver between the samples: its neighbours' colour
-        for (int k = 0; k < 8; k++) {
-            int place = k < 4 ? k : k + 1;
-            ivec2 neighbour = clamp(pixel + ivec2(place % 3 - 1, place / 3 - 1), ivec2(0), textureSize(shape, 0) - 1);
-            gather(neighbour, sum, shaded_sum);
+    ivec2 pixel = ivec2(gl_FragCoord.xy);
+    geometry = texelFetch(drawn_geometry, pixel, 0).r;
+    alone = texelFetch(drawn_alone, pixel, 0);
+#ifdef SHADOWS
+    together = texelFetch(drawn_together, pixel, 0);
+#endif
+    vec4 depths = vec4(
+        texelFetch(samples, 2 * pixel, 0).r, texelFetch(samples, 2 * pixel + ivec2(1, 0), 0).r,
+        texelFetch(samples, 2 * pixel + ivec2(0, 1), 0).r, texelFetch(samples, 2 * pixel + 1, 0).r);
+    vec4 covered = vec4(lessThan(depths, vec4(1.0)));
+    depths = vec4(metres(depths.x), metres(depths.y), metres(depths.z), metres(depths.w));
+    vec4 off = abs(depths - abs(geometry));
+    bool empty = dot(covered, covered) == 0.0;
+    bool edge = max(max(off.x, off.y), max(off.z, off.w)) > SAME && !empty;
+    int last = int(size) - 1;
+    ivec2 lowest = ivec2(side * (last + 1), 0);
+    vec4 sum = vec4(0.0), shaded = vec4(0.0);
+    int count = edge ? 4 : 0;  // loops end early where no pixel is on an edge, branches do not
+    for (int k = 0; k < count; k++) {
+        ivec2 step = ivec2(2 * (k & 1) - 1, (k & 2) - 1);
+        float depth = depths[k], best = covered[k] > 0.0 ? 1e6 : 0.0;
+        ivec2 chosen = pixel;
+        for (int j = 0; j < 4; j++) {
+            ivec2 candidate = clamp(pixel + step * ivec2(j & 1, j >> 1), lowest, lowest + last);
+            float there = texelFetch(drawn_geometry, candidate, 0).r;
+            float error = abs(abs(there) - depth);
+            if (there != 0.0 && error < best) { best = error; chosen = candidate; }
         }
-    float weight = max(sum.a, 1.0);
-    colour = vec4(sum.rgb / weight, covered);
-    shaded = vec4(shaded_sum / weight, covered);
+        if (best > 0.0 && best < 1e6) {
+            sum += texelFetch(drawn_alone, chosen, 0);
+            shaded += texelFetch(drawn_together, chosen, 0);
+        }
+    }
+    if (edge) {
+        alone = vec4(sum.rgb / max(sum.a, 1.0), sum.a * 0.25);
+        together = vec4(shaded.rgb / max(sum.a, 1.0), sum.a * 0.25);
+    } else if (empty) {
+        alone.a = together.a = 0.0;
+    }
 }
