@@ -12,7 +12,7 @@ import tyro
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.errors import AIHError
-from hdr_model.config import HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset, with_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,10 @@ class _Train:
     """Steps between pictures of the predictions."""
     checkpoint_every: int | None = None
     """Steps between checkpoints."""
+    validate: Path | None = None
+    """Held-out shards: the weights of the step with the lowest loss on them are kept in RUN/best."""
+    validate_every: int | None = None
+    """Steps between these."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -53,15 +57,15 @@ class _Train:
     hands: Path | None = None
     """Where those single hands come from: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
+    compile: bool = False
+    """Compile the networks with torch.compile: slow to start, then faster on a GPU."""
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
 
     def _config(self, task: Task) -> TrainConfig:
-        changes = {
-            name: getattr(self, name)
-            for name in ("steps", "size", "batch_size", "learning_rate", "picture_every", "checkpoint_every")
-            if getattr(self, name) is not None
-        }
+        names = ["steps", "size", "batch_size", "learning_rate"]
+        names += ["picture_every", "checkpoint_every", "validate_every"]
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in changes.items():
             if value <= 0:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
@@ -94,6 +98,8 @@ class _Train:
             resume=self.resume,
             synthesise=self.synthesise,
             hands=self.hands,
+            validation=self.validate,
+            compiled=self.compile,
             settings=settings,
         )
         print(weights)
@@ -103,12 +109,22 @@ class _Train:
 class TrainHASM(_Train):
     """Train HASM, which finds both hands' whole (amodal) and visible masks."""
 
+    encoder: Encoder | None = None
+    """Mix Transformer, in place of the preset's."""
+    init: Path | None = None
+    """ImageNet weights of that encoder, in mmsegmentation's or transformers' layout."""
+
     def run(self) -> None:
         """Train."""
+        from hdr_model.reference import start_encoder
         from hdr_model.training.hasm import HASMTask
 
         config, device = self._config("hasm"), self._device()
-        self._train(HASMTask(config, preset("hasm", self.preset), device), config, device)
+        network = preset("hasm", self.preset)
+        task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
+        if self.init:
+            start_encoder(task.hasm, self.init)
+        self._train(task, config, device, init=str(self.init) if self.init else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,29 +140,39 @@ class TrainHDRM(_Train):
     transformer: bool = True
     """Attention between the convolutions."""
     features: Path | None = None
-    """A trained HASM, for the perceptual and style losses of the preset paper."""
+    """For the perceptual and style losses: VGG16's weights as torchvision stores them, or a run of HASM or SHPE."""
+    perceptual: float | None = None
+    """Weight of the perceptual loss, in place of the preset's."""
+    style: float | None = None
 
     def run(self) -> None:
         """Train."""
-        from hdr_model.losses import frozen_encoder_features
-        from hdr_model.nets.hasm import HASM
-        from hdr_model.training.checkpoint import find_weights
-        from hdr_model.training.hdrm import HDRMTask, Regions
+        from hdr_model.training.features import open_features
+        from hdr_model.training.hdrm import HDRMTask
 
         if not (self.removal or self.deocclusion):
             raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
         config, device = self._config("hdrm"), self._device()
         assert isinstance(config.losses, HDRMLossWeights)
+        changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         if not self.discriminator:
-            config = replace(config, losses=replace(config.losses, adversarial=0.0))
-        network = replace(preset("hdrm", self.preset), transformer=self.transformer)
-        extract = None
-        if self.features:
-            extract = frozen_encoder_features(HASM.from_pretrained(find_weights(self.features, "hasm")).to(device))
-        task = HDRMTask(config, network, device, Regions(self.removal, self.deocclusion), extract)
-        self._train(
-            task, config, device, removal=self.removal, deocclusion=self.deocclusion, transformer=self.transformer
+            changes["adversarial"] = 0.0
+        losses = replace(config.losses, **changes)
+        config = replace(config, losses=losses)
+        if self.features and not (losses.perceptual or losses.style):
+            raise AIHError(
+                f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
+                f"{self.preset} has none"
+            )
+        network = replace(
+            preset("hdrm", self.preset),
+            removal=self.removal,
+            deocclusion=self.deocclusion,
+            transformer=self.transformer,
         )
+        extract = open_features(self.features, device) if self.features else None
+        features = str(self.features) if self.features else None
+        self._train(HDRMTask(config, network, device, extract), config, device, features=features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +214,8 @@ class Evaluate:
     """Held-out shards: a file, or a folder of them."""
     out: Path
     """Folder of the table and pictures."""
-    weights: Path
-    """Folder with hasm, hdrm and shpe: weights, or the runs that made them."""
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
     """The shards trained on, for the guesses that know their mean."""
     device: str = "auto"
@@ -205,29 +231,131 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """Photos to masks, each hand alone, and joints in 3D."""
+    """Photos to masks, each hand alone, and joints in 3D (see docs/inference.md)."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos of two hands."""
+    photos: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Photos of one hand or two, of any size; a folder stands for the photos in it."""
     out: Path
     """Folder of the results, one folder a photo."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+    video: Path | None = None
+    """A video to work on frame by frame, instead of photos."""
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, right, bottom of the hands in pixels; by default they are looked for."""
+    batch: int = 1
+    """Photos worked on together."""
     device: str = "auto"
 
     def run(self) -> None:
         """Infer."""
-        from hdr_model.pipeline import infer_photos
+        if bool(self.photos) == bool(self.video):
+            found = "both" if self.photos else "none"
+            raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
+        if self.batch < 1:
+            raise AIHError(f"--batch should be at least 1, found {self.batch}")
+        from hdr_model.inference import infer_photos, infer_video
 
-        if not self.photos:
-            raise AIHError("expected at least one photo, found none")
-        infer_photos(list(self.photos), self.weights, self.out, self.device)
+        if self.video:
+            infer_video(self.video, self.weights, self.out, self.device, self.box)
+        else:
+            infer_photos(list(self.photos), self.weights, self.out, self.device, self.box, self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Train and evaluate the rows of the paper's ablation, each on the same budget; continues where it stopped."""
+
+    data: tuple[Path, ...]
+    """Shards of AIH_Render and of AIH_Syn to learn from."""
+    held_out: Path
+    """Shards to measure on."""
+    out: Path
+    """Folder of the rows' runs and of the table."""
+    budget: int = 400
+    """Steps of SHPE, and of HDRM in every row."""
+    preset: Preset = "nano"
+    seed: int = 0
+    hasm: Path | None = None
+    """A trained HASM, whose masks are then used in place of the true ones."""
+    limit: int | None = None
+    """Measure on at most so many samples, spread evenly."""
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Ablate."""
+        from hdr_model.evaluation.ablation import Study, ablate
+
+        def train(arguments: Sequence[str]) -> None:
+            parse_arguments(COMMANDS, "hdr", "", arguments).run()
+
+        study = Study(self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit)
+        ablate(study, self.out, self.device, train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Time the networks and the whole of HDR, beside the paper's times."""
+
+    preset: Preset = "tiny"
+    """Sizes of the networks; their weights do not matter here."""
+    out: Path | None = None
+    """Folder for bench.json and bench.md."""
+    device: str = "auto"
+    batch_sizes: tuple[int, ...] = (1, 32)
+    seconds: float = 5.0
+    """Measure each figure for about so long."""
+
+    def run(self) -> None:
+        """Measure."""
+        from hdr_model.evaluation.bench import bench
+
+        bench(self.preset, self.device, self.batch_sizes, self.seconds, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """A page on this machine to try HDR on photos."""
+
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+    port: int = 7860
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Serve until interrupted."""
+        from hdr_model.demo import serve
+
+        serve(self.weights, self.port, self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReference:
+    """Turn the authors' checkpoints into a folder of weights that HDR.from_pretrained takes."""
+
+    hasm: Path
+    """Their HASM: an mmsegmentation checkpoint."""
+    hdrm: Path
+    shpe: Path
+    out: Path
+    """Folder of our weights: hasm, hdrm and shpe."""
+
+    def run(self) -> None:
+        """Import."""
+        from hdr_model.reference import import_reference
+
+        for folder in import_reference({"hasm": self.hasm, "hdrm": self.hdrm, "shpe": self.shpe}, self.out):
+            print(folder)
 
 
 COMMANDS = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Infer, tyro.conf.subcommand("infer")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
 )
 
 

@@ -6,7 +6,7 @@ the architecture and schedule of *3D Interacting Hand Pose Estimation by Hand De
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, overload
 
 from aih_gen.errors import AIHError
@@ -53,8 +53,14 @@ class HDRMConfig:
     transformer: bool = True
     """Attention after levels 3 and 5 of encoder and decoder (those that exist)."""
     discriminator_width: int = 64
+    removal: bool = True
+    """Whether it paints the background behind the other hand; otherwise that hand is no hole, and stays."""
+    deocclusion: bool = True
+    """Whether it paints the hidden part of this hand; otherwise that part is no hole, and stays covered."""
 
     def __post_init__(self) -> None:
+        if not (self.removal or self.deocclusion):
+            raise AIHError("HDRM without removal and without de-occlusion has nothing to paint.")
         if not self.widths or len(self.widths) != len(self.kernels):
             raise AIHError(f"HDRM needs one kernel for each width, found {len(self.kernels)} for {len(self.widths)}.")
 
@@ -74,11 +80,28 @@ class SHPEConfig:
             raise AIHError(f"SHPE's layers need three values, found {self.layers}.")
 
 
+Encoder = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
+_MIX_TRANSFORMERS: dict[Encoder, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "b0": ((32, 64, 160, 256), (2, 2, 2, 2)),
+    "b1": ((64, 128, 320, 512), (2, 2, 2, 2)),
+    "b2": ((64, 128, 320, 512), (3, 4, 6, 3)),
+    "b3": ((64, 128, 320, 512), (3, 4, 18, 3)),
+    "b4": ((64, 128, 320, 512), (3, 8, 27, 3)),
+    "b5": ((64, 128, 320, 512), (3, 6, 40, 3)),
+}
+
+
+def with_encoder(config: HASMConfig, name: Encoder) -> HASMConfig:
+    """The same HASM with the encoder MiT-B0 ... B5 (Xie et al. 2021, table 6)."""
+    hidden_sizes, depths = _MIX_TRANSFORMERS[name]
+    return replace(config, hidden_sizes=hidden_sizes, depths=depths, heads=(1, 2, 5, 8))
+
+
 NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig
 
 _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hasm": {
-        "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=64, drop_path=0.0, arms=True),
+        "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=32, drop_path=0.0, arms=True),
         "tiny": HASMConfig((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=128, drop_path=0.0, arms=True),
         "base": HASMConfig((64, 128, 320, 512), (3, 4, 6, 3), arms=True),
         "paper": HASMConfig(),
@@ -180,6 +203,7 @@ class TrainConfig:
     log_every: int = 20
     picture_every: int = 250
     checkpoint_every: int = 500
+    validate_every: int = 500
 
 
 # Small networks learn for minutes: unless the heat maps weigh more than in DetNet, they are still flat at the end.
@@ -191,7 +215,7 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=820, learning_rate=3e-3, weight_decay=0.01,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=2000, learning_rate=3e-3, weight_decay=0.01,
             warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(

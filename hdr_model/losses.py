@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from hdr_model.config import LossWeights
 from hdr_model.nets.hasm import ARM_MASKS, HASM
-from hdr_model.nets.shpe import SHPEOutput
+from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
+Summed = Callable[[Tensor], Tensor]
+"""A sum over this process's samples -> over those of all processes that share the batch."""
 FeatureExtractor = Callable[[Tensor], Sequence[Tensor]]
 """Normalised images (B, 3, H, W) -> feature maps (B, C, h, w), three in the paper (VGG16, pools 1 to 3)."""
 
@@ -28,7 +30,11 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack(weighted).sum()
 
 
-def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Terms:
+def _mine(total: Tensor) -> Tensor:
+    return total
+
+
+def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summed: Summed = _mine) -> Terms:
     """Cross entropy and overlap of each mask that both arguments hold, at the masks' resolution.
 
     Args:
@@ -39,17 +45,19 @@ def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Te
         ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch; ``overlap/NAME`` -> 1 - soft Dice over the batch.
     """
     terms = {}
-    for name in logits.keys() & masks.keys():
+    for name in sorted(logits.keys() & masks.keys()):  # one order in all processes, which sum in turn
         mask = masks[name]
         resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
-        terms[f"overlap/{name}"] = 1 - _soft_dice((resized[:, 1] - resized[:, 0]).sigmoid(), mask.to(resized.dtype))
-    return dict(sorted(terms.items()))
+        probability = (resized[:, 1] - resized[:, 0]).sigmoid()
+        terms[f"overlap/{name}"] = 1 - _soft_dice(probability, mask.to(resized.dtype), summed)
+    return terms
 
 
-def _soft_dice(probability: Tensor, mask: Tensor) -> Tensor:
+def _soft_dice(probability: Tensor, mask: Tensor, summed: Summed) -> Tensor:
     """2 |A B| / (|A| + |B|) of a soft and a true mask (B, H, W), over the whole batch; 1 where both are empty."""
-    return (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
+    common, both = summed(torch.stack([(probability * mask).sum(), probability.sum() + mask.sum()]))
+    return (2 * common + 1) / (both + 1)
 
 
 def hdrm_losses(
@@ -102,8 +110,8 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
 
 
-def frozen_encoder_features(network: HASM) -> FeatureExtractor:
-    """The first three encoder maps of a trained HASM, frozen: a free stand-in for VGG16."""
+def frozen_encoder_features(network: HASM | SHPE) -> FeatureExtractor:
+    """Three encoder maps of a trained HASM or SHPE, frozen: a free stand-in for VGG16."""
     frozen = copy.deepcopy(network).eval().requires_grad_(False)
     return lambda image: frozen.features(image)[:3]
 
@@ -119,7 +127,9 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return (generator_adversarial_loss(real) + painted) / 2
 
 
-def shpe_losses(predicted: SHPEOutput, heatmap: Tensor, delta: Tensor, location: Tensor, valid: Tensor) -> Terms:
+def shpe_losses(
+    predicted: SHPEOutput, heatmap: Tensor, delta: Tensor, location: Tensor, valid: Tensor, summed: Summed = _mine
+) -> Terms:
     """The terms of DetNet (Zhou et al. 2020): Frobenius norms over the batch / number of valid joints.
 
     Args:
@@ -132,17 +142,22 @@ def shpe_losses(predicted: SHPEOutput, heatmap: Tensor, delta: Tensor, location:
         ``heat``, ``delta``, ``location``; the last two are compared where the target heat map is high.
     """
     mask = valid.to(heatmap.dtype)[..., None, None]
-    count = mask.sum().clamp(min=1)
     # What is not known is NaN, and NaN times a zero mask is still NaN.
     heatmap = torch.where(mask > 0, heatmap, 0)
     delta, location = (torch.where(mask[:, :, 0] > 0, t, 0)[..., None, None] for t in (delta, location))
     weight = (mask * heatmap)[:, :, None]
-    heat_error = mask * (predicted.heatmap.float() - heatmap)
-    return {
-        "heat": torch.linalg.vector_norm(heat_error) / count,
-        "delta": torch.linalg.vector_norm(weight * (predicted.delta_map.float() - delta)) / count,
-        "location": torch.linalg.vector_norm(weight * (predicted.location_map.float() - location)) / count,
+    errors = {
+        "heat": mask * (predicted.heatmap.float() - heatmap),
+        "delta": weight * (predicted.delta_map.float() - delta),
+        "location": weight * (predicted.location_map.float() - location),
     }
+    *squares, count = summed(torch.stack([*(error.square().sum() for error in errors.values()), mask.sum()]))
+    return {name: _root(square) / count.clamp(min=1) for name, square in zip(errors, squares, strict=True)}
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, whose gradient at 0 is 0."""
+    return torch.where(square > 0, square, 1).sqrt() * (square > 0)
 
 
 def _sum_of(distance: Callable[[Tensor, Tensor], Tensor], first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from hdr_model.pipeline import Result
 
 LEAST_SIDE = 16
+MOST_PIXELS = 64_000_000
+"""Larger photos are refused: what is computed of one takes 50 bytes a pixel."""
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What counts as a photo in a folder."""
 _VIEWS = {"as seen": 0.0, "from the right": 90.0}
 
 
@@ -35,15 +41,19 @@ def read_photo(path: Path) -> Picture:
     """A photo as (H,W,3) uint8: turned as its EXIF says, grey made RGB, 16 bit made 8, transparency laid on white.
 
     Raises:
-        AIHError: there is no readable image of at least 16 x 16 pixels.
+        AIHError: there is no readable image of at least 16 x 16 pixels and at most ``MOST_PIXELS``.
     """
     if not path.is_file():
         raise AIHError(f"{path}: expected a photo, found {'a folder' if path.is_dir() else 'no file'}")
     try:
-        with Image.open(path) as opened:
+        with _open(path) as opened:
+            check_size(str(path), *opened.size)
             image = ImageOps.exif_transpose(opened)
             image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
+        raise AIHError(f"{path}: expected at most {most}; make it smaller first ({error})") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise AIHError(f"{path}: expected a photo that Pillow can read, found {str(error).splitlines()[0]}") from error
     if min(image.size) < LEAST_SIDE:
         found = f"{image.width}x{image.height}"
@@ -51,8 +61,22 @@ def read_photo(path: Path) -> Picture:
     return _as_rgb(image)
 
 
+def check_size(where: str, width: int, height: int) -> None:
+    """Raise AIHError for more than ``MOST_PIXELS``."""
+    if width * height > MOST_PIXELS:
+        most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
+        raise AIHError(f"{where}: expected at most {most}, found {width}x{height}; make it smaller first")
+
+
+def _open(path: Path) -> Image.Image:
+    """The image, of which nothing but its size is read yet; ``check_size`` judges that, not Pillow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
 def write_result(result: Result, image: Picture, folder: Path) -> None:
-    """Write what HDR found in ``image`` into ``folder``: PNG pictures and ``result.json``."""
+    """Write what HDR found in ``image`` into ``folder``: PNG pictures, ``result.json`` and ``joints.npz``."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {f"mask_{name}": 255 * mask.astype(np.uint8) for name, mask in result.masks.items()}
     pictures |= {f"{side}_alone": getattr(result, side).image for side in SIDES}
@@ -61,7 +85,17 @@ def write_result(result: Result, image: Picture, folder: Path) -> None:
     pictures["overview"] = overview(result, image)
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
-    (folder / "result.json").write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
+    (folder / "result.json").write_text(json.dumps(plain_result(result), indent=1, allow_nan=False) + "\n")
+    write_joints(folder / "joints.npz", [result])
+
+
+def write_joints(path: Path, results: Sequence[Result]) -> None:
+    """The joints of T photos or frames, right hand first: ``joints_2d`` (T,2,21,2) px, ``joints_3d`` (T,2,21,3) m
+    relative to the wrist, ``crop`` (T,2,4) px, ``present`` (T,2) bool; NaN where a hand is not present.
+    """
+    names = ("joints_2d", "joints_3d", "crop", "present")
+    stacked = {n: np.stack([[getattr(getattr(r, side), n) for side in SIDES] for r in results]) for n in names}
+    np.savez_compressed(path, allow_pickle=False, **stacked)
 
 
 def overview(result: Result, image: Picture) -> Picture:
@@ -108,7 +142,8 @@ def _skeletons(result: Result) -> Picture:
     return captioned_row(pictures, captions)
 
 
-def _plain(result: Result) -> dict[str, object]:
+def plain_result(result: Result) -> dict[str, object]:
+    """What ``result.json`` holds: joints, crops and presence of both hands, null where a hand is not present."""
     hands: dict[str, object] = {}
     for side in SIDES:
         hand = getattr(result, side)

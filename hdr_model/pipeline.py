@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from aih_gen.assets import asset_path
 from aih_gen.compose.masks import hole
@@ -32,22 +30,18 @@ from hdr_model.data.crops import (
     sample,
     sample_masks,
 )
-from hdr_model.data.targets import hdrm_input
+from hdr_model.data.targets import hdrm_input, taught_masks
+from hdr_model.finding import Box, Window, find_hands, window_of
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE
-from hdr_model.photos import read_photo, write_result
+from hdr_model.photos import check_size
 from hdr_model.training.checkpoint import SETTINGS, find_weights
-from hdr_model.training.loop import choose_device
 
 MEAN_BONE_LENGTH = 0.095
 """Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""
 
-ZOOM_MARGIN = 1.4
-"""Side of the second look / side of the square around both hands."""
-ZOOM_BELOW = 0.7
-"""Look again where that is less than this share of the picture."""
 GROWTH = 9 / 256
 """Diameter of the ellipse that dilates the hole at inference, in sides of the crop (paper's code: 9 px of 256)."""
 WIDEST = 4.0
@@ -78,19 +72,6 @@ class Result:
     left: HandResult
 
 
-@dataclass(frozen=True)
-class Window:
-    """A square of pixels, which may reach outside the image."""
-
-    left: int
-    top: int
-    side: int
-
-    @classmethod
-    def around(cls, x: float, y: float, side: int) -> Self:
-        return cls(round(x - (side - 1) / 2), round(y - (side - 1) / 2), side)
-
-
 @dataclass(frozen=True, eq=False)
 class HandInput:
     """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
@@ -111,8 +92,54 @@ class Painting:
     holes: Tensor  # (N,1,S,S) bool
     filling: Tensor  # (N,3,S,S) in [0, 1]
 
+    def row(self, k: int) -> Painting:
+        """The painting of hand ``k`` alone."""
+        return Painting(self.composite[k : k + 1], self.holes[k : k + 1], self.filling[k : k + 1])
 
-class HDR:
+
+class HandStage:
+    """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
+
+    def __init__(
+        self, hdrm: HDRM, shpe: SHPE, size: int, device: str | torch.device = "cpu", bfloat16: bool = False
+    ) -> None:
+        self.device = torch.device(device)
+        self.hdrm, self.shpe = hdrm.to(self.device).eval(), shpe.to(self.device).eval()
+        for network in (self.hdrm, self.shpe):  # on a CPU these two are 1.6 times as fast so; SegFormer is not
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = "bfloat16" if bfloat16 else "float32"
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.hand_size = size
+
+    def paint(self, hands: HandInput, grow: bool) -> Painting:
+        """Each hand alone.
+
+        Args:
+            grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code
+                does at inference, so that the rim of an imprecise mask does not stay.
+        """
+        visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
+        if grow:
+            other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
+            other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
+            visible = visible & ~(other_visible | other_arm)
+        masks = taught_masks(self.hdrm.config, hands.amodal, visible, other_visible, other_arm)
+        x, validity = hdrm_input(normalise(hands.image), *masks)
+        with self.autocast:
+            painted = self.hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
+        filling = denormalise(painted.float())
+        holes = hole(*masks)
+        return Painting(torch.where(holes, filling, hands.image), holes, filling)
+
+    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
+        with self.autocast:
+            out = self.shpe(normalise(images).contiguous(memory_format=torch.channels_last))
+        stride = images.shape[-1] / out.heatmap.shape[-1]
+        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float()
+
+
+class HDR(HandStage):
     """HASM, HDRM and SHPE, and the sizes they were trained at."""
 
     def __init__(
@@ -127,14 +154,9 @@ class HDR:
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
     ) -> None:
-        self.device = torch.device(device)
-        self.hasm, self.hdrm, self.shpe = (network.to(self.device).eval() for network in (hasm, hdrm, shpe))
-        for network in (self.hdrm, self.shpe):  # on a CPU these two are 1.6 times as fast so; SegFormer is not
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.precision = "bfloat16" if bfloat16 else "float32"
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        super().__init__(hdrm, shpe, hand_size, device, bfloat16)
+        self.hasm = hasm.to(self.device).eval()
         self.segmentation_size = segmentation_size
-        self.hand_size = hand_size
         self.bone_length = bone_length
 
     @classmethod
@@ -172,18 +194,70 @@ class HDR:
         )
 
     @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8]) -> Result:
-        """Both hands of a photo (H,W,3) uint8.
+    def __call__(self, image: NDArray[np.uint8], box: Box | None = None) -> Result:
+        """Both hands of a photo (H,W,3) uint8 of any size up to ``MOST_PIXELS``.
+
+        Args:
+            box: left, top, right, bottom of the hands in pixels; without it they are looked for all over the photo.
 
         Raises:
             AIHError: ``image`` is not that.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise AIHError(f"HDR takes an image (H,W,3) of uint8, found {image.shape} of {image.dtype}")
-        pixels = torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
-        masks = self._find_hands(pixels)
-        hands = [self._one_hand(image, pixels, masks, side) for side in SIDES]
-        return Result({name: mask[0].cpu().numpy() for name, mask in masks.items()}, *hands)
+        return self.batch([image], [box])[0]
+
+    @torch.inference_mode()
+    def batch(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Box | None] | None = None) -> list[Result]:
+        """Both hands of each photo; photos may differ in size. All hands are painted and measured together.
+
+        Raises:
+            AIHError: one of ``images`` is not an image (H,W,3) of uint8.
+        """
+        for image in images:
+            _check_image(image)
+        pixels = [self._pixels(image) for image in images]
+        wanted = boxes or [None] * len(images)
+        masks = [
+            find_hands(self, photo) if box is None else self.segment(photo, window_of(box))
+            for photo, box in zip(pixels, wanted, strict=True)
+        ]
+        return self.separate(images, masks)
+
+    @torch.inference_mode()
+    def separate(self, images: Sequence[NDArray[np.uint8]], masks: Sequence[dict[str, Tensor]]) -> list[Result]:
+        """What ``__call__`` gives, from photos (H,W,3) uint8 whose masks (1,H,W) bool, as ``segment``'s, are known."""
+        photos = list(zip([self._pixels(image) for image in images], masks, strict=True))
+        found = [(k, side) for k, (_, of) in enumerate(photos) for side in SIDES if bool(of[f"{side}_amodal"].any())]
+        results: dict[tuple[int, Side], HandResult] = {}
+        if found:
+            near = _joined([self._cut(*photos[k], side, None) for k, side in found])
+            painting = self.paint(near, grow=True)
+            uv, xyz = self.estimate(painting.composite)
+            wide = {place: _wide_affine(photos[place[0]][1], place[1], self.hand_size) for place in found}
+            around = {place: affine for place, affine in wide.items() if affine is not None}
+            canvases = {place: images[place[0]] for place in found}
+            if around:
+                far = self.paint(_joined([self._cut(*photos[k], s, a) for (k, s), a in around.items()]), grow=True)
+                for row, ((k, side), affine) in enumerate(around.items()):
+                    canvases[k, side] = _paste(images[k], images[k], far.row(row), affine)
+            for row, (k, side) in enumerate(found):
+                affine = near.affine[row : row + 1]
+                corners = affine.new_tensor([[[-0.5, -0.5], [self.hand_size - 0.5] * 2]])
+                box = from_crop(corners, affine)[0]
+                metres = rotate_from_crop(xyz[row : row + 1], affine)[0] * self.bone_length
+                results[k, side] = HandResult(
+                    image=_paste(images[k], canvases[k, side], painting.row(row), affine),
+                    joints_2d=from_crop(uv[row : row + 1], affine)[0].cpu().numpy(),
+                    joints_3d=metres.cpu().numpy(),
+                    crop=torch.cat([box.amin(0), box.amax(0)]).cpu().numpy(),
+                    present=True,
+                )
+        return [
+            Result(
+                {name: mask[0].cpu().numpy() for name, mask in masks[k].items()},
+                *(results.get((k, side)) or _absent(image) for side in SIDES),
+            )
+            for k, image in enumerate(images)
+        ]
 
     def segment(self, images: Tensor, window: Window | None = None) -> dict[str, Tensor]:
         """Masks (B,H,W) bool of images (B,3,H,W) in [0, 1], by the names of HASM's heads.
@@ -193,82 +267,33 @@ class HDR:
         """
         height, width = images.shape[-2:]
         window = window or Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))
-        centre = images.new_tensor([window.left, window.top]) + (window.side - 1) / 2
-        side = images.new_tensor(float(window.side))
-        affine = crop_affine(
-            centre.expand(len(images), 2),
-            side.expand(len(images)),
-            self.segmentation_size,
-            torch.zeros(len(images), dtype=torch.bool, device=images.device),
-            box_scale=1.0,
-        )
-        window_pixels = normalise(sample(images, affine, self.segmentation_size, "border"))
-        with self.autocast:
-            logits = self.hasm(window_pixels)
-        margins = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in logits.items()}
-        for side_name in SIDES:
-            margins[f"{side_name}_amodal"] = without_speckles(margins[f"{side_name}_amodal"])
+        margins = self.margins(images, [window] * len(images))
         return exclusive({name: _spread(margin, window, height, width) for name, margin in margins.items()})
 
-    def paint(self, hands: HandInput, grow: bool) -> Painting:
-        """Each hand alone.
+    def margins(self, images: Tensor, windows: Sequence[Window]) -> dict[str, Tensor]:
+        """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
-        Args:
-            grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code
-                does at inference, so that the rim of an imprecise mask does not stay.
+        Amodal masks have lost their speckles. One image may stand for all windows.
         """
-        visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
-        if grow:
-            other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
-            other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
-            visible = visible & ~(other_visible | other_arm)
-        x, validity = hdrm_input(normalise(hands.image), hands.amodal, visible, other_visible, other_arm)
+        centres = images.new_tensor([[w.left, w.top] for w in windows])
+        sides = images.new_tensor([float(w.side) for w in windows])
+        plain = torch.zeros(len(windows), dtype=torch.bool, device=images.device)
+        middle = centres + (sides[:, None] - 1) / 2
+        affine = crop_affine(middle, sides, self.segmentation_size, plain, box_scale=1.0)
+        seen = sample(images.expand(len(windows), -1, -1, -1), affine, self.segmentation_size, "border")
         with self.autocast:
-            painted = self.hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
-        filling = denormalise(painted.float())
-        holes = hole(hands.amodal, visible, other_visible, other_arm)
-        return Painting(torch.where(holes, filling, hands.image), holes, filling)
+            logits = self.hasm(normalise(seen))
+        margins = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in logits.items()}
+        for side in SIDES:
+            margins[f"{side}_amodal"] = without_speckles(margins[f"{side}_amodal"])
+        return margins
 
-    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
-        with self.autocast:
-            out = self.shpe(normalise(images).contiguous(memory_format=torch.channels_last))
-        stride = images.shape[-1] / out.heatmap.shape[-1]
-        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float()
+    def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
 
-    def _find_hands(self, pixels: Tensor) -> dict[str, Tensor]:
-        masks = self.segment(pixels)
-        both = masks["right_amodal"] | masks["left_amodal"]
-        centre, side = mask_boxes(both)
-        closer = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side) * ZOOM_MARGIN))
-        if bool(both.any()) and closer.side < ZOOM_BELOW * max(pixels.shape[-2:]):
-            again = self.segment(pixels, closer)
-            if bool((again["right_amodal"] | again["left_amodal"]).any()):
-                return again
-        return masks
-
-    def _one_hand(self, image: NDArray[np.uint8], pixels: Tensor, masks: dict[str, Tensor], side: Side) -> HandResult:
-        if not bool(masks[f"{side}_amodal"].any()):
-            unknown = np.full((len(JOINT_NAMES), 3), np.nan, np.float32)
-            return HandResult(image.copy(), unknown[:, :2], unknown, unknown[0, :1].repeat(4), present=False)
-        index = torch.tensor([SIDES.index(side)], device=self.device)
-        hand = cut_hands(pixels, masks, index, self.hand_size)
-        painting = self.paint(hand, grow=True)
-        uv, xyz = self.estimate(painting.composite)
-        alone = image
-        wide = _wide_affine(masks, side, self.hand_size)
-        if wide is not None:
-            around = self.paint(cut_hands(pixels, masks, index, self.hand_size, wide), grow=True)
-            alone = _paste(image, alone, around, wide)
-        corners = torch.tensor([[[-0.5, -0.5], [self.hand_size - 0.5] * 2]], device=self.device)
-        box = from_crop(corners, hand.affine)[0]
-        return HandResult(
-            image=_paste(image, alone, painting, hand.affine),
-            joints_2d=from_crop(uv, hand.affine)[0].cpu().numpy(),
-            joints_3d=(rotate_from_crop(xyz, hand.affine)[0] * self.bone_length).cpu().numpy(),
-            crop=torch.cat([box.amin(0), box.amax(0)]).cpu().numpy(),
-            present=True,
-        )
+    def _cut(self, pixels: Tensor, masks: Mapping[str, Tensor], side: Side, affine: Tensor | None) -> HandInput:
+        hand = torch.tensor([SIDES.index(side)], device=self.device)
+        return cut_hands(pixels, masks, hand, self.hand_size, affine)
 
 
 def cut_hands(
@@ -314,11 +339,12 @@ def without_speckles(margins: Tensor) -> Tensor:
 
 
 def dilate(mask: Tensor, diameter: float) -> Tensor:
-    """Masks (N,1,H,W) bool grown by a disc of about ``diameter`` px."""
+    """Masks (N,1,H,W) bool grown by an ellipse of about ``diameter`` px a side, as OpenCV rasterises it."""
     radius = max(1, round(diameter / 2 - 0.5))
-    steps = torch.arange(-radius, radius + 1, device=mask.device)
-    disc = steps[:, None] ** 2 + steps**2 <= (radius + 0.5) ** 2
-    return F.conv2d(mask.float(), disc[None, None].float(), padding=radius) > 0.5
+    steps = torch.arange(-radius, radius + 1)
+    reach = (radius * (1 - (steps / radius) ** 2).sqrt()).round()
+    ellipse = (steps.abs() <= reach[:, None]).float()[None, None].to(mask.device)
+    return F.conv2d(mask.float(), ellipse, padding=radius) > 0.5
 
 
 def invert(affine: Tensor) -> Tensor:
@@ -338,25 +364,6 @@ def trained_size(weights: Path) -> int:
     return 256
 
 
-def infer_photos(photos: Sequence[Path], weights: Path | None, out: Path, device: str) -> None:
-    """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
-
-    Photos of one name are told apart by a number. ``device`` is ``cpu``, ``cuda`` or ``auto``.
-
-    Raises:
-        AIHError: a photo cannot be read (checked before anything is written), or ``out`` is a file.
-    """
-    images = [read_photo(path) for path in photos]
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
-    hdr = HDR.from_pretrained(weights, device=choose_device(device))
-    seen: Counter[str] = Counter()
-    for path, image in tqdm(list(zip(photos, images, strict=True)), desc="photos", unit="photo"):
-        seen[path.stem] += 1
-        name = path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}"
-        write_result(hdr(image), image, out / name)
-
-
 def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:
     return root, {task: find_weights(root, task) for task in TASKS}
 
@@ -365,8 +372,23 @@ def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
     try:
         return _weights_in(asset_path("weights"))
     except AssetError as error:
-        advice = "no weights are shipped yet: train the three networks (hdr train) and give their folder with --weights"
-        raise AssetError(f"{advice} ({error})") from error
+        advice = "run scripts/build_weights.sh, or train the three networks (hdr train) and give their folder"
+        raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise AIHError(f"HDR takes an image (H,W,3) of uint8, found {image.shape} of {image.dtype}")
+    check_size("HDR", image.shape[1], image.shape[0])
+
+
+def _absent(image: NDArray[np.uint8]) -> HandResult:
+    unknown = np.full((len(JOINT_NAMES), 3), np.nan, np.float32)
+    return HandResult(image.copy(), unknown[:, :2], unknown, unknown[0, :1].repeat(4), present=False)
+
+
+def _joined(hands: Sequence[HandInput]) -> HandInput:
+    return HandInput(**{f.name: torch.cat([getattr(hand, f.name) for hand in hands]) for f in fields(HandInput)})
 
 
 def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:

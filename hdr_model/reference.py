@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from aih_gen.errors import AssetError
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
+from hdr_model.nets.foreign import read_foreign
 from hdr_model.nets.hasm import HAND_MASKS, HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork, check_tensors
@@ -38,26 +38,12 @@ def import_reference(checkpoints: dict[Task, str | os.PathLike[str]], folder: st
 
 def load_reference(task: Task, path: str | os.PathLike[str]) -> PretrainedNetwork:
     """One of the authors' checkpoints as our network; only tensors and plain values are ever unpickled."""
-    return from_reference_state(task, _read_state(Path(path)), str(path))
+    return from_reference_state(task, read_foreign(path), str(path))
 
 
 def from_reference_state(task: Task, state: State, source: str) -> PretrainedNetwork:
     """The network of ``task`` with the reference's tensors; ``source`` names them in errors."""
     return _BUILDERS[task](state, source)
-
-
-def _read_state(path: Path) -> State:
-    if not path.is_file():
-        raise AssetError(f"No file {path}: expected a checkpoint of the reference implementation.")
-    try:
-        document: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path} is not a checkpoint that can be read safely: {reason}") from None
-    state = document.get("state_dict") if isinstance(document, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise AssetError(f"{path}: expected a dictionary with the tensors under state_dict.")
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _filled(network: Network, state: State, source: str) -> Network:
@@ -105,7 +91,30 @@ def _shpe(state: State, source: str) -> SHPE:
     return _filled(SHPE(SHPEConfig()), _renamed(state, rules), source)
 
 
-def _hasm(state: State, source: str) -> HASM:
+def start_encoder(hasm: HASM, path: str | os.PathLike[str]) -> None:
+    """Give HASM's encoder the ImageNet weights of a Mix Transformer (Xie et al. 2021), and leave its decoder as it is.
+
+    Args:
+        path: a file in mmsegmentation's layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in
+            transformers' (``segformer.encoder.block.0...``); a classifier's or decoder's tensors are ignored.
+
+    Raises:
+        AssetError: the file cannot be read, or its encoder is not of this size.
+    """
+    state = read_foreign(path)
+    if any(".patch_embeddings." in name for name in state):
+        prefix = r"^(?:segformer\.|model\.)?encoder\."
+        encoder = _renamed({n: tensor for n, tensor in state.items() if re.match(prefix, n)}, ((prefix, ""), *_HUB))
+    else:
+        bare = {f"backbone.{name.removeprefix('backbone.')}": tensor for name, tensor in state.items()}
+        encoder = {n: tensor for n, tensor in bare.items() if n.startswith("backbone.layers.")}
+        encoder = {n.removeprefix("encoder."): tensor for n, tensor in _mix_transformer(encoder).items()}
+    check_tensors(hasm.encoder, encoder, str(path))
+    hasm.encoder.load_state_dict(encoder)
+
+
+def _mix_transformer(state: State) -> State:
+    """Mmsegmentation's backbone under our names; other tensors as they are."""
     split: State = {}
     for name, tensor in state.items():
         if match := re.fullmatch(r"(.+\.attn)\.attn\.in_proj_(weight|bias)", name):
@@ -128,10 +137,34 @@ def _hasm(state: State, source: str) -> HASM:
         (r"\.ffn\.layers\.0\.", r".mlp.fc1."),
         (r"\.ffn\.layers\.1\.", r".mlp.dwconv.dwconv."),
         (r"\.ffn\.layers\.4\.", r".mlp.fc2."),
+    )
+    return _renamed(split, rules)
+
+
+_HUB = (
+    (r"^patch_embeddings\.(\d+)\.", r"stages.\1.patch_embeddings."),
+    (r"^block\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"^layer_norm\.(\d+)\.", r"stages.\1.layer_norm."),
+    (r"\.layer_norm_1\.", r".layernorm_before."),
+    (r"\.layer_norm_2\.", r".layernorm_after."),
+    (r"\.attention\.self\.query\.", r".attention.q_proj."),
+    (r"\.attention\.self\.key\.", r".attention.k_proj."),
+    (r"\.attention\.self\.value\.", r".attention.v_proj."),
+    (r"\.attention\.self\.sr\.", r".attention.sequence_reduction.sequence_reduction."),
+    (r"\.attention\.self\.layer_norm\.", r".attention.sequence_reduction.layer_norm."),
+    (r"\.attention\.output\.dense\.", r".attention.o_proj."),
+    (r"\.mlp\.dense1\.", r".mlp.fc1."),
+    (r"\.mlp\.dense2\.", r".mlp.fc2."),
+)
+"""The names that transformers' checkpoints of SegFormer have on disk -> those of its modules; newer files have both."""
+
+
+def _hasm(state: State, source: str) -> HASM:
+    rules = (
         (r"^decode_head\.convs\.(\d+)\.conv\.", r"projections.\1.0."),
         (r"^decode_head\.convs\.(\d+)\.bn\.", r"projections.\1.1."),
     )
-    return _filled(HASM(_hasm_config(state, source)), _renamed(_side_by_side(split), rules), source)
+    return _filled(HASM(_hasm_config(state, source)), _renamed(_side_by_side(_mix_transformer(state)), rules), source)
 
 
 _HEAD_TENSORS = {

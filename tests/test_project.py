@@ -51,7 +51,7 @@ def test_constraints_hold_one_fitting_version_of_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     versions = dict(line.split("==") for line in lines if not line.startswith("#"))
     optional = PROJECT["project"]["optional-dependencies"]
-    for text in [*PROJECT["project"]["dependencies"], *optional["dev"], *optional["pyrender"]]:
+    for text in [*PROJECT["project"]["dependencies"], *optional["dev"], *optional["pyrender"], *optional["video"]]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TrainConfig
+from hdr_model.training.interruption import leave_signals_to_the_loop
 
 Batch = dict[str, Tensor]
 Source = str | PathLike[str]
@@ -28,6 +30,10 @@ class TrainingData(Protocol):
 
     def compose(self, batch: Batch) -> Batch:
         """The batch, on its device, completed there."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 of what the samples follow from: the same for the same data, wherever they lie."""
         ...
 
     def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
@@ -72,8 +78,21 @@ class AIHDataset(Dataset[Batch]):
         """The batch itself: nothing is left to do on the device."""
         return batch
 
-    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
-        """The samples of each step."""
+    def digest(self) -> str:
+        """SHA-256 over the shards' own."""
+        return self.shards.digest()
+
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> SampleOrder:
+        """The samples of each step.
+
+        Raises:
+            AIHError: the batch of all processes is larger than the set.
+        """
+        if batch_size * world > len(self):
+            raise AIHError(
+                f"{self.shards.shards[0].path.parent}: expected at least the {batch_size * world} samples of a batch, "
+                f"found {len(self)}"
+            )
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
 
     def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
@@ -119,7 +138,11 @@ def batches(
     dataset: TrainingData, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
 ) -> Iterator[Batch]:
     """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one)."""
-    order = dataset.order(config.batch_size, config.seed, start, config.steps, rank, world)
-    pinned = torch.cuda.is_available()
-    samples = cast(Dataset[Batch], dataset)
-    yield from DataLoader(samples, sampler=order, batch_size=None, num_workers=workers, pin_memory=pinned)
+    yield from DataLoader(
+        cast(Dataset[Batch], dataset),
+        sampler=dataset.order(config.batch_size, config.seed, start, config.steps, rank, world),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=leave_signals_to_the_loop,
+    )

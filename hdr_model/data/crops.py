@@ -9,6 +9,7 @@ it, so an image and its target are equal outside the hole there too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from aih_gen.config import SIDES
 from aih_gen.shards.schema import MASK_BITS
+from hdr_model.data.draws import Draws
 
 BOX_SCALE = 2.0
 """Side of the crop / side of the square around the hand's amodal mask."""
@@ -34,6 +36,11 @@ class Jitter:
     """Of the logarithm of the crop's side."""
     translation: float = 0.0
     """In hand boxes (the box before ``BOX_SCALE``)."""
+
+    def draw(self, draws: Draws) -> Tensor:
+        """(B,4) float: the angle in radians, the logarithm of the scale, x and y in hand boxes."""
+        limits = torch.tensor([math.radians(self.rotation), self.scale, self.translation, self.translation])
+        return (draws.uniform(4) * 2 - 1) * limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +83,20 @@ def mask_boxes(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def crop_affine(
-    centre: Tensor, side: Tensor, size: int, mirror: Tensor, jitter: Jitter | None = None, box_scale: float = BOX_SCALE
+    centre: Tensor, side: Tensor, size: int, mirror: Tensor, moves: Tensor | None = None, box_scale: float = BOX_SCALE
 ) -> Tensor:
     """Map (B,2,3) from pixels of a ``size`` x ``size`` crop to image pixels.
 
-    ``centre`` (B,2), ``side`` (B,): the hand's square; ``mirror`` (B,) bool: flip x. ``jitter`` draws from torch's
-    global generator on the CPU, so a seed means the same on every device.
+    ``centre`` (B,2), ``side`` (B,): the hand's square; ``mirror`` (B,) bool: flip x. ``moves`` (B,4): how far the
+    crop strays from that, as ``Jitter.draw`` gives it.
     """
-    noise = centre.new_zeros(len(centre), 4) if jitter is None else (torch.rand(len(centre), 4) * 2 - 1).to(centre)
-    jitter = jitter or Jitter()
-    angle = torch.deg2rad(noise[:, 0] * jitter.rotation)
-    scale = side * box_scale / size * torch.exp(noise[:, 1] * jitter.scale)
+    moves = centre.new_zeros(len(centre), 4) if moves is None else moves.to(centre)
+    angle = moves[:, 0]
+    scale = side * box_scale / size * torch.exp(moves[:, 1])
     flip = torch.where(mirror, -1.0, 1.0)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     linear = torch.stack([torch.stack([cosine * flip, -sine], -1), torch.stack([sine * flip, cosine], -1)], -2)
-    origin = centre + noise[:, 2:] * jitter.translation * side[:, None] - linear.sum(-1) * (size - 1) / 2
+    origin = centre + moves[:, 2:] * side[:, None] - linear.sum(-1) * (size - 1) / 2
     return torch.cat([linear, origin[..., None]], -1)
 
 
@@ -141,7 +147,7 @@ def rotate_from_crop(joints: Tensor, affine: Tensor) -> Tensor:
     return torch.cat([joints[..., :2] @ turn.mT, joints[..., 2:]], -1)
 
 
-def crop_hands(batch: Mapping[str, Tensor], hand: Tensor, size: int, jitter: Jitter | None = None) -> HandCrops:
+def crop_hands(batch: Mapping[str, Tensor], hand: Tensor, size: int, moves: Tensor | None = None) -> HandCrops:
     """Crop hand ``hand`` (B,), 0 right or 1 left, out of each sample.
 
     ``batch`` holds ``rgb`` (B,3,H,W,3) uint8, ``masks`` (B,H,W) uint8, ``joints_2d`` (B,2,21,2) px and ``joints_3d``
@@ -149,7 +155,7 @@ def crop_hands(batch: Mapping[str, Tensor], hand: Tensor, size: int, jitter: Jit
     """
     rows = torch.arange(len(hand), device=hand.device)
     masks = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
-    affine = crop_affine(*mask_boxes(masks[:, 0]), size, hand == 1, jitter)
+    affine = crop_affine(*mask_boxes(masks[:, 0]), size, hand == 1, moves)
     pair = torch.stack([batch["rgb"][:, 0], batch["rgb"][rows, 1 + hand]], 1).permute(0, 1, 4, 2, 3).flatten(0, 1)
     pixels = sample(pair.float(), affine.repeat_interleave(2, 0), size, "border") / 255
     joints = batch["joints_3d"][rows, hand]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from hdr_model.data.draws import Draws
 
 
 @dataclass(frozen=True)
@@ -26,32 +29,45 @@ class Photometric:
     """Probability of losing resolution by a factor between 1.5 and 3, as a distant or shaken camera does."""
 
 
-def change_colours(images: Tensor, strength: Photometric) -> Tensor:
+def change_colours(images: Tensor, strength: Photometric, draws: Draws) -> Tensor:
     """Images (B,C,H,W) in [0, 1] with gains, gamma and contrast changed, still in [0, 1].
 
     C is a multiple of 3: several pictures of one sample stacked in the channels all change alike, pixel by pixel, so
-    what was equal stays equal. Draws from torch's global generator on the CPU.
+    what was equal stays equal.
     """
-    draws = (torch.rand(len(images), 7) * 2 - 1).to(images.device)[..., None, None, None]  # (B,7,1,1,1)
+    drawn = (draws.uniform(7) * 2 - 1).to(images.device)[..., None, None, None]  # (B,7,1,1,1)
     pictures = images.unflatten(1, (-1, 3))  # (B,P,3,H,W)
-    gain = (1 + draws[:, :3].transpose(1, 2) * strength.colour_gain) * (1 + draws[:, 3:4] * strength.brightness)
+    gain = (1 + drawn[:, :3].transpose(1, 2) * strength.colour_gain) * (1 + drawn[:, 3:4] * strength.brightness)
     grey = pictures.mean(2, keepdim=True)
-    pictures = grey + (pictures - grey) * (1 + draws[:, 4:5] * strength.saturation)
+    pictures = grey + (pictures - grey) * (1 + drawn[:, 4:5] * strength.saturation)
     level = pictures[:, :1].mean((2, 3, 4), keepdim=True)  # of the first picture, for all: equal pixels stay equal
-    pictures = (level + (pictures - level) * (1 + draws[:, 5:6] * strength.contrast)) * gain
-    exponent = torch.exp(draws[:, 6:7] * strength.gamma)
+    pictures = (level + (pictures - level) * (1 + drawn[:, 5:6] * strength.contrast)) * gain
+    exponent = torch.exp(drawn[:, 6:7] * strength.gamma)
     return pictures.clamp(0, 1).pow(exponent).flatten(1, 2)
 
 
-def degrade(images: Tensor, strength: Photometric) -> Tensor:
+def degrade(images: Tensor, strength: Photometric, draws: Draws) -> Tensor:
     """Images (B,3,H,W) in [0, 1], some blurred, all noisy, still in [0, 1]."""
     height, width = images.shape[-2:]
-    blurred = torch.rand(len(images)) < strength.blur
-    factor = 1.5 + 1.5 * float(torch.rand(()))
-    if blurred.any():
-        chosen = blurred.to(images.device)
-        small = functional.interpolate(images[chosen], size=(int(height / factor), int(width / factor)), mode="area")
-        images = images.clone()
-        images[chosen] = functional.interpolate(small, size=(height, width), mode="bilinear")
-    deviation = torch.rand(len(images), 1, 1, 1).to(images.device) * strength.noise
-    return (images + torch.randn(images.shape).to(images.device) * deviation).clamp(0, 1)
+    factor = 1.5 + 1.5 * draws.of_step()
+    blurred = (draws.uniform() < strength.blur).nonzero()[:, 0].to(images.device)
+    if len(blurred):
+        size = int(height / factor), int(width / factor)
+        small = functional.interpolate(images[blurred], size=size, mode="area")
+        soft = functional.interpolate(small, size=(height, width), mode="bilinear")
+        images = images.index_copy(0, blurred, soft)
+    deviation = (draws.uniform(1, 1, 1) * strength.noise).to(images.device)
+    return torch.addcmul(images, _noise(images, draws), deviation).clamp_(0, 1)
+
+
+def _noise(images: Tensor, draws: Draws) -> Tensor:
+    """Standard normal values like ``images``: for each sample a piece, drawn by its place, of one long row of them."""
+    length = images[0].numel()
+    row = _normal_row(max(1 << 20, 2 * length), images.device)
+    starts = (draws.uniform().double() * (len(row) - length)).long().tolist()
+    return torch.stack([row[start : start + length] for start in starts]).view(images.shape)
+
+
+@functools.cache
+def _normal_row(length: int, device: torch.device) -> Tensor:
+    return torch.randn(length, generator=torch.Generator().manual_seed(0)).to(device)

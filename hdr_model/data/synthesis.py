@@ -6,6 +6,7 @@ where the batch is (``aih_gen.compose.paste``), and are those that ``aih-gen syn
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from aih_gen.compose.copy_paste import CopyPasteSource, moved_hands
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.paste import ingredients, paste
-from aih_gen.config import SIDES, SynConfig, check_config
+from aih_gen.config import SIDES, SynConfig, canonical_json, check_config
 from aih_gen.errors import AIHError
 from aih_gen.sources.folder import is_hand_folder
 from hdr_model.data.aih import AIHDataset, Batch, SampleOrder
@@ -73,6 +74,11 @@ class SynthesisDataset(Dataset[Batch]):
         made = raw | {"rgb": rgb, "masks": bits} | _measured(bits)
         return {name: torch.cat([batch[name], made[name]]) if name in batch else made[name] for name in self.fields}
 
+    def digest(self) -> str:
+        """SHA-256 over the stored samples' and what the hands are."""
+        parts = {"stored": self.stored.digest() if self.stored else None, "hands": self.source.describe()}
+        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
     def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
         """The samples of each step, as ``SampleOrder`` has them.
 
@@ -85,7 +91,11 @@ class SynthesisDataset(Dataset[Batch]):
                 f"--synthesise {self.share:g}: expected at least one stored and one composed sample in a batch of "
                 f"{batch_size}"
             )
-        stored = SampleOrder(self.first, batch_size - composed, seed, start, steps, rank, world)
+        kept = batch_size - composed
+        if self.stored:
+            stored = self.stored.order(kept, seed, start, steps, rank, world)
+        else:
+            stored = SampleOrder(0, 0, seed, start, steps, rank, world)
         return _MixedOrder(stored, self.first, composed)
 
     def _raw(self, index: int) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aih_gen.compose.masks import hidden, removal, visible_background
 from aih_gen.hands.joints import BONES, MIDDLE_MCP, WRIST
+from hdr_model.config import HDRMConfig
 
 HEAT_SIGMA = 2.5 / 64
 """Standard deviation of the heat maps' Gaussian, in sides of the map (Zhou et al. 2020: 2.5 px of 64)."""
@@ -32,6 +33,23 @@ def hdrm_input(
     x = torch.cat([image * known_hand, hand, image * known_background, background], 1)
     validity = torch.cat([known_hand.expand(-1, 4, -1, -1), known_background.expand(-1, 4, -1, -1)], 1)
     return x, validity
+
+
+def taught_masks(
+    config: HDRMConfig, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same four masks (bool, one shape) as an HDRM of this configuration is to see them.
+
+    Where de-occlusion is off nothing of this hand counts as hidden, where removal is off nothing as the other hand:
+    ``hidden``, ``removal``, ``hole`` and ``hdrm_input`` of what is returned leave that region out.
+    """
+    nothing = torch.zeros_like(other_visible)
+    return (
+        amodal,
+        visible if config.deocclusion else amodal,
+        other_visible if config.removal else nothing,
+        other_arm if config.removal else nothing,
+    )
 
 
 @dataclass(frozen=True, eq=False)

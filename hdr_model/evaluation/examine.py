@@ -10,10 +10,10 @@ from torch import Tensor
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
-from hdr_model.pipeline import HDR, HandInput, cut_hands
+from hdr_model.data.crops import HandCrops, crop_hands, from_crop, rotate_from_crop, unpack_masks
+from hdr_model.pipeline import HDR, HandInput, HandStage, cut_hands
 
-FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion")
+FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
 """What ``examine`` and the scores need of a shard."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
@@ -30,8 +30,9 @@ class Examined:
     hand: Tensor  # (N,) 0 right, 1 left
     crops: HandCrops  # (N,...) cut around the true amodal mask, mirrored to right hands
     composites: dict[str, Tensor]  # TRUE, FOUND -> (N,3,S,S) in [0, 1], in those crops
-    joints_2d: dict[str, Tensor]  # ALONE, TRUE, BOUND -> (N,21,2) px of those crops
-    joints_3d: dict[str, Tensor]  # ALONE, TRUE, FOUND, BOUND -> (N,21,3) in bone units, axes as in those crops
+    alone: Tensor  # (N,) bool, the crop's target is true
+    joints_2d: dict[str, Tensor]  # ALONE, TRUE, FOUND, BOUND -> (N,21,2) px of the image
+    joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes; BOUND NaN where not alone
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:
@@ -45,6 +46,27 @@ def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
     return masks | {f"{side}_occluded": hidden(masks[f"{side}_amodal"], masks[f"{side}_visible"]) for side in SIDES}
 
 
+def cut_true_hands(batch: Batch, size: int) -> tuple[Tensor, Tensor, HandCrops]:
+    """The N hands of a batch that are present with some amodal pixel: sample (N,), hand (N,), crops."""
+    masks = named_masks(batch["masks"])
+    amodal = torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1)
+    sample, hand = (batch["present"].bool() & amodal.flatten(2).any(2)).nonzero().unbind(1)
+    cut = ("rgb", "masks", "joints_2d", "joints_3d")
+    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size)
+
+
+def true_input(crops: HandCrops) -> HandInput:
+    """Crops as HDRM takes them, with the true masks."""
+    masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+    return HandInput(crops.image, *masks, affine=crops.affine)
+
+
+def estimate_in_image(stage: HandStage, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
+    """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes."""
+    uv, xyz = stage.estimate(crops)
+    return from_crop(uv, affine), rotate_from_crop(xyz, affine)
+
+
 @torch.inference_mode()
 def examine(hdr: HDR, batch: Batch) -> Examined:
     """Run HDR on a batch of ``FIELDS`` on its device.
@@ -54,22 +76,19 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     mask gives (all of the image where HASM found nothing), from which the joints are estimated.
     """
     images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
-    true_masks = named_masks(batch["masks"])
     found_masks = hdr.segment(images)
-    amodal = torch.stack([true_masks[f"{side}_amodal"] for side in SIDES], 1)
-    sample, hand = (batch["present"].bool() & amodal.flatten(2).any(2)).nonzero().unbind(1)
-    of_hands = {name: batch[name][sample] for name in FIELDS}
-    crops = crop_hands(of_hands, hand, hdr.hand_size)
-    truth = HandInput(
-        crops.image, crops.amodal, crops.visible, crops.other_visible, crops.other_arm, affine=crops.affine
-    )
+    sample, hand, crops = cut_true_hands(batch, hdr.hand_size)
+    alone = batch["alone"][sample, hand]
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
-    composites = {TRUE: hdr.paint(truth, grow=False).composite, FOUND: hdr.paint(in_true_crop, grow=True).composite}
-    shown = {ALONE: crops.image, TRUE: composites[TRUE], BOUND: crops.target}
-    poses = {name: hdr.estimate(image) for name, image in shown.items()}
-    joints_3d = {name: xyz for name, (_, xyz) in poses.items()}
-    joints_3d[FOUND] = hdr.estimate(hdr.paint(in_own_crop, grow=True).composite)[1]
-    joints_2d = {name: uv for name, (uv, _) in poses.items()}
-    return Examined(true_masks, found_masks, sample, hand, crops, composites, joints_2d, joints_3d)
+    painted = {TRUE: hdr.paint(true_input(crops), grow=False), FOUND: hdr.paint(in_true_crop, grow=True)}
+    composites = {name: painting.composite for name, painting in painted.items()}
+    seen = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
+    seen |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
+    seen |= {BOUND: (crops.target, crops.affine)}
+    joints = {name: estimate_in_image(hdr, *shown) for name, shown in seen.items()}
+    joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))
+    joints_3d[BOUND] = joints_3d[BOUND].masked_fill(~alone[:, None, None], torch.nan)
+    masks = named_masks(batch["masks"])
+    return Examined(masks, found_masks, sample, hand, crops, composites, alone, joints_2d, joints_3d)

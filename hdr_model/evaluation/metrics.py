@@ -136,6 +136,64 @@ def mpjpe(errors: NDArray[np.float64]) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean()) if counts.any() else float("nan")
 
 
+def aligned_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Distance of each joint, (N,21), after each hand's best similarity transform (Procrustes), in the true unit.
+
+    Rotation, scale and translation are fitted to the known joints of a hand; NaN where a joint, or more than all but
+    two joints of its hand, are unknown. Mirroring is not allowed.
+    """
+    known = np.isfinite(true).all(-1) & np.isfinite(predicted).all(-1)
+    known &= known.sum(1, keepdims=True) >= 3
+    weight = known[..., None] / np.maximum(known.sum(1), 1)[:, None, None]
+    p, t = (np.where(known[..., None], joints, 0.0).astype(np.float64) for joints in (predicted, true))
+    p, t = (joints - (weight * joints).sum(1, keepdims=True) for joints in (p, t))
+    u, singular, vt = np.linalg.svd((weight * p).swapaxes(1, 2) @ t)
+    signs = np.ones_like(singular)
+    signs[:, 2] = np.sign(np.linalg.det(u @ vt))
+    spread = (weight * p**2).sum((1, 2))
+    scale = (singular * signs).sum(1) / np.where(spread > 0, spread, 1.0)
+    fitted = scale[:, None, None] * p @ (u * signs[:, None] @ vt)
+    return np.where(known, np.linalg.norm(fitted - t, axis=-1), np.nan)
+
+
+def correct_share(errors: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """PCK: for each threshold, the known joints of errors (N,21) that are at most so far off / the known joints."""
+    known = np.sort(errors[np.isfinite(errors)])
+    if not known.size:
+        return np.full(thresholds.shape, np.nan)
+    return np.searchsorted(known, thresholds, side="right") / known.size
+
+
+def area_under(curve: NDArray[np.float64], thresholds: NDArray[np.float64]) -> float:
+    """AUC: area under a PCK curve (trapezoids) / the width of its thresholds, from 0 to 1."""
+    return float(np.trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0]))
+
+
+def place_hands(
+    joints_2d: NDArray[np.floating], relative: NDArray[np.floating], camera: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Where in the camera's axes (N,3) the wrists of hands are, by linear least squares over the joints.
+
+    Args:
+        joints_2d: (N,21,2) px of the image the camera belongs to.
+        relative: (N,21,3) relative to the wrist; the result is in its unit.
+        camera: (N,3,3) intrinsics, px. A hand with anything unknown gives NaN.
+    """
+    relative = np.asarray(relative, np.float64)
+    homogeneous = np.concatenate([joints_2d, np.ones_like(joints_2d[..., :1])], -1).astype(np.float64)
+    places = np.full((len(relative), 3), np.nan)
+    for k, (pixels, joints, intrinsics) in enumerate(zip(homogeneous, relative, camera, strict=True)):
+        if not (np.isfinite(pixels).all() and np.isfinite(joints).all() and np.isfinite(intrinsics).all()):
+            continue
+        # A joint X + T is seen at the ray (x, y, 1): X + T - (x, y) * (Z + T_z) = 0 in both coordinates.
+        rays = np.linalg.solve(intrinsics.astype(np.float64), pixels.T).T
+        rays = rays[:, :2] / rays[:, 2:]
+        left = np.concatenate([np.tile(np.eye(2), (len(rays), 1)), -rays.reshape(-1, 1)], 1)
+        right = (rays * joints[:, 2:] - joints[:, :2]).reshape(-1)
+        places[k] = np.linalg.lstsq(left, right, rcond=None)[0]
+    return places
+
+
 def best_threshold(mean_mask: NDArray[np.floating]) -> float:
     """The level t at which ``mean_mask >= t`` has the greatest pooled IoU with the masks it is the mean of.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from aih_gen.compose.masks import hole
 from aih_gen.hands.joints import MIDDLE_MCP
 from hdr_model.data.aih import AIHDataset
+from hdr_model.data.crops import rotate_to_crop, to_crop
 from hdr_model.evaluation.examine import ALONE, FOUND, TRUE, Examined, examine
 from hdr_model.pipeline import HDR
 from hdr_model.visual import (
@@ -97,13 +98,17 @@ def pose_row(place: Look, caption: str) -> Picture:
     seen, k = place.seen, place.hand
     crop, painted = _pixels(seen.crops.image[k]), _pixels(seen.composites[TRUE][k])
     true = seen.crops.joints_3d[k].cpu().numpy()
-    found = seen.joints_3d[FOUND][k].cpu().numpy() * np.linalg.norm(true[MIDDLE_MCP])
+    assert k is not None
+    here = seen.crops.affine[k : k + 1]
+    unscaled = rotate_to_crop(seen.joints_3d[FOUND][k : k + 1], here)[0].cpu().numpy()
+    found = unscaled * np.linalg.norm(true[MIDDLE_MCP])
+    alone, after = (to_crop(seen.joints_2d[name][k : k + 1], here)[0].cpu().numpy() for name in (ALONE, TRUE))
     radius = 1.15 * float(np.abs(true - (true.max(0) + true.min(0)) / 2).max())
     pictures = [
         crop,
         draw_joints(crop, seen.crops.joints_2d[k].cpu().numpy()),
-        draw_joints(crop, seen.joints_2d[ALONE][k].cpu().numpy()),
-        draw_joints(painted, seen.joints_2d[TRUE][k].cpu().numpy()),
+        draw_joints(crop, alone),
+        draw_joints(painted, after),
         *(draw_skeletons({"right": joints}, turn, radius=radius) for turn in (0, 90) for joints in (true, found)),
     ]
     captions = [caption, "truth", "SHPE alone", "SHPE + HDR, true masks"]

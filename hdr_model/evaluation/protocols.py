@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from aih_gen.hands.joints import MIDDLE_MCP, WRIST
 from hdr_model.data.aih import AIHDataset, Batch
 from hdr_model.evaluation.examine import (
     ALONE,
-    BOUND,
     FIELDS,
     FOUND,
     TRUE,
@@ -31,10 +29,20 @@ from hdr_model.evaluation.examine import (
     named_masks,
     with_occluded,
 )
-from hdr_model.evaluation.metrics import Overlap, RegionError, best_threshold, joint_errors, mpjpe, ssim_map
+from hdr_model.evaluation.metrics import Overlap, RegionError, best_threshold, mpjpe, ssim_map
+from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.pictures import image_row, look, mask_row, pose_row, ranked, save_rows
+from hdr_model.evaluation.pose import (
+    HDR_OWN,
+    MEAN_POSE,
+    METHODS,
+    PoseScores,
+    occlusion_groups,
+    pose_curves,
+    pose_grids,
+)
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.pipeline import HDR
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.training.loop import choose_device, use_bfloat16
 
 BATCH = 16
@@ -45,12 +53,8 @@ REGIONS = {
     "removal": "in the removal region",
     "whole": "whole crop",
 }
-OCCLUSION_BINS = (0.0, 0.2, 0.4, 0.6, 1.0)
-"""Edges of the bins; a share that is an edge belongs to the bin below it, and unoccluded hands are apart."""
 
-HASM, COPY, MEAN_MASK, AS_VISIBLE, MEAN_POSE = (
-    "HASM", "copy the input", "the mean training mask", "amodal = true visible", "the mean pose",
-)  # fmt: skip
+HASM, COPY, MEAN_MASK, AS_VISIBLE = ("HASM", "copy the input", "the mean training mask", "amodal = true visible")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +72,21 @@ class Scores:
     overlap: defaultdict[tuple[str, str], Overlap] = field(default_factory=lambda: defaultdict(Overlap))
     """(part, method) -> right and left masks of each sample in turn"""
     region: defaultdict[tuple[str, str], RegionError] = field(default_factory=lambda: defaultdict(RegionError))
-    """(region, method) -> hands"""
-    errors: defaultdict[str, list[NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(list))
-    """method -> joint errors (21,) of each hand in mm"""
-    occlusion: list[float] = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-    """Sample and side of each hand."""
+    """(region, method) -> hands with a true target"""
+    pose: PoseScores = field(default_factory=lambda: PoseScores(MEAN_BONE_LENGTH))
+    targets: list[tuple[int, int]] = field(default_factory=list)
+    """Sample and side of each hand with a true target."""
     samples: list[int] = field(default_factory=list)
     missed: int = 0
     """Hands in which HASM found nothing."""
+    unmasked: int = 0
+    """Hands that are present, but of which no mask is known: they are not measured."""
 
 
 def evaluate(
-    data: Path, weights: Path, out: Path, train_data: list[Path], device: str, limit: int | None
+    data: Path, weights: Path | None, out: Path, train_data: list[Path], device: str, limit: int | None
 ) -> Evaluation:
-    """Measure the networks in ``weights`` on the shards in ``data``; print the table, write it and pictures to ``out``.
+    """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
     Args:
         train_data: the shards trained on, for the guesses that know their mean; with none those are left out ("-").
@@ -99,20 +103,39 @@ def evaluate(
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
     prior = training_prior(train_data) if train_data else None
-    count = min(len(dataset), limit or len(dataset))
-    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+    chosen = spread(len(dataset), limit)
     scores = Scores()
-    for indices in tqdm(list(_portions(chosen, BATCH)), desc="evaluate", unit="batch"):
+    for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = {name: value.to(hdr.device) for name, value in dataset[indices].items()}
-        add_scores(scores, indices, batch, examine(hdr, batch), prior)
-    settings = {"data": str(data), "weights": str(weights), "samples": str(count)}
-    settings |= {"crop": str(hdr.hand_size), "precision": hdr.precision}
-    evaluation = Evaluation(tuple(result_rows(scores)), result_notes(scores, hdr, count), settings)
+        kinds = interacting(dataset, indices, batch)
+        add_scores(scores, indices, batch, examine(hdr, batch), prior, kinds)
+    settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
+    settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
+    evaluation = Evaluation(
+        tuple(result_rows(scores)),
+        result_notes(scores, hdr, len(chosen)),
+        settings,
+        tuple(pose_grids(scores.pose)),
+        tuple(pose_curves(scores.pose)),
+    )
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     evaluation.write(out)
     _pictures(scores, dataset, hdr, out / "pictures")
     evaluation.print()
+    print(write_page(evaluation, out))
     return evaluation
+
+
+def spread(length: int, limit: int | None) -> list[int]:
+    """At most ``limit`` of ``length`` numbers, evenly."""
+    return np.linspace(0, length - 1, min(length, limit or length)).round().astype(int).tolist()
+
+
+def interacting(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[bool]:
+    """Whether each sample is of interacting hands: as its source says (``hand_type``), else where both are present."""
+    stories = dataset.shards.read(indices, ("provenance",))["provenance"]
+    both = batch["present"].bool().all(1).tolist()
+    return [s["hand_type"] == "interacting" if "hand_type" in s else b for s, b in zip(stories, both, strict=True)]
 
 
 def training_prior(data: Sequence[Path]) -> Prior:
@@ -120,7 +143,7 @@ def training_prior(data: Sequence[Path]) -> Prior:
     dataset = AIHDataset(list(data), ("masks", "joints_3d", "present"))
     sums: dict[str, Tensor] = {}
     poses: list[NDArray[np.float64]] = []
-    for indices in tqdm(list(_portions(range(len(dataset)), 64)), desc="training means", unit="batch"):
+    for indices in tqdm(list(portions(range(len(dataset)), 64)), desc="training means", unit="batch"):
         batch = dataset[indices]
         for name, mask in with_occluded(named_masks(batch["masks"])).items():
             total = mask.sum(0, dtype=torch.int64)
@@ -136,16 +159,23 @@ def training_prior(data: Sequence[Path]) -> Prior:
     return Prior(masks, known_poses.mean(0) if len(known_poses) else np.full(known_poses.shape[1:], np.nan))
 
 
-def add_scores(scores: Scores, indices: Sequence[int], batch: Batch, seen: Examined, prior: Prior | None) -> None:
-    """Take in one examined batch of the samples ``indices``."""
+def add_scores(
+    scores: Scores,
+    indices: Sequence[int],
+    batch: Batch,
+    seen: Examined,
+    prior: Prior | None,
+    interacting: Sequence[bool],
+) -> None:
+    """Take in one examined batch of the samples ``indices``, each of which is of interacting hands or not."""
     _add_masks(scores, seen, prior)
     _add_images(scores, seen)
-    _add_joints(scores, seen, prior)
+    _add_joints(scores.pose, indices, batch, seen, prior, interacting)
     scores.samples += indices
-    scores.occlusion += batch["occlusion"][seen.sample, seen.hand].tolist()
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
-    scores.places += [(indices[sample], hand) for sample, hand in hands]
+    scores.targets += [(indices[s], hand) for (s, hand), true in zip(hands, seen.alone.tolist(), strict=True) if true]
     scores.missed += sum(not bool(seen.found_masks[f"{SIDES[hand]}_amodal"][sample].any()) for sample, hand in hands)
+    scores.unmasked += int(batch["present"].sum()) - len(hands)
 
 
 def result_rows(scores: Scores) -> Iterator[Row]:
@@ -159,10 +189,10 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
     """How the figures were taken."""
     empty = ", ".join(f"{scores.overlap[part, HASM].empty} ({words})" for part, words in PARTS.items())
     holes = ", ".join(f"{scores.region[region, COPY].empty} ({words})" for region, words in REGIONS.items())
-    hands = len(scores.places)
+    hands = len(scores.pose.sample)
     return (
         f"{count} samples, {hands} hands; HASM found nothing of {scores.missed} of them. "
-        f"Computed in {hdr.precision}.",
+        f"{scores.unmasked} more hands have no mask and are not measured. Computed in {hdr.precision}.",
         "Masks: IoU of the foreground, right and left hands together. Over the set: sum of intersections / sum of "
         "unions. Per mask: mean of intersection / union over masks whose truth is not empty. "
         f"Empty truths: {empty}.",
@@ -170,9 +200,10 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         "the true masks, or with HASM's (hole dilated) in the same crop; every region is the true one. PSNR: mean over "
         "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "
         "regions / the number of their pixels and channels. SSIM: its map averaged in the region, then over hands. "
-        f"Hands without the region, which enter no mean: {holes}. Whole crops are those of hands with a hole.",
-        "Joints: MPJPE over 21 joints, root = wrist, predictions in bone units times the true length wrist -> middle "
-        "MCP. HASM's masks: crop and painting from HASM alone (the whole image where it found no hand).",
+        f"{hands - len(scores.targets)} hands have no picture that shows them alone, and no figure here. Hands without "
+        f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole.",
+        f"Joints: rows above are MPJPE after {HDR_OWN.name}. HASM's masks: crop and painting from HASM alone (the "
+        "whole image where it found no hand). True masks: crop and painting from the truth.",
     )
 
 
@@ -191,26 +222,42 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None) -> None:
 
 
 def _add_images(scores: Scores, seen: Examined) -> None:
-    crops = seen.crops
-    covered = hidden(crops.amodal, crops.visible)[:, 0]
-    removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[:, 0]
+    crops, known = seen.crops, seen.alone
+    covered = hidden(crops.amodal, crops.visible)[known, 0]
+    removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[known, 0]
     holes = covered | removed
     whole = holes.flatten(1).any(1)[:, None, None].expand_as(holes)
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}
+    target = crops.target[known]
     for method, image in {COPY: crops.image, **seen.composites}.items():
-        similarity = ssim_map(image, crops.target)
+        similarity = ssim_map(image[known], target)
         for name, region in regions.items():
-            scores.region[name, method].add(image, crops.target, region, similarity)
+            scores.region[name, method].add(image[known], target, region, similarity)
 
 
-def _add_joints(scores: Scores, seen: Examined, prior: Prior | None) -> None:
-    relative, length = _normalised(seen.crops.joints_3d.double().cpu().numpy())
-    guesses = {name: joints.double().cpu().numpy() for name, joints in seen.joints_3d.items()}
+def _add_joints(
+    pose: PoseScores,
+    indices: Sequence[int],
+    batch: Batch,
+    seen: Examined,
+    prior: Prior | None,
+    interacting: Sequence[bool],
+) -> None:
+    touching = (seen.true_masks["right_amodal"] & seen.true_masks["left_amodal"]).flatten(1).any(1).tolist()
+    rows = seen.sample.tolist()
+    pose.sample += [indices[row] for row in rows]
+    pose.hand += seen.hand.tolist()
+    pose.interacting += [interacting[row] for row in rows]
+    pose.touching += [touching[row] for row in rows]
+    pose.occlusion += batch["occlusion"][seen.sample, seen.hand].tolist()
+    pose.camera += list(batch["camera"][seen.sample].cpu().numpy())
+    pose.true += list(batch["joints_3d"][seen.sample, seen.hand].cpu().numpy())
+    pose.true_2d += list(batch["joints_2d"][seen.sample, seen.hand].cpu().numpy())
+    for method, joints in seen.joints_3d.items():
+        pose.joints_3d[method] += list(joints.float().cpu().numpy())
+        pose.joints_2d[method] += list(seen.joints_2d[method].float().cpu().numpy())
     if prior:
-        guesses[MEAN_POSE] = np.broadcast_to(prior.pose, relative.shape)
-    for method, joints in guesses.items():
-        rooted = joints - joints[:, WRIST : WRIST + 1]
-        scores.errors[method] += list(joint_errors(1000 * rooted * length[:, None, None], 1000 * relative))
+        pose.joints_3d[MEAN_POSE] += [prior.pose * (-1 if hand else 1, 1, 1) for hand in seen.hand.tolist()]
 
 
 def _mask_rows(scores: Scores) -> Iterator[Row]:
@@ -246,33 +293,31 @@ def _image_rows(scores: Scores) -> Iterator[Row]:
 
 
 def _pose_rows(scores: Scores) -> Iterator[Row]:
-    occlusion = np.asarray(scores.occlusion)
-    edges = pairwise(OCCLUSION_BINS)
-    bins = {f"hidden {low:.0%}-{high:.0%}": (occlusion > low) & (occlusion <= high) for low, high in edges}
-    groups = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
-    groups |= {"hidden 0%": occlusion == 0, **bins}
-    for words, chosen in groups.items():
-        for method in (ALONE, TRUE, FOUND, BOUND):
-            ours, other = (_mean_error(scores, name, chosen) for name in (method, MEAN_POSE))
+    pose = scores.pose
+    if not pose.sample:
+        return
+    occlusion = np.asarray(pose.occlusion)
+    everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
+    errors = {method: pose.errors(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
+    for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
+        for method in METHODS:
+            ours, other = (mpjpe(errors[name][chosen]) for name in (method, MEAN_POSE))
             headline = words == "all hands" and method in (ALONE, FOUND)
             metric = f"MPJPE, {method}, {words}"
             yield Row("pose", metric, "mm", ours, MEAN_POSE, other, "lower", int(chosen.sum()), headline)
 
 
-def _mean_error(scores: Scores, method: str, chosen: NDArray[np.bool_]) -> float:
-    if method not in scores.errors or not chosen.any():
-        return float("nan")
-    return mpjpe(np.stack(scores.errors[method])[chosen])
-
-
 def _pictures(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:
     ious = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES)).mean(1).tolist()
     psnrs = scores.region["hole", TRUE].psnr_of_each()
-    errors = [float(np.nanmean(e)) if np.isfinite(e).any() else float("nan") for e in scores.errors[FOUND]]
+    pose = scores.pose
+    by_hand = pose.errors(FOUND, HDR_OWN) if pose.sample else np.empty((0, 1))
+    errors = [float(np.nanmean(e)) if np.isfinite(e).any() else float("nan") for e in by_hand]
+    places = list(zip(pose.sample, pose.hand, strict=True))
     ranks = {
         "masks": [(f"{name}: IoU {ious[k]:.2f}", (scores.samples[k], 0)) for name, k in ranked(ious, "higher")],
-        "images": [(f"{name}: {psnrs[k]:.1f} dB", scores.places[k]) for name, k in ranked(psnrs, "higher")],
-        "pose": [(f"{name}: {errors[k]:.1f} mm", scores.places[k]) for name, k in ranked(errors, "lower")],
+        "images": [(f"{name}: {psnrs[k]:.1f} dB", scores.targets[k]) for name, k in ranked(psnrs, "higher")],
+        "pose": [(f"{name}: {errors[k]:.1f} mm", places[k]) for name, k in ranked(errors, "lower")],
     }
     draw = {"masks": mask_row, "images": image_row, "pose": pose_row}
     for kind, ranking in tqdm(ranks.items(), desc="pictures", unit="picture"):
@@ -298,6 +343,7 @@ def _resized(mask: NDArray[np.bool_], like: Tensor) -> Tensor:
     return (F.interpolate(pixels, like.shape[-2:], mode="bilinear", antialias=True)[0] > 0.5).expand_as(like)
 
 
-def _portions(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+def portions(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """``indices`` in lists of ``size``."""
     for start in range(0, len(indices), size):
         yield list(indices[start : start + size])

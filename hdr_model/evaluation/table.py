@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +58,62 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line of a ``Grid``."""
+
+    name: str
+    values: tuple[float, ...]
+    published: bool = False
+    """Other people's figures, on other data."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Figures of one kind side by side."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    note: str = ""
+    digits: int = 2
+
+    def shown(self, value: float) -> str:
+        """A figure as text."""
+        return "-" if math.isnan(value) else f"{value:.{self.digits}f}"
+
+    def print(self, console: Console) -> None:
+        """The grid for a terminal; published lines are dim."""
+        table = Table(title=self.title)
+        table.add_column("")
+        for column in self.columns:
+            table.add_column(column, justify="right")
+        for line in self.lines:
+            style = "dim" if line.published else None
+            table.add_row(line.name, *(self.shown(value) for value in line.values), style=style)
+        console.print(table)
+        if self.note:
+            console.print(f"- {self.note}", markup=False, highlight=False)
+
+    def markdown(self) -> str:
+        """The grid as a Markdown table; published lines are in italics."""
+        head = ["", *self.columns]
+        rows = [head, ["---", *["---:"] * len(self.columns)]]
+        for line in self.lines:
+            cells = [line.name, *(self.shown(value) for value in line.values)]
+            rows.append([f"*{cell}*" if line.published and cell else cell for cell in cells])
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart of shares over millimetres."""
+
+    chart: str
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything ``hdr eval`` measured."""
 
@@ -64,6 +121,8 @@ class Evaluation:
     notes: tuple[str, ...]
     """How the figures were taken: denominators, empty cases, settings."""
     settings: dict[str, str] = field(default_factory=dict)
+    grids: tuple[Grid, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     def print(self, console: Console | None = None) -> None:
         """The table and its notes, for a terminal."""
@@ -77,14 +136,20 @@ class Evaluation:
             table.add_row(group, metric, colour, *rest, end_section=last)
         console = console or Console()
         console.print(table)
+        for grid in self.grids:
+            grid.print(console)
         for note in self.notes:
             console.print(f"- {note}", markup=False, highlight=False)
 
     def write(self, folder: Path) -> None:
-        """``metrics.json`` and ``metrics.csv`` in ``folder``; what does not exist is null and empty there."""
-        plain = [{name: _json_number(value) for name, value in asdict(row).items()} for row in self.rows]
-        whole = {"rows": plain, "notes": self.notes, "settings": self.settings}
+        """``metrics.json``, ``metrics.csv`` (rows) and ``grids.csv`` (a figure a line) in ``folder``.
+
+        What does not exist is null in JSON and empty in CSV.
+        """
+        whole = without_nan(asdict(self))
+        plain = whole["rows"]
         (folder / "metrics.json").write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        write_grids(folder / "grids.csv", self.grids)
         with open(folder / "metrics.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, [f.name for f in fields(Row)])
             writer.writeheader()
@@ -101,13 +166,39 @@ class Evaluation:
         try:
             whole = json.loads(path.read_text())
             rows = [Row(**_from_plain(row)) for row in whole["rows"]]
-            return cls(tuple(rows), tuple(whole["notes"]), dict(whole["settings"]))
+            grids = tuple(_grid(grid) for grid in whole["grids"])
+            curves = tuple(Curve(c["chart"], c["name"], tuple((x, y) for x, y in c["points"])) for c in whole["curves"])
+            return cls(tuple(rows), tuple(whole["notes"]), dict(whole["settings"]), grids, curves)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise AIHError(f"{path}: expected the metrics.json that `hdr eval` writes, found {error!r}") from error
 
 
-def _json_number(value: object) -> object:
+def write_grids(path: Path, grids: Sequence[Grid]) -> None:
+    """Grids as CSV: table, line, column, value, published (0 or 1)."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("table", "line", "column", "value", "published"))
+        for grid in grids:
+            for line in grid.lines:
+                for column, value in zip(grid.columns, line.values, strict=True):
+                    writer.writerow((grid.title, line.name, column, without_nan(value), int(line.published)))
+
+
+def without_nan(value: Any) -> Any:
+    """``value``, plain data, with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {name: without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _grid(plain: dict[str, Any]) -> Grid:
+    lines = tuple(
+        Line(line["name"], tuple(float("nan") if v is None else v for v in line["values"]), line["published"])
+        for line in plain["lines"]
+    )
+    return Grid(plain["title"], tuple(plain["columns"]), lines, plain["note"], plain["digits"])
 
 
 def _from_plain(row: dict[str, Any]) -> dict[str, Any]:

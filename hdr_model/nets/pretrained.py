@@ -52,7 +52,7 @@ class PretrainedNetwork(nn.Module):
             network = cls(cls._read_config(path / CONFIG_FILE))
         check_tensors(network, tensors, f"{path / WEIGHTS_FILE}")
         network.load_state_dict(tensors, assign=True)
-        return network.eval()
+        return network.float().eval()  # stored as bfloat16, perhaps
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``config.json`` and ``model.safetensors`` into ``folder``, each whole or not at all."""

@@ -52,6 +52,10 @@ class SHPE(PretrainedNetwork):
     def stride(self) -> int:
         return 4
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised -> the trunk's maps: 4 width channels at H/2, 8 and 16 width channels at H/4."""
+        return self.resnet.stages(image)
+
     def forward(self, image: Tensor) -> SHPEOutput:
         """(B, 3, H, W) normalised crop of one right hand -> its joints."""
         self._check_sides(image)
@@ -98,10 +102,13 @@ class _Trunk(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, head_width, H/4, W/4)."""
-        features = F.relu(self.bn1(self.conv1(image)))
-        for stage in (self.block1, self.pool, self.block2, self.block3):
-            features = stage(features)
-        return self.squeeze(features)
+        return self.squeeze(self.stages(image)[-1])
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """The maps of its three stages of residual blocks."""
+        first = self.block1(F.relu(self.bn1(self.conv1(image))))
+        second = self.block2(self.pool(first))
+        return [first, second, self.block3(second)]
 
 
 class _Bottleneck(nn.Module):

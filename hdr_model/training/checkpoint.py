@@ -1,25 +1,47 @@
 """What a run leaves on disk, and where trained weights are found.
 
-A run is a folder: ``run.json`` (its settings), ``last.pt`` (everything needed to go on as if never stopped),
-``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, and ``weights/``, the trained network.
+A run is a folder: ``run.json`` (its settings, the code and the data it was made with), ``last.pt`` (everything needed
+to go on as if never stopped), ``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, ``weights/``, the trained network,
+and, where it was validated, ``best/``, the network of the step whose validation loss was lowest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 
+import aih_gen
+import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import Task
 
-SETTINGS, STATE, WEIGHTS = "run.json", "last.pt", "weights"
-MAY_CHANGE = ("data", "steps")
-"""Settings in which a resumed run may differ: where the data lie, and how long it goes on."""
+SETTINGS, STATE, WEIGHTS, BEST = "run.json", "last.pt", "weights", "best"
+SCHEMA = 1
+"""Of ``last.pt``."""
+MAY_CHANGE = ("data", "validation", "steps", "code.sources", "code.torch")
+"""Settings in which a resumed run may differ: where the data lie, how long it goes on, and the code."""
+
+
+@dataclass
+class BestStep:
+    """The step whose validation loss was lowest."""
+
+    step: int = 0
+    loss: float = math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.step, self.loss = state_dict["step"], state_dict["loss"]
 
 
 class _Stateful(Protocol):
@@ -48,7 +70,7 @@ def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
 def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
     """Write ``last.pt``, the state of every part after ``step`` steps; the old one stays until the new one is whole."""
     temporary = out / (STATE + ".tmp")
-    torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
+    torch.save({"schema": SCHEMA, "step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
     os.replace(temporary, out / STATE)
 
 
@@ -63,6 +85,8 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
         return 0
     try:
         state = torch.load(path, map_location=device, weights_only=True)
+        if state.get("schema") != SCHEMA:
+            raise ValueError(f"expected checkpoint schema {SCHEMA}, found {state.get('schema')}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return cast(int, state["step"])
@@ -73,22 +97,32 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
 def find_weights(folder: Path, task: Task) -> Path:
     """The folder with ``config.json`` and ``model.safetensors`` of one network.
 
-    ``folder`` may hold the networks' weights (``folder/hasm``), or their runs (``folder/hasm/weights``), or
-    be one such run.
+    ``folder`` may hold the networks' weights (``folder/hasm``), or their runs (``folder/hasm/best``, or where there is
+    none, ``folder/hasm/weights``), or be one such run.
 
     Raises:
         AssetError: none of these places has both files.
     """
-    places = [folder / task, folder / task / WEIGHTS]
+    places = [folder / task, folder / task / BEST, folder / task / WEIGHTS]
     settings = folder / SETTINGS
     if settings.exists() and json.loads(settings.read_text()).get("task") == task:
-        places.append(folder / WEIGHTS)
+        places += [folder / BEST, folder / WEIGHTS]
     for place in places:
         if (place / "config.json").is_file() and (place / "model.safetensors").is_file():
             return place
     raise AssetError(
-        f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[1]}"
+        f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[2]}"
     )
+
+
+def code_version() -> dict[str, str]:
+    """What computes here: SHA-256 over this project's sources, and torch's version."""
+    sources = hashlib.sha256()
+    for package in (aih_gen, hdr_model):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            sources.update(f"{root.name}/{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return {"sources": sources.hexdigest(), "torch": torch.__version__}
 
 
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from hdr_model.data.aih import Batch
+from hdr_model.data.draws import Draws
 
 
-def choose_hands(batch: Batch) -> Tensor:
+def choose_hands(batch: Batch, draws: Draws) -> Tensor:
     """For each sample a hand (B,), 0 right or 1 left, drawn from those that its target shows alone.
 
     Where both are, one that is partly hidden is three times as likely as one that is not. A sample without such a hand
     gives a present one, or the right.
     """
-    alone = batch["alone"].cpu()
-    hidden = batch["occlusion"].cpu().nan_to_num(0.0) > 0
-    weight = torch.where(alone, torch.where(hidden, 3.0, 1.0), 0.0)
-    fallback = batch["present"].cpu().float() + torch.tensor([1e-6, 0.0])
+    hidden = batch["occlusion"].nan_to_num(0.0) > 0
+    weight = torch.where(batch["alone"], torch.where(hidden, 3.0, 1.0), 0.0)
+    fallback = batch["present"].float() + weight.new_tensor([1e-6, 0.0])
     weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, fallback)
-    return torch.multinomial(weight, 1)[:, 0].to(batch["masks"].device)
+    return (draws.uniform().to(weight.device) * weight.sum(1) >= weight[:, 0]).long()

@@ -12,11 +12,13 @@ from aih_gen.shards.schema import MASK_BITS
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import Jitter, crop_affine, sample, sample_masks
+from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.losses import Terms, hasm_losses, weighted_sum
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
+from hdr_model.training.parallel import sum_over_processes
 from hdr_model.training.picture import grid, tint
 
 JITTER = Jitter(rotation=15.0, scale=0.2, translation=0.1)
@@ -37,15 +39,20 @@ class HASMTask:
         decoder = nn.ModuleList([self.hasm.projections, self.hasm.fusion, self.hasm.classifier])
         self.optimisers = [adamw([(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)], config)]
 
-    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """One cross entropy for each mask."""
-        images, masks = scenes(batch, self.size, augment=True, mask_stride=self.stride)
-        terms = hasm_losses(self.hasm(normalise(images)), masks)
+        images, masks = scenes(batch, self.size, draws, self.stride)
+        terms = hasm_losses(self.hasm(normalise(images)), masks, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
-    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """The loss of pictures as they are."""
+        images, masks = scenes(batch, self.size, mask_stride=self.stride)
+        return weighted_sum(hasm_losses(network(normalise(images)), masks), self.weights)
+
+    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Picture, predicted masks, true masks; what is hidden is bright."""
-        images, masks = scenes(batch, self.size, augment=False)
+        images, masks = scenes(batch, self.size)
         logits = network(normalise(images))
         predicted = {
             name: nn.functional.interpolate(pair.float(), (self.size, self.size), mode="bilinear").argmax(1) == 1
@@ -54,20 +61,22 @@ class HASMTask:
         return grid([images, tint(images, predicted), tint(images, masks)])
 
 
-def scenes(batch: Batch, size: int, augment: bool, mask_stride: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+def scenes(
+    batch: Batch, size: int, draws: Draws | None = None, mask_stride: int = 1
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,M,M) bool by HASM's names, M = size / mask_stride.
 
-    ``augment``: moved, scaled, turned, mirrored (right and left then change places), and in other colours.
+    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours.
     """
     height, width = batch["masks"].shape[-2:]
     count, device = len(batch["masks"]), batch["masks"].device
-    mirror = (torch.rand(count) < 0.5).to(device) if augment else torch.zeros(count, dtype=torch.bool, device=device)
+    mirror = (draws.uniform() < 0.5 if draws else torch.zeros(count, dtype=torch.bool)).to(device)
     centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device).expand(count, 2)
     side = torch.full((count,), float(max(height, width)), device=device)
-    affine = crop_affine(centre, side, size, mirror, JITTER if augment else None, box_scale=1.0)
+    affine = crop_affine(centre, side, size, mirror, JITTER.draw(draws) if draws else None, box_scale=1.0)
     images = sample(batch["rgb"][:, 0].permute(0, 3, 1, 2).float(), affine, size, "border") / 255
-    if augment:
-        images = degrade(change_colours(images, COLOURS), COLOURS)
+    if draws:
+        images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
     names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
     bits = torch.tensor([MASK_BITS[name] for name in names], dtype=torch.uint8, device=device)
     # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from aih_gen.errors import AIHError
 from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
-from hdr_model.data.targets import hdrm_input
+from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.losses import (
     FeatureExtractor,
     Terms,
@@ -35,16 +36,6 @@ JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.2, contrast=0.2, saturation=0.2, colour_gain=0.1, gamma=0.15)
 
 
-@dataclass(frozen=True)
-class Regions:
-    """What HDRM is taught to paint; the paper's ablation leaves one out."""
-
-    removal: bool = True
-    """The other hand, outside this one."""
-    deocclusion: bool = True
-    """The hidden part of this hand."""
-
-
 class HDRMTask:
     """HDRM, its discriminator (where the adversarial loss has a weight), and their optimisers.
 
@@ -62,15 +53,14 @@ class HDRMTask:
         config: TrainConfig,
         network: HDRMConfig,
         device: torch.device,
-        regions: Regions | None = None,
         extract: FeatureExtractor | None = None,
     ) -> None:
         assert isinstance(config.losses, HDRMLossWeights)
         self.size, self.weights = config.size, config.losses
-        self.regions, self.extract = regions or Regions(), extract
+        self.extract = extract
         if extract is None and (self.weights.perceptual or self.weights.style):
             raise AIHError(
-                f"preset {config.preset} has perceptual and style losses: expected --features, a trained HASM"
+                f"preset {config.preset} has perceptual and style losses: expected --features, VGG16 or a run"
             )
         self.hdrm = HDRM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = nn.ModuleDict({"hdrm": self.hdrm})
@@ -80,51 +70,60 @@ class HDRMTask:
             self.networks["discriminator"] = self.judge
             self.optimisers.append(adamw([(self.judge, config.discriminator_learning_rate)], config, betas=(0.0, 0.9)))
 
-    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """HDRM's terms, then the discriminator's."""
-        crops = self._crops(batch, augment=True)
-        image, target = normalise(crops.image), normalise(crops.target)
-        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        output = self.hdrm(*_channels_last(hdrm_input(image, *masks)))
-        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
-        terms = hdrm_losses(output, image, target, *regions, self.extract)
+        crops = self._crops(batch, draws, augment=True)
+        terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
             yield weighted_sum(terms, self.weights), terms
             return
         known = crops.visible, visible_background(crops.visible, crops.other_visible, crops.other_arm)
-        painted = composite(output.float(), image, hole(*masks))
+        target = normalise(crops.target)
         terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
         yield weighted_sum(terms, self.weights), terms
         loss = discriminator_loss(self.judge(target, *known), self.judge(painted.detach(), *known))
         yield loss, {"discriminator": loss}
 
-    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""
+        return weighted_sum(self._paint(network, self._crops(batch, draws, augment=False))[0], self.weights)
+
+    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Input, hole, painted, true; two hands of each sample would be too many: one."""
-        crops = self._crops(batch, augment=False)
+        crops = self._crops(batch, draws, augment=False)
+        painted = denormalise(self._paint(network, crops)[1])
+        covered = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
+        return grid([crops.image, crops.image.masked_fill(covered, 0.5), painted, crops.target])
+
+    def _paint(self, network: nn.Module, crops: HandCrops) -> tuple[Terms, Tensor]:
+        """The terms that need no discriminator, and the hand alone, normalised."""
+        image, target = normalise(crops.image), normalise(crops.target)
         masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        image = normalise(crops.image)
-        output = network(*_channels_last(hdrm_input(image, *masks)))
-        painted = denormalise(composite(output.float(), image, hole(*masks)))
-        return grid([crops.image, crops.image.masked_fill(hole(*masks), 0.5), painted, crops.target])
+        output = network(*_channels_last(hdrm_input(image, *masks))).float()
+        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
+        return hdrm_losses(output, image, target, *regions, self.extract), composite(output, image, hole(*masks))
 
-    def _crops(self, batch: Batch, augment: bool) -> HandCrops:
-        crops = crop_hands(batch, choose_hands(batch), self.size, JITTER if augment else None)
+    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+        hands = choose_hands(batch, draws)
+        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
         if augment:
-            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS)
+            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, draws)
             crops = replace(crops, image=both[:, :3], target=both[:, 3:])
-        return teach(crops, self.regions)
+        return teach(crops, self.hdrm.config)
 
 
-def teach(crops: HandCrops, regions: Regions) -> HandCrops:
-    """The crops with what ``regions`` leaves out taken from the hole: it stays in the target as it is in the image."""
-    whole = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    if not regions.deocclusion:
-        crops = replace(crops, visible=crops.amodal)
-    if not regions.removal:
-        nothing = torch.zeros_like(crops.other_visible)
-        crops = replace(crops, other_visible=nothing, other_arm=nothing)
-    left_out = whole & ~hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    return replace(crops, target=torch.where(left_out, crops.image, crops.target))
+def teach(crops: HandCrops, config: HDRMConfig) -> HandCrops:
+    """The crops for an HDRM of ``config``: what it does not paint stays in the target as it is in the image."""
+    masks = crops.amodal, crops.visible, crops.other_visible, crops.other_arm
+    _, visible, other_visible, other_arm = taught = taught_masks(config, *masks)
+    left_out = hole(*masks) & ~hole(*taught)
+    return replace(
+        crops,
+        visible=visible,
+        other_visible=other_visible,
+        other_arm=other_arm,
+        target=torch.where(left_out, crops.image, crops.target),
+    )
 
 
 def _channels_last(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

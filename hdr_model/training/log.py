@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,23 +29,42 @@ class History:
         """Take in the scalar terms of one step."""
         self.terms.append((step, list(terms), torch.stack([value.detach().float() for value in terms.values()])))
 
-    def means(self) -> dict[str, float]:
-        """Mean of each term; they are then forgotten.
+    def check(self) -> None:
+        """Look at the terms since the last report.
 
         Raises:
             AIHError: a term was not finite; says which, and when.
         """
+        for step, name, value in self._values():
+            if not np.isfinite(value):
+                raise AIHError(
+                    f"the loss term {name!r} became {value} at step {step}: "
+                    "try a lower learning rate or --precision float32"
+                )
+
+    def means(self) -> dict[str, float]:
+        """Mean of each term; they are then forgotten.
+
+        Raises:
+            AIHError: a term was not finite.
+        """
+        self.check()
         gathered: dict[str, list[float]] = {}
-        for step, names, values in self.terms:
-            for name, value in zip(names, values.tolist(), strict=True):
-                if not np.isfinite(value):
-                    raise AIHError(
-                        f"the loss term {name!r} became {value} at step {step}: "
-                        "try a lower learning rate or --precision float32"
-                    )
-                gathered.setdefault(name, []).append(value)
+        for _, name, value in self._values():
+            gathered.setdefault(name, []).append(value)
         self.terms.clear()
         return {name: float(np.mean(values)) for name, values in gathered.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"terms": [[step, names, values.cpu()] for step, names, values in self.terms]}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.terms = [(step, list(names), values) for step, names, values in state_dict["terms"]]
+
+    def _values(self) -> Iterator[tuple[int, str, float]]:
+        for step, names, values in self.terms:
+            for name, value in zip(names, values.tolist(), strict=True):
+                yield step, name, value
 
 
 class Log:
@@ -59,7 +79,7 @@ class Log:
         _forget_after(out / "metrics.jsonl", start)
 
     def metrics(self, step: int, losses: Mapping[str, float], learning_rate: float) -> None:
-        """Report the mean losses since the last report."""
+        """Report the mean losses since the last report, and what was measured at this step."""
         now = time.perf_counter()
         speed = (step - self.step) * self.samples_per_step / (now - self.time)
         row = {**losses, "learning_rate": learning_rate, "samples_per_second": speed}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -17,15 +18,28 @@ from torch import Tensor, nn
 from aih_gen.errors import AIHError
 from hdr_model.config import TrainConfig
 from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
+from hdr_model.data.draws import Draws
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.losses import Terms
 from hdr_model.nets.pretrained import PretrainedNetwork
-from hdr_model.training.checkpoint import WEIGHTS, load_state, open_run, save_state
+from hdr_model.training.checkpoint import (
+    BEST,
+    WEIGHTS,
+    BestStep,
+    code_version,
+    load_state,
+    open_run,
+    save_state,
+)
+from hdr_model.training.compilation import compile_networks
+from hdr_model.training.interruption import Interruption
 from hdr_model.training.log import History, Log
-from hdr_model.training.optimiser import schedule
+from hdr_model.training.optimiser import optimise, schedule
+from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
+VALIDATION_SAMPLES = 256
 
 
 class Task(Protocol):
@@ -43,10 +57,13 @@ class Task(Protocol):
     def fields(self) -> tuple[str, ...]:
         """What to read from the shards."""
 
-    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """The loss and its terms, once for each optimiser; the loop steps that one before it asks for the next."""
 
-    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """The loss of ``network``, (), on samples as they are; ``draws`` chooses among their hands."""
+
+    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Predictions of ``network`` beside the truth, (3,H,W) uint8."""
 
 
@@ -62,70 +79,82 @@ def train(
     resume: bool = False,
     synthesise: float = 0.0,
     hands: Path | None = None,
+    validation: Path | None = None,
+    compiled: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train until ``config.steps``; returns the folder of the trained weights. ``settings`` are recorded with the run.
 
     Samples and random numbers of a step follow from (seed, step) alone, so a run stopped and resumed is the run that
-    was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step and gradients are averaged.
+    was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step, and all train as one
+    (``training.parallel``).
 
     ``synthesise`` is the share of each batch that is composed on the device, one hand pasted over another, from the
-    single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored.
+    single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored. ``validation``:
+    held-out shards that decide which step was best.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
     dataset = _open_data(data, task.fields, synthesise, hands, config.seed)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
-    kept = copy.deepcopy(network).eval() if config.ema else network
-    state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
-    state |= {"networks": task.networks} | ({"average": kept} if config.ema else {})
     if config.size % network.stride:
         raise AIHError(f"--size {config.size}: {config.task} takes sides that are multiples of {network.stride}")
-    settings = {**(settings or {}), **({"synthesise": synthesise} if synthesise else {})}
-    record = {**asdict(config), **settings, "data": [str(path) for path in data], "samples": len(dataset)}
+    dataset.order(config.batch_size, config.seed, 0, config.steps, rank, world)
+    shown = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
+    held_out = AIHDataset(validation, task.fields) if validation else None
+    if compiled:
+        compile_networks(task.networks, device)
+    kept = copy.deepcopy(network).eval() if config.ema else network
+    if world > 1:
+        synchronise_batch_norm(task.networks, device)
+    history, best = History(), BestStep()
+    state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
+    state |= {"networks": task.networks, "history": history, "best": best} | ({"average": kept} if config.ema else {})
     if rank == 0:
-        open_run(out, record, resume)
+        where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
+        made_with = {"data_sha256": dataset.digest(), "samples": len(dataset), "code": code_version()}
+        record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
+        open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
     start = load_state(out, state, device) if resume else 0
-    log = Log(out, config.task, start, config.steps, config.batch_size * world) if rank == 0 else None
-    shown = dataset.compose(to_device(dataset[np.linspace(0, len(dataset) - 1, 4).astype(int).tolist()], device))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
-    history = History()
 
     task.networks.train()
-    for step, batch in enumerate(batches(dataset, config, start, rank, world, workers), start + 1):
-        torch.manual_seed(_mix(config.seed, step, rank))
-        turns = task.losses(dataset.compose(to_device(batch, device)))
-        for turn, optimiser in enumerate(task.optimisers):
-            with autocast:
-                loss, terms = next(turns)
-            history.add(step, terms if turn else terms | {"loss": loss})
-            optimiser.zero_grad()
-            loss.backward()
-            parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-            _average_gradients(parameters, world)
-            if config.gradient_clip:
-                nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-            for group in optimiser.param_groups:
-                group["lr"] = group["initial_lr"] * schedule(config, step)
-            optimiser.step()
-        if config.ema:
-            _follow(kept, network, min(config.ema, step / (step + 10)))
+    with Interruption() as interruption, _open_log(out, config, start, rank, world) as log:
+        for step, batch in enumerate(batches(dataset, config, start, rank, world, workers), start + 1):
+            torch.manual_seed(_mix(config.seed, step, rank))
+            draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
+            turns = task.losses(dataset.compose(to_device(batch, device)), draws)
+            for turn, optimiser in enumerate(task.optimisers):
+                with autocast:
+                    loss, terms = next(turns)
+                history.add(step, terms if turn else terms | {"loss": loss})
+                optimise(optimiser, loss, config, step, world)
+            if config.ema:
+                _follow(kept, network, min(config.ema, step / (step + 10)))
 
-        due = {name: step == config.steps or step % every == 0 for name, every in _intervals(config).items()}
-        if any(due.values()):
-            losses = history.means()
-            if log:
-                log.metrics(step, losses, config.learning_rate * schedule(config, step))
-        if log and due["picture"]:
-            torch.manual_seed(config.seed)
-            log.picture(step, _picture(task, kept, shown, autocast))
-        if log and due["checkpoint"]:
-            save_state(out, step, state)
-            kept.save_pretrained(out / WEIGHTS)
-    if log:
-        log.close()
+            due = {name for name, every in _intervals(config).items() if step == config.steps or step % every == 0}
+            if due:
+                row = history.means()
+                if log and held_out and "validate" in due:
+                    row["validation"] = _validate(task, kept, held_out, config, autocast, device)
+                    if row["validation"] < best.loss:
+                        best.step, best.loss = step, row["validation"]
+                        kept.save_pretrained(out / BEST)
+                if log:
+                    log.metrics(step, row, config.learning_rate * schedule(config, step))
+            if log and "picture" in due:
+                with _evaluating(kept), autocast:
+                    log.picture(step, task.picture(kept, shown, Draws(config.seed, 0, 0, len(shown["masks"]))))
+            stop = any_process(interruption.wished, device) if due or world == 1 else False
+            if log and ("checkpoint" in due or stop):
+                history.check()
+                kept.save_pretrained(out / WEIGHTS)
+                save_state(out, step, state)
+            if stop and step < config.steps:
+                raise KeyboardInterrupt
     if world > 1:
         dist.destroy_process_group()
     return out / WEIGHTS
@@ -159,15 +188,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def process_rank() -> tuple[int, int]:
-    """This process's number and the number of processes, joining torchrun's group the first time it is asked for."""
-    if "WORLD_SIZE" not in os.environ:
-        return 0, 1
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return dist.get_rank(), dist.get_world_size()
-
-
 def use_bfloat16(wanted: bool, precision: Precision, device: torch.device) -> bool:
     """Whether to autocast: ``wanted`` (the preset's wish) decides where precision is auto and the device is able."""
     if precision != "auto":
@@ -184,7 +204,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _intervals(config: TrainConfig) -> dict[str, int]:
-    return {"log": config.log_every, "picture": config.picture_every, "checkpoint": config.checkpoint_every}
+    names = ("log", "picture", "checkpoint", "validate")
+    return {name: getattr(config, f"{name}_every") for name in names}
 
 
 def _mix(*numbers: int) -> int:
@@ -202,20 +223,44 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             a.copy_(n)
 
 
-def _average_gradients(parameters: Iterable[nn.Parameter], world: int) -> None:
-    if world == 1:
-        return
-    for parameter in parameters:
-        assert parameter.grad is not None
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= world
+@contextmanager
+def _open_log(out: Path, config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Log | None]:
+    """The log of the first process; the others have none."""
+    log = Log(out, config.task, start, config.steps, config.batch_size * world) if rank == 0 else None
+    try:
+        yield log
+    finally:
+        if log:
+            log.close()
 
 
-@torch.no_grad()
-def _picture(task: Task, network: nn.Module, batch: Batch, autocast: torch.autocast) -> Tensor:
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
     training = network.training
     network.eval()
-    with autocast:
-        picture = task.picture(network, batch)
+    with torch.no_grad():
+        yield
     network.train(training)
-    return picture
+
+
+def _validate(
+    task: Task,
+    network: nn.Module,
+    dataset: AIHDataset,
+    config: TrainConfig,
+    autocast: torch.autocast,
+    device: torch.device,
+) -> float:
+    """Mean loss over at most ``VALIDATION_SAMPLES`` samples, spread evenly and always the same."""
+    chosen = _spread(len(dataset), min(len(dataset), VALIDATION_SAMPLES))
+    total = 0.0
+    with _evaluating(network), autocast:
+        for first in range(0, len(chosen), config.batch_size):
+            part = chosen[first : first + config.batch_size]
+            draws = Draws(config.seed, 0, first, len(part))
+            total += float(task.validation(network, to_device(dataset[part], device), draws)) * len(part)
+    return total / len(chosen)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    return np.linspace(0, length - 1, count).astype(int).tolist()

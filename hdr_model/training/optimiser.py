@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdr_model.config import TrainConfig
+from hdr_model.training.parallel import average_gradients
 
 
 def adamw(
@@ -41,3 +42,16 @@ def schedule(config: TrainConfig, step: int) -> float:
     elif config.schedule == "step":
         factor *= 0.1 ** sum(step > milestone * config.steps for milestone in config.milestones)
     return factor
+
+
+def optimise(optimiser: torch.optim.Optimizer, loss: Tensor, config: TrainConfig, step: int, world: int) -> None:
+    """One step down the gradient of ``loss``, averaged over ``world`` processes and clipped."""
+    optimiser.zero_grad()
+    loss.backward()
+    parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    average_gradients(parameters, world)
+    if config.gradient_clip:
+        nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+    for group in optimiser.param_groups:
+        group["lr"] = group["initial_lr"] * schedule(config, step)
+    optimiser.step()

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import HEAT_SIGMA, pose_targets
-from hdr_model.losses import Terms, shpe_losses, weighted_sum
+from hdr_model.losses import Summed, Terms, shpe_losses, weighted_sum
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
+from hdr_model.training.parallel import sum_over_processes
 from hdr_model.training.picture import dots, grid
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
@@ -52,17 +54,18 @@ class SHPETask:
         self.networks = nn.ModuleDict({"shpe": self.shpe})
         self.optimisers = [adamw([(self.shpe, 1.0)], config)]
 
-    def losses(self, batch: Batch) -> Iterator[tuple[Tensor, Terms]]:
+    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """Heat, delta and location terms."""
-        images, crops = self._crops(batch, augment=True)
-        predicted = self.shpe(images)
-        targets = pose_targets(crops.joints_2d, crops.joints_3d, self.size, predicted.heatmap.shape[-1])
-        terms = shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid)
+        terms = self._terms(self.shpe, *self._crops(batch, draws, augment=True), summed=sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
-    def picture(self, network: nn.Module, batch: Batch) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+        """The loss of crops that are not moved, in colours as they are."""
+        return weighted_sum(self._terms(network, *self._crops(batch, draws, augment=False)), self.weights)
+
+    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Input, predicted joints, true joints, and all heat maps in one."""
-        images, crops = self._crops(batch, augment=False)
+        images, crops = self._crops(batch, draws, augment=False)
         predicted = network(images)
         stride = self.size / predicted.heatmap.shape[-1]
         joints = (predicted.uv.flip(-1) + 0.5) * stride - 0.5
@@ -71,9 +74,15 @@ class SHPETask:
         heat = nn.functional.interpolate(heat, (self.size, self.size), mode="nearest")
         return grid([shown, dots(shown, joints), dots(shown, crops.joints_2d), heat])
 
-    def _crops(self, batch: Batch, augment: bool) -> tuple[Tensor, HandCrops]:
-        crops = crop_hands(batch, choose_hands(batch), self.size, JITTER if augment else None)
+    def _terms(self, network: nn.Module, images: Tensor, crops: HandCrops, **summed: Summed) -> Terms:
+        predicted = network(images)
+        targets = pose_targets(crops.joints_2d, crops.joints_3d, self.size, predicted.heatmap.shape[-1])
+        return shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid, **summed)
+
+    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandCrops]:
+        hands = choose_hands(batch, draws)
+        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
         images = crops.image if self.both_hands else crops.target
         if augment:
-            images = degrade(change_colours(images, COLOURS), COLOURS)
+            images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
         return normalise(images).contiguous(memory_format=self.layout), crops

@@ -13,7 +13,7 @@ from tests.data.samples import write_samples
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train, eval, infer}"),
+        ([], "train, eval, ablate, infer, bench, demo, import-reference"),
         (["train"], "{hasm, hdrm, shpe}"),
         (["train", "shpe"], "--data"),
         (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--stepps"),
@@ -23,8 +23,15 @@ from tests.data.samples import write_samples
         (["train", "shpe", "--data", "nowhere", "--out", "o"], "nowhere"),
         (["train", "shpe", "--data", "d", "--out", "o", "--device", "abacus"], "abacus"),
         (["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"], "nothing to paint"),
-        (["eval", "--data", "d", "--out", "o"], "--weights"),
+        (["eval", "--data", "d", "--out", "o"], "d: expected a shard"),
         (["infer", "--out", "o"], "photo"),
+        (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
+        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch should be at least 1, found 0"),
+        (["infer", "--video", "v.mp4", "--out", "o"], "v.mp4"),
+        (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget should be at least 1"),
+        (["ablate", "--data", "d", "--held-out", "h", "--out", "o"], "d: expected a shard"),
+        (["bench", "--batch-sizes", "0"], "--batch-sizes should be above 0, found 0"),
+        (["demo", "--port", "0"], "--port should be 1 to 65535, found 0"),
         (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
     ],
 )

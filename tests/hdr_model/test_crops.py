@@ -20,6 +20,7 @@ from hdr_model.data.crops import (
     to_crop,
     unpack_masks,
 )
+from hdr_model.data.draws import Draws
 from tests.data.samples import make_sample
 
 RIGHT, LEFT = torch.tensor([0]), torch.tensor([1])
@@ -84,7 +85,7 @@ def test_a_mark_in_the_image_and_its_coordinates_move_together(hand: Tensor) -> 
     mark = torch.tensor([[[40.0, 22.0]]])
     image = torch.zeros(1, 1, 64, 64)
     image[0, 0, 21:24, 39:42] = 1
-    affine = crop_affine(torch.tensor([[36.0, 25.0]]), torch.tensor([30.0]), 96, hand == 1, FAR)
+    affine = crop_affine(torch.tensor([[36.0, 25.0]]), torch.tensor([30.0]), 96, hand == 1, FAR.draw(Draws(0, 0, 0, 1)))
     crop = sample(image, affine, 96, "zeros")[0, 0]
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     found = torch.stack([(x * crop).sum(), (y * crop).sum()]) / crop.sum()
@@ -94,10 +95,9 @@ def test_a_mark_in_the_image_and_its_coordinates_move_together(hand: Tensor) -> 
 
 @pytest.mark.parametrize("hand", [RIGHT, LEFT])
 def test_3d_joints_turn_and_mirror_as_the_pixels_do(hand: Tensor) -> None:
-    torch.manual_seed(1)
     batch = batch_of(2)
     batch["joints_3d"][..., :2] = batch["joints_2d"] / 1000  # seen from far away: x and y are pixels
-    crops = crop_hands(batch, hand, 64, FAR)
+    crops = crop_hands(batch, hand, 64, FAR.draw(Draws(1, 0, 0, 1)))
     offsets = crops.joints_2d - crops.joints_2d[:, :1]
     scale = offsets.norm() / crops.joints_3d[..., :2].norm()
     torch.testing.assert_close(crops.joints_3d[..., :2] * scale, offsets, atol=1e-3, rtol=1e-3)
@@ -108,8 +108,7 @@ def test_3d_joints_turn_and_mirror_as_the_pixels_do(hand: Tensor) -> None:
 
 
 def test_masks_keep_their_order_in_any_crop() -> None:
-    torch.manual_seed(2)
-    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 40, FAR)
+    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 40, FAR.draw(Draws(2, 0, 0, 8)))
     assert crops.amodal.any(dim=(1, 2, 3)).all()
     assert not (crops.visible & ~crops.amodal).any()
     assert not (crops.visible & crops.other_visible).any()
@@ -124,8 +123,8 @@ def test_outside_the_photo_pixels_and_masks_of_the_border_go_on() -> None:
 
 
 def test_image_and_target_are_equal_outside_the_hole_and_outside_the_photo() -> None:
-    torch.manual_seed(3)
-    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 64, Jitter(translation=1.0))
+    moves = Jitter(translation=1.0).draw(Draws(2, 0, 0, 8))
+    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 64, moves)
     whole = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm).float()
     # A pixel beside the hole is a mixture of both.
     near = torch.nn.functional.max_pool2d(whole, 5, stride=1, padding=2) > 0

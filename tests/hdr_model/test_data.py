@@ -15,6 +15,7 @@ from aih_gen.shards.writer import write_shard
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
 from hdr_model.data.aih import SampleOrder, batches
+from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import hdrm_input, pose_targets
 from tests.data.samples import make_header, make_sample, write_samples
@@ -134,8 +135,8 @@ def test_colours_change_but_equal_pixels_stay_equal() -> None:
     image = torch.rand(6, 3, 8, 8)
     target = image.clone()
     target[:, :, :3] = torch.rand(6, 3, 3, 8)
-    changed = change_colours(torch.cat([image, target], 1), STRONG)
+    changed = change_colours(torch.cat([image, target], 1), STRONG, Draws(0, 0, 0, 6))
     assert torch.equal(changed[:, :3, 3:], changed[:, 3:, 3:])
     assert (changed[:, :3] - image).abs().mean() > 0.02
-    for result in (changed, degrade(image, STRONG)):
+    for result in (changed, degrade(image, STRONG, Draws(0, 0, 0, 6))):
         assert result.min() >= 0 and result.max() <= 1

@@ -15,13 +15,14 @@ from torch.nn import functional
 
 from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
-from hdr_model.config import preset
+from hdr_model.config import HDRMConfig, preset
+from hdr_model.inference import infer_photos
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
 from hdr_model.photos import read_photo
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandInput, dilate, infer_photos, without_speckles
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandInput, dilate, without_speckles
 
 Photo = NDArray[np.uint8]
 PAINT = (0, 200, 200)
@@ -36,6 +37,8 @@ class ColourHASM(nn.Module):
 
 
 class OneColourHDRM(nn.Module):
+    config = HDRMConfig()
+
     def forward(self, x: Tensor, validity: Tensor) -> Tensor:
         return normalise(torch.tensor(PAINT, device=x.device).view(1, 3, 1, 1) / 255).expand_as(x[:, :3])
 
@@ -215,6 +218,13 @@ def test_without_shipped_weights_the_sentence_says_what_to_do(monkeypatch: pytes
     monkeypatch.setattr(assets, "_INSTALLED", tmp_path / "none")
     with pytest.raises(AssetError, match="hdr train"):
         HDR.from_pretrained()
+
+
+def test_shipped_weights_are_the_default(monkeypatch: pytest.MonkeyPatch, weights: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(assets, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(assets, "_INSTALLED", tmp_path / "none")
+    (tmp_path / "weights").symlink_to(weights)
+    assert HDR.from_pretrained().hand_size == 64
 
 
 def test_infer_writes_every_picture_of_every_photo(weights: Path, tmp_path: Path) -> None:

@@ -16,15 +16,15 @@ from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
-from hdr_model.config import preset
+from hdr_model.config import HDRMConfig, preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.evaluation.examine import ALONE, BOUND, FIELDS, FOUND, TRUE, examine
+from hdr_model.evaluation.pose import HDR_OWN, MEAN_POSE
 from hdr_model.evaluation.protocols import (
     AS_VISIBLE,
     COPY,
     HASM,
     MEAN_MASK,
-    MEAN_POSE,
     Scores,
     add_scores,
     evaluate,
@@ -113,6 +113,8 @@ class PerfectHASM(nn.Module):
 
 
 class GreyHDRM(nn.Module):
+    config = HDRMConfig()
+
     def forward(self, x: Tensor, validity: Tensor) -> Tensor:
         return normalise(torch.full_like(x[:, :3], 100 / 255))
 
@@ -132,7 +134,7 @@ def scores(shards: Path) -> Scores:
     prior = training_prior([shards])
     for indices in ([0, 1], [2, 3]):
         batch = AIHDataset(shards, FIELDS)[indices]
-        add_scores(gathered, indices, batch, examine(hdr, batch), prior)
+        add_scores(gathered, indices, batch, examine(hdr, batch), prior, batch["present"].all(1).tolist())
     return gathered
 
 
@@ -183,22 +185,23 @@ def test_found_masks_paint_as_well_as_true_ones_when_they_are_true(scores: Score
 
 
 def test_joint_errors_are_in_mm_of_the_true_hand_and_mirrored_left(scores: Scores) -> None:
-    straight = [k for k, (sample, _) in enumerate(scores.places) if sample % 2 == 0]
-    bent = [k for k, (sample, _) in enumerate(scores.places) if sample == 1]
-    assert len(scores.places) == 7
+    straight = [k for k, (sample, _) in enumerate(scores.targets) if sample % 2 == 0]
+    bent = [k for k, (sample, _) in enumerate(scores.targets) if sample == 1]
+    assert len(scores.targets) == 7
     for method in (ALONE, TRUE, FOUND, BOUND):
-        assert max(float(scores.errors[method][k].max()) for k in straight) < 0.01
+        assert max(float(scores.pose.errors(method, HDR_OWN)[k].max()) for k in straight) < 0.01
     bone = 1000 * (0.08 + 0.01)
     relative = skeleton(bone, 0.5) - skeleton(bone, 0.5)[0]
     guess = skeleton(bone, 0.0) - skeleton(bone, 0.0)[0]
     for k in bent:
-        np.testing.assert_allclose(scores.errors[ALONE][k], np.linalg.norm(relative - guess, axis=1), atol=1e-2)
+        errors = scores.pose.errors(ALONE, HDR_OWN)[k]
+        np.testing.assert_allclose(errors, np.linalg.norm(relative - guess, axis=1), atol=1e-2)
 
 
 def test_the_mean_pose_is_between_the_poses(scores: Scores) -> None:
-    mean = np.mean(scores.errors[MEAN_POSE], axis=1)
+    mean = np.mean(scores.pose.errors(MEAN_POSE, HDR_OWN), axis=1)
     assert (mean > 0.5).all()
-    assert mean.max() < np.mean(scores.errors[ALONE], axis=1).max()
+    assert mean.max() < np.mean(scores.pose.errors(ALONE, HDR_OWN), axis=1).max()
 
 
 def test_occlusion_bins_hold_every_hand_once(scores: Scores) -> None:
@@ -213,7 +216,8 @@ def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shard
     stubs = (cast(Any, stub) for stub in (PerfectHASM(), GreyHDRM(), SamePoseSHPE()))
     batch = AIHDataset(shards, FIELDS)[[0, 1]]
     gathered = Scores()
-    add_scores(gathered, [0, 1], batch, examine(HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE), batch), None)
+    seen = examine(HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE), batch)
+    add_scores(gathered, [0, 1], batch, seen, None, [True, True])
     rows = {row.metric: row for row in result_rows(gathered) if row.baseline_name == MEAN_POSE}
     assert all(np.isnan(row.baseline) and row.wins is None for row in rows.values())
 
@@ -237,7 +241,8 @@ def test_evaluate_prints_and_writes_table_and_pictures(
     evaluation = evaluate(shards, weights, tmp_path / "eval", [shards], "cpu", 3)
     assert "MPJPE" in capsys.readouterr().out
     written = {str(path.relative_to(tmp_path / "eval")) for path in (tmp_path / "eval").rglob("*.*")}
-    assert written == {"metrics.json", "metrics.csv", *(f"pictures/{kind}.png" for kind in ("masks", "images", "pose"))}
+    files = {"metrics.json", "metrics.csv", "grids.csv", "index.html"}
+    assert written == files | {*(f"pictures/{kind}.png" for kind in ("masks", "images", "pose"))}
     stored = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert len(stored["rows"]) == len(evaluation.rows)
     assert stored["settings"]["samples"] == "3"

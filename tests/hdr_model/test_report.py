@@ -18,7 +18,8 @@ from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
-from hdr_model.evaluation.report import build_report, curves_svg, read_curves
+from hdr_model.evaluation.charts import curves_svg
+from hdr_model.evaluation.report import build_report, read_curves
 from hdr_model.evaluation.table import Evaluation, Row
 
 ROWS = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model import HASM, HDRM, SHPE
+from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
+from hdr_model.data.draws import Draws
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import find_weights
 from hdr_model.training.hasm import HASMTask, scenes
-from hdr_model.training.hdrm import HDRMTask, Regions, teach
+from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
@@ -122,8 +125,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
     task = make_task(config)
     losses = task.losses
 
-    def poisoned(batch: Any) -> Iterator[Any]:
-        for loss, terms in losses(batch):
+    def poisoned(batch: Any, draws: Draws) -> Iterator[Any]:
+        for loss, terms in losses(batch, draws):
             yield loss, terms | {"delta": terms["delta"] * torch.nan}
 
     monkeypatch.setattr(task, "losses", poisoned)
@@ -187,23 +190,21 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        torch.manual_seed(seed)
-        images, masks = scenes(batch, 64, augment=True)
+        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
         # A scene keeps its colours: in a mirrored one the hand drawn in red is the left hand.
         same = (red & masks["right_visible"]).sum((1, 2)) + (blue & masks["left_visible"]).sum((1, 2))
         swapped = (red & masks["left_visible"]).sum((1, 2)) + (blue & masks["right_visible"]).sum((1, 2))
-        assert ((same == 0) | (swapped == 0)).sum() >= 5 and (same > 0).any() and (swapped > 0).any()
+        # Blurred, a pixel or two between the hands may count for either.
+        assert torch.minimum(same, swapped).max() <= 3 and (same > 100).any() and (swapped > 100).any()
 
 
 def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
-    torch.manual_seed(0)
-    _, fine = scenes(batch, 64, augment=True)
-    torch.manual_seed(0)
-    _, coarse = scenes(batch, 64, augment=True, mask_stride=2)
+    _, fine = scenes(batch, 64, Draws(0, 0, 0, 6))
+    _, coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2)
     steps = torch.arange(32.0)
     for name in ("right_amodal", "left_amodal"):
         share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
@@ -216,17 +217,26 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
-    torch.manual_seed(0)
-    crops = task._crops(batch, augment=False)
+    crops = task._crops(batch, Draws(0, 0, 0, 6), augment=False)
     hidden = crops.amodal & ~crops.visible
     removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
     assert hidden.any() and removed.any()
-    keep_other, keep_hidden = teach(crops, Regions(removal=False)), teach(crops, Regions(deocclusion=False))
+    keep_other, keep_hidden = (teach(crops, replace(SMALL_HDRM, **{off: False})) for off in ("removal", "deocclusion"))
     for taught, left_out, painted in ((keep_other, removed, hidden), (keep_hidden, hidden, removed)):
         assert torch.equal(taught.target[left_out.expand(-1, 3, -1, -1)], crops.image[left_out.expand(-1, 3, -1, -1)])
         assert torch.equal(taught.target[painted.expand(-1, 3, -1, -1)], crops.target[painted.expand(-1, 3, -1, -1)])
     assert torch.equal(keep_other.amodal & ~keep_other.visible, hidden)
     assert not (keep_hidden.amodal & ~keep_hidden.visible).any()
+
+
+def test_the_trained_weights_know_what_they_paint(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", "hdrm", "--data", str(data), "--out", str(tmp_path / "run"), "--preset", "nano"]
+    arguments += ["--no-removal", "--no-transformer", "--no-discriminator", "--device", "cpu"]
+    assert main([*arguments, "--size", "64", "--batch-size", "2", "--steps", "1"]) == 0
+    config = HDRM.from_pretrained(tmp_path / "run/weights").config
+    assert (config.removal, config.deocclusion, config.transformer) == (False, True, False)
+    recorded = json.loads((tmp_path / "run/run.json").read_text())
+    assert recorded["network"]["removal"] is False and recorded["losses"]["adversarial"] == 0
 
 
 def test_the_paper_preset_asks_for_its_features() -> None:
@@ -248,3 +258,75 @@ def test_a_device_that_is_not_there_is_told() -> None:
     for name in ("cuda:77", "abacus"):
         with pytest.raises(AIHError, match=name):
             loop.choose_device(name)
+
+
+def test_the_weights_of_the_best_validated_step_are_kept_and_found(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short("shpe", steps=3, validate_every=1)
+    scores = iter((3.0, 1.0, 2.0))
+    monkeypatch.setattr(loop, "_validate", lambda *_: next(scores))
+    run(config, data, tmp_path / "run", validation=data)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["validation"] for row in rows] == [3, 1, 2]
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    assert state["best"] == {"step": 2, "loss": 1.0}
+    assert find_weights(tmp_path / "run", "shpe") == tmp_path / "run/best"
+    best, last = (SHPE.from_pretrained(tmp_path / "run" / name).resnet.conv1.weight for name in ("best", "weights"))
+    assert not torch.equal(best, last)
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_validation_is_the_loss_of_samples_as_they_are(task: str, data: Path) -> None:
+    config = short(task)
+    built = make_task(config)
+    dataset = AIHDataset(data, built.fields)
+    network = built.networks[task].eval()
+    losses = [built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3)).item() for _ in range(2)]
+    assert losses[0] == losses[1] and np.isfinite(losses[0])
+
+
+def test_a_run_records_its_code_and_its_data(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["data_sha256"] == AIHDataset(data).digest() and record["code"]["torch"] == torch.__version__
+    write_samples(tmp_path / "other/aih-00000.h5", 5)
+    with pytest.raises(AIHError, match="data_sha256"):
+        run(short("shpe", steps=5), tmp_path / "other", tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_of_another_schema_is_told(data: Path, tmp_path: Path) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    torch.save({**state, "schema": 9}, tmp_path / "run/last.pt")
+    with pytest.raises(AIHError, match="expected checkpoint schema 1, found 9"):
+        run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
+
+
+def test_a_batch_larger_than_the_set_is_told(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(AIHError, match="expected at least the 8 samples of a batch, found 6"):
+        run(short("shpe", batch_size=8), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_shards_without_a_field_that_the_task_needs_are_told(tmp_path: Path) -> None:
+    write_samples(tmp_path / "data/aih-00000.h5", 6)
+    with h5py.File(tmp_path / "data/aih-00000.h5", "a") as file:
+        del file["joints_2d"]
+    with pytest.raises(AIHError, match="joints_2d"):
+        run(short("shpe"), tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_without_a_compiler_is_told(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(AIHError, match=r"--compile: expected a C\+\+ compiler"):
+        run(short("shpe"), data, tmp_path / "run", compiled=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
+    whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
+    assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
+    assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))

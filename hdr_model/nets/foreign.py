@@ -1,0 +1,41 @@
+"""The one door that other people's weights come through: nothing but tensors and plain values is ever unpickled."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from aih_gen.errors import AssetError
+
+
+def read_foreign(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors, or one that torch saved, bare or under ``state_dict``.
+
+    The prefix ``module.`` is taken off; optimiser states and whatever else lies beside the tensors are ignored.
+
+    Raises:
+        AssetError: no such file, one that cannot be read safely, or one without tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AssetError(f"No file {path}: expected weights.")
+    try:
+        document: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(f"{path} is not a file of weights that can be read safely: {reason}") from None
+    state = document.get("state_dict", document) if isinstance(document, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise AssetError(f"{path}: expected a dictionary of tensors, or one with them under state_dict.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}

@@ -1,0 +1,51 @@
+"""VGG16's first three blocks (Simonyan and Zisserman 2015), whose features judge what HDRM paints."""
+
+from __future__ import annotations
+
+import os
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hdr_model.nets.foreign import read_foreign
+from hdr_model.nets.pretrained import check_tensors
+
+_BLOCKS = ((0, 2), (5, 7), (10, 12, 14))
+"""The convolutions before each pool, as torchvision numbers them in ``features``."""
+_WIDTHS = (64, 128, 256)
+
+
+class VGG16Features(nn.Module):
+    """Normalised images (B, 3, H, W) -> the maps after pools 1 to 3: 64, 128 and 256 channels, H / 2, / 4, / 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.ModuleDict()
+        channels = 3
+        for convolutions, width in zip(_BLOCKS, _WIDTHS, strict=True):
+            for number in convolutions:
+                self.features[str(number)] = nn.Conv2d(channels, width, 3, padding=1)
+                channels = width
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> VGG16Features:
+        """Frozen, from weights in torchvision's layout, ``features.N.weight`` and ``.bias``; later layers are ignored.
+
+        Raises:
+            AssetError: not a file of tensors, or not VGG16's.
+        """
+        network = cls()
+        wanted = network.state_dict().keys()
+        state = read_foreign(path)
+        check_tensors(network, {name: state[name] for name in wanted & state.keys()}, str(path))
+        network.load_state_dict({name: state[name] for name in wanted})
+        return network.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        maps = []
+        for convolutions in _BLOCKS:
+            for number in convolutions:
+                image = F.relu(self.features[str(number)](image))
+            image = F.max_pool2d(image, 2)
+            maps.append(image)
+        return maps

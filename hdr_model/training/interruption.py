@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Within it, the first SIGINT or SIGTERM only sets ``wished``; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.wished = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # others may not set handlers
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wished and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.wished = True
+
+
+def leave_signals_to_the_loop(_: int) -> None:
+    """For processes that only read: Ctrl-C and SIGTERM reach them too, but they end when the loop does."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,105 @@
+"""How well hands are found in large photos: AIH's hands pasted, at several sizes, into one of the shipped backgrounds.
+
+python scripts/bench_finding.py DATA WEIGHTS --count 20
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+from tqdm import tqdm
+
+from aih_gen.assets import asset_path
+from aih_gen.compose.sample import Sample
+from aih_gen.config import SIDES, sample_rng
+from aih_gen.errors import AIHError
+from aih_gen.shards.reader import AIHShards
+from hdr_model.data.crops import mask_boxes
+from hdr_model.evaluation.table import Grid, Line
+from hdr_model.finding import ZOOM_MARGIN, Window, find_hands, look_at
+from hdr_model.pipeline import HDR
+
+PHOTO = 1024
+SHARES = (1.0, 0.5, 0.25, 0.15)
+"""Side of what is pasted / side of the photo."""
+FOUND_FROM = 0.5
+Masks = dict[str, Tensor]
+
+
+def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> None:
+    """Print, for each size and way of looking, how many pairs are found (IoU of both whole hands) and the mean IoU."""
+    shards, hdr = AIHShards(data), HDR.from_pretrained(weights, device=device)
+    ways: dict[str, Callable[[Tensor], Masks]] = {
+        "one look": lambda photo: hdr.segment(photo),
+        "one look, then closer": lambda photo: closer(hdr, photo),
+        "windows, then closer": lambda photo: find_hands(hdr, photo),
+        "box known": lambda photo: hdr.segment(photo),
+    }
+    ious: dict[tuple[str, float], list[float]] = {(name, share): [] for name in ways for share in SHARES}
+    for k in tqdm(range(min(count, len(shards))), unit="sample"):
+        for share in SHARES:
+            photo, truth = pasted(shards[k], share, k)
+            pixels = torch.from_numpy(photo.copy()).to(hdr.device).permute(2, 0, 1)[None].float() / 255
+            centre, side = mask_boxes(torch.from_numpy(truth)[None])
+            known = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side[0]) * ZOOM_MARGIN))
+            ways["box known"] = lambda p, known=known: hdr.segment(p, known)  # type: ignore[misc]
+            for name, way in ways.items():
+                with torch.inference_mode():
+                    masks = way(pixels)
+                both = torch.stack([masks[f"{side}_amodal"] for side in SIDES]).any(0)[0].cpu().numpy()
+                ious[name, share].append(float((both & truth).sum() / (both | truth).sum()))
+    lines = [
+        Line(name, tuple(f(ious[name, share]) for share in SHARES for f in (_found, lambda v: float(np.mean(v)))))
+        for name in ways
+    ]
+    columns = tuple(f"{share:.0%}, {what}" for share in SHARES for what in ("found", "mean IoU"))
+    note = f"Found: IoU of both whole hands together at least {FOUND_FROM}. {PHOTO} x {PHOTO} pixels."
+    Grid("Hands in large photos, by side of what is pasted", columns, tuple(lines), note).print(Console())
+
+
+def pasted(sample: Sample, share: float, k: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A photo with a sample's hands and arms somewhere in it, and the mask of both whole hands."""
+    rng = sample_rng(0, k)
+    backgrounds = sorted(asset_path("backgrounds").glob("*.webp"))
+    with Image.open(backgrounds[int(rng.integers(len(backgrounds)))]) as opened:
+        photo = opened.convert("RGB").resize((PHOTO, PHOTO), Image.Resampling.BICUBIC)
+    side = round(PHOTO * share)
+    left, top = (int(x) for x in rng.integers(0, PHOTO - side + 1, 2))
+    shown = sample.visible_right | sample.visible_left | sample.arm_right | sample.arm_left
+    photo.paste(Image.fromarray(sample.image).resize((side, side)), (left, top), _resized(shown, side))
+    truth = np.zeros((PHOTO, PHOTO), bool)
+    whole = np.asarray(_resized(sample.amodal_right | sample.amodal_left, side)) > 127
+    truth[top : top + side, left : left + side] = whole
+    return np.asarray(photo), truth
+
+
+def closer(hdr: HDR, photo: Tensor) -> Masks:
+    """The whole photo, then around what was found there."""
+    height, width = photo.shape[-2:]
+    look = look_at(hdr, photo, [Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))])[0]
+    return hdr.segment(photo, look.closer() if look.found else None)
+
+
+def _found(ious: list[float]) -> float:
+    return float(np.mean(np.asarray(ious) >= FOUND_FROM))
+
+
+def _resized(mask: NDArray[np.bool_], side: int) -> Image.Image:
+    return Image.fromarray(mask.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
+    except AIHError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,81 @@
+"""Trained runs -> ``assets/weights``: bfloat16 safetensors, a model card, a licence. Part of build_weights.sh.
+
+python scripts/pack_weights.py WORK OUT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import tyro
+from safetensors.torch import load_file, save_file
+
+from aih_gen.errors import AIHError
+from aih_gen.shards.reader import AIHShards
+from hdr_model.config import TASKS, Task
+from hdr_model.evaluation.bench import machine
+from hdr_model.training.checkpoint import SETTINGS, find_weights
+
+MOST_BYTES = 40_000_000
+LICENCE = """# Licence of these weights
+
+CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/): trained from nothing by `scripts/build_weights.sh`, on
+pictures that this project drew from its own CC0 assets (the free hand and the shipped backgrounds). No other data and
+no other weights went into them.
+"""
+
+
+def main(work: Path, out: Path) -> None:
+    """Pack the runs in WORK/runs into OUT."""
+    packed = {task: pack(find_weights(work / "runs", task), out / task) for task in TASKS}
+    total = sum(packed.values())
+    if total > MOST_BYTES:
+        raise AIHError(f"{out}: expected at most {MOST_BYTES / 1e6:.0f} MB of weights, found {total / 1e6:.1f} MB")
+    (out / "LICENSE.md").write_text(LICENCE)
+    (out / "README.md").write_text(card(work, packed))
+    print(f"{out}: {total / 1e6:.1f} MB")
+
+
+def pack(source: Path, target: Path) -> int:
+    """Store one network's weights as bfloat16, with its configuration and the size it was trained at; the bytes."""
+    tensors = load_file(source / "model.safetensors")
+    target.mkdir(parents=True, exist_ok=True)
+    stored = {n: t.to(torch.bfloat16) if t.is_floating_point() else t for n, t in tensors.items()}
+    save_file(stored, target / "model.safetensors")
+    (target / "config.json").write_bytes((source / "config.json").read_bytes())
+    settings = json.loads((source.parent / SETTINGS).read_text())
+    kept = {name: settings[name] for name in ("task", "preset", "size", "steps", "batch_size", "seed")}
+    (target / SETTINGS).write_text(json.dumps(kept, indent=1) + "\n")
+    return (target / "model.safetensors").stat().st_size
+
+
+def card(work: Path, packed: dict[Task, int]) -> str:
+    """The model card, from what the commands left behind."""
+    lines = [line.rpartition("\t") for line in (work / "commands.tsv").read_text().splitlines()]
+    device = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    typed = ((command.replace(str(work), "WORK"), seconds) for command, _, seconds in lines)
+    commands = "\n".join(f"python -m {command}    # {seconds} s" for command, seconds in typed)
+    hours = sum(int(seconds) for *_, seconds in lines) / 3600
+    data = "\n".join(
+        f"| {name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"
+        for name in ("aih_render", "aih_syn")
+        for shards in [AIHShards(work / name)]
+    )
+    sizes = "\n".join(f"| {task} | {size / 1e6:.1f} MB |" for task, size in packed.items())
+    return (
+        "# Weights of HDR\n\nHASM, HDRM and SHPE, stored as bfloat16, trained from nothing on drawn hands alone: "
+        "expect them to fail on photographs that look otherwise.\n\n"
+        f"Made in {hours:.1f} hours on {device}, PyTorch {torch.__version__}:\n\n```\n{commands}\n```\n\n"
+        f"| data | samples | seed | SHA-256 |\n|---|---|---|---|\n{data}\n\n| network | size |\n|---|---|\n{sizes}\n"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
+    except AIHError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
