@@ -1,4 +1,4 @@
-"""InterHand2.6M (Moon et al. 2020): its annotations, joined and checked; of the pictures only the headers are read.
+"""InterHand2.6M (Moon et al. 2020): its annotations, joined and checked, and which of its pictures are whole.
 
     ROOT/images/SPLIT/Capture0/SEQUENCE/camID/imageFRAME.jpg
     ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_data.json, ..._camera.json, ..._joint_3d.json, ..._MANO_NeuralAnnot.json

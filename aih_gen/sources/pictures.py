@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from PIL import Image, ImageOps
 from aih_gen.errors import AIHError
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-JPEG_END = b"\xff\xd9"
-LONGEST_PADDING = 64
-"""Bytes after the end of a JPEG's picture that are looked through for its end."""
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError)
+"""What Pillow raises over files that are no pictures, or broken ones."""
+DRAFT = 8
+"""By how much a JPEG may be reduced while it is decoded: all its bytes are read, few of its pixels computed."""
 
 
 def read_picture(path: Path, mode: str) -> Image.Image:
@@ -25,31 +28,35 @@ def read_picture(path: Path, mode: str) -> Image.Image:
         AIHError: it cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(FORMATS.values()))) as stored:
-                return ImageOps.exif_transpose(stored).convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        with _opened(path) as stored:
+            return ImageOps.exif_transpose(stored).convert(mode)
+    except UNREADABLE as error:
         raise AIHError(f"{path}: expected an image that can be read, found: {error}") from error
 
 
 def picture_fault(path: Path, size: tuple[int, int] | None = None) -> str | None:
-    """What is wrong with a picture, as far as can be told without decoding it: it is missing, is none, is cut, or has
-    another size than ``size`` (width, height); None where nothing is.
+    """What is wrong with a picture: it is missing, does not decode, or has another size than ``size`` (width, height);
+    None where nothing is.
     """  # fmt: skip
     try:
-        with path.open("rb") as file:
-            with Image.open(file, formats=sorted(set(FORMATS.values()))) as stored:
-                found, kind = stored.size, stored.format
-            file.seek(-min(LONGEST_PADDING, file.seek(0, 2)), 2)
-            ends = kind != "JPEG" or JPEG_END in file.read()
+        with _opened(path) as stored:
+            if size is not None and stored.size != size:
+                return "image of another size"
+            stored.draft("L", (stored.width // DRAFT, stored.height // DRAFT))
+            stored.load()
     except FileNotFoundError:
         return "missing image"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UNREADABLE:
         return "unreadable image"
-    if not ends:
-        return "cut image"
-    return "image of another size" if size is not None and found != size else None
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=sorted(set(FORMATS.values()))) as stored:
+            yield stored
 
 
 @dataclass(frozen=True)

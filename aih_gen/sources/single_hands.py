@@ -79,7 +79,7 @@ class SingleHandPhotos:
         image, hand = square_picture(path, self.config.size)
         masks = np.zeros((2, *hand.shape), bool)
         masks[side] = hand
-        story = {"dataset": self.config.subset, "file": f"{SIDES[side]}/{path.name}", "hand_type": "SH"}
+        story = {"dataset": self.config.subset, "file": f"{SIDES[side]}/{path.name}", "hand_type": SIDES[side]}
         return unknown_hands(index, image, (image, image), masks, masks, story)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
-from aih_gen.config import SourceConfig
+from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import TO_TZIONAS
 from aih_gen.sources.pictures import FORMATS, crop_around, picture_fault, read_picture
@@ -91,7 +91,8 @@ class TzionasFrames:
 
     def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
         photo = read_picture(path, "RGB")
-        known = np.isfinite(joints).all(-1)
+        known = np.asarray(np.isfinite(joints).all(-1))
+        present = np.asarray(known.any(1))
         crop = crop_around(joints[known], self.config.margin, self.config.size)
         matrix = crop.matrix()
         joints_2d = (joints @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
@@ -100,14 +101,14 @@ class TzionasFrames:
         image, nothing = crop.picture(photo), np.zeros((2, crop.size, crop.size), bool)
         story = {
             "dataset": self.config.subset,
-            "hand_type": "IH" if known.any(1).all() else "SH",
+            "hand_type": "interacting" if present.all() else SIDES[int(present.argmax())],
             "file": path.relative_to(self.root).as_posix(),
             "crop": "pair",
             "crop_centre": list(crop.centre),
             "crop_side": crop.side,
         }
         sample = unknown_hands(index, image, (image, image), nothing, nothing, story)
-        return replace(sample, joints_2d=joints_2d, joint_state=state, present=np.asarray(known.any(1)))
+        return replace(sample, joints_2d=joints_2d, joint_state=state, present=present)
 
 
 def read_joints(path: Path) -> Joints | str:

@@ -54,7 +54,7 @@ def unknown_hands(
         betas=np.full((2, 10), nan),
         transl=np.full((2, 3), nan),
         camera=np.full((3, 3), nan),
-        present=amodal.any((1, 2)),
+        present=np.asarray(amodal.any((1, 2))),
         occlusion=np.array(shares, np.float32),
         index=index,
         provenance=provenance,
