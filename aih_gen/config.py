@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
 Side = Literal["right", "left"]
+Split = Literal["train", "val", "test"]
+Branch = Literal["all", "human", "machine"]
+"""Whose annotations of InterHand2.6M: of both, of people, or of a network."""
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from aih_gen.config import RenderConfig, SourceConfig, check_config
+from aih_gen.config import Branch, RenderConfig, SourceConfig, Split, check_config
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
 from aih_gen.preview import contact_sheet
@@ -17,12 +17,9 @@ from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.sources.aih_export import export_aih_folders
 from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
-from aih_gen.sources.export import export_coco, export_webdataset
-from aih_gen.sources.interhand26m import Branch, Split
 from aih_gen.sources.poses_npz import POSES, import_poses
 from aih_gen.sources.records import Tally
 from aih_gen.sources.single_hands import SingleHandsConfig
-from aih_gen.sources.tzionas import TzionasConfig
 
 SHEET_SAMPLES = 12
 SHEET = "preview.jpg"
@@ -90,7 +87,8 @@ class Annotate(_Reading):
     hand, 1.5 around the joints of tzionas."""
 
     def run(self) -> int:
-        from aih_gen.sources.annotate import AnnotateConfig  # loads PyTorch and OpenGL
+        from aih_gen.sources.annotate import AnnotateConfig  # loads PyTorch and OpenGL, as the next does PyTorch
+        from aih_gen.sources.tzionas import TzionasConfig
 
         source = {"source": str(self.root), "size": self.size}
         if self.dataset == "tzionas":
@@ -171,6 +169,8 @@ class Export:
     """Name of the folder below aih-folders."""
 
     def run(self) -> int:
+        from aih_gen.sources.export import export_coco, export_webdataset  # loads PyTorch
+
         shards = AIHShards(self.path)
         if self.to == "aih-folders":
             count = export_aih_folders(shards, self.out, self.split, self.branch)

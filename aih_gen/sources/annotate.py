@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, SourceConfig
+from aih_gen.config import SIDES, Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
 from aih_gen.render.layers import Layers
 from aih_gen.sources.fitted import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
 from aih_gen.sources.interhand26m import (
     PRESENT,
     Annotation,
-    Branch,
     InterHand,
-    Split,
     fit_fault,
     read_interhand,
 )

@@ -12,24 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aih_gen.config import SIDES
+from aih_gen.config import SIDES, Branch, Split
 from aih_gen.errors import AIHError
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.joints import FROM_INTERHAND
 from aih_gen.sources.json_stream import CutJSON, JSONStream
 from aih_gen.sources.pictures import picture_fault
 from aih_gen.sources.records import Tally
-
-Split = Literal["train", "val", "test"]
-Branch = Literal["all", "human", "machine"]
-HandType = Literal["right", "left", "interacting"]
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}

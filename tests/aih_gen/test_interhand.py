@@ -16,6 +16,7 @@ from aih_gen.compose.copy_paste import CopyPasteSource
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SynConfig
 from aih_gen.errors import AIHError
+from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
@@ -221,3 +222,10 @@ def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) 
     assert main(["merge", str(tmp_path / "human"), str(tmp_path / "machine"), "--out", str(tmp_path / "both")]) == 0
     with pytest.raises(AIHError, match="expected photos of one branch, found"):
         CopyPasteSource(SynConfig(source=str(tmp_path / "both"), size=SIZE))
+
+
+def test_their_joints_run_from_tip_to_base_and_end_with_the_wrist() -> None:
+    theirs = dict(zip(JOINT_NAMES, FROM_INTERHAND.tolist(), strict=True))
+    fingers = ("thumb", "index", "middle", "ring", "little")
+    assert [theirs[f"{finger}4"] for finger in fingers] == [0, 4, 8, 12, 16]
+    assert [theirs[f"{finger}1"] for finger in fingers] == [3, 7, 11, 15, 19] and theirs["wrist"] == 20
