@@ -15,6 +15,7 @@ from aih_gen.arguments import parse_arguments
 from aih_gen.card import card, write_card
 from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
+from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
 from aih_gen.gallery import preview_page
 from aih_gen.preview import contact_sheet
@@ -237,7 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         description = "Makes AIH, the data set of interacting hands, and looks at it."
         command = parse_arguments(
-            Render | Syn | Info | Verify | Merge | Split | Preview, "aih-gen", description, arguments
+            Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview,
+            "aih-gen",
+            description,
+            arguments,
         )
         return command.run()
     except AIHError as error:

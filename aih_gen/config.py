@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from aih_gen.errors import AIHError
 
+if TYPE_CHECKING:
+    from aih_gen.sources.records import Records
+
 RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
 Side = Literal["right", "left"]
+Split = Literal["train", "val", "test"]
+Branch = Literal["all", "human", "machine"]
+"""Whose annotations of InterHand2.6M: of both, of people, or of a network."""
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""
@@ -109,7 +115,25 @@ class SynConfig(SynRecipe):
     size: int = 256
 
 
-DatasetConfig = RenderConfig | SynConfig
+@dataclass(frozen=True)
+class SourceConfig:
+    """Samples that are read, not made: each reader in ``aih_gen.sources`` has a configuration of its own."""
+
+    subset: ClassVar[str]
+
+    source: str = ""
+    """File or folder of other people's data."""
+    seed: int = 0
+    """Nothing is drawn; shards have a seed."""
+    size: int = 256
+    """Image side in pixels."""
+
+    def open(self) -> Records:
+        """The records, read and checked."""
+        raise NotImplementedError
+
+
+DatasetConfig = RenderConfig | SynConfig | SourceConfig
 
 
 def sample_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:

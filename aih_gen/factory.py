@@ -29,6 +29,7 @@ from aih_gen.config import (
     GENERATOR_VERSION,
     DatasetConfig,
     RenderConfig,
+    SourceConfig,
     canonical_json,
     check_config,
     config_document,
@@ -65,6 +66,8 @@ def open_source(config: DatasetConfig) -> Source:
         from aih_gen.compose.rendered import RenderedSource
 
         return RenderedSource(config)
+    if isinstance(config, SourceConfig):
+        return config.open()
     from aih_gen.compose.copy_paste import CopyPasteSource
 
     return CopyPasteSource(config)

@@ -13,7 +13,7 @@ sees both: ``Sample.camera`` is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,7 +58,7 @@ class CopyPasteSource:
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
-        return [_sample(index, *self.drawn(index)) for index in indices]
+        return [compose_pair(index, *self.drawn(index)) for index in indices]
 
     def describe(self) -> dict[str, Any]:
         """What outside files the samples depend on."""
@@ -89,7 +89,8 @@ def moved_hands(crops: Pair, drawn: Drawn) -> dict[str, NDArray[np.float32]]:
     return {name: np.stack([hand[name] for hand in hands]).astype(np.float32) for name in hands[0]}
 
 
-def _sample(index: int, crops: Pair, drawn: Drawn) -> Sample:
+def compose_pair(index: int, crops: Pair, drawn: Drawn, provenance: Mapping[str, Any] | None = None) -> Sample:
+    """A right and a left hand, put together as drawn; ``provenance`` says what else is known of the sample."""
     rgb, bits = (whole[0].numpy() for whole in paste(**{k: v[None] for k, v in ingredients(crops, drawn).items()}))
     masks = {name: mask(bits, name) for name in MASK_BITS}
     amodal, visible = (np.stack([masks[f"{kind}_{side}"] for side in SIDES]) for kind in ("amodal", "visible"))
@@ -112,6 +113,7 @@ def _sample(index: int, crops: Pair, drawn: Drawn) -> Sample:
         occlusion=np.array([occlusion(amodal[side], visible[side]) for side in (0, 1)], np.float32),
         index=index,
         provenance={
+            **(provenance or {}),
             "covered": SIDES[1 - drawn.front],
             "gain": drawn.gain.tolist(),
             "shift": drawn.shift.tolist(),

@@ -38,6 +38,15 @@ FROM_MANO_AND_TIPS = np.array(
     [16 + FINGERS.index(name[:-1]) if name.endswith("4") else MANO_JOINT_NAMES.index(name) for name in JOINT_NAMES]
 )
 
+INTERHAND_JOINT_NAMES = (*(f"{finger}{k}" for finger in FINGERS for k in (4, 3, 2, 1)), "wrist")
+"""InterHand2.6M's 21 joints of a hand: each finger from tip to base, the wrist last."""
+FROM_INTERHAND = np.array([INTERHAND_JOINT_NAMES.index(name) for name in JOINT_NAMES])
+
+TZIONAS_JOINT_NAMES = (*(f"{finger}{k}" for finger in FINGERS[:0:-1] for k in (1, 2, 3)), "thumb2", "thumb3")
+"""The 14 joints of a hand that Tzionas et al. annotate: no wrist, no finger tips, no base of the thumb."""
+TO_TZIONAS = np.array([JOINT_NAMES.index(name) for name in TZIONAS_JOINT_NAMES])
+"""Which of the 21 joints each of those 14 is."""
+
 
 def mirror_axis_angle(pose: np.ndarray) -> np.ndarray:
     """Axis-angle rotations (..., 3k) of a hand mirrored in the plane x = 0: right becomes left and back."""

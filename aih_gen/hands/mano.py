@@ -216,13 +216,13 @@ def _array(value: Any, shape: tuple[int, ...]) -> Array | None:
         return _dense(_state(value), shape)
     if isinstance(value, Record) and value.name == SELECT:
         state = _state(value)
-        return _selected(_of_chumpy(state.get("a")), _plain_array(state.get("idxs")), shape)
+        return _selected(_of_chumpy(state.get("a")), plain_array(state.get("idxs")), shape)
     return _of_chumpy(value)
 
 
 def _of_chumpy(value: Any) -> Array | None:
     """The array inside a chumpy variable, or a bare one."""
-    return _plain_array(_state(value).get("x") if isinstance(value, Record) and value.name == CHUMPY else value)
+    return plain_array(_state(value).get("x") if isinstance(value, Record) and value.name == CHUMPY else value)
 
 
 def _state(record: Record) -> dict[str, Any]:
@@ -231,7 +231,8 @@ def _state(record: Record) -> dict[str, Any]:
     return record.state
 
 
-def _plain_array(value: Any) -> Array | None:
+def plain_array(value: Any) -> Array | None:
+    """The array of numbers that a pickle describes; None for anything else."""
     if isinstance(value, np.ndarray):
         return value
     if not isinstance(value, Record):
@@ -275,7 +276,7 @@ def _selected(source: Array | None, indices: Array | None, shape: tuple[int, ...
 
 def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> Array | None:
     """A compressed sparse column matrix in full; row numbers and column starts are checked first."""
-    data, rows, starts = (_plain_array(fields.get(name)) for name in ("data", "indices", "indptr"))
+    data, rows, starts = (plain_array(fields.get(name)) for name in ("data", "indices", "indptr"))
     if data is None or rows is None or starts is None or fields.get("_shape") != shape:
         return None
     starts = starts.astype(np.int64)

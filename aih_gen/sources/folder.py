@@ -11,18 +11,18 @@ size of the samples. Joints, pose and camera are unknown.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 
-from aih_gen.compose.crops import HandCrop, hand_box, is_fit
+from aih_gen.compose.crops import HandCrop, Mask, hand_box, is_fit
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
+from aih_gen.sources.pictures import FORMATS, read_picture
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
 MASK_ENDING = "_mask.png"
 THRESHOLD = 128
 """Grey level from which a mask's pixel is hand."""
@@ -56,33 +56,17 @@ class HandFolder:
         Raises:
             AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
         """
-        path, size = self.images[side][position], (self.config.size, self.config.size)
-        image, grey = _read(path, "RGB"), _read(_mask_of(path), "L")
-        if image.size != grey.size:
-            raise AIHError(
-                f"{_mask_of(path)}: expected {image.width}x{image.height} as its image {path.name}, "
-                f"found {grey.width}x{grey.height}"
-            )
-        levels = np.asarray(grey)
-        if levels.max() < THRESHOLD:
-            raise AIHError(
-                f"{_mask_of(path)}: expected a hand ({THRESHOLD} to 255), found no level above {levels.max()}"
-            )
-        if image.size != size:
-            box = _square_around(levels >= THRESHOLD)
-            # Pillow's filter covers all pixels that one of a smaller picture stands for.
-            grey = Image.fromarray(np.where(levels >= THRESHOLD, np.uint8(255), np.uint8(0)))
-            image, grey = (one.resize(size, Image.Resampling.BILINEAR, box) for one in (image, grey))
-        hand = np.asarray(grey) >= THRESHOLD
+        path = self.images[side][position]
+        image, hand = square_picture(path, self.config.size)
         if not is_fit(hand, self.config):
             return None
-        return HandCrop(np.asarray(image), hand, hand, {"file": f"{SIDES[side]}/{path.name}"})
+        return HandCrop(image, hand, hand, {"file": f"{SIDES[side]}/{path.name}"})
 
     def describe(self) -> dict[str, Any]:
         """Names and bytes of all images and masks."""
         total = hashlib.sha256()
         for image in (path for of_side in self.images for path in of_side):
-            for path in (image, _mask_of(image)):
+            for path in (image, mask_of(image)):
                 try:
                     total.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
                     total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -98,24 +82,37 @@ def _listed(folder: Path) -> list[Path]:
     if not images:
         raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(FORMATS)}), found none")
     for image in images:
-        if _mask_of(image).name not in names:
-            raise AIHError(f"{image}: expected its mask {_mask_of(image).name} beside it, found none")
+        if mask_of(image).name not in names:
+            raise AIHError(f"{image}: expected its mask {mask_of(image).name} beside it, found none")
     return images
 
 
-def _mask_of(image: Path) -> Path:
+def mask_of(image: Path) -> Path:
+    """Where an image's mask is."""
     return image.with_name(image.stem + MASK_ENDING)
 
 
-def _read(path: Path, mode: str) -> Image.Image:
-    """The one door for these files."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(FORMATS.values()))) as stored:
-                return ImageOps.exif_transpose(stored).convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise AIHError(f"{path}: expected an image that can be read, found: {error}") from error
+def square_picture(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
+    """An image (side,side,3) and the hand in it (side,side): the largest square around the hand.
+
+    Raises:
+        AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
+    """
+    image, grey = read_picture(path, "RGB"), read_picture(mask_of(path), "L")
+    if image.size != grey.size:
+        raise AIHError(
+            f"{mask_of(path)}: expected {image.width}x{image.height} as its image {path.name}, "
+            f"found {grey.width}x{grey.height}"
+        )
+    levels = np.asarray(grey)
+    if levels.max() < THRESHOLD:
+        raise AIHError(f"{mask_of(path)}: expected a hand ({THRESHOLD} to 255), found no level above {levels.max()}")
+    if image.size != (side, side):
+        box = _square_around(levels >= THRESHOLD)
+        # Pillow's filter covers all pixels that one of a smaller picture stands for.
+        grey = Image.fromarray(np.where(levels >= THRESHOLD, np.uint8(255), np.uint8(0)))
+        image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
+    return np.asarray(image), np.asarray(grey) >= THRESHOLD
 
 
 def _square_around(hand: np.ndarray[Any, np.dtype[np.bool_]]) -> Box:

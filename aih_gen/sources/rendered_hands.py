@@ -1,14 +1,15 @@
-"""Single hands out of shards that know each hand alone: AIH_Render."""
+"""Single hands out of shards that know each hand alone: AIH_Render, or photos of single hands."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.compose.crops import HandCrop, Mask, is_fit
-from aih_gen.config import SIDES, SynConfig
+from aih_gen.config import SIDES, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import ARM_LEFT, ARM_RIGHT, MASK_BITS, VISIBLE_LEFT, VISIBLE_RIGHT
@@ -25,7 +26,7 @@ class RenderedHands:
     """The hands of ``config.source``: of each sample the right or the left one, as its target shows it.
 
     Raises:
-        AIHError: no shards there, AIH_Syn itself, or images of another size.
+        AIHError: no shards there, AIH_Syn itself, photos of several branches, or images of another size.
     """
 
     def __init__(self, config: SynConfig) -> None:
@@ -35,6 +36,9 @@ class RenderedHands:
                 raise AIHError(
                     f"{shard.path}: expected shards with true targets of both hands, found {SynConfig.subset}"
                 )
+        branches = {json.loads(shard.header.config).get("branch") for shard in self.shards.shards}
+        if len(branches) > 1:  # one person's hands would be lit and annotated in two ways
+            raise AIHError(f"{config.source}: expected photos of one branch, found {', '.join(map(str, branches))}")
         if self.shards.size != (config.size, config.size):
             height, width = self.shards.size
             raise AIHError(f"{config.source}: expected images of {config.size}x{config.size}, found {width}x{height}")
@@ -50,6 +54,8 @@ class RenderedHands:
         hand = (bits & MASK_BITS[f"amodal_{name}"]) != 0
         if not (looked["present"][0, side] and is_fit(hand, self.config)):
             return None
+        if looked["present"][0, 1 - side] and not self._shows_alone(position):
+            return None
         if _loses_arm(bits, hand, looked["joints_2d"][0, side, 0], side):
             return None
         read = self.shards.read([position], (f"target_{name}", "camera", "index", *_FIELDS))
@@ -61,6 +67,11 @@ class RenderedHands:
             camera=read["camera"][0],
             **{field: read[field][0, side] for field in _FIELDS},
         )
+
+    def _shows_alone(self, position: int) -> bool:
+        """Whether a sample of two hands has targets that show each of them alone."""
+        shard, _ = self.shards.locate(position)
+        return self.shards.shards[shard].header.subset == RenderConfig.subset
 
     def describe(self) -> dict[str, Any]:
         """The bytes of the shards, and whose hands they show."""

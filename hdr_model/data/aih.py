@@ -96,11 +96,13 @@ class AIHDataset(Dataset[Batch]):
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
 
     def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
-        """(B,2) bool. AIH_Render can take either hand away, AIH_Syn the pasted one, other sources none."""
+        """(B,2) bool. AIH_Render can take either hand away (unless that is unknown: a NaN occlusion),
+        AIH_Syn the pasted one, other sources none.
+        """  # fmt: skip
         subsets = [self.shards.shards[self.shards.locate(k)[0]].header.subset for k in indices]
         rendered = torch.tensor([subset == RenderConfig.subset for subset in subsets])[:, None]
         pasted = torch.tensor([subset == SynConfig.subset for subset in subsets])[:, None]
-        return present & (rendered | (pasted & (occlusion > 0)) | ~present.flip(1))
+        return present & ((rendered & ~occlusion.isnan()) | (pasted & (occlusion > 0)) | ~present.flip(1))
 
 
 class SampleOrder(Sampler[list[int]]):

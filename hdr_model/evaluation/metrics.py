@@ -126,9 +126,9 @@ def joint_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) ->
 
 
 def mpjpe(errors: NDArray[np.float64]) -> float:
-    """Mean over joints of the per-joint means of errors (N,21), as in InterNet's protocol; NaN entries are left out.
+    """Mean over joints of the per-joint means of errors (N,J), as in InterNet's protocol; NaN entries are left out.
 
-    The root joint, whose error is 0 by construction, is one of the 21: the field's tables include it.
+    The root joint, whose error is 0 by construction, is one of them: the field's tables include it.
     """
     known = np.isfinite(errors)
     counts = known.sum(0)

@@ -1,0 +1,187 @@
+"""``aih-gen annotate``, ``import`` and ``export``: arguments and printing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from aih_gen.config import Branch, RenderConfig, SourceConfig, Split, check_config
+from aih_gen.errors import AIHError
+from aih_gen.factory import generate
+from aih_gen.preview import contact_sheet
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.schema import Codec
+from aih_gen.sources.aih_export import export_aih_folders
+from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
+from aih_gen.sources.poses_npz import POSES, import_poses
+from aih_gen.sources.records import Tally
+from aih_gen.sources.single_hands import SingleHandsConfig
+
+SHEET_SAMPLES = 12
+SHEET = "preview.jpg"
+Crops = Literal["pair", "hand", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """Where samples go; nothing of it changes a sample."""
+
+    out: Path
+    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
+    limit: int | None = None
+    """At most so many samples, the first ones."""
+    most_broken: float = 0.01
+    """Share of the records that may be broken; beyond it nothing is made."""
+    workers: int = 1
+    """Processes on this machine."""
+    shard_size: int = 1000
+    """Samples in a shard."""
+    codec: Codec = "zstd"
+    """gzip is for readers without the hdf5plugin package."""
+    size: int = 256
+    """Image side in pixels, a multiple of 32."""
+
+    def gather(self, config: SourceConfig) -> int:
+        """Read, check, write, and tell."""
+        check_config(config)
+        if self.limit is not None and self.limit < 1:
+            raise AIHError(f"limit: expected 1 or more, found {self.limit}")
+        records = config.open()
+        records.tally.check(config.source, self.most_broken)
+        count = min(len(records), self.limit or len(records))
+        generate(
+            config, self.out, count, workers=self.workers, shard_size=self.shard_size, codec=self.codec
+        )  # fmt: skip
+        shards = AIHShards(self.out)
+        shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
+        contact_sheet([shards[k] for k in shown]).save(self.out / SHEET, quality=90)
+        print(f"{self.out}: {len(shards):,} samples")
+        return _tell(records.tally, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotate(_Reading):
+    """Make shards of real photos: crops, annotated joints, and masks drawn from the fits."""
+
+    dataset: Literal["interhand26m", "tzionas"]
+    """tzionas has frames with 2D joints and no fits, so no masks."""
+    root: Path
+    """The data set's folder (see docs/data.md for its layout)."""
+    split: Split = "train"
+    branch: Branch = "all"
+    """human_annot, machine_annot or all; v1.0 has only all."""
+    hand_model: str = ""
+    """Folder of the MANO files that the fits are for."""
+    crops: Crops = "pair"
+    """pair: one picture of all hands; hand: one around each hand; all: both."""
+    max_fit_error: float = 20.0
+    """Millimetres, mean over joints, that a fit may be off the annotated joints."""
+    keep_unfitted: bool = False
+    """Keep photos without a fit that serves, with joints and without masks: an evaluation misses none."""
+    margin: float | None = None
+    """Side of a picture / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
+    hand, 1.5 around the joints of tzionas."""
+
+    def run(self) -> int:
+        from aih_gen.sources.annotate import AnnotateConfig  # loads PyTorch and OpenGL, as the next does PyTorch
+        from aih_gen.sources.tzionas import TzionasConfig
+
+        source = {"source": str(self.root), "size": self.size}
+        if self.dataset == "tzionas":
+            margins = {} if self.margin is None else {"margin": self.margin}
+            return self.gather(TzionasConfig(**source, **margins))  # type: ignore[arg-type]
+        if not self.hand_model:
+            raise AIHError("--hand-model: expected the folder of the MANO files that the fits are for, found nothing")
+        own = {"crops", "branch", "split", "hand_model", "keep_unfitted"}
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name in own}
+        margins = {} if self.margin is None else {f"{kind}_margin": self.margin for kind in ("pair", "hand")}
+        settings |= {"max_fit_error": self.max_fit_error / 1000, **margins}
+        return self.gather(AnnotateConfig(**source, **settings))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(_Reading):
+    """Bring other people's files into the project's form: shards, or for npz the poses that render --poses takes."""
+
+    from_: Annotated[Literal["aih-folders", "folder", "npz"], tyro.conf.arg(name="from")]
+    """aih-folders: the authors' AIH; folder: images and masks of single hands; npz: MANO parameters of pairs."""
+    path: tyro.conf.Positional[Path]
+    """The folder, or the npz."""
+    subset: Literal["render", "syn"] = "render"
+    """Of the authors' AIH."""
+    split: str = "train"
+    """Of the authors' AIH."""
+    branch: AIHBranch = "machine"
+    """Of the authors' AIH."""
+    as_published: bool = False
+    """Repeat the authors' AIH_Syn with its black corners and mirrored samples."""
+
+    def run(self) -> int:
+        if self.from_ == "npz":
+            return self._poses()
+        source, size = str(self.path), self.size
+        if self.from_ == "folder":
+            return self.gather(SingleHandsConfig(source=source, size=size))
+        if self.subset == "render":
+            return self.gather(AIHRenderConfig(source=source, size=size, split=self.split, branch=self.branch))
+        from aih_gen.sources.aih_syn_folders import AIHSynConfig  # loads PyTorch
+
+        published = self.as_published
+        return self.gather(
+            AIHSynConfig(source=source, size=size, split=self.split, branch=self.branch, as_published=published)
+        )
+
+    def _poses(self) -> int:
+        arrays, tally = import_poses(self.path)
+        tally.check(self.path, self.most_broken)
+        path = self.out / POSES
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            np.savez(path, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
+        except OSError as error:
+            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        from aih_gen.compose.rendered import RenderedSource
+
+        count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
+        drawn = RenderedSource(RenderConfig(poses=str(path), size=self.size, look="plain")).samples(range(count))
+        contact_sheet(drawn).save(self.out / SHEET, quality=90)
+        print(f"{path}: for aih-gen render --poses")
+        return _tell(tally, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write shards in other people's forms."""
+
+    path: tyro.conf.Positional[Path]
+    """A shard, or a folder of shards."""
+    to: Literal["aih-folders", "coco", "webdataset"]
+    """aih-folders: the authors' AIH_render, from AIH_Render alone."""
+    out: Path
+    """A new folder."""
+    split: str = "train"
+    """Name of the folder below aih-folders."""
+    branch: AIHBranch = "machine"
+    """Name of the folder below aih-folders."""
+
+    def run(self) -> int:
+        from aih_gen.sources.export import export_coco, export_webdataset  # loads PyTorch
+
+        shards = AIHShards(self.path)
+        if self.to == "aih-folders":
+            count = export_aih_folders(shards, self.out, self.split, self.branch)
+        else:
+            count = (export_coco if self.to == "coco" else export_webdataset)(shards, self.out)
+        contact_sheet(shards[:SHEET_SAMPLES]).save(self.out / SHEET, quality=90)
+        print(f"{self.out}: {count:,} samples; the first in {self.out / SHEET}")
+        return 0
+
+
+def _tell(tally: Tally, out: Path) -> int:
+    print(*tally.lines(), sep="\n  ")
+    print(f"{tally.write(out)}: what is not used; {out / SHEET}: a look at what is")
+    return 0

@@ -1,0 +1,55 @@
+"""AIH_Render samples -> the authors' folders, for programs that read those."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from aih_gen.config import SIDES, RenderConfig
+from aih_gen.errors import AIHError
+from aih_gen.shards.reader import AIHShards
+from aih_gen.sources.aih_folders import RENDER, VISIBLE_VALUES, AIHBranch, render_files
+
+QUALITY = 95
+
+
+def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBranch) -> int:
+    """Write every sample of which both hands are known; returns how many.
+
+    The format has no joints, arms or shadows: what is exported is the pictures (JPEG, quality 95, full colour) and the
+    masks. Masks are 0 and 1, ``rl_visible`` 0, 1 and 2, as the authors' loader wants them.
+
+    Raises:
+        AIHError: the shards are not AIH_Render's, or the folder is there already.
+    """
+    for shard in shards.shards:
+        if shard.header.subset != RenderConfig.subset:
+            raise AIHError(f"{shard.path}: expected {RenderConfig.subset} to export, found {shard.header.subset}")
+    folder = out / RENDER / f"{branch}_annot" / split
+    if folder.exists():
+        raise AIHError(f"{folder}: expected no such folder yet, found one")
+    for side in (0, 1):
+        files = render_files(folder, side, "x")
+        for path in (files.image, files.target, files.amodal, files.visible):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    for position in tqdm(range(len(shards)), desc="export", unit="sample", mininterval=1):
+        sample = shards[position]
+        visible = sum(
+            getattr(sample, f"visible_{name}") * np.uint8(value)
+            for name, value in zip(SIDES, VISIBLE_VALUES, strict=True)
+        )
+        for side, name in enumerate(SIDES):
+            files = render_files(folder, side, f"{position:08d}")
+            _jpeg(files.image, sample.image)
+            _jpeg(files.target, getattr(sample, f"target_{name}"))
+            Image.fromarray(getattr(sample, f"amodal_{name}").astype(np.uint8)).save(files.amodal)
+            Image.fromarray(np.asarray(visible, np.uint8)).save(files.visible)
+    return len(shards)
+
+
+def _jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
+    Image.fromarray(picture).save(path, quality=QUALITY, subsampling=0)

@@ -1,0 +1,201 @@
+"""Real photos of InterHand2.6M -> samples: crops, the annotated joints, and masks drawn from the fits."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.compose.masks import occlusion
+from aih_gen.compose.sample import Sample
+from aih_gen.config import SIDES, Branch, SourceConfig, Split
+from aih_gen.errors import AIHError
+from aih_gen.render.layers import Layers
+from aih_gen.sources.fitted import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
+from aih_gen.sources.interhand26m import (
+    PRESENT,
+    Annotation,
+    InterHand,
+    fit_fault,
+    read_interhand,
+)
+from aih_gen.sources.pictures import SquareCrop, crop_around, read_picture
+from aih_gen.sources.records import Tally
+
+Crops = Literal["pair", "hand", "all"]
+PAIR = "pair"
+DATASET = "InterHand2.6M"
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class AnnotateConfig(SourceConfig):
+    """Photos of one split of one branch."""
+
+    subset: ClassVar[str] = "InterHand26M"
+
+    split: Split = "train"
+    branch: Branch = "all"
+    hand_model: str = ""
+    """Folder of the MANO files that the fits are for."""
+    crops: Crops = "pair"
+    """``pair``: one picture of all hands a photo; ``hand``: one around each hand; ``all``: both, where they differ."""
+    pair_margin: float = 1.25
+    """Side of a pair's picture / longer side of the annotated box; InterNet's."""
+    hand_margin: float = 2.0
+    """Side of a hand's picture / longer side of the box of its fit; HDR's (paper, section "HDRM")."""
+    max_fit_error: float = 0.02
+    """Metres, mean over joints, that a fit may be off the annotated joints."""
+    keep_unfitted: bool = False
+    """Keep photos without a fit that serves, as pairs without masks, so that an evaluation misses none."""
+
+    def open(self) -> AnnotatedPhotos:
+        """Read and check the annotations; once a process."""
+        for name in ("pair_margin", "hand_margin"):
+            if not 1 <= getattr(self, name) <= 10:
+                raise AIHError(f"{name}: expected 1 to 10, found {getattr(self, name)}")
+        if not 0 < self.max_fit_error < 1:
+            raise AIHError(f"max_fit_error: expected more than 0 and less than 1 m, found {self.max_fit_error}")
+        return _open(self)
+
+
+@functools.cache
+def _open(config: AnnotateConfig) -> AnnotatedPhotos:
+    return AnnotatedPhotos(config)
+
+
+@dataclass(frozen=True, eq=False)
+class _Photo:
+    """One crop of a photo before its masks are drawn."""
+
+    one: Annotation
+    crop: SquareCrop
+    kind: str
+    pair: FittedPair
+    joints_3d: Float32  # (2,21,3)
+
+
+class AnnotatedPhotos:
+    """Crops of photos by position: photo after photo, the pair's picture first, then the right and the left hand's."""
+
+    def __init__(self, config: AnnotateConfig) -> None:
+        self.config, self.root = config, Path(config.source)
+        self.renderer = FitRenderer(config.hand_model, config.size)
+        self.data: InterHand = read_interhand(
+            self.root, config.split, config.branch, config.hand_model, config.max_fit_error, config.keep_unfitted
+        )
+        self.places = [(k, kind) for k, one in enumerate(self.data.annotations) for kind in self._kinds(one)]
+
+    @property
+    def tally(self) -> Tally:
+        """What was left out."""
+        return self.data.tally
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these positions, in their order."""
+        photos = [self._photo(*self.places[index]) for index in indices]
+        layers = self.renderer.layers([photo.pair for photo in photos])
+        return [self._sample(*parts) for parts in zip(indices, photos, layers, strict=True)]
+
+    def describe(self) -> dict[str, Any]:
+        """The annotation files and the hand model."""
+        model = self.renderer.hands.models[0]
+        return {"source": self.data.sha256, "hand_model": {"name": model.name, "sha256": model.sha256}}
+
+    def _kinds(self, one: Annotation) -> list[str]:
+        hands: list[str] = [name for name, there in zip(SIDES, PRESENT[one.hand_type], strict=True) if there]
+        if self.config.crops == "pair" or self._unfitted(one):
+            return [PAIR]
+        return hands if self.config.crops == "hand" else [PAIR, *hands] if len(hands) > 1 else [PAIR]
+
+    def _unfitted(self, one: Annotation) -> bool:
+        return fit_fault(self.data.moments, one, self.config.max_fit_error) is not None
+
+    def _photo(self, position: int, kind: str) -> _Photo:
+        one, moments = self.data.annotations[position], self.data.moments
+        view, row = self.data.views[one.capture, one.camera], moments.rows[one.capture, one.frame]
+        present = np.array(PRESENT[one.hand_type])
+        known = one.valid_joints() & moments.known[row] & present[:, None]
+        joints = (moments.joints[row] - view.position) @ view.rotation.T
+        joints = np.where(known[..., None], joints, np.nan).astype(np.float32)
+        pose, betas, transl = np.split(moments.fits[row], [48, 58], 1)
+        pose, transl = to_camera(pose, transl, self.renderer.rest_wrists(betas), view.rotation, view.position)
+        drawn = PRESENT[one.hand_type] if not self._unfitted(one) else (False, False)
+        pair = FittedPair(pose, betas, transl, view.matrix.astype(np.float32), drawn)
+        if kind == PAIR:
+            left, top, width, height = one.box
+            corners = np.array([[left, top], [left + width - 1, top + height - 1]])
+            crop = crop_around(corners, self.config.pair_margin, self.config.size)
+        else:
+            shape = self.renderer.vertices(pair, SIDES.index(kind)) @ view.matrix.T
+            crop = crop_around(shape[:, :2] / shape[:, 2:], self.config.hand_margin, self.config.size)
+        camera = (crop.matrix() @ view.matrix).astype(np.float32)
+        return _Photo(one, crop, kind, FittedPair(pose, betas, transl, camera, drawn), joints)
+
+    def _sample(self, index: int, photo: _Photo, layers: Layers) -> Sample:
+        one, pair = photo.one, photo.pair
+        path = self.root / "images" / self.config.split / one.file_name
+        image = photo.crop.picture(read_picture(path, "RGB"))
+        shown = photo.crop.inside(one.width, one.height)
+        amodal, visible = fitted_masks(layers, shown)
+        projected = photo.joints_3d @ pair.camera.T
+        joints_2d = (projected[..., :2] / projected[..., 2:]).astype(np.float32)
+        nothing, present = np.zeros_like(shown), np.array(PRESENT[one.hand_type])
+        fitted = np.array(pair.drawn)
+
+        def known(array: Float32) -> Float32:
+            return np.where(fitted.reshape(2, *[1] * (array.ndim - 1)), array, np.float32(np.nan))
+
+        return Sample(
+            image=image,
+            target_right=image,
+            target_left=image,
+            amodal_right=amodal[0],
+            amodal_left=amodal[1],
+            visible_right=visible[0],
+            visible_left=visible[1],
+            arm_right=nothing,
+            arm_left=nothing,
+            shaded=nothing,
+            joints_3d=photo.joints_3d,
+            joints_2d=joints_2d,
+            joint_state=photo_joint_state(joints_2d, photo.joints_3d, layers, shown),
+            pose=known(pair.pose),
+            betas=known(pair.betas),
+            transl=known(pair.transl),
+            camera=pair.camera,
+            present=present,
+            occlusion=np.array([occlusion(amodal[side], visible[side]) for side in (0, 1)], np.float32),
+            index=index,
+            provenance=self._provenance(photo),
+        )
+
+    def _provenance(self, photo: _Photo) -> dict[str, Any]:
+        one = photo.one
+        return {
+            "dataset": DATASET,
+            "split": self.config.split,
+            "branch": self.config.branch,
+            "hand_type": one.hand_type,
+            "hand_type_valid": one.hand_type_valid,
+            "capture": one.capture,
+            "sequence": one.sequence,
+            "camera": one.camera,
+            "frame": one.frame,
+            "annotation": one.id,
+            "file": one.file_name,
+            "crop": photo.kind,
+            "crop_centre": list(photo.crop.centre),
+            "crop_side": photo.crop.side,
+            "fitted": any(photo.pair.drawn),
+            "interaction": one.hand_type,
+        }

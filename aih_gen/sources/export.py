@@ -1,0 +1,159 @@
+"""Samples -> COCO (masks as RLE, keypoints), or tar files as the package webdataset reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from aih_gen.compose.sample import JOINT_VISIBLE, Sample
+from aih_gen.config import SIDES
+from aih_gen.errors import AIHError
+from aih_gen.hands.joints import BONES, JOINT_NAMES
+from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.schema import IMAGES, MASK_BITS, pack_masks
+
+COCO_JSON = "annotations.json"
+Mask = NDArray[np.bool_]
+
+
+def export_coco(shards: AIHShards, out: Path) -> int:
+    """Write ``images/00000000.png`` and `COCO_JSON`: one annotation a hand that is present; returns how many samples.
+
+    ``segmentation`` is what is visible of the hand, ``amodal_segmentation`` all of it, both as compressed RLE; ``area``
+    and ``bbox`` are the visible part's. Keypoints have COCO's visibility: 0 unknown or outside, 1 hidden, 2 visible.
+
+    Raises:
+        AIHError: the folder is there already.
+    """
+    (_new(out) / "images").mkdir()
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for position, sample in _each(shards):
+        name = f"images/{position:08d}.png"
+        Image.fromarray(sample.image).save(out / name)
+        height, width = sample.shaded.shape
+        images.append({"id": position, "file_name": name, "height": height, "width": width})
+        for side in np.flatnonzero(sample.present).tolist():
+            annotations.append(_annotation(sample, position, side) | {"id": len(annotations) + 1})
+    skeleton = [[parent + 1, child + 1] for parent, child in BONES]
+    categories = [
+        {"id": side + 1, "name": f"{name} hand", "keypoints": list(JOINT_NAMES), "skeleton": skeleton}
+        for side, name in enumerate(SIDES)
+    ]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (out / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
+    return len(shards)
+
+
+def export_webdataset(shards: AIHShards, out: Path) -> int:
+    """Write one tar a shard with, for each sample, its pictures and ``masks`` as PNG and all else as JSON; how many.
+
+    ``masks`` holds the bits of schema 1 (``MASK_BITS``), NaN is null.
+
+    Raises:
+        AIHError: the folder is there already.
+    """
+    _new(out)
+    samples = _each(shards)
+    for number, shard in enumerate(shards.shards):
+        with tarfile.open(out / f"{number:05d}.tar", "w") as archive:
+            for _ in range(shard.samples):
+                position, sample = next(samples)
+                for name in IMAGES:
+                    _add(archive, f"{position:08d}.{name}.png", _png(getattr(sample, name)))
+                _add(archive, f"{position:08d}.masks.png", _png(pack_masks(sample)))
+                _add(archive, f"{position:08d}.json", json.dumps(_numbers(sample), allow_nan=False).encode())
+    return len(shards)
+
+
+def rle(mask: Mask) -> dict[str, Any]:
+    """A mask (H,W) as COCO's compressed run lengths: columns from left to right, zeros first.
+
+    Each count, from the fourth on less the one two before it, is written in groups of 5 bits, the lowest first, as the
+    characters from "0" on; a sixth bit says that more groups follow.
+    """
+    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    text = ""
+    for k, count in enumerate(counts.tolist()):
+        rest = count - int(counts[k - 2]) if k > 2 else count
+        while True:
+            group, rest = rest & 31, rest >> 5
+            more = rest != (-1 if group & 16 else 0)
+            text += chr(48 + (group | 32 * more))
+            if not more:
+                break
+    return {"size": list(mask.shape), "counts": text}
+
+
+def _annotation(sample: Sample, position: int, side: int) -> dict[str, Any]:
+    visible: Mask = getattr(sample, f"visible_{SIDES[side]}")
+    rows, columns = (np.flatnonzero(visible.any(axis)).tolist() for axis in (1, 0))
+    box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1] if rows else [0, 0, 0, 0]
+    points = sample.joints_2d[side].astype(float)
+    inside = (np.isfinite(points) & (points >= -0.5) & (points < np.array(visible.shape[::-1]) - 0.5)).all(-1)
+    shown = np.where(sample.joint_state[side] == JOINT_VISIBLE, 2, 1) * inside
+    keypoints = np.column_stack([np.where(inside[:, None], points, 0), shown])
+    hidden = sample.occlusion[side]
+    return {
+        "image_id": position,
+        "category_id": side + 1,
+        "segmentation": rle(visible),
+        "amodal_segmentation": rle(getattr(sample, f"amodal_{SIDES[side]}")),
+        "area": int(visible.sum()),
+        "bbox": box,
+        "iscrowd": 0,
+        "keypoints": keypoints.ravel().tolist(),
+        "num_keypoints": int(inside.sum()),
+        "occlusion": float(hidden) if np.isfinite(hidden) else None,
+    }
+
+
+def _numbers(sample: Sample) -> dict[str, Any]:
+    names = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl", "camera", "present", "occlusion")
+    numbers = {name: _without_nan(getattr(sample, name).tolist()) for name in names}
+    return numbers | {"index": sample.index, "provenance": sample.provenance, "mask_bits": MASK_BITS}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _each(shards: AIHShards) -> Iterator[tuple[int, Sample]]:
+    yield from enumerate(tqdm((shards[k] for k in range(len(shards))), "export", len(shards), unit="sample"))
+
+
+def _new(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True)
+    except FileExistsError:
+        raise AIHError(f"{out}: expected no such folder yet, found one") from None
+    except OSError as error:
+        raise AIHError(f"{out}: expected a folder that can be made ({error.strerror})") from error
+    return out
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,347 @@
+"""InterHand2.6M (Moon et al. 2020): its annotations, joined and checked, and which of its pictures are whole.
+
+    ROOT/images/SPLIT/Capture0/SEQUENCE/camID/imageFRAME.jpg
+    ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_data.json, ..._camera.json, ..._joint_3d.json, ..._MANO_NeuralAnnot.json
+
+Older trees have ``human_annot``, ``machine_annot`` or ``all`` below ``annotations``, with or without the split's
+folder. A tree without such folders is v1.0, which has one branch, ``all``. Lengths become metres, joints our 21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from aih_gen.config import SIDES, Branch, Split
+from aih_gen.errors import AIHError
+from aih_gen.hands import load_hand_model
+from aih_gen.hands.joints import FROM_INTERHAND
+from aih_gen.sources.json_stream import CutJSON, JSONStream
+from aih_gen.sources.pictures import picture_fault
+from aih_gen.sources.records import Tally
+
+BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
+PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
+"""Which hands are there, by ``hand_type``."""
+FIT_NUMBERS = {"pose": 48, "shape": 10, "trans": 3}
+NO_FIT, FITTED, BROKEN_FIT, FAR_FIT = range(4)
+FITS_AT_ONCE = 512
+
+NO_FRAME = "frame without joints"
+Key = tuple[str, str]
+Array = NDArray[np.float64]
+
+
+class _Broken(Exception):
+    """Why a record cannot be used."""
+
+
+class Annotation(NamedTuple):
+    """One picture and what is known of it. Captures, cameras and frames go by the names the files give them."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    capture: str
+    sequence: str
+    camera: str
+    frame: str
+    hand_type: str
+    hand_type_valid: bool
+    box: tuple[float, float, float, float]
+    """px, left, top, width, height of the hands."""
+    valid: int
+    """Bit 21 * side + joint (ours): the joint is annotated in this picture."""
+
+    @property
+    def name(self) -> str:
+        """The annotation's id, for lists."""
+        return f"annotation {self.id}"
+
+    def valid_joints(self) -> NDArray[np.bool_]:
+        """(2,21) which joints are annotated."""
+        return (self.valid >> np.arange(42) & 1).astype(bool).reshape(2, 21)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A camera of a capture: x = rotation (X - position), then ``matrix``."""
+
+    rotation: Array  # (3,3)
+    position: Array  # (3,) m, world
+    matrix: Array  # (3,3) px
+
+
+@dataclass(eq=False)
+class Moments:
+    """Frames of captures, in world space. F of them; hand 0 is right."""
+
+    rows: dict[Key, int]
+    """Of a capture's frame, by both names."""
+    joints: NDArray[np.float32]  # (F,2,21,3) m
+    known: NDArray[np.bool_]  # (F,2,21)
+    fits: NDArray[np.float32]  # (F,2,61) pose, betas, transl in m
+    fit_state: NDArray[np.uint8]  # (F,2) NO_FIT, FITTED, BROKEN_FIT or FAR_FIT
+    faults: dict[Key, str]
+    """Frames whose joints are broken."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterHand:
+    """One split of one branch, joined; only usable annotations are kept, in the order of the file."""
+
+    annotations: list[Annotation]
+    views: dict[Key, View]
+    moments: Moments
+    tally: Tally
+    sha256: dict[str, str]
+    """Of each annotation file, by its ending."""
+
+
+def annotation_files(root: Path, split: Split, branch: Branch) -> str:
+    """What the paths of the four files begin with.
+
+    Raises:
+        AIHError: no such split or branch in the tree.
+    """
+    base, folder = root / "annotations", BRANCH_FOLDERS[branch]
+    places = [base / folder / split, base / split / folder, base / folder]
+    if branch == "all" and not any((base / name).exists() for name in BRANCH_FOLDERS.values()):
+        places.insert(0, base / split)  # v1.0
+    for place in places:
+        prefix = f"{place}/InterHand2.6M_{split}_"
+        if Path(f"{prefix}data.json").is_file():
+            return prefix
+    raise AIHError(
+        f"{root}: expected annotations/{split}/InterHand2.6M_{split}_data.json (v1.0, branch all), or the same below "
+        f"annotations/{folder} for the branch {branch}; found neither"
+    )
+
+
+def read_interhand(
+    root: Path, split: Split, branch: Branch, hand_model: str, max_fit_error: float, keep_unfitted: bool
+) -> InterHand:
+    """Join the four files and see what can be used.
+
+    Args:
+        root: the folder with ``annotations`` and ``images``.
+        split: one of the three.
+        branch: whose annotations: of ``all``, of ``human`` or of ``machine``.
+        hand_model: the MANO files that the fits are for.
+        max_fit_error: m, largest mean distance of a fit's joints from the annotated ones.
+        keep_unfitted: keep pictures whose fit is missing or too far off.
+
+    Raises:
+        AIHError: a file is missing, or is no JSON from its start.
+    """
+    prefix = annotation_files(root, split, branch)
+    streams = {name: JSONStream(Path(f"{prefix}{name}.json")) for name in ("data", "camera", "joint_3d")}
+    streams["MANO_NeuralAnnot"] = JSONStream(Path(f"{prefix}MANO_NeuralAnnot.json"))
+    tally = Tally("annotations")
+    read = _annotations(streams["data"], tally)
+    views = _views(streams["camera"], tally)
+    moments = _moments(streams["joint_3d"], {(one.capture, one.frame) for one in read}, tally)
+    _add_fits(streams["MANO_NeuralAnnot"], moments, tally)
+    _compare_fits(moments, hand_model, max_fit_error)
+    kept = list(_usable(read, views, moments, root / "images" / split, tally, keep_unfitted, max_fit_error))
+    tally.used = len(kept)
+    return InterHand(kept, views, moments, tally, {name: stream.sha256 for name, stream in streams.items()})
+
+
+def fit_fault(moments: Moments, one: Annotation, max_fit_error: float) -> str | None:
+    """Why an annotation's fits are of no use; None where they are."""
+    states = moments.fit_state[moments.rows[one.capture, one.frame]][np.array(PRESENT[one.hand_type])]
+    if (states == BROKEN_FIT).any():
+        return "broken fit"
+    if (states == NO_FIT).any():
+        return "no fit"
+    return f"fit over {1000 * max_fit_error:g} mm off" if (states == FAR_FIT).any() else None
+
+
+def _whole_part(items: Iterator[Any], tally: Tally) -> Iterator[Any]:
+    """What comes before a break in a file."""
+    try:
+        yield from items
+    except CutJSON as error:
+        if str(error) not in tally.broken.get("cut JSON", []):
+            tally.add_broken("cut JSON", str(error))
+
+
+def _annotations(stream: JSONStream, tally: Tally) -> list[Annotation]:
+    images: dict[Any, tuple[Any, ...]] = {}
+    shared: dict[str, str] = {}  # few names, many pictures
+    for item in _whole_part(stream.items("images"), tally):
+        try:
+            names = [str(item[key]) for key in ("capture", "seq_name", "camera", "frame_idx")]
+            names = [shared.setdefault(name, name) for name in names]
+            images[item["id"]] = (str(item["file_name"]), int(item["width"]), int(item["height"]), *names)
+        except (KeyError, TypeError, ValueError):
+            continue  # its annotation then has no image record, and is counted
+    read = []
+    for count, item in enumerate(_whole_part(stream.items("annotations"), tally)):
+        name = f"annotation {item['id']}" if isinstance(item, dict) and "id" in item else f"annotations[{count}]"
+        try:
+            read.append(_annotation(item, images))
+        except _Broken as error:
+            tally.add_broken(str(error), name)
+        except (KeyError, TypeError, ValueError):
+            tally.add_broken("broken annotation", name)
+    return read
+
+
+def _annotation(item: dict[str, Any], images: dict[Any, tuple[Any, ...]]) -> Annotation:
+    image = images.get(item["image_id"])
+    if image is None:
+        raise _Broken("no image record")
+    if item["hand_type"] not in PRESENT:
+        raise _Broken("unknown hand type")
+    box = _floats(item["bbox"], 4, "box of zero size")
+    if min(box[2:]) <= 0:
+        raise _Broken("box of zero size")
+    left, top, width, height = box.tolist()
+    valid = _floats(item["joint_valid"], 42, "wrong count of joints").reshape(2, 21)[:, FROM_INTERHAND] > 0
+    bits = sum(1 << k for k in np.flatnonzero(valid).tolist())
+    trusted = bool(item.get("hand_type_valid", 1))
+    name, columns, rows, capture, sequence, camera, frame = image
+    kind, corners = item["hand_type"], (left, top, width, height)
+    return Annotation(
+        int(item["id"]), name, columns, rows, capture, sequence, camera, frame, kind, trusted, corners, bits
+    )
+
+
+def _floats(found: Any, count: int, fault: str) -> Array:
+    try:
+        numbers = np.asarray(found, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise _Broken(fault) from None
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise _Broken(fault)
+    return numbers
+
+
+def _views(stream: JSONStream, tally: Tally) -> dict[Key, View]:
+    """Cameras whose numbers are whole; what uses another one has none."""
+    parts: dict[Key, dict[str, Any]] = {}
+    for capture, quantity, by_camera in _whole_part(stream.pairs(), tally):
+        for camera, value in by_camera.items() if isinstance(by_camera, dict) else ():
+            parts.setdefault((capture, camera), {})[quantity] = value
+    views = {}
+    for key, part in parts.items():
+        try:
+            rotation = _floats(part.get("camrot"), 9, "camrot").reshape(3, 3)
+            position, focal, point = (
+                _floats(part.get(name), count, name) for name, count in (("campos", 3), ("focal", 2), ("princpt", 2))
+            )
+        except _Broken:
+            continue
+        matrix = np.array([[focal[0], 0, point[0]], [0, focal[1], point[1]], [0, 0, 1]])
+        views[key] = View(rotation, position / 1000, matrix)
+    return views
+
+
+def _moments(stream: JSONStream, wanted: set[Key], tally: Tally) -> Moments:
+    rows: dict[Key, int] = {}
+    faults: dict[Key, str] = {}
+    joints = np.zeros((len(wanted), 2, 21, 3), np.float32)
+    known = np.zeros((len(wanted), 2, 21), bool)
+    for capture, frame, value in _whole_part(stream.pairs(), tally):
+        key = capture, frame
+        if key not in wanted or key in rows:
+            continue
+        try:
+            valid, world = _world_joints(value)
+        except _Broken as error:
+            faults[key] = str(error)
+            continue
+        known[len(rows)], joints[len(rows)] = valid, world / 1000
+        rows[key] = len(rows)
+    fits = np.zeros((len(rows), 2, sum(FIT_NUMBERS.values())), np.float32)
+    return Moments(rows, joints[: len(rows)], known[: len(rows)], fits, np.zeros((len(rows), 2), np.uint8), faults)
+
+
+def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
+    """Which joints are known (2,21), and where they are (2,21,3) in the file's unit."""
+    try:
+        valid = np.asarray(value["joint_valid"], np.float64).reshape(2, 21)[:, FROM_INTERHAND] > 0
+        world = np.asarray(value["world_coord"], np.float64).reshape(2, 21, 3)[:, FROM_INTERHAND]
+    except (KeyError, TypeError, ValueError):
+        raise _Broken("wrong count of joints") from None
+    if not np.isfinite(world[valid]).all():
+        raise _Broken("joints that are no numbers")
+    return valid, world
+
+
+def _add_fits(stream: JSONStream, moments: Moments, tally: Tally) -> None:
+    for capture, frame, hands in _whole_part(stream.pairs(), tally):
+        row = moments.rows.get((capture, frame))
+        if row is None:
+            continue
+        for side, name in enumerate(SIDES):
+            fit = hands.get(name) if isinstance(hands, dict) else None
+            if fit is None:
+                continue
+            try:
+                numbers = [_floats(fit[part], count, part) for part, count in FIT_NUMBERS.items()]
+            except (_Broken, KeyError, TypeError):
+                moments.fit_state[row, side] = BROKEN_FIT
+                continue
+            moments.fits[row, side], moments.fit_state[row, side] = np.concatenate(numbers), FITTED
+
+
+def _compare_fits(moments: Moments, hand_model: str, max_fit_error: float) -> None:
+    """Mark fits whose joints are farther from the annotated ones than allowed, or cannot be compared."""
+    for side, name in enumerate(SIDES):
+        model = load_hand_model(hand_model, name, tips="smplx")
+        chosen = np.flatnonzero(moments.fit_state[:, side] == FITTED)
+        starts = range(0, len(chosen), FITS_AT_ONCE)
+        for start in tqdm(starts, desc=f"{name} fits against joints", unit="batch", leave=False, mininterval=1):
+            rows = chosen[start : start + FITS_AT_ONCE]
+            pose, betas, transl = torch.from_numpy(moments.fits[rows, side]).split((48, 10, 3), 1)
+            with torch.no_grad():
+                joints = model(pose, betas, transl).joints.numpy()
+            known = moments.known[rows, side]
+            error = np.linalg.norm(joints - moments.joints[rows, side], axis=-1)
+            mean = np.where(known, error, 0).sum(1) / np.maximum(known.sum(1), 1)
+            moments.fit_state[rows[(mean > max_fit_error) | ~known.any(1)], side] = FAR_FIT
+
+
+def _usable(
+    read: list[Annotation],
+    views: dict[Key, View],
+    moments: Moments,
+    images: Path,
+    tally: Tally,
+    keep_unfitted: bool,
+    max_fit_error: float,
+) -> Iterator[Annotation]:
+    for one in tqdm(read, desc="pictures", unit="picture", leave=False, mininterval=1):
+        frame = one.capture, one.frame
+        fault = None if frame in moments.rows else moments.faults.get(frame, NO_FRAME)
+        if (one.capture, one.camera) not in views:
+            fault = fault or "camera absent"
+        fit = None if fault else fit_fault(moments, one, max_fit_error)
+        if fit == "broken fit":
+            fault = fit
+        elif fit and not keep_unfitted:
+            tally.leave_out(fit, one.name)
+            continue
+        fault = fault or _image_fault(images, one)
+        if fault:
+            tally.add_broken(fault, one.name)
+        else:
+            yield one
+
+
+def _image_fault(images: Path, one: Annotation) -> str | None:
+    place = PurePosixPath(one.file_name)
+    if place.is_absolute() or ".." in place.parts:
+        return "image outside the tree"
+    return picture_fault(images / place, (one.width, one.height))

@@ -1,0 +1,61 @@
+"""NumPy files of objects (``.npy`` with a pickle inside) as plain values: nothing in them is imported or run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aih_gen.errors import AIHError, AssetError
+from aih_gen.hands.mano import ARRAY, BUFFER, DTYPE, ENCODE, plain_array
+from aih_gen.hands.plain_pickle import Name, Record, read_plain_pickle
+
+MAX_BYTES = 1 << 31
+SCALAR = {Name(f"{module}.multiarray", "scalar") for module in ("numpy.core", "numpy._core")}
+NAMES = {*ARRAY, *BUFFER, *SCALAR, DTYPE, ENCODE, Name("numpy", "ndarray")}
+
+
+def read_object_array(path: Path) -> list[Any]:
+    """The members of a one-dimensional array of objects, made of plain values, lists, dictionaries and arrays.
+
+    Raises:
+        AIHError: no such file, or content of another kind.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise AIHError(f"{path}: expected an object array, found no readable file ({error.strerror})") from error
+    try:
+        stream = io.BytesIO(raw)
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        if len(raw) > MAX_BYTES or not dtype.hasobject or len(shape) != 1:
+            raise AssetError(f"expected a list of objects, found {dtype} {shape} in {len(raw)} bytes")
+        body = raw[stream.tell() :]
+        content = read_plain_pickle(body, NAMES, most=len(body))
+        members = content.state[4] if isinstance(content, Record) and isinstance(content.state, tuple) else content
+        if not isinstance(members, list) or len(members) != shape[0]:
+            raise AssetError(f"expected {shape[0]} objects, found {type(members).__name__}")
+        return [_plain(member) for member in members]
+    except AssetError as error:
+        raise AIHError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged file can fail in any way
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise AIHError(f"{path}: expected an object array, found one that cannot be read ({reason})") from error
+
+
+def _plain(value: Any) -> Any:
+    """Records become arrays, NumPy's scalars arrays of no axis; anything else is gone through."""
+    if isinstance(value, Record):
+        if value.name in SCALAR and len(value.arguments) == 2:
+            number, raw = value.arguments
+            array = plain_array(Record(next(iter(BUFFER)), (raw, number, (1,), "C")))
+            return None if array is None else array[0]
+        return plain_array(value)
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

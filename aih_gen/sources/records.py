@@ -1,0 +1,110 @@
+"""Records of other people's data: which are used, which are not and why, and how they become samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from aih_gen.compose.sample import Sample
+from aih_gen.errors import AIHError
+
+NAMED = 3
+"""Records that a summary names for each reason; all of them are in `SKIPPED`."""
+SKIPPED = "skipped.tsv"
+
+
+@dataclass
+class Tally:
+    """What became of the records of a data set. Broken ones contradict its format, others are left out by choice."""
+
+    what: str
+    """What a record is, in the plural."""
+    used: int = 0
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    """Ids by reason."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def add_broken(self, reason: str, name: str) -> None:
+        """A record that cannot be read."""
+        self.broken.setdefault(reason, []).append(name)
+
+    def leave_out(self, reason: str, name: str) -> None:
+        """A record that is whole, but of no use here."""
+        self.left_out.setdefault(reason, []).append(name)
+
+    @property
+    def num_broken(self) -> int:
+        """How many records cannot be read."""
+        return sum(map(len, self.broken.values()))
+
+    @property
+    def num_read(self) -> int:
+        """How many records there are."""
+        return self.used + self.num_broken + sum(map(len, self.left_out.values()))
+
+    def check(self, place: Path | str, most_broken: float) -> None:
+        """Stop where too much is broken for chance.
+
+        Args:
+            place: what was read.
+            most_broken: the share of the records that may be broken, 0 to 1.
+
+        Raises:
+            AIHError: more than that share is broken, or no record can be used.
+        """
+        if not 0 <= most_broken <= 1:
+            raise AIHError(f"most_broken: expected 0 to 1, found {most_broken}")
+        if self.num_broken > most_broken * self.num_read:
+            raise AIHError(
+                f"{place}: expected at most {most_broken:.1%} broken {self.what}, found {self.num_broken} of "
+                f"{self.num_read}: {'; '.join(_lines(self.broken))}"
+            )
+        if not self.used:
+            raise AIHError(f"{place}: expected {self.what} that can be used, found none: {'; '.join(self.lines())}")
+
+    def lines(self) -> list[str]:
+        """The summary: how many of what, with the first names."""
+        first = f"{self.num_read:,} {self.what}: {self.used:,} used, {self.num_broken:,} broken"
+        return [first, *_lines(self.broken), *_lines(self.left_out)]
+
+    def write(self, folder: Path) -> Path:
+        """List every record that is not used in ``folder``, one a line: reason, tab, id.
+
+        Raises:
+            AIHError: the list cannot be written.
+        """
+        path = folder / SKIPPED
+        rows = [f"{reason}\t{name}\n" for by in (self.broken, self.left_out) for reason in by for name in by[reason]]
+        try:
+            path.write_text("".join(rows))
+        except OSError as error:
+            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        return path
+
+
+def _lines(by_reason: dict[str, list[str]]) -> list[str]:
+    return [
+        f"{len(names):,} {reason} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+        for reason, names in by_reason.items()
+    ]
+
+
+class Records(Protocol):
+    """The usable records of a data set as samples; positions 0 to len - 1. A `factory.Source` with an end."""
+
+    @property
+    def tally(self) -> Tally:
+        """What was left out."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these positions, in their order."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the files, by name of the configuration's field."""
+        ...

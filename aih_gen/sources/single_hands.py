@@ -1,0 +1,94 @@
+"""A folder of images and masks of single hands -> samples with one hand each (see ``aih_gen.sources.folder``)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from tqdm import tqdm
+
+from aih_gen.compose.sample import Sample
+from aih_gen.config import SIDES, SourceConfig
+from aih_gen.errors import AIHError
+from aih_gen.sources.folder import MASK_ENDING, THRESHOLD, is_hand_folder, mask_of, square_picture
+from aih_gen.sources.pictures import FORMATS, picture_fault, read_picture
+from aih_gen.sources.records import Tally
+from aih_gen.sources.unknown import unknown_hands
+
+
+@dataclass(frozen=True)
+class SingleHandsConfig(SourceConfig):
+    """Photos of one hand each, with masks."""
+
+    subset: ClassVar[str] = "Hands"
+
+    def open(self) -> SingleHandPhotos:
+        """Read and check the names and masks; once a process."""
+        return _open(self)
+
+
+@functools.cache
+def _open(config: SingleHandsConfig) -> SingleHandPhotos:
+    return SingleHandPhotos(config)
+
+
+class SingleHandPhotos:
+    """First the right hands, then the left ones, each sorted by name."""
+
+    def __init__(self, config: SingleHandsConfig) -> None:
+        self.config, self.folder = config, Path(config.source)
+        if not is_hand_folder(self.folder):
+            raise AIHError(f"{self.folder}: expected folders right and left with images and masks, found neither")
+        self.tally, self._hash = Tally("images"), hashlib.sha256()
+        self.photos = list(self._usable())
+        self.tally.used = len(self.photos)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these positions, in their order."""
+        return [self._sample(index, *self.photos[index]) for index in indices]
+
+    def describe(self) -> dict[str, Any]:
+        """Names and bytes of all images and masks that are used."""
+        return {"source": {"sha256": self._hash.hexdigest(), "samples": len(self)}}
+
+    def _usable(self) -> Iterator[tuple[int, Path]]:
+        found = [
+            (side, path)
+            for side, name in enumerate(SIDES)
+            for path in sorted((self.folder / name).glob("*"))
+            if path.suffix.lower() in FORMATS and not path.name.endswith(MASK_ENDING)
+        ]
+        for side, path in tqdm(found, desc="images", unit="image", leave=False, mininterval=1):
+            fault = _fault(path)
+            if fault:
+                self.tally.add_broken(fault, f"{SIDES[side]}/{path.name}")
+                continue
+            for one in (path, mask_of(path)):
+                self._hash.update(f"{SIDES[side]}/{one.name}\0".encode() + one.read_bytes())
+            yield side, path
+
+    def _sample(self, index: int, side: int, path: Path) -> Sample:
+        image, hand = square_picture(path, self.config.size)
+        masks = np.zeros((2, *hand.shape), bool)
+        masks[side] = hand
+        story = {"dataset": self.config.subset, "file": f"{SIDES[side]}/{path.name}", "hand_type": SIDES[side]}
+        return unknown_hands(index, image, (image, image), masks, masks, story)
+
+
+def _fault(path: Path) -> str | None:
+    fault = picture_fault(path)
+    if fault:
+        return fault
+    mask = mask_of(path)
+    fault = picture_fault(mask, read_picture(path, "L").size)
+    if fault:
+        return {"missing image": "no mask", "image of another size": "mask of another size"}.get(fault, "broken mask")
+    return "empty mask" if np.asarray(read_picture(mask, "L")).max() < THRESHOLD else None
