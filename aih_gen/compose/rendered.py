@@ -131,7 +131,7 @@ def _layered(
         if layers.shaded_colour is not layers.colour:
             shown = _over(_pixels(layers.shaded_colour[side], place), under, solid)
         image[place[own]] = shown[own]
-    pictures = [_as_rgb(pixels, background.shape) for pixels in (image, *alone)]
+    pictures = [_as_rgb(pixels, len(background)) for pixels in (image, *alone)]
     return pictures[0], pictures[1:]
 
 
@@ -157,10 +157,11 @@ def _over(colour: NDArray[np.uint32], behind: NDArray[np.uint32], solid: NDArray
     return colour
 
 
-def _as_rgb(pixels: NDArray[np.uint32], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _as_rgb(pixels: NDArray[np.uint32], height: int) -> NDArray[np.uint8]:
     """(H,W,3) out of pixels (H*W,) of 32 bits; Pillow packs them several times faster than NumPy."""
-    picture = Image.frombuffer("RGBX", shape[1::-1], pixels, "raw", "RGBX", 0, 1)
-    return np.frombuffer(picture.tobytes("raw", "RGB"), np.uint8).reshape(shape)
+    width = len(pixels) // height
+    picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
+    return np.frombuffer(picture.tobytes("raw", "RGB"), np.uint8).reshape(height, width, 3)
 
 
 def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -20,6 +20,8 @@ BLOCK = 16
 """Side of JPEG's blocks; twice as far as the longest blur reaches."""
 SEEN = 2
 """A shadow or blurred edge that changes no channel by more grey levels is not seen."""
+RINGING = 4
+"""JPEG draws faint lines along the outline of what was taken away; fainter ones, in grey levels, are not seen."""
 
 
 def sense(
@@ -38,14 +40,16 @@ def sense(
     kept = []
     for target, gone in zip(targets, taken, strict=True):
         where = _surroundings(gone | differs(target, image))
-        own, shown = _exposed(target[where], sensor), exposed[where]
-        seen = _any_channel(np.maximum(own, shown) - np.minimum(own, shown) > SEEN)
+        own = _exposed(target[where], sensor)
+        seen = _any_channel(_difference(own, exposed[where]) > SEEN)
+        if sensor.jpeg is not None:
+            own = _stored(_noisy(own, grain if grain is None else grain[where], sensor), sensor)
+            seen |= _any_channel(_difference(own, stored[where]) > RINGING)
         seen &= _inside(where, image.shape[:2])
         chosen = np.nonzero(gone[where] | seen)
+        mine = own[chosen]
         if sensor.jpeg is None:
-            mine = _noisy(own[chosen], grain if grain is None else grain[where][chosen], sensor)
-        else:
-            mine = _stored(_noisy(own, grain if grain is None else grain[where], sensor), sensor)[chosen]
+            mine = _noisy(mine, grain if grain is None else grain[where][chosen], sensor)
         result = stored.copy()
         result[where][chosen] = mine
         kept.append(result)
@@ -55,6 +59,10 @@ def sense(
 def differs(first: Picture, second: Picture) -> NDArray[np.bool_]:
     """(H,W) where two pictures are not the same."""
     return _any_channel(first != second)
+
+
+def _difference(first: Picture, second: Picture) -> Picture:
+    return np.maximum(first, second) - np.minimum(first, second)
 
 
 def _any_channel(holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
