@@ -139,6 +139,7 @@ def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
     """Processor seconds a sample of each stage, one after the other in this process."""
     source = RenderedSource(config)
     source.renderer.render(scenes[:BATCH])
+    torch.set_num_threads(1)  # as in a worker
     seconds = dict.fromkeys(("pose", "draw", "background", "compose", "write"), 0.0)
 
     def timed(stage: str, work: Callable[[], Result]) -> Result:

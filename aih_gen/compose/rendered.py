@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -107,46 +108,60 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
             "background": scene.background.kind,
             "tone": scene.skin.tone,
         },
-        depth=layers.depth.astype(np.float16),
+        depth=torch.from_numpy(layers.depth).half().numpy(),  # vectorised, unlike NumPy's conversion
     )
 
 
 def _layered(
     layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The image, and each hand alone. Works on whole pixels of 32 bits, which is several times faster."""
-    behind = np.asarray(Image.fromarray(background).convert("RGBX"))
-    covered = layers.part != NOTHING
-    empty = image = behind.view(np.uint32)[..., 0]
-    alone = []
+    """The image, and each hand alone. Touches the covered pixels only, each as one number of 32 bits."""
+    behind = np.asarray(Image.fromarray(background).convert("RGBX")).view(np.uint32).ravel()
+    image, alone = behind.copy(), []
+    covered = (layers.part != NOTHING).reshape(2, -1)
     for side in (0, 1):
-        own, solid = owner == side, covered[1 - side]
-        unshaded = _over(layers.colour[side], solid, behind)
-        same = layers.shaded_colour is layers.colour
-        image = np.where(own, unshaded if same else _over(layers.shaded_colour[side], solid, behind), image)
-        target = np.where(own, unshaded, empty)
-        under = (owner == 1 - side) & covered[side]
-        alone.append(np.where(under, _over(layers.colour[side], np.zeros_like(solid), behind), target))
-    size = background.shape[1::-1]
-    pictures = [np.asarray(Image.frombytes("RGB", size, p.tobytes(), "raw", "RGBX")) for p in (image, *alone)]
+        place = np.flatnonzero(covered[side])
+        own = owner.ravel()[place] == side
+        solid = own & covered[1 - side][place]
+        under = behind[place]
+        shown = _over(_pixels(layers.colour[side], place), under, solid)
+        target = behind.copy()
+        target[place] = shown
+        alone.append(target)
+        if layers.shaded_colour is not layers.colour:
+            shown = _over(_pixels(layers.shaded_colour[side], place), under, solid)
+        image[place[own]] = shown[own]
+    pictures = [_as_rgb(pixels, len(background)) for pixels in (image, *alone)]
     return pictures[0], pictures[1:]
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:
     """(H,W) which hand a pixel belongs to: 0 right, 1 left, NOBODY."""
-    nearer = np.where(layers.depth[1] < layers.depth[0], 1, 0).astype(np.int8)
-    return np.where(np.isinf(layers.depth).all(0), np.int8(NOBODY), nearer)
+    owner = (layers.depth[1] < layers.depth[0]).astype(np.int8)
+    owner[(layers.part == NOTHING).all(0)] = NOBODY
+    return owner
 
 
-def _over(colour: NDArray[np.uint8], solid: NDArray[np.bool_], behind: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """One hand (H,W,4) over the background, as pixels (H,W); its edges are not blended where ``solid``."""
-    alpha = colour[..., 3]
-    result = np.where(solid | (alpha > 0), colour.view(np.uint32)[..., 0], behind.view(np.uint32)[..., 0])
-    edge = np.nonzero((alpha > 0) & (alpha < 255) & ~solid)
-    share = alpha[edge].astype(np.uint16)[:, None]
-    blended = (colour[edge] * share + behind[edge] * (255 - share) + 127) // 255
-    result[edge] = blended.astype(np.uint8).view(np.uint32)[:, 0]
-    return result
+def _pixels(colour: NDArray[np.uint8], place: NDArray[np.intp]) -> NDArray[np.uint32]:
+    """(N,) some pixels of a picture (H,W,4)."""
+    return colour.view(np.uint32).ravel()[place]
+
+
+def _over(colour: NDArray[np.uint32], behind: NDArray[np.uint32], solid: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Pixels (N,) of one hand over the background's; its edges are not blended where ``solid``."""
+    edge = np.flatnonzero((colour.view(np.uint8)[3::4] < 255) & ~solid)
+    front, back = (pixels[edge].view(np.uint8).reshape(-1, 4).astype(np.uint16) for pixels in (colour, behind))
+    share = front[:, 3:]
+    blended = (front * share + back * (255 - share) + 127) // 255
+    colour[edge] = blended.astype(np.uint8).view(np.uint32)[:, 0]
+    return colour
+
+
+def _as_rgb(pixels: NDArray[np.uint32], height: int) -> NDArray[np.uint8]:
+    """(H,W,3) out of pixels (H*W,) of 32 bits; Pillow packs them several times faster than NumPy."""
+    width = len(pixels) // height
+    picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
+    return np.frombuffer(picture.tobytes("raw", "RGB"), np.uint8).reshape(height, width, 3)
 
 
 def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

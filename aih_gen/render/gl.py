@@ -176,7 +176,7 @@ class GLRenderer:
     def _draw_screen(
         self, target: moderngl.Framebuffer, fragment: str, needs: tuple[str, ...], boxes: Sequence[Box]
     ) -> None:
-        """Run a program on the pixels of each hand's box; with the hands' own depth attached, on the hands' alone."""
+        """Run a program on the pixels of each hand, which its box holds and the depth attached to the target knows."""
         key = (fragment, *needs)
         if key not in self.screens:  # compiled when first needed
             self.screens[key] = self.context.vertex_array(self._program("screen.vert", fragment, needs), [])
@@ -232,7 +232,8 @@ class GLRenderer:
         ]
         self.drawn = context.framebuffer(pictures[0], depth)
         self.drawn.depth_mask = False
-        self.resolved = context.framebuffer(pictures[1])
+        self.resolved = context.framebuffer(pictures[1], depth)
+        self.resolved.depth_mask = False
         shadow_map = context.depth_texture((2 * SHADOW_SIDE, SHADOW_SIDE))
         shadow_map.compare_func = "<="
         shadow_map.repeat_x = shadow_map.repeat_y = False
@@ -281,9 +282,13 @@ class GLRenderer:
         return program
 
     def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: NDArray[np.float32]) -> Layers:
-        signed = self._read_one(picture, 1, np.zeros((self.size, 2, self.size), np.float32))
+        unread = np.full((self.size, 2, self.size), np.nan, np.float32)
+        signed = self._read_one(picture, 1, unread)
         colour = self._read_one(picture, 0, np.empty((self.size, 2, self.size, 4), np.uint8))
         shaded = self._read_one(picture, 2, np.empty_like(colour)) if shadows else colour
+        error = self.context.error
+        if np.isnan(signed[0, 0, 0]) or error != "GL_NO_ERROR":
+            raise AIHError(f"OpenGL: expected the picture that was drawn, found none ({error}); was the driver reset?")
         depth = np.abs(signed)
         depth[signed == 0] = np.inf
         part = np.where(signed < 0, np.uint8(ARM), np.uint8(HAND)) * (signed != 0)

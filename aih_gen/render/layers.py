@@ -19,7 +19,7 @@ NOTHING, HAND, ARM = 0, 1, 2
 class Layers:
     """The hands of one scene, each drawn as if it were alone. First axis: right, left."""
 
-    colour: NDArray[np.uint8]  # (2,H,W,4) red, green, blue, and the share of the pixel that is covered, 255 = all of it
+    colour: NDArray[np.uint8]  # (2,H,W,4) red, green, blue, share of the pixel that is covered; 0 off the hand
     shaded_colour: NDArray[np.uint8]  # (2,H,W,4) with the other hand's shadow; ``colour`` itself if there is none
     part: NDArray[np.uint8]  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
     depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing

@@ -75,7 +75,7 @@ class HandPair:
         pose, betas, transl, arm_pose = (
             torch.from_numpy(array)[None] for array in (hand.pose, hand.betas, hand.transl, hand.arm_pose)
         )
-        with torch.no_grad():
+        with torch.inference_mode():
             out = self.models[side](pose, betas, transl, arm_pose=arm_pose)
         return torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), out.joints[0].numpy()
 

@@ -87,10 +87,19 @@ def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_eq
     real = Sensor((3.0, 1.0), 0.8, (1.1, 1.0, 0.9), 1.1, 0.1, 2.0, 70, 5)
     seen, (kept,) = sense(image, [target], [taken], real)
     far = np.ones((64, 64), bool)
-    far[14:46, 14:46] = False
+    far[15:49, 15:49] = False  # blocks of JPEG around it, and what smoothing its colours reaches
     assert np.array_equal(seen[far], kept[far]) and not np.array_equal(seen, image)
     assert (seen[taken] != kept[taken]).any(-1).mean() > 0.9
     assert np.abs(kept[26:34, 26:34].astype(int) - 90 * np.array([1.1, 1.0, 0.9])).mean() < 12
+
+
+def test_compression_leaves_no_outline_of_what_was_taken_away() -> None:
+    target = np.full((64, 64, 3), 120, np.uint8)
+    taken = np.hypot(*(np.indices((64, 64)) - 31.5)) < 12
+    image = np.where(taken[..., None], np.uint8(10), target)
+    seen, (kept,) = sense(image, [target], [taken], replace(PERFECT, jpeg=50))
+    assert np.abs(seen[~taken].astype(int) - 120).max() > 10
+    assert np.abs(kept.astype(int) - 120).max() <= 9
 
 
 def test_shadows_of_the_other_hand_are_dark_marked_and_can_be_switched_off() -> None:

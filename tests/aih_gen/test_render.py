@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from aih_gen.compose.masks import hole
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_VISIBLE, Sample
 from aih_gen.config import RenderConfig
+from aih_gen.errors import AIHError
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.sensor import PERFECT
@@ -92,6 +94,12 @@ def test_a_sample_does_not_depend_on_its_neighbours_in_the_batch(source: Rendere
     alone, among = source.samples([17])[0], samples[17]
     for name in ("image", "target_right", "target_left", "amodal_right", "depth", "joints_2d"):
         assert np.array_equal(getattr(alone, name), getattr(among, name)), name
+
+
+def test_a_read_back_that_brings_nothing_is_an_error(source: RenderedSource, samples: list[Sample]) -> None:
+    lost = SimpleNamespace(size=(256, 128), read_into=lambda *_, **__: None)
+    with source.renderer.context, pytest.raises(AIHError, match="OpenGL: expected the picture that was drawn"):
+        source.renderer._read(lost, False, samples[0].joints_3d)
 
 
 def test_the_plain_and_the_full_look_have_the_same_geometry(source: RenderedSource) -> None:
