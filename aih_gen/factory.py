@@ -6,6 +6,7 @@ disk already is kept, so a run that is started again continues.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -46,6 +47,9 @@ Finished = Callable[[ManifestEntry], None]
 
 BATCH = 16
 """Samples asked of a source at once."""
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS"), "1")
+"""For PyTorch, NumPy and llvmpipe where many processes are the parallelism."""
 
 
 class Source(Protocol):
@@ -235,7 +239,8 @@ def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tq
     made, stop = context.Value("q", 0), context.Event()
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(made, stop))
     with pool:
-        pending = {pool.submit(_run_in_worker, job) for job in jobs}
+        with one_thread_each():  # submitting starts the workers
+            pending = {pool.submit(_run_in_worker, job) for job in jobs}
         try:
             while pending:
                 done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -248,6 +253,23 @@ def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tq
             stop.set()
             for future in pending:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile compute in one thread each: the libraries read this when they are loaded, or never.
+
+    It overrules what is set already: a batch system sets a task's processors, which the workers share.
+    """
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ |= ONE_THREAD
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 class _Stopped(Exception):
@@ -264,8 +286,6 @@ def _start_worker(made: Any, stop: Any) -> None:
     global _made, _stop
     _made, _stop = made, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    for library in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):  # PyTorch, llvmpipe: the processes are the parallelism
-        os.environ.setdefault(library, "1")
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -289,6 +309,7 @@ def _run_in_worker(job: Job) -> ManifestEntry:
 
 
 def _run_in_ray(job: Job) -> ManifestEntry:
+    os.environ |= ONE_THREAD  # Ray does so for OpenMP alone; llvmpipe looks when the source is opened
     return job.run(_opened(job.config), lambda samples: None)
 
 

@@ -93,11 +93,6 @@ class ChunkedDataset:
             return None
 
 
-def open_datasets(file: h5py.File, codec: Codec, compressed: frozenset[str]) -> dict[str, ChunkedDataset]:
-    """All datasets of a checked file by name; ``compressed`` names those that use the codec."""
-    return {name: ChunkedDataset(file[name], codec if name in compressed else None) for name in file}
-
-
 def zstd_content_size(header: bytes) -> int | None:
     """The content size that the first bytes of a Zstd frame state (RFC 8878); None where they state none."""
     if len(header) < 6 or header[:4] != ZSTD_MAGIC:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -85,23 +86,23 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
     """As ``inspect_shard``, for an open file."""
     try:
         header = _header(file, path)
-        _check_links(file, path)
-        samples, height, width = _extent(file, path)
-        depth = "depth" in file
+        datasets = _datasets(file, path)
+        samples, height, width = _extent(datasets, path)
+        depth = "depth" in datasets
         expected = columns(height, width, depth)
         for name in [*expected, OFFSETS, PROVENANCE]:
-            if name not in file:
+            if name not in datasets:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
-        for name in set(file) - {*expected, OFFSETS, PROVENANCE}:
+        for name in datasets.keys() - {*expected, OFFSETS, PROVENANCE}:
             raise ShardError(f"{path}, {name}: expected no such dataset in schema {SCHEMA_VERSION}")
-        codec = _codec(file, path)
+        codec = _codec(datasets["rgb"], path)
         for name, column in expected.items():
             chunks = (1, *column.shape)
-            _check_dataset(file[name], path, name, column.dtype, (samples, *column.shape), chunks, codec)
-        for name, dtype, length in ((OFFSETS, "<i8", samples + 1), (PROVENANCE, "u1", file[PROVENANCE].size)):
+            _check_dataset(datasets[name], path, name, column.dtype, (samples, *column.shape), chunks, codec)
+        for name, dtype, length in ((OFFSETS, "<i8", samples + 1), (PROVENANCE, "u1", datasets[PROVENANCE].size)):
             chunks = (min(length, PROVENANCE_CHUNK),)
-            _check_dataset(file[name], path, name, np.dtype(dtype), (length,), chunks, codec)
-        (first,) = ChunkedDataset(file["index"], None).read_rows(0, 1).tolist()
+            _check_dataset(datasets[name], path, name, np.dtype(dtype), (length,), chunks, codec)
+        (first,) = ChunkedDataset(datasets["index"], None).read_rows(0, 1).tolist()
         return ShardInfo(path, header, samples, first, height, width, depth, codec)
     except DAMAGE as error:
         raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
@@ -120,7 +121,11 @@ def _attribute(file: h5py.File, path: Path, name: str, kind: type) -> Any:
     if stored.shape != () or stored.get_storage_size() > LONGEST_ATTRIBUTE:
         found = f"{stored.get_storage_size()} bytes of shape {stored.shape}"
         raise ShardError(f"{place}: expected one {kind.__name__}, found {found}")
+    if stored.dtype.hasobject:
+        raise ShardError(f"{place}: expected {kind.__name__} of a fixed length, found one of variable length")
     value = file.attrs[name]
+    if isinstance(value, bytes):
+        value = value.decode()
     if kind is int and isinstance(value, np.integer):
         value = int(value)
     if not isinstance(value, kind):
@@ -155,21 +160,28 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _check_links(file: h5py.File, path: Path) -> None:
-    """Nothing may lead out of the file, and nothing but plain datasets may be in it."""
+def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
+    """What is in the file, by name: nothing may lead out of it, and nothing but plain datasets may be in it.
+
+    Each is opened once: opening takes most of the time, and a large data set has thousands of shards.
+    """
+    datasets = {}
     for name in file:
         if not name.isidentifier():
             raise ShardError(f"{path}: expected names of datasets, found {_short(name)}")
         link = file.get(name, getlink=True)
         if type(link) is not h5py.HardLink:
             raise ShardError(f"{path}, {name}: expected a dataset, found a {type(link).__name__}")
-        if not isinstance(file[name], h5py.Dataset):
-            raise ShardError(f"{path}, {name}: expected a dataset, found a {type(file[name]).__name__}")
+        found = file[name]
+        if not isinstance(found, h5py.Dataset):
+            raise ShardError(f"{path}, {name}: expected a dataset, found a {type(found).__name__}")
+        datasets[name] = found
+    return datasets
 
 
-def _extent(file: h5py.File, path: Path) -> tuple[int, int, int]:
+def _extent(datasets: Mapping[str, h5py.Dataset], path: Path) -> tuple[int, int, int]:
     """Number of samples, height and width, read off the masks."""
-    shape = file["masks"].shape if "masks" in file else None
+    shape = datasets["masks"].shape if "masks" in datasets else None
     if shape is None or len(shape) != 3:
         raise ShardError(f"{path}, masks: expected shape (N, H, W), found {shape}")
     samples, height, width = shape
@@ -180,9 +192,9 @@ def _extent(file: h5py.File, path: Path) -> tuple[int, int, int]:
     return samples, height, width
 
 
-def _codec(file: h5py.File, path: Path) -> Codec:
+def _codec(rgb: h5py.Dataset, path: Path) -> Codec:
     """What the images are compressed with, and so everything else that is."""
-    found = _filters(file["rgb"])
+    found = _filters(rgb.id.get_create_plist())
     for number, codec in CODECS.items():
         if found == [number, FLETCHER32]:
             if not h5py.h5z.filter_avail(number):
@@ -193,8 +205,7 @@ def _codec(file: h5py.File, path: Path) -> Codec:
     )
 
 
-def _filters(dataset: h5py.Dataset) -> list[int]:
-    properties = dataset.id.get_create_plist()
+def _filters(properties: h5py.h5p.PropDCID) -> list[int]:
     return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
 
 
@@ -216,11 +227,12 @@ def _check_dataset(
     # A virtual dataset and one in external files have another layout: their bytes are not in this file.
     if properties.get_layout() != h5py.h5d.CHUNKED or properties.get_external_count():
         raise ShardError(f"{place}: expected chunks in this file, found another storage layout")
-    if dataset.chunks != chunks:
-        raise ShardError(f"{place}: expected chunks of {chunks}, found {dataset.chunks}")
+    if properties.get_chunk() != chunks:
+        raise ShardError(f"{place}: expected chunks of {chunks}, found {properties.get_chunk()}")
     filters = [number for number, known in CODECS.items() if known == codec and name in COMPRESSED] + [FLETCHER32]
-    if _filters(dataset) != filters:
-        raise ShardError(f"{place}: expected the filters {filters}, found {_filters(dataset)}")
-    pieces = -(-shape[0] // chunks[0])
-    if dataset.id.get_num_chunks() != pieces:
-        raise ShardError(f"{place}: expected {pieces} chunks, found {dataset.id.get_num_chunks()}")
+    found = _filters(properties)
+    if found != filters:
+        raise ShardError(f"{place}: expected the filters {filters}, found {found}")
+    pieces, stored = -(-shape[0] // chunks[0]), dataset.id.get_num_chunks()
+    if stored != pieces:
+        raise ShardError(f"{place}: expected {pieces} chunks, found {stored}")

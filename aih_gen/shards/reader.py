@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
-from aih_gen.shards.chunks import ChunkedDataset, open_datasets
+from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import describe_file, read_manifest
 from aih_gen.shards.schema import COMPRESSED, IMAGES, LARGEST_PROVENANCE, MASK_BITS, OFFSETS, PROVENANCE, columns, mask
@@ -146,9 +146,7 @@ class AIHShards(Sequence[Sample]):
         stacked = np.empty((len(places), *column.shape), column.dtype)
         for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk
             shard, row = places[k]
-            dataset = self._datasets(shard).get(name)
-            if dataset is None:
-                raise ShardError(f"{self.shards[shard].path}, {name}: expected a dataset, found none")
+            dataset = self._dataset(shard, name)
             try:
                 dataset.read_row(row, stacked[k : k + 1])
             except DAMAGE as error:
@@ -156,12 +154,13 @@ class AIHShards(Sequence[Sample]):
         return stacked
 
     def _provenance(self, shard: int, row: int) -> dict[str, Any]:
-        datasets, place = self._datasets(shard), f"{self.shards[shard].path}, {PROVENANCE}, sample {row}"
+        offsets, texts = self._dataset(shard, OFFSETS), self._dataset(shard, PROVENANCE)
+        place = f"{self.shards[shard].path}, {PROVENANCE}, sample {row}"
         try:
-            start, stop = (int(offset) for offset in datasets[OFFSETS].read_rows(row, row + 2))
-            if not 0 <= start <= stop <= min(len(datasets[PROVENANCE]), start + LARGEST_PROVENANCE):
+            start, stop = (int(offset) for offset in offsets.read_rows(row, row + 2))
+            if not 0 <= start <= stop <= min(len(texts), start + LARGEST_PROVENANCE):
                 raise ShardError(f"{place}: expected offsets within the dataset, found {start} to {stop}")
-            parsed = json.loads(datasets[PROVENANCE].read_rows(start, stop).tobytes())
+            parsed = json.loads(texts.read_rows(start, stop).tobytes())
         except DAMAGE as error:
             raise self._damaged(shard, PROVENANCE, row, error) from error
         if not isinstance(parsed, dict):
@@ -171,23 +170,31 @@ class AIHShards(Sequence[Sample]):
     def _damaged(self, shard: int, name: str, row: int, error: Exception) -> ShardError:
         return ShardError(f"{self.shards[shard].path}, {name}, sample {row}: damaged ({line(error)})")
 
-    def _datasets(self, shard: int) -> dict[str, ChunkedDataset]:
-        """The open datasets of a shard."""
+    def _dataset(self, shard: int, name: str) -> ChunkedDataset:
+        """A dataset of a shard, opened when first asked for: opening all takes longer than reading one."""
+        info = self.shards[shard]
+        file, datasets = self._opened(shard)
+        if name not in datasets:
+            try:
+                if name not in file:
+                    raise ShardError(f"{info.path}, {name}: expected a dataset, found none")
+                datasets[name] = ChunkedDataset(file[name], info.codec if name in COMPRESSED else None)
+            except DAMAGE as error:
+                raise ShardError(f"{info.path}: expected a shard, found a damaged file ({line(error)})") from error
+        return datasets[name]
+
+    def _opened(self, shard: int) -> tuple[h5py.File, dict[str, ChunkedDataset]]:
+        """The open file of a shard, and those of its datasets that are open."""
         if self._process != os.getpid():
             # HDF5 would share an inherited file's descriptor with the parent: close it, then open our own.
             self.close()
         if shard in self._open:
             self._open.move_to_end(shard)
-            return self._open[shard][1]
+            return self._open[shard]
         while len(self._open) >= MOST_OPEN_FILES:
             self._open.popitem(last=False)[1][0].close()
-        path = self.shards[shard].path
-        file = open_shard(path)
-        try:
-            self._open[shard] = file, open_datasets(file, self.shards[shard].codec, COMPRESSED)
-        except DAMAGE as error:
-            raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
-        return self._open[shard][1]
+        self._open[shard] = open_shard(self.shards[shard].path), {}
+        return self._open[shard]
 
     def close(self) -> None:
         """Close all files; they are opened again when needed."""

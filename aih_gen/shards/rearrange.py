@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError, ShardError
@@ -119,14 +120,23 @@ def _check_family(shards: Sequence[_Shard]) -> None:
 
 
 def _check_samples_differ(shards: Sequence[_Shard]) -> None:
-    owners: dict[tuple[str, int], Path] = {}
-    for shard in shards:
-        read = AIHShards(shard.path)
-        for index in read.read(range(len(read)), ("index",))["index"].tolist():
-            other = owners.setdefault((shard.config_sha256, index), shard.path)
-            if other != shard.path:
-                raise ShardError(f"{shard.path}: sample {index} of the same configuration is in {other} too")
-        read.close()
+    for digest in dict.fromkeys(shard.config_sha256 for shard in shards):
+        same = [shard for shard in shards if shard.config_sha256 == digest]
+        indices = np.concatenate([_indices(shard.path) for shard in same])
+        owners = np.repeat(np.arange(len(same)), [shard.entry.samples for shard in same])
+        order = np.argsort(indices, kind="stable")
+        twice = np.flatnonzero(np.diff(indices[order]) == 0)
+        if len(twice):
+            one, other = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
+            index = indices[order[twice[0]]]
+            raise ShardError(f"{other}: sample {index} of the same configuration is in {one} too")
+
+
+def _indices(path: Path) -> NDArray[np.int64]:
+    shards = AIHShards(path)
+    indices = shards.read(range(len(shards)), ("index",))["index"]
+    shards.close()
+    return indices
 
 
 def _assemble(folders: Mapping[str, Sequence[_Shard]], out: Path) -> list[Manifest]:

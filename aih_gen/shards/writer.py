@@ -75,7 +75,7 @@ def write_shard(
         with UnfailingFile(str(temporary)) as disk:
             with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
                 _fill(file, _while_it_fits(batches, disk), count, codec, depth)
-                file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
+                _describe(file, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
             disk.check()
         sync(temporary)
         entry = describe_file(temporary, path.name, count)
@@ -112,6 +112,20 @@ def _fill(file: h5py.File, batches: Iterable[Sequence[Sample]], count: int, code
     if len(provenance) != count:
         raise ValueError(f"batches: expected {count} samples, found {len(provenance)}")
     _write_provenance(file, provenance, codec)
+
+
+def _describe(file: h5py.File, attributes: Mapping[str, str | int]) -> None:
+    """Text gets a fixed length, so that it lies in the checksummed header.
+
+    Text of variable length would lie in HDF5's global heap, which has no checksum: one flipped bit in there, and HDF5
+    (2.0) walks through it for ever.
+    """
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            text = value.encode()
+            file.attrs.create(name, text, dtype=h5py.string_dtype("utf-8", max(len(text), 1)))
+        else:
+            file.attrs[name] = value
 
 
 def _compression(codec: Codec, name: str) -> dict[str, Any]:

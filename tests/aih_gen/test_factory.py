@@ -18,13 +18,18 @@ import pytest
 
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError, ShardError
-from aih_gen.factory import generate
+from aih_gen.factory import generate, one_thread_each
 from aih_gen.shards.folder import sole_writer
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import verify
 from tests.data.samples import write_samples
+
+PROOF = os.environ.get("AIH_PROOF") == "1"
+"""All of it, which takes minutes: AIH_PROOF=1 python -m pytest -s tests/aih_gen/test_factory*.py"""
+COUNT = 1000 if PROOF else 21
+SHARD_SIZES = (100, 64, 1000) if PROOF else (5, 8, 21)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +45,15 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def samples(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    shards = AIHShards(folder)
-    fields = ("rgb", "masks", "joints_3d", "joints_2d", "joint_state", "pose", "transl", "index", "provenance")
-    return shards.read(range(len(shards)), fields)
+def sample_hashes(folder: Path) -> list[str]:
+    """SHA-256 of everything that each sample holds, in order."""
+    hashes = []
+    for sample in AIHShards(folder):
+        total = hashlib.sha256()
+        for name, value in sorted(vars(sample).items()):
+            total.update(name.encode() + (value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()))
+        hashes.append(total.hexdigest())
+    return hashes
 
 
 def assert_whole(folder: Path, count: int) -> None:
@@ -55,40 +65,57 @@ def assert_whole(folder: Path, count: int) -> None:
 
 
 def test_workers_shards_tasks_order_and_restarts_change_no_sample(tmp_path: Path, config: SynConfig) -> None:
-    generate(config, tmp_path / "plain", 21, shard_size=5)
-    generate(config, tmp_path / "workers", 21, shard_size=5, workers=4)
-    for task in (2, 1, 0):
-        generate(config, tmp_path / "tasks", 21, shard_size=5, num_tasks=3, task_index=task)
-    for count in (7, 12, 21):
-        generate(config, tmp_path / "resumed", count, shard_size=5)
+    size, *other_sizes = SHARD_SIZES
+    generate(config, tmp_path / "plain", COUNT, shard_size=size)
+    for workers in (2, 4) if PROOF else (4,):
+        generate(config, tmp_path / f"{workers} workers", COUNT, shard_size=size, workers=workers)
+    shards = -(-COUNT // size)
+    for task in reversed(range(shards)):
+        generate(config, tmp_path / "reversed", COUNT, shard_size=size, num_tasks=shards, task_index=task)
+    for count in (COUNT // 3, COUNT // 2, COUNT):
+        generate(config, tmp_path / "resumed", count, shard_size=size)
         (tmp_path / "resumed" / "aih_syn-00000.h5").unlink()
-    generate(config, tmp_path / "resumed", 21, shard_size=5)
+    generate(config, tmp_path / "resumed", COUNT, shard_size=size)
     expected = contents(tmp_path / "plain")
-    for folder in ("workers", "tasks", "resumed"):
-        assert contents(tmp_path / folder) == expected, folder
-    generate(config, tmp_path / "8", 21, shard_size=8)
-    generate(config, tmp_path / "21", 21, shard_size=21)
-    for folder in ("plain", "8", "21"):
-        assert_whole(tmp_path / folder, 21)
-        assert_same_samples(tmp_path / "plain", tmp_path / folder)
-
-
-def assert_same_samples(one: Path, other: Path) -> None:
-    expected, found = samples(one), samples(other)
-    for name in expected:
-        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    for folder in tmp_path.iterdir():
+        assert contents(folder) == expected, folder
+    for other in other_sizes:
+        generate(config, tmp_path / str(other), COUNT, shard_size=other)
+    hashes = sample_hashes(tmp_path / "plain")
+    assert len(set(hashes)) == COUNT
+    for folder in tmp_path.iterdir():
+        assert_whole(folder, COUNT)
+        assert sample_hashes(folder) == hashes, folder
+    print(f"{COUNT} samples, the same hashes in {', '.join(sorted(path.name for path in tmp_path.iterdir()))}")
 
 
 def test_rendered_samples_keep_the_law_too(tmp_path: Path) -> None:
-    config = RenderConfig(seed=5, size=64, look="plain")
-    generate(config, tmp_path / "plain", 4, shard_size=2, depth=True)
-    generate(config, tmp_path / "workers", 4, shard_size=1, depth=True, workers=2)
+    config, count, size = RenderConfig(seed=5, size=64, look="plain"), 64 if PROOF else 4, 16 if PROOF else 2
+    generate(config, tmp_path / "plain", count, shard_size=size, depth=True)
+    generate(config, tmp_path / "workers", count, shard_size=size // 2, depth=True, workers=2)
     for task in (1, 0):
-        generate(config, tmp_path / "tasks", 4, shard_size=2, depth=True, num_tasks=2, task_index=task)
+        generate(config, tmp_path / "tasks", count, shard_size=size, depth=True, num_tasks=2, task_index=task)
     assert contents(tmp_path / "tasks") == contents(tmp_path / "plain")
-    assert_same_samples(tmp_path / "plain", tmp_path / "workers")
-    assert_whole(tmp_path / "plain", 4)
+    assert sample_hashes(tmp_path / "plain") == sample_hashes(tmp_path / "workers")
+    assert_whole(tmp_path / "plain", count)
     assert AIHShards(tmp_path / "plain").shards[0].header.hand_model == "free"
+
+
+WHERE = """
+import os, torch
+from aih_gen.factory import ONE_THREAD
+print(torch.get_num_threads(), *(os.environ.get(name) for name in ONE_THREAD))
+"""
+
+
+def test_worker_processes_compute_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many the environment asks for; afterwards it asks for as many again."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("LP_NUM_THREADS", raising=False)
+    with one_thread_each():
+        said = subprocess.run([sys.executable, "-c", WHERE], capture_output=True, text=True, check=True).stdout
+    assert said == "1 1 1 1 1\n"
+    assert os.environ["OMP_NUM_THREADS"] == "2" and "LP_NUM_THREADS" not in os.environ
 
 
 def test_shards_are_named_and_described(tmp_path: Path, config: SynConfig) -> None:
@@ -208,13 +235,6 @@ def test_a_missing_ray_is_one_sentence(tmp_path: Path, config: SynConfig) -> Non
     with pytest.raises(AIHError, match="ray is not installed; pip install"):
         generate(config, tmp_path / "out", 2, engine="ray")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
-def test_ray_makes_the_same_shards(tmp_path: Path, config: SynConfig) -> None:
-    generate(config, tmp_path / "local", 6, shard_size=2)
-    generate(config, tmp_path / "ray", 6, shard_size=2, engine="ray")
-    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
 
 
 def start(

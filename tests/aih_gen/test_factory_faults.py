@@ -18,7 +18,7 @@ from aih_gen.cli import main
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
 
-KILLS = int(os.environ.get("AIH_KILLS", "2"))
+KILLS = 50 if os.environ.get("AIH_PROOF") == "1" else 2
 COUNT, SHARD_SIZE = 240, 6
 
 

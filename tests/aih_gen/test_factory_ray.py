@@ -1,0 +1,53 @@
+"""The Ray engine on a cluster of two nodes, both on this machine. Ray is the extra ``ray``; without it nothing runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aih_gen.config import SynConfig
+from aih_gen.factory import generate
+from tests.data.samples import write_samples
+
+ray = pytest.importorskip("ray", reason="ray is not installed (pip install 'aih-hdr[ray]')")
+COUNT, SHARD_SIZE = (1000, 100) if os.environ.get("AIH_PROOF") == "1" else (12, 2)
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a cluster with one processor on each of its nodes."""
+    from ray.cluster_utils import Cluster
+
+    project = str(Path(__file__).parents[2])  # for the workers, which start elsewhere
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]))
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    try:
+        cluster.add_node(**NODE)
+        cluster.wait_for_nodes()
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = [*folder.glob("*.h5"), folder / "manifest.json"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_cluster_of_two_nodes_makes_the_same_shards(tmp_path: Path, two_nodes: str) -> None:
+    write_samples(tmp_path / "source" / "aih_render-00000.h5", 40)
+    config = SynConfig(source=str(tmp_path / "source"), seed=1, size=64)
+    ray.init(address=two_nodes, log_to_driver=False)
+    assert sum(node["Alive"] for node in ray.nodes()) == 2
+    generate(config, tmp_path / "local", COUNT, shard_size=SHARD_SIZE)
+    generate(config, tmp_path / "ray", COUNT, shard_size=SHARD_SIZE, engine="ray")
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    print(f"{COUNT} samples in shards of {SHARD_SIZE}: local and on two Ray nodes, the same SHA-256")
