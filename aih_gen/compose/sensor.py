@@ -20,7 +20,7 @@ BLOCK = 16
 """Side of JPEG's blocks; twice as far as the longest blur reaches."""
 SEEN = 2
 """A shadow or blurred edge that changes no channel by more grey levels is not seen."""
-RINGING = 8
+RINGING = 12
 """JPEG draws faint lines along the outline of what was taken away; fainter ones, in grey levels, are not seen."""
 
 

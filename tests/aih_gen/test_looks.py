@@ -99,7 +99,7 @@ def test_compression_leaves_no_outline_of_what_was_taken_away() -> None:
     image = np.where(taken[..., None], np.uint8(10), target)
     seen, (kept,) = sense(image, [target], [taken], replace(PERFECT, jpeg=50))
     assert np.abs(seen[~taken].astype(int) - 120).max() > 10
-    assert np.abs(kept.astype(int) - 120).max() <= 9
+    assert np.abs(kept.astype(int) - 120).max() <= 13
 
 
 def test_shadows_of_the_other_hand_are_dark_marked_and_can_be_switched_off() -> None:
