@@ -81,7 +81,7 @@ class Annotate(_Reading):
     max_fit_error: float = 20.0
     """Millimetres, mean over joints, that a fit may be off the annotated joints."""
     keep_unfitted: bool = False
-    """Keep photos without a fit that serves, with joints and without masks: an evaluation misses none."""
+    """Keep photos without a fit that serves, with joints and without masks."""
     margin: float | None = None
     """Side of a picture / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
     hand, 1.5 around the joints of tzionas."""

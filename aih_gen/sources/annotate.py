@@ -53,7 +53,7 @@ class AnnotateConfig(SourceConfig):
     max_fit_error: float = 0.02
     """Metres, mean over joints, that a fit may be off the annotated joints."""
     keep_unfitted: bool = False
-    """Keep photos without a fit that serves, as pairs without masks, so that an evaluation misses none."""
+    """Keep photos without a fit that serves, as pairs without masks."""
 
     def open(self) -> AnnotatedPhotos:
         """Read and check the annotations; once a process."""

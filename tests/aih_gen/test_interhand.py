@@ -20,7 +20,7 @@ from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
-from aih_gen.sources.interhand26m import annotation_files
+from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
 SIZE = 128
@@ -53,6 +53,10 @@ def copy(tree: Tree, tmp_path: Path) -> Tree:
 def config_of(tree: Tree, **settings: Any) -> AnnotateConfig:
     settings = {"size": SIZE, **settings}
     return AnnotateConfig(source=str(tree.root), split="test", hand_model=str(tree.hand_model), **settings)
+
+
+def read(tree: Tree, max_fit_error: float = 0.02, keep_unfitted: bool = False) -> InterHand:
+    return read_interhand(tree.root, "test", "all", str(tree.hand_model), max_fit_error, keep_unfitted)
 
 
 def all_of(photos: AnnotatedPhotos) -> list[Sample]:
@@ -123,13 +127,13 @@ def test_frames_without_fits_and_fits_off_the_joints_are_left_out_and_listed(cop
     document["0"][right]["right"] = None
     document["0"][left]["left"]["trans"][0] += 0.042
     write_json(copy.prefix, MANO_NeuralAnnot=document)
-    photos = config_of(copy).open()
-    assert {reason: len(names) for reason, names in photos.tally.left_out.items()} == {
+    found = read(copy)
+    assert {reason: len(names) for reason, names in found.tally.left_out.items()} == {
         "no fit": 2,
         "fit over 20 mm off": 2,
     }
-    assert len(photos) == 2 and not photos.tally.broken
-    assert len(config_of(copy, max_fit_error=0.05).open()) == 4
+    assert len(found.annotations) == 2 and not found.tally.broken
+    assert len(read(copy, max_fit_error=0.05).annotations) == 4
     kept = config_of(copy, keep_unfitted=True).open()
     unfitted = kept.samples([2])[0]
     assert len(kept) == 6 and unfitted.present[0] and not unfitted.amodal_right.any()
@@ -151,7 +155,7 @@ def _break_everything(copy: Tree) -> None:
 
 def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
     _break_everything(copy)
-    tally = config_of(copy).open().tally
+    tally = read(copy).tally
     assert tally.broken == {
         "box of zero size": ["annotation 101"],
         "unknown hand type": ["annotation 102"],
@@ -171,21 +175,21 @@ def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
     content = picture.read_bytes()
     picture.unlink()
     picture.write_bytes(content[: len(content) // 2])
-    photos = config_of(copy).open()
-    assert photos.tally.broken == {
+    found = read(copy)
+    assert found.tally.broken == {
         "unreadable image": ["annotation 100"],
         "camera absent": ["annotation 101", "annotation 103", "annotation 105"],
     }
-    assert len(photos) == 2
+    assert len(found.annotations) == 2
 
 
 def test_what_comes_before_a_break_in_a_file_is_used(copy: Tree) -> None:
     path = Path(f"{copy.prefix}data.json")
     text = path.read_text()
     path.write_text(text[: text.index('"id": 103')])
-    photos = config_of(copy).open()
-    assert len(photos) == 3 and list(photos.tally.broken) == ["cut JSON"]
-    assert "data.json: expected JSON to the end, found a break" in photos.tally.broken["cut JSON"][0]
+    found = read(copy)
+    assert len(found.annotations) == 3 and list(found.tally.broken) == ["cut JSON"]
+    assert "data.json: expected JSON to the end, found a break" in found.tally.broken["cut JSON"][0]
 
 
 def test_the_command_writes_shards_a_list_and_a_sheet(
