@@ -85,7 +85,7 @@ def pack_masks(sample: Sample) -> NDArray[np.uint8]:
     """(H,W) the sample's seven masks as one bit field."""
     bits = np.zeros(sample.shaded.shape, np.uint8)
     for name, bit in MASK_BITS.items():
-        bits |= np.where(getattr(sample, name), np.uint8(bit), np.uint8(0))
+        bits |= getattr(sample, name).view(np.uint8) * np.uint8(bit)
     return bits
 
 
