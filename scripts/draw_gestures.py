@@ -37,7 +37,8 @@ def scene(gesture: Gesture, hands: HandPair, turn: float) -> Scene:
     camera = Camera(np.array([[500, 0, 127.5], [0, 500, 127.5], [0, 0, 1]], np.float32), SIZE)
     rng = np.random.default_rng(3)
     background = Background("black")
-    skin, lights = sample_skin(rng), sample_lights(rng, background)
+    skin = sample_skin(rng)
+    lights = sample_lights(rng, background, float(skin.palm.max()))
     return Scene(0, (posed[0], posed[1]), skin, lights, camera, background, PERFECT, "none")
 
 

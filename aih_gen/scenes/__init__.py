@@ -27,7 +27,7 @@ VIEWS = 24
 """Views that are looked at for a pair."""
 LEEWAY = 0.1
 """How far off the wanted occlusion may be at the first try; each further one allows as much again."""
-SLACK = 0.05
+SLACK = 0.02
 """By how much more than wanted a hand may be hidden after hands were moved apart."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
@@ -58,11 +58,13 @@ class SceneSampler:
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = sample_background(looks, self.library)
+        skin = sample_skin(looks, self.textures)
+        reflectance = float(max(skin.back.max(), skin.palm.max()))
         return Scene(
             index=index,
             hands=hands,
-            skin=sample_skin(looks, self.textures),
-            lights=sample_lights(looks, background, self.config.shadows),
+            skin=skin,
+            lights=sample_lights(looks, background, reflectance, self.config.shadows),
             camera=lens,
             background=background,
             sensor=sample_sensor(looks, self.config.size, self.config.look),
@@ -76,8 +78,7 @@ class SceneSampler:
         ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
         """
         wanted = rng.uniform(*self.config.occlusion)
-        for attempt in range(MAX_TRIES):
-            pair = self.pairs.propose(rng)
+        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
             view, error = self._best_view(plain, views, wanted)
@@ -113,7 +114,8 @@ class SceneSampler:
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, float]:
         """The one of ``views`` that hides about ``wanted`` of the more hidden hand, and how far off it is."""
         seen = pair.before(views)
-        error = np.abs(seen.hidden.max(1) - wanted) + np.where(seen.blocked, 10, 0)
+        hidden = seen.hidden.max(1)
+        error = np.abs(hidden - wanted) + np.where(seen.blocked | (hidden > self.config.occlusion[1]), 10, 0)
         best = int(error.argmin())
         return views[best], float(error[best])
 

@@ -64,7 +64,7 @@ class Arms:
         hand = self.hand * MIRROR[:, None] * MIRROR
         return Arms(self.wrist * MIRROR, hand, self.elbow * MIRROR, self.angles, self.possible)
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Arms:
+    def __getitem__(self, chosen: NDArray[np.int64] | slice) -> Arms:
         return Arms(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 

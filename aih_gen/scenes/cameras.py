@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.scenes.body import HEAD
+from aih_gen.scenes.body import FOREARM, HEAD
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import cross, unit
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 FOCAL_LENGTHS_MM = (30.0, 85.0)
 """35 mm equivalents."""
@@ -21,17 +22,24 @@ FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
-RASTER = 28
-"""Cells a side of the box around the hands in which overlap is counted."""
+RASTER = 24
+"""Cells a side of the square around the hands in which overlap is counted."""
 DOWN = np.array([0.0, 0.9, -0.44])
 FRONT, OWN_EYES, ANYWHERE = range(3)
 VIEW_SHARES = (0.38, 0.37, 0.25)
 """How often the hands are seen by somebody opposite, by the person's own eyes, or from anywhere."""
 ARM_LENGTH, ARM_RADIUS = 0.56, 0.05
 """What of the arm is drawn, in metres."""
+THIN, THICK = 0.029, 0.046
+"""Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
 ALONG = np.linspace(0.05, ARM_LENGTH, 16)
 MOST_ARM = 0.4
 """Share of the image that a forearm may take, as a band as wide as it is thick."""
+
+
+_CELLS = np.arange(RASTER, dtype=np.float32) + 0.5
+_CENTRES = np.tile(_CELLS, RASTER), np.repeat(_CELLS, RASTER)
+"""Columns and rows (R*R,) of the cells' middles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,28 +98,28 @@ class Seen:
     """A pair of hands before N cameras."""
 
     shift: Array  # (N,3) m, from the turned pair to camera space
-    hidden: Array  # (N,2) about how much of each hand's outline the other hand or its arm hides
+    hidden: Array  # (N,2) about how much of each hand in the picture the other hand or its arm hides
     blocked: NDArray[np.bool_]  # (N,) a forearm hides the hands, takes too much of the picture, or ends in it
 
 
-def look(views: Views, hands: tuple[Array, Array], arms: tuple[Array, Array], wrists: Array, elbows: Array) -> Seen:
-    """What ``views`` see of ``hands`` and ``arms``, points (P,3) of their surfaces, with ``wrists`` (2,3) m and unit
-    directions to the ``elbows`` (2,3).
-    """  # fmt: skip
+def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
+    """What ``views`` see of ``hands``, points (P,3) of their surfaces.
+
+    Where ``armed``, arms lead from the ``wrists`` (2,3) m in the unit directions ``elbows`` (2,3).
+    """
     count = len(views.turns)
-    parts = [hands[0], hands[1], arms[0], arms[1], wrists, elbows]
-    split = np.cumsum([len(part) for part in parts])
-    turned = (views.turns.reshape(-1, 3) @ np.concatenate(parts).T).reshape(count, 3, -1)
+    split = np.cumsum([len(hands[0]), len(hands[1]), 2])
+    points = np.concatenate([*hands, wrists, elbows]).astype(np.float32)
+    turned = (views.turns.astype(np.float32).reshape(-1, 3) @ points.T).reshape(count, 3, -1)
     both = turned[..., : split[1]]
     low, high = both.min(2), both.max(2)
     shift = _shift(views, low, high)
-    turned[..., : split[4]] += shift[..., None]
+    turned[..., : split[2]] += shift[..., None].astype(np.float32)
     box = low + shift, high + shift
-    right, left, right_arm, left_arm, its_wrists, its_elbows = np.split(turned, split[:-1], 2)
-    hidden = hidden_shares((right, left), (right_arm, left_arm), box)
-    blocked = np.zeros(count, bool)
-    if len(arms[0]):
-        blocked = arms_in_the_way(its_wrists.transpose(0, 2, 1), its_elbows.transpose(0, 2, 1), views.focal, box)
+    right, left, its_wrists, its_elbows = np.split(turned, split, 2)
+    arms = its_wrists.transpose(0, 2, 1), its_elbows.transpose(0, 2, 1)
+    hidden = hidden_shares((right, left), arms if armed else None, views.focal)
+    blocked = arms_in_the_way(*arms, views.focal, box) if armed else np.zeros(count, bool)
     return Seen(shift, hidden, blocked)
 
 
@@ -131,32 +139,88 @@ def camera(views: Views, size: int) -> Camera:
     return Camera(matrix.astype(np.float32), size)
 
 
-def hidden_shares(hands: tuple[Array, Array], arms: tuple[Array, Array], box: tuple[Array, Array]) -> Array:
-    """(N,2) about how much of each hand's outline the other hand or its arm hides, in N views.
+def hidden_shares(hands: tuple[Floats, Floats], arms: tuple[Floats, Floats] | None, focal: Array) -> Array:
+    """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
 
-    ``hands`` and ``arms`` are points (N,3,P) of their surfaces in camera space, and ``box`` the corners (N,3) of both
-    hands' boxes; depths are compared in square cells of the picture.
+    ``hands`` are points (N,3,P) of their surfaces in camera space, ``arms`` their wrists and the directions (N,2,3) to
+    the elbows, ``focal`` (N,) in image sides; depths are compared in square cells around both hands.
     """
-    low, high = box
-    middle = (low[:, 2] + high[:, 2]) / 2
-    cells = RASTER / (1.1 * (high - low)[:, :2].max(1))
-    count = len(middle)
-    start = (np.arange(count) * RASTER * RASTER)[:, None]
-    nearest = np.full((4, count * RASTER * RASTER), np.inf)
-    for part, points in enumerate((hands[0], arms[0], hands[1], arms[1])):
-        depth = points[:, 2]
-        scale = (middle * cells)[:, None] / np.maximum(depth, 1e-3)
-        column = points[:, 0] * scale - ((low + high)[:, 0] / 2 * cells)[:, None] + RASTER / 2
-        row = points[:, 1] * scale - ((low + high)[:, 1] / 2 * cells)[:, None] + RASTER / 2
-        column, row = (np.minimum(np.maximum(axis, 0), RASTER - 1).astype(np.int64) for axis in (column, row))
-        np.minimum.at(nearest[part], (start + row * RASTER + column).ravel(), depth.ravel())
-    in_view = nearest.reshape(4, count, -1)
+    raster, slopes = Raster.around(hands, focal)
+    nearest = [_without_holes(raster.nearest(slope, points[:, 2])) for slope, points in zip(slopes, hands, strict=True)]
+    before = nearest[::-1]
+    if arms is not None:
+        behind = raster.arms(*arms)
+        before = [np.minimum(nearest[1 - side], behind[:, 1 - side]) for side in (0, 1)]
     shares = []
-    for hand in (0, 2):
-        seen = in_view[hand] < np.inf
-        covered = seen & (np.minimum(in_view[2 - hand], in_view[3 - hand]) < in_view[hand])
-        shares.append(covered.sum(1) / seen.sum(1))
+    for mine, other in zip(nearest, before, strict=True):
+        seen = mine < np.inf
+        uncovered, count = (seen & (mine <= other)).sum((1, 2)), seen.sum((1, 2))
+        shares.append(1 - uncovered / np.maximum(count, 1))
     return np.stack(shares, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """Square cells, ``RASTER`` a side, around what N pictures hold of both hands."""
+
+    scale: Floats  # (N,) cells by which a slope of one moves a point
+    centre: Floats  # (N,2) slopes of the ray through the middle
+
+    @classmethod
+    def around(cls, hands: tuple[Floats, Floats], focal: Array) -> tuple[Raster, list[Floats]]:
+        """The raster, and the slopes (N,2,P) of the rays through the ``hands``' points."""
+        slopes = [np.asarray(points[:, :2] / np.maximum(points[:, 2:], 1e-3), np.float32) for points in hands]
+        border = (0.5 / focal)[:, None].astype(np.float32)
+        low = np.maximum(np.minimum(slopes[0].min(2), slopes[1].min(2)), -border)
+        high = np.minimum(np.maximum(slopes[0].max(2), slopes[1].max(2)), border)
+        extent = np.maximum((high - low).max(1), np.float32(1e-3))
+        return cls(np.float32(RASTER) / extent, (low + high) / 2), slopes
+
+    def nearest(self, slopes: Floats, depth: Floats) -> Floats:
+        """(N,R,R) least ``depth`` (N,P) in each cell, row by row; infinite where no point is."""
+        count, inner = len(slopes), RASTER + 2  # a margin takes what is outside
+        place = np.minimum(np.maximum(self._place(slopes) + 1, 0), inner - 1).astype(np.int32)
+        cell = place[:, 1] * inner + place[:, 0] + inner * inner * np.arange(count, dtype=np.int32)[:, None]
+        depths = np.full(count * inner * inner, np.inf, np.float32)
+        np.minimum.at(depths, cell.ravel(), depth.ravel())
+        return depths.reshape(count, inner, inner)[:, 1:-1, 1:-1]
+
+    def arms(self, wrists: Floats, elbows: Floats) -> Floats:
+        """(N,2,R,R) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
+        # An arm that passes the camera is seen up to there.
+        length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
+        length = np.minimum(np.maximum(length, 0.01), ARM_LENGTH).astype(np.float32)
+        ends = np.stack([wrists, wrists + length[..., None] * elbows])
+        places = [self._place((end[..., :2] / end[..., 2:]).transpose(0, 2, 1)) for end in ends]
+        start, along = places[0], places[1] - places[0]  # (N,2 axes,2 arms)
+        offset = [_CENTRES[axis] - start[:, axis, :, None] for axis in (0, 1)]
+        along = along[..., None]
+        reach = (offset[0] * along[:, 0] + offset[1] * along[:, 1]) / ((along**2).sum(1) + 1e-6)
+        reach = np.minimum(np.maximum(reach, 0), 1)
+        aside = (offset[0] - reach * along[:, 0]) ** 2 + (offset[1] - reach * along[:, 1]) ** 2
+        # Not depths but their inverses grow evenly along a line in the picture.
+        nearness = (1 - reach) / ends[0, ..., 2:] + reach / ends[1, ..., 2:]
+        metres = length[..., None] * reach / (ends[1, ..., 2:] * nearness)
+        thick = THIN + (THICK - THIN) * np.minimum(metres / FOREARM, 1)
+        covered = aside < (thick * self.scale[:, None, None] * nearness) ** 2
+        depths = np.where(covered, 1 / nearness - thick / 2, np.float32(np.inf))
+        return depths.reshape(len(wrists), 2, RASTER, RASTER)
+
+    def _place(self, slopes: Floats) -> Floats:
+        """Columns and rows (N,2,P) of rays (N,2,P)."""
+        return (slopes - self.centre[..., None]) * self.scale[:, None, None] + np.float32(RASTER / 2)
+
+
+def _without_holes(depths: Floats) -> Floats:
+    """Depths (N,R,R) with one or two empty cells between others filled: the points of a palm miss some cells."""
+    filled = depths
+    for axis in (1, 2):
+        wide = [(0, 0)] * 3
+        wide[axis] = (2, 2)
+        around = np.moveaxis(np.pad(depths, wide, constant_values=np.inf), axis, 0)
+        before, after = np.minimum(around[:-4], around[1:-3]), np.minimum(around[3:-1], around[4:])
+        filled = np.minimum(filled, np.moveaxis(np.maximum(before, after), 0, axis))
+    return filled
 
 
 def arms_in_the_way(wrists: Array, elbows: Array, focal: Array, box: tuple[Array, Array]) -> NDArray[np.bool_]:

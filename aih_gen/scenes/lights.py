@@ -13,12 +13,15 @@ from scipy.spatial.transform import Rotation
 from aih_gen.assets import asset_path
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Lights
+from aih_gen.scenes.vectors import unit
 
 STUDIO_SHARE = 0.3
 """How often the light is a studio's, whatever the background."""
 CAMERA_BALANCE = 0.3
 """Cameras take most of a place's tint away: colours of light are raised to this power."""
 HARMONICS = 9
+WHITEST = 0.7
+"""Linear brightness that nothing which faces the camera exceeds, but for its gloss."""
 
 
 @cache
@@ -28,18 +31,28 @@ def place_lights() -> dict[str, NDArray[np.float64]]:
     return {name: np.array(rows) for name, rows in table.items()}
 
 
-def sample_lights(rng: np.random.Generator, background: Background, shadows: bool = True) -> Lights:
-    """The light of the place in the background, of another place, or of a studio; brighter or dimmer at random."""
+def sample_lights(rng: np.random.Generator, background: Background, reflectance: float, shadows: bool = True) -> Lights:
+    """The light of the place in the background, of another place, or of a studio; brighter or dimmer at random.
+
+    ``reflectance`` is that of the palest skin in its brightest channel, which the camera does not overexpose.
+    """
     lights = _studio(rng) if rng.random() < STUDIO_SHARE else _place(rng, background)
     # The camera exposes for what it sees, give or take.
-    given = float(lights.harmonics[0].mean() + 0.5 * lights.colours.mean(1).sum())
-    exposure = float(np.exp(np.clip(rng.normal(-0.15, 0.25), -0.7, 0.25))) / given
+    given = facing_light(lights)
+    wanted = float(np.exp(min(max(rng.normal(-0.35, 0.22), -0.8), 0.1)))
+    exposure = min(wanted / float(given.mean()), WHITEST / (reflectance * float(given.max())))
     return replace(
         lights,
         harmonics=(lights.harmonics * exposure).astype(np.float32),
         colours=(lights.colours * exposure).astype(np.float32),
         shadows=shadows,
     )
+
+
+def facing_light(lights: Lights) -> NDArray[np.float64]:
+    """(P,3) light on white skin at places spread evenly over a ball's side that faces the camera."""
+    soft = np.maximum(_FACING_BASIS @ lights.harmonics, 0)
+    return np.asarray(soft + np.maximum(_FACING @ lights.directions.T, 0) @ lights.colours)
 
 
 def _place(rng: np.random.Generator, background: Background) -> Lights:
@@ -69,16 +82,27 @@ def turn_harmonics(
     harmonics: NDArray[np.float64], turned: Rotation, mirrored: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """The harmonics (9,3) of light that is mirrored, then turned: fitted on many normals, exact as the degree stays."""
-    normals = np.random.default_rng(0).normal(size=(64, 3))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    values = harmonic_basis(turned.inv().apply(normals) * mirrored) @ harmonics
-    return np.linalg.lstsq(harmonic_basis(normals), values, rcond=None)[0].astype(np.float32)
+    values = harmonic_basis(turned.inv().apply(_NORMALS) * mirrored) @ harmonics
+    return (_FROM_NORMALS @ values).astype(np.float32)
 
 
 def harmonic_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N,3) unit normals -> (N,9): 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2."""
     x, y, z = normals.T
     return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
+
+
+def _facing() -> NDArray[np.float64]:
+    """(P,3) unit normals that a camera sees evenly spread over a round thing, half of them mirrored in x."""
+    x, y = np.stack(np.meshgrid(*[np.linspace(-0.93, 0.93, 8)] * 2)).reshape(2, -1)
+    z = -np.sqrt(np.maximum(1 - x * x - y * y, 0))
+    return np.stack([x, y, z], 1)[z < -0.3]
+
+
+_FACING = _facing()
+_FACING_BASIS = harmonic_basis(_FACING)
+_NORMALS = unit(np.random.default_rng(0).normal(size=(64, 3)))
+_FROM_NORMALS = np.linalg.pinv(harmonic_basis(_NORMALS))
 
 
 def _studio(rng: np.random.Generator) -> Lights:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from aih_gen.hands.anatomy import axis_angles
 from aih_gen.scenes.cameras import Seen, Views, look
 from aih_gen.scenes.scene import Hand
 from aih_gen.scenes.skinning import Skinning
@@ -29,19 +30,19 @@ class PairPose:
     """Two posed hands in some common frame. First axis: right, left."""
 
     roots: Array  # (2,3,3) orientations of the hands
-    fingers: Array  # (2,15,3) axis-angle
+    fingers: Array  # (2,5,3,3,3) rotations of the bones
     betas: Array  # (2,10)
     wrists: Array  # (2,3) m, about which the hands turn
     transl: Array  # (2,3) m
     arms: Array  # (2,3,3) forearms relative to the hands
     elbows: Array  # (2,3) unit, from wrist to elbow
     hand_points: tuple[Array, Array]  # (P,3) m of each hand's surface
-    arm_points: tuple[Array, Array]
+    armed: bool  # whether the models have forearms
     interaction: str
 
     def before(self, views: Views) -> Seen:
         """What cameras see of the pair."""
-        return look(views, self.hand_points, self.arm_points, self.wrists, self.elbows)
+        return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""
@@ -50,7 +51,7 @@ class PairPose:
     def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
         turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms])).as_rotvec().astype(np.float32)
-        pose = np.concatenate([turns[:2], self.fingers.reshape(2, 45).astype(np.float32)], 1)
+        pose = np.concatenate([turns[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
         rest_wrists = self.wrists - self.transl
         transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)

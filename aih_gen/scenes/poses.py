@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, axis_angles
+from aih_gen.hands.anatomy import FINGER_BONES, GESTURES
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import MIRROR, Arms, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.contact import Contacts, ContactSolver, Fit, Hands, HeldHand, held_fingers, way_to_touch
@@ -28,7 +29,8 @@ TURN_NOISE = 0.09
 """Standard deviation (radians) of the second hand's turn about each axis."""
 NEAR, FAR = 0.03, 0.22
 """Independent hands: least distance between joints, greatest between palms, in metres."""
-MAX_TRIES = 4
+ALIKE = 3
+"""How many pairs with the same gestures, held otherwise, may come one after the other."""
 FREE_GESTURES = tuple(name for name in GESTURES if name != "woven")
 APART = "apart"
 """The name of hands that are held well apart, for want of a better pair."""
@@ -70,21 +72,22 @@ class PairSampler:
 
     def propose(self, rng: np.random.Generator, name: str | None = None) -> Pair:
         """One pair, hands where they would like to be; ``name`` is the interaction, drawn by its share when absent."""
-        name = name or _drawn_interaction(rng)
-        betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
-        swapped = bool(rng.random() < 0.5)
-        interaction = INTERACTIONS.get(name)
-        first, second = self._gestured(rng, interaction, betas)
-        for _ in range(MAX_TRIES):
-            arms = _arms(rng, interaction, first, second)
-            if arms is None:
-                continue
+        return next(self.proposals(rng, name))
+
+    def proposals(self, rng: np.random.Generator, name: str | None = None) -> Iterator[Pair]:
+        """Pairs without end; up to ``ALIKE`` in a row do the same with the same gestures, held otherwise."""
+        while True:
+            its_name = name or _drawn_interaction(rng)
+            betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
+            swapped = bool(rng.random() < 0.5)
+            interaction = INTERACTIONS.get(its_name)
+            first, second = self._gestured(rng, interaction, betas)
             contacts = interaction.contacts if interaction and interaction.gap[1] == 0 else ()
-            pair = self._pair(name, betas, (first.angles, second.angles), arms, contacts, swapped)
-            if interaction and interaction.laid:
-                return self._laid(rng, pair, interaction, 0 if swapped else 1)
-            return pair
-        return self.propose(rng)
+            for arms in _arms(rng, interaction, first, second):
+                pair = self._pair(its_name, betas, (first.angles, second.angles), arms, contacts, swapped)
+                if interaction and interaction.laid:
+                    pair = self._laid(rng, pair, interaction, 0 if swapped else 1)
+                yield pair
 
     def apart(self, rng: np.random.Generator) -> Pair:
         """A pair that fits whatever happens: relaxed hands before the shoulders, palms down."""
@@ -178,14 +181,14 @@ def pair_pose(
     counts = [one.num_hand for one in outlines]
     return PairPose(
         roots=np.stack([hand.root for hand in hands]),
-        fingers=axis_angles(held_fingers(room, hands)),
+        fingers=held_fingers(room, hands),
         betas=np.stack([hand.betas for hand in hands]),
         wrists=np.stack([one.joints[0] for one in posed]),
         transl=np.stack([hand.transl for hand in hands]),
         arms=np.stack([hand.arm for hand in hands]),
         elbows=elbows,
         hand_points=(posed[0].vertices[: counts[0]], posed[1].vertices[: counts[1]]),
-        arm_points=(posed[0].vertices[counts[0] :], posed[1].vertices[counts[1] :]),
+        armed=len(posed[0].vertices) > counts[0],
         interaction=interaction,
     )
 
@@ -219,8 +222,8 @@ def _meeting(rng: np.random.Generator, interaction: Interaction, turns: Array, f
 
 def _arms(
     rng: np.random.Generator, interaction: Interaction | None, one: Gestured, other: Gestured
-) -> tuple[Arms, Arms] | None:
-    """One way to hold the first hand as a right and the second as a left one; None if none of the tried is possible."""
+) -> list[tuple[Arms, Arms]]:
+    """Up to ``ALIKE`` ways to hold the first hand as a right and the second as a left one, comfortable ones rather."""
     wrists = rng.normal(size=(CANDIDATES, 3)) * [0.06, 0, 0] + rng.uniform(
         [-0.09, -0.12, -0.42], [-0.09, 0.32, -0.17], (CANDIDATES, 3)
     )
@@ -241,11 +244,10 @@ def _arms(
         between = length(joints[0][:, ::2, None] - joints[1][:, None, ::2]).min((1, 2))
         free &= (between > NEAR) & (length(joints[0][:, 4] - joints[1][:, 4]) < FAR)
     chosen = np.flatnonzero(free)
-    if not len(chosen):
-        return None
-    ease = np.exp(-0.25 * (first.discomfort() + second.discomfort())[chosen])
-    k = chosen[rng.choice(len(chosen), 1, p=ease / ease.sum())]
-    return first[k], second[k]
+    ease = -0.25 * (first.discomfort() + second.discomfort())[chosen]
+    # The greatest of Gumbel numbers: drawn without replacement, in proportion to exp(ease).
+    drawn = chosen[np.argsort(-(ease + rng.gumbel(size=len(chosen))))[:ALIKE]]
+    return [(first[k : k + 1], second[k : k + 1]) for k in drawn]
 
 
 def _carried(arms: Arms, joints: Array) -> Array:

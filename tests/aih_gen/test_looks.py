@@ -18,8 +18,8 @@ from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.render.meshes import HandPair
 from aih_gen.render.skin_volume import CREASE, NAIL, VEIN, VOXEL, skin_volume
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary
-from aih_gen.scenes.lights import harmonic_basis, place_lights, sample_lights, turn_harmonics
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes.lights import WHITEST, facing_light, harmonic_basis, place_lights, sample_lights, turn_harmonics
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.scenes.skin import TONES, sample_skin, tone_class
@@ -57,7 +57,7 @@ def test_every_shipped_photograph_has_its_light_whose_mean_is_one() -> None:
 def test_a_mirrored_background_mirrors_its_light() -> None:
     def light(flip: bool) -> tuple[np.ndarray, np.ndarray]:
         for k in range(100):
-            lights = sample_lights(sample_rng(0, k), Background("photo", photo="hall_1.webp", flip=flip))
+            lights = sample_lights(sample_rng(0, k), Background("photo", photo="hall_1.webp", flip=flip), 0.5)
             if len(lights.directions) == 1 and np.abs(lights.harmonics[4:]).max() > 0:
                 return lights.harmonics, lights.directions[0]
         raise AssertionError("no place light in 100 draws")
@@ -66,6 +66,16 @@ def test_a_mirrored_background_mirrors_its_light() -> None:
     flip = np.array([-1.0, 1, 1])
     assert np.allclose(harmonic_basis(sphere() * flip) @ plain, harmonic_basis(sphere()) @ mirrored, atol=1e-5)
     assert np.allclose(lamp * flip, mirrored_lamp, atol=1e-6)
+
+
+def test_the_camera_exposes_for_what_faces_it_and_leaves_pale_skin_below_white() -> None:
+    library, means = BackgroundLibrary(), []
+    for k in range(200):
+        rng = sample_rng(2, k)
+        given = facing_light(sample_lights(rng, sample_background(rng, library), 0.8))
+        means.append(given.mean())
+        assert given.max() * 0.8 < WHITEST + 1e-3
+    assert min(means) > 0.15 and 0.35 < np.median(means) < 0.8
 
 
 def test_turned_light_comes_from_where_it_was_turned_to() -> None:

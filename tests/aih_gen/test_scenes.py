@@ -60,12 +60,32 @@ def test_a_surface_goes_just_as_far_as_the_other_one() -> None:
 
 def test_hidden_shares_are_those_of_two_squares() -> None:
     grid = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.5]), 0).reshape(1, 3, -1)
-    front, nobody = grid + np.array([0.05, 0, -0.02])[:, None], np.zeros((1, 3, 0))
-    box = np.array([[-0.05, -0.05, 0.48]]), np.array([[0.10, 0.05, 0.5]])
-    shares = hidden_shares((grid, front), (nobody, nobody), box)
+    grid = grid.astype(np.float32)
+    front = grid + np.array([0.05, 0, -0.02], np.float32)[:, None]
+    shares = hidden_shares((grid, front), None, np.ones(1))
     assert shares[0, 0] == pytest.approx(0.5, abs=0.08) and shares[0, 1] == 0
-    swapped = hidden_shares((front, grid), (nobody, nobody), box)
+    swapped = hidden_shares((front, grid), None, np.ones(1))
     assert np.array_equal(swapped[0], shares[0, ::-1])
+
+
+def test_only_what_the_picture_holds_of_a_hand_counts() -> None:
+    square = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.5]), 0)
+    hand = square.reshape(1, 3, -1).astype(np.float32)
+    half = hand * np.array([0.5, 1, 0.9], np.float32)[:, None] + np.array([-0.025, 0, 0], np.float32)[:, None]
+    # What is not hidden lies outside the picture, or inside, or nothing of the hand is in it.
+    for aside, focal, hidden in ((0, 1, 0.5), (0.5, 1.1, 1), (0.9, 1, 1)):
+        moved = np.array([aside, 0, 0], np.float32)[:, None]
+        shares = hidden_shares((hand + moved, half + 0.9 * moved), None, np.full(1, focal))
+        assert shares[0, 0] == pytest.approx(hidden, abs=0.1)
+
+
+def test_an_arm_hides_what_lies_behind_it_and_nothing_before_it() -> None:
+    square = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 61), np.linspace(-0.1, 0.1, 61), [0.5]), 0).reshape(1, 3, -1)
+    hands = square.astype(np.float32), square.astype(np.float32) + np.array([0, 0, 0.001], np.float32)[:, None]
+    elbows = np.array([[[0, -1, 0], [1, 0, 0]]], np.float32)
+    for depth, least, most in ((0.4, 0.25, 0.6), (0.6, 0, 0)):
+        wrists = np.array([[[0, 0.3, 0.6], [-0.3, 0, depth]]], np.float32)
+        assert least <= hidden_shares(hands, (wrists, elbows), np.ones(1))[0, 0] <= most
 
 
 def test_an_arm_that_ends_in_the_picture_or_hides_it_is_in_the_way() -> None:

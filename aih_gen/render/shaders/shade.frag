@@ -76,7 +76,7 @@ void main() {
     soft = max(soft, 0.03 * harmonics[0].rgb);
     float shine = 2.0 / (rough * rough * rough * rough) - 2.0;
     float rim = 1.0 - max(dot(n, view), 0.0);
-    vec3 rest = (colour + 0.07 * rim * rim * rim * rim) * soft;
+    vec3 rest = colour * (1.0 + 0.2 * rim * rim * rim * rim) * soft;  // what skin scatters, it let through before
     vec3 first = vec3(0.0);
     for (int k = 0; k < lamps; k++) {
         float facing = dot(n, lamp_direction[k].xyz);
