@@ -27,6 +27,8 @@ VIEWS = 24
 """Views that are looked at for a pair."""
 LEEWAY = 0.1
 """How far off the wanted occlusion may be at the first try; each further one allows as much again."""
+WARY = 0.9
+"""Share of the wanted maximum at which views are left out: points on a surface fall short of its outline."""
 SLACK = 0.02
 """By how much more than wanted a hand may be hidden after hands were moved apart."""
 MAX_TRIES = 16
@@ -115,13 +117,13 @@ class SceneSampler:
         """The one of ``views`` that hides about ``wanted`` of the more hidden hand, and how far off it is."""
         seen = pair.before(views)
         hidden = seen.hidden.max(1)
-        error = np.abs(hidden - wanted) + np.where(seen.blocked | (hidden > self.config.occlusion[1]), 10, 0)
+        error = np.abs(hidden - wanted) + np.where(seen.blocked | (hidden > WARY * self.config.occlusion[1]), 10, 0)
         best = int(error.argmin())
         return views[best], float(error[best])
 
     def _before_camera(self, pair: PairPose, view: Views) -> tuple[Framed, bool]:
         """The pair as seen in one ``view``, and whether that can stay: no forearm hides it, and enough is seen."""
         seen = pair.before(view)
-        fine = not seen.blocked[0] and seen.hidden[0].max() <= self.config.occlusion[1] + SLACK
+        fine = not seen.blocked[0] and seen.hidden[0].max() <= WARY * self.config.occlusion[1] + SLACK
         framed = pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
         return framed, bool(fine)

@@ -15,7 +15,7 @@ from aih_gen.scenes.skinning import Skinning
 
 Array = NDArray[np.float64]
 
-STRIDE = 3
+STRIDE = 2
 """Every how many vertices serve as points of a hand's surface where its outline is what matters."""
 
 
