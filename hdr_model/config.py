@@ -215,7 +215,7 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=1300, learning_rate=3e-3, weight_decay=0.01,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=1000, learning_rate=3e-3, weight_decay=0.01,
             warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
@@ -233,7 +233,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     },
     "hdrm": {
         "nano": TrainConfig(
-            "hdrm", "nano", _NANO_HDRM, size=128, steps=200, learning_rate=2e-3, warmup=50, ema=0.99, bfloat16=True,
+            "hdrm", "nano", _NANO_HDRM, size=128, steps=130, learning_rate=2e-3, warmup=50, ema=0.99, bfloat16=True,
             picture_every=100,
         ),
         "tiny": TrainConfig(
@@ -250,7 +250,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     },
     "shpe": {
         "nano": TrainConfig(
-            "shpe", "nano", _EAGER_HEAT, size=128, steps=200, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
+            "shpe", "nano", _EAGER_HEAT, size=128, steps=120, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
             ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
