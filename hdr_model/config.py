@@ -113,7 +113,7 @@ _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
         "paper": HDRMConfig(),
     },
     "shpe": {
-        "nano": SHPEConfig(width=16, layers=(1, 2, 2), head_width=64),
+        "nano": SHPEConfig(width=12, layers=(1, 2, 2), head_width=48),
         "tiny": SHPEConfig(width=32, layers=(2, 3, 4), head_width=96),
         "base": SHPEConfig(width=48, layers=(2, 4, 6), head_width=192),
         "paper": SHPEConfig(),
@@ -215,7 +215,7 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=1000, learning_rate=3e-3, weight_decay=0.01,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=1800, learning_rate=3e-3, weight_decay=0.01,
             warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
@@ -250,7 +250,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     },
     "shpe": {
         "nano": TrainConfig(
-            "shpe", "nano", _EAGER_HEAT, size=128, steps=120, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
+            "shpe", "nano", _EAGER_HEAT, size=128, steps=150, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
             ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(

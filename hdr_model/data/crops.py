@@ -125,6 +125,19 @@ def sample_masks(masks: Tensor, affine: Tensor, size: int) -> Tensor:
     return sample(masks.float(), affine, size) > 0.5
 
 
+def nearest_bits(bits: Tensor, affine: Tensor, size: int) -> Tensor:
+    """Bit fields (B,H,W) uint8 at the middles of the crop's pixels, (B,size,size); repeated outside.
+
+    A tenth of the cost of ``sample_masks``, for masks that are compared but not looked at.
+    """
+    height, width = bits.shape[-2:]
+    steps = torch.arange(size, device=bits.device, dtype=affine.dtype)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    pixels = from_crop(torch.stack([x, y], -1).view(1, -1, 2).expand(len(bits), -1, -1), affine).round().long()
+    column, row = pixels[..., 0].clamp(0, width - 1), pixels[..., 1].clamp(0, height - 1)
+    return bits.flatten(1).gather(1, row * width + column).view(-1, size, size)
+
+
 def to_crop(points: Tensor, affine: Tensor) -> Tensor:
     """Image pixels (B,K,2) -> crop pixels."""
     return (points - affine[:, None, :, 2]) @ torch.linalg.inv(affine[:, :, :2]).mT

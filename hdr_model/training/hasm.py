@@ -11,7 +11,7 @@ from aih_gen.config import SIDES
 from aih_gen.shards.schema import MASK_BITS
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import Jitter, crop_affine, sample, sample_masks
+from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.losses import Terms, hasm_losses, weighted_sum
@@ -82,7 +82,7 @@ def scenes(
     # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.
     linear, origin = affine[..., :2], affine[..., 2]
     coarser = torch.cat([linear * mask_stride, (origin + linear.sum(-1) * (mask_stride - 1) / 2)[..., None]], -1)
-    stacked = sample_masks((batch["masks"][:, None] & bits[:, None, None]) != 0, coarser, size // mask_stride)
+    stacked = (nearest_bits(batch["masks"], coarser, size // mask_stride)[:, None] & bits[:, None, None]) != 0
     swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
     stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
     return images, {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}

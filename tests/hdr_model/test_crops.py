@@ -13,6 +13,7 @@ from hdr_model.data.crops import (
     crop_hands,
     from_crop,
     mask_boxes,
+    nearest_bits,
     rotate_from_crop,
     rotate_to_crop,
     sample,
@@ -130,6 +131,13 @@ def test_image_and_target_are_equal_outside_the_hole_and_outside_the_photo() -> 
     near = torch.nn.functional.max_pool2d(whole, 5, stride=1, padding=2) > 0
     differs = (crops.image - crops.target).abs().amax(1, keepdim=True) > 1e-5
     assert differs.any() and not (differs & ~near).any()
+
+
+def test_bits_under_a_crop_are_those_of_the_nearest_pixels() -> None:
+    bits = torch.arange(64, dtype=torch.uint8).view(1, 8, 8)
+    affine = torch.tensor([[[2.0, 0, 2.8], [0, 2, -0.9]]])  # every second pixel, from (3, -1) on
+    found = nearest_bits(bits, affine, 4)
+    assert found.tolist() == [[[3, 5, 7, 7], [11, 13, 15, 15], [27, 29, 31, 31], [43, 45, 47, 47]]]
 
 
 def test_thin_lines_do_not_fall_between_the_pixels_of_a_small_crop() -> None:
