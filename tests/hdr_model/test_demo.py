@@ -27,9 +27,9 @@ PICTURES = ["photo", "visible hands", "whole hands", "right hand alone", "left h
 def address() -> Iterator[str]:
     torch.manual_seed(0)
     hasm = HASM(preset("hasm", "nano"))
-    for name, head in hasm.heads.items():  # an untrained network that sees a right hand everywhere, and no left one
-        sign = 1 if name.startswith("right") else -1
-        head[-1].bias.data = torch.tensor([-9.0, 9.0]) * sign  # type: ignore[index,operator]
+    # An untrained network that sees a right hand everywhere, and no left one.
+    signs = [1 if name.startswith("right") else -1 for name in hasm.mask_names]
+    hasm.classifier.bias.data = torch.tensor([[-9.0, 9.0]]).mul(torch.tensor(signs)[:, None]).flatten()
     networks = hasm, HDRM(preset("hdrm", "nano")), SHPE(preset("shpe", "nano"))
     server = make_server(HDR(*networks, segmentation_size=64, hand_size=64), 0)
     thread = threading.Thread(target=server.serve_forever)
