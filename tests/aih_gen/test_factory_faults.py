@@ -57,6 +57,7 @@ def test_killed_at_any_moment_and_started_again_it_makes_the_same(tmp_path: Path
             assert contents(out) == contents(tmp_path / "expected")
             for path in out.iterdir():
                 path.unlink()
+            made = 0
         command = [sys.executable, "-m", "aih_gen.cli", *making(source, out, workers=1 + kills % 2)]
         process = subprocess.Popen(
             command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
@@ -64,15 +65,16 @@ def test_killed_at_any_moment_and_started_again_it_makes_the_same(tmp_path: Path
         try:
             until(
                 lambda made=made, process=process: (
-                    len(list(out.glob("*.h5"))) * SHARD_SIZE > made or process.poll() == 0
+                    len(list(out.glob("*.h5"))) * SHARD_SIZE > made or process.poll() is not None
                 )
             )
             time.sleep(rng.uniform(0, 0.15))
+            kills += process.poll() is None  # otherwise it ended by itself
+            assert process.returncode in (None, 0)
         finally:
-            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        kills += 1
     print(f"{KILLS} kills; {read_all(out)} of {COUNT} samples after the last one")
     assert main(making(source, out)) == 0
     assert contents(out) == contents(tmp_path / "expected")
