@@ -6,6 +6,7 @@ codec, output folder) is not in here.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -129,8 +130,17 @@ class SourceConfig:
     """Image side in pixels."""
 
     def open(self) -> Records:
-        """The records, read and checked."""
+        """The records, read and checked once a process."""
+        return _opened(self)
+
+    def read(self) -> Records:
+        """Read and check the records."""
         raise NotImplementedError
+
+
+@functools.cache
+def _opened(config: SourceConfig) -> Records:
+    return config.read()
 
 
 DatasetConfig = RenderConfig | SynConfig | SourceConfig

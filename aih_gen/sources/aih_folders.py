@@ -11,7 +11,6 @@ name, as `aih_gen.sources.aih_export` writes them, both hands are known and beco
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +43,9 @@ class AIHRenderConfig(SourceConfig):
     split: str = "train"
     branch: AIHBranch = "machine"
 
-    def open(self) -> AIHRenderFolder:
-        """Find the pictures and check their sizes; once a process."""
-        return _open(self)
-
-
-@functools.cache
-def _open(config: AIHRenderConfig) -> AIHRenderFolder:
-    return AIHRenderFolder(config)
+    def read(self) -> AIHRenderFolder:
+        """Find the pictures and check their sizes."""
+        return AIHRenderFolder(self)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ bilinear warp with black beyond the border, colours cut off below the point, and
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,16 +50,11 @@ class AIHSynConfig(SourceConfig):
     as_published: bool = False
     """Their masks, borders and colours, faults included."""
 
-    def open(self) -> AIHSynFolder:
-        """Read and check the lists; once a process."""
+    def read(self) -> AIHSynFolder:
+        """Read and check the lists."""
         if self.size != CROP:
             raise AIHError(f"size: expected {CROP}, the authors' crops, found {self.size}")
-        return _open(self)
-
-
-@functools.cache
-def _open(config: AIHSynConfig) -> AIHSynFolder:
-    return AIHSynFolder(config)
+        return AIHSynFolder(self)
 
 
 @dataclass(frozen=True, eq=False)

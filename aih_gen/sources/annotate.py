@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
@@ -26,6 +24,7 @@ from aih_gen.sources.interhand26m import (
 )
 from aih_gen.sources.pictures import SquareCrop, crop_around, read_picture
 from aih_gen.sources.records import Tally
+from aih_gen.sources.unknown import unknown_hands
 
 Crops = Literal["pair", "hand", "all"]
 PAIR = "pair"
@@ -55,19 +54,14 @@ class AnnotateConfig(SourceConfig):
     keep_unfitted: bool = False
     """Keep photos without a fit that serves, as pairs without masks."""
 
-    def open(self) -> AnnotatedPhotos:
-        """Read and check the annotations; once a process."""
+    def read(self) -> AnnotatedPhotos:
+        """Read and check the annotations."""
         for name in ("pair_margin", "hand_margin"):
             if not 1 <= getattr(self, name) <= 10:
                 raise AIHError(f"{name}: expected 1 to 10, found {getattr(self, name)}")
         if not 0 < self.max_fit_error < 1:
             raise AIHError(f"max_fit_error: expected more than 0 and less than 1 m, found {self.max_fit_error}")
-        return _open(self)
-
-
-@functools.cache
-def _open(config: AnnotateConfig) -> AnnotatedPhotos:
-    return AnnotatedPhotos(config)
+        return AnnotatedPhotos(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,23 +143,14 @@ class AnnotatedPhotos:
         amodal, visible = fitted_masks(layers, shown)
         projected = photo.joints_3d @ pair.camera.T
         joints_2d = (projected[..., :2] / projected[..., 2:]).astype(np.float32)
-        nothing, present = np.zeros_like(shown), np.array(PRESENT[one.hand_type])
         fitted = np.array(pair.drawn)
 
         def known(array: Float32) -> Float32:
             return np.where(fitted.reshape(2, *[1] * (array.ndim - 1)), array, np.float32(np.nan))
 
-        return Sample(
-            image=image,
-            target_right=image,
-            target_left=image,
-            amodal_right=amodal[0],
-            amodal_left=amodal[1],
-            visible_right=visible[0],
-            visible_left=visible[1],
-            arm_right=nothing,
-            arm_left=nothing,
-            shaded=nothing,
+        sample = unknown_hands(index, image, (image, image), amodal, visible, self._provenance(photo))
+        return replace(
+            sample,
             joints_3d=photo.joints_3d,
             joints_2d=joints_2d,
             joint_state=photo_joint_state(joints_2d, photo.joints_3d, layers, shown),
@@ -173,10 +158,7 @@ class AnnotatedPhotos:
             betas=known(pair.betas),
             transl=known(pair.transl),
             camera=pair.camera,
-            present=present,
-            occlusion=np.array([occlusion(amodal[side], visible[side]) for side in (0, 1)], np.float32),
-            index=index,
-            provenance=self._provenance(photo),
+            present=np.array(PRESENT[one.hand_type]),
         )
 
     def _provenance(self, photo: _Photo) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,14 +26,9 @@ class SingleHandsConfig(SourceConfig):
 
     subset: ClassVar[str] = "Hands"
 
-    def open(self) -> SingleHandPhotos:
-        """Read and check the names and masks; once a process."""
-        return _open(self)
-
-
-@functools.cache
-def _open(config: SingleHandsConfig) -> SingleHandPhotos:
-    return SingleHandPhotos(config)
+    def read(self) -> SingleHandPhotos:
+        """Read and check the names and masks."""
+        return SingleHandPhotos(self)
 
 
 class SingleHandPhotos:

@@ -9,7 +9,6 @@ depth, no wrist: those are unknown.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,16 +41,11 @@ class TzionasConfig(SourceConfig):
     margin: float = 1.5
     """Side of a picture / longer side of the box of its annotated joints, which end before the finger tips."""
 
-    def open(self) -> TzionasFrames:
-        """Find and check the frames; once a process."""
+    def read(self) -> TzionasFrames:
+        """Find and check the frames."""
         if not 1 <= self.margin <= 10:
             raise AIHError(f"margin: expected 1 to 10, found {self.margin}")
-        return _open(self)
-
-
-@functools.cache
-def _open(config: TzionasConfig) -> TzionasFrames:
-    return TzionasFrames(config)
+        return TzionasFrames(self)
 
 
 class TzionasFrames:
