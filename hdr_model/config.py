@@ -102,19 +102,19 @@ NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig
 _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hasm": {
         "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=32, drop_path=0.0, arms=True),
-        "tiny": HASMConfig((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=128, drop_path=0.0, arms=True),
+        "tiny": HASMConfig((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=32, drop_path=0.0, arms=True),
         "base": HASMConfig((64, 128, 320, 512), (3, 4, 6, 3), arms=True),
         "paper": HASMConfig(),
     },
     "hdrm": {
         "nano": HDRMConfig((16, 32, 64, 128, 128), (7, 5, 5, 3, 3), discriminator_width=16),
-        "tiny": HDRMConfig((32, 64, 128, 256, 256, 256), (7, 5, 5, 3, 3, 3), discriminator_width=32),
+        "tiny": HDRMConfig((24, 48, 96, 192, 192, 192), (7, 5, 5, 3, 3, 3), discriminator_width=24),
         "base": HDRMConfig((64, 128, 256, 512, 512, 512, 512), (7, 5, 5, 3, 3, 3, 3)),
         "paper": HDRMConfig(),
     },
     "shpe": {
         "nano": SHPEConfig(width=12, layers=(1, 2, 2), head_width=48),
-        "tiny": SHPEConfig(width=32, layers=(2, 3, 4), head_width=96),
+        "tiny": SHPEConfig(width=16, layers=(2, 3, 4), head_width=64),
         "base": SHPEConfig(width=48, layers=(2, 4, 6), head_width=192),
         "paper": SHPEConfig(),
     },
@@ -178,6 +178,12 @@ class TrainConfig:
     """Side of the network's input, in pixels."""
     mask_stride: int = 1
     """HASM's masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
+    coarse: float = 0.0
+    """Share of HASM's steps, from the first, that see pictures at half the ``size``: at a quarter of the cost."""
+    windows: float = 0.0
+    """Share of HASM's pictures that are a small part of the photo, with or without hands."""
+    colour_changes: float = 1.0
+    """Factor on how strongly HASM's pictures change their colours, lose detail and get noise."""
     batch_size: int = 16
     steps: int = 1000
     learning_rate: float = 1e-3
@@ -215,12 +221,12 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
         "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, steps=1800, learning_rate=3e-3, weight_decay=0.01,
-            warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True, picture_every=100,
+            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, coarse=0.625, colour_changes=0.3, steps=2400,
+            learning_rate=3e-3, weight_decay=0.01, warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True,
         ),
         "tiny": TrainConfig(
-            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, steps=6000, learning_rate=1e-3, weight_decay=0.01,
-            warmup=200, gradient_clip=1.0, ema=0.995, bfloat16=True,
+            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, coarse=0.45, windows=0.2, steps=6500,
+            learning_rate=2e-3, weight_decay=0.01, warmup=200, gradient_clip=1.0, ema=0.995, bfloat16=True,
         ),
         "base": TrainConfig(
             "hasm", "base", HASMLossWeights(), batch_size=32, steps=60_000, learning_rate=2e-4, weight_decay=0.01,
@@ -237,7 +243,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             picture_every=100,
         ),
         "tiny": TrainConfig(
-            "hdrm", "tiny", _NANO_HDRM, size=128, steps=6000, learning_rate=1e-3, warmup=200, ema=0.995, bfloat16=True,
+            "hdrm", "tiny", _NANO_HDRM, size=128, steps=1400, learning_rate=2e-3, warmup=100, ema=0.99, bfloat16=True,
         ),
         "base": TrainConfig(
             "hdrm", "base", HDRMLossWeights(perceptual=0.0, style=0.0), batch_size=32, steps=60_000, learning_rate=8e-4,
@@ -254,8 +260,8 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
-            "shpe", "tiny", _EAGER_HEAT, size=128, steps=6000, learning_rate=1e-3, warmup=200, gradient_clip=1.0,
-            ema=0.995, bfloat16=True,
+            "shpe", "tiny", _EAGER_HEAT, size=128, steps=1150, learning_rate=2e-3, warmup=100, gradient_clip=1.0,
+            ema=0.99, bfloat16=True,
         ),
         "base": TrainConfig(
             "shpe", "base", SHPELossWeights(), batch_size=32, steps=60_000, learning_rate=5e-4, warmup=500, ema=0.999,

@@ -66,7 +66,7 @@ class Bench:
                 change_colours(torch.cat([crops.image, crops.target], 1), hdrm.COLOURS, draws)
 
         def step(k: int) -> None:
-            draws = Draws(0, k, k * config.batch_size, config.batch_size)
+            draws = Draws(0, config.steps, k * config.batch_size, config.batch_size)  # the last, at full size
             turns = task.losses(ready[k], draws)
             for optimiser in task.optimisers:
                 with autocast:

@@ -51,7 +51,7 @@ run "AIH_Syn: $count copy-pasted pairs" aih_gen syn --source "$out/aih_render" -
 
 for network in hasm hdrm shpe; do
     run "train ${network^^}" hdr train "$network" --data "$out/aih_render" "$out/aih_syn" --out "$out/runs/$network" \
-        --preset nano --resume
+        --preset nano --workers 1 --resume
 done
 run "evaluate" hdr eval --data "$out/aih_heldout" --weights "$out/runs" --out "$out/eval" \
     --train-data "$out/aih_render"

@@ -17,14 +17,15 @@ class Draws:
 
     Args:
         seed: of the run.
-        step: counts from 0.
+        step: counts from 1; 0 draws for pictures and validation.
         first: the number of the first sample of this process's batch.
         count: samples in this process's batch.
     """
 
     def __init__(self, seed: int, step: int, first: int, count: int) -> None:
         self._samples = [_stream(seed, first + k, _OF_SAMPLE) for k in range(count)]
-        self._step = _stream(seed, step, _OF_STEP)
+        self.step = step
+        self._of_step = _stream(seed, step, _OF_STEP)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -35,7 +36,7 @@ class Draws:
 
     def of_step(self) -> float:
         """One number in [0, 1) for all samples of the step."""
-        return float(self._step.random())
+        return float(self._of_step.random())
 
 
 def _stream(seed: int, number: int, kind: int) -> np.random.Generator:

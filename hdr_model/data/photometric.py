@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class Photometric:
     """Largest standard deviation of Gaussian sensor noise, in [0, 1]."""
     blur: float = 0.0
     """Probability of losing resolution by a factor between 1.5 and 3, as a distant or shaken camera does."""
+
+    def scaled(self, factor: float) -> Photometric:
+        """All of it ``factor`` times as strong."""
+        return Photometric(**{name: value * factor for name, value in asdict(self).items()})
 
 
 def change_colours(images: Tensor, strength: Photometric, draws: Draws) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -23,6 +24,9 @@ from hdr_model.training.picture import grid, tint
 
 JITTER = Jitter(rotation=15.0, scale=0.2, translation=0.1)
 """Of the whole picture, whose hands come in all positions and sizes already."""
+WINDOWS = Jitter(rotation=15.0, scale=0.6, translation=0.38)
+"""Of a part of the picture, a quarter as wide on average: what HASM meets when it looks for hands all over a photo."""
+WINDOW_SCALE = 0.25
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.4, colour_gain=0.15, gamma=0.3, noise=0.04, blur=0.3)
 
 
@@ -33,7 +37,7 @@ class HASMTask:
 
     def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
         assert isinstance(config.losses, HASMLossWeights)
-        self.size, self.stride, self.weights = config.size, config.mask_stride, config.losses
+        self.config, self.weights = config, config.losses
         self.hasm = HASM(network).to(device)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
         decoder = nn.ModuleList([self.hasm.projections, self.hasm.fusion, self.hasm.classifier])
@@ -41,42 +45,51 @@ class HASMTask:
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """One cross entropy for each mask."""
-        images, masks = scenes(batch, self.size, draws, self.stride)
+        config, size, stride = self.config, self.config.size, self.config.mask_stride
+        if draws.step <= config.coarse * config.steps:
+            size, stride = max(size // 2 // self.hasm.stride, 1) * self.hasm.stride, max(stride // 2, 1)
+        images, masks = scenes(batch, size, draws, stride, config.windows, COLOURS.scaled(config.colour_changes))
         terms = hasm_losses(self.hasm(normalise(images)), masks, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of pictures as they are."""
-        images, masks = scenes(batch, self.size, mask_stride=self.stride)
+        images, masks = scenes(batch, self.config.size, mask_stride=self.config.mask_stride)
         return weighted_sum(hasm_losses(network(normalise(images)), masks), self.weights)
 
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Picture, predicted masks, true masks; what is hidden is bright."""
-        images, masks = scenes(batch, self.size)
+        images, masks = scenes(batch, self.config.size)
         logits = network(normalise(images))
         predicted = {
-            name: nn.functional.interpolate(pair.float(), (self.size, self.size), mode="bilinear").argmax(1) == 1
+            name: nn.functional.interpolate(pair.float(), (self.config.size,) * 2, mode="bilinear").argmax(1) == 1
             for name, pair in logits.items()
         }
         return grid([images, tint(images, predicted), tint(images, masks)])
 
 
 def scenes(
-    batch: Batch, size: int, draws: Draws | None = None, mask_stride: int = 1
+    batch: Batch,
+    size: int,
+    draws: Draws | None = None,
+    mask_stride: int = 1,
+    windows: float = 0.0,
+    colours: Photometric = COLOURS,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,M,M) bool by HASM's names, M = size / mask_stride.
 
-    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours.
+    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours; the
+    share ``windows`` of them shows a part of the picture only.
     """
     height, width = batch["masks"].shape[-2:]
     count, device = len(batch["masks"]), batch["masks"].device
     mirror = (draws.uniform() < 0.5 if draws else torch.zeros(count, dtype=torch.bool)).to(device)
     centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device).expand(count, 2)
     side = torch.full((count,), float(max(height, width)), device=device)
-    affine = crop_affine(centre, side, size, mirror, JITTER.draw(draws) if draws else None, box_scale=1.0)
+    affine = crop_affine(centre, side, size, mirror, _moves(draws, windows) if draws else None, box_scale=1.0)
     images = sample(batch["rgb"][:, 0].permute(0, 3, 1, 2).float(), affine, size, "border") / 255
     if draws:
-        images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
+        images = degrade(change_colours(images, colours, draws), colours, draws)
     names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
     bits = torch.tensor([MASK_BITS[name] for name in names], dtype=torch.uint8, device=device)
     # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.
@@ -86,3 +99,12 @@ def scenes(
     swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
     stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
     return images, {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}
+
+
+def _moves(draws: Draws, windows: float) -> Tensor:
+    """(B,4) as ``Jitter.draw`` gives them: around the whole picture, or a part of it."""
+    moves = JITTER.draw(draws)
+    if not windows:
+        return moves
+    part = WINDOWS.draw(draws) + moves.new_tensor([0.0, math.log(WINDOW_SCALE), 0.0, 0.0])
+    return torch.where((draws.uniform() < windows)[:, None], part, moves)

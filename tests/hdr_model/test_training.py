@@ -213,6 +213,29 @@ def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
         assert (means[0] - means[1]).mean().abs() < 0.1  # pixels of the coarse mask
 
 
+def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
+    batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
+    areas = {}
+    for share in (0.0, 1.0):
+        images, masks = zip(*(scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8)), strict=True)
+        assert all(image.shape == (6, 3, 64, 64) for image in images)
+        areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
+    assert areas[1.0].max() > 1.3 * areas[0.0].max()  # some are closer to a hand than any whole picture,
+    assert (areas[1.0] < 0.02).sum() > 3 and (areas[0.0] > 0.02).all()  # and some look beside the hands
+
+
+def test_coarse_steps_see_half_the_pixels(data: Path) -> None:
+    config = short("hasm", steps=4, coarse=0.5, mask_stride=2)
+    task = make_task(config)
+    assert isinstance(task, HASMTask)
+    sides: list[tuple[int, int]] = []
+    task.hasm.register_forward_hook(lambda _, inputs, __: sides.append(tuple(inputs[0].shape[-2:])))
+    batch = AIHDataset(data, HASMTask.fields)[list(range(4))]
+    for step in (1, 2, 3, 4):
+        next(task.losses(batch, Draws(0, step, 4 * step, 4)))
+    assert sides == [(32, 32), (32, 32), (64, 64), (64, 64)]
+
+
 def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
