@@ -146,7 +146,7 @@ def training_prior(data: Sequence[Path]) -> Prior:
     for indices in tqdm(list(portions(range(len(dataset)), 64)), desc="training means", unit="batch"):
         batch = dataset[indices]
         for name, mask in with_occluded(named_masks(batch["masks"])).items():
-            total = mask.sum(0, dtype=torch.int64)
+            total = mask.float().sum(0)  # exact below 2**24, and several times as fast as integers
             sums[name] = sums[name] + total if name in sums else total
         present = batch["present"].bool().numpy()
         for hand in range(len(SIDES)):
