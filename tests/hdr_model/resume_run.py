@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 
-from hdr_model.config import HASMConfig, HASMLossWeights, HDRMConfig, HDRMLossWeights, SHPEConfig, training_preset
+from hdr_model.config import (
+    HASMConfig,
+    HASMLossWeights,
+    HDRMConfig,
+    HDRMLossWeights,
+    SHPEConfig,
+    TrainConfig,
+    training_preset,
+)
 from hdr_model.training import loop
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
@@ -32,14 +40,25 @@ LOSSES: dict[str, Any] = {
 def run(task: str, data: Path, out: Path, changes: dict[str, Any], options: dict[str, Any]) -> None:
     """Train a small network on the CPU, in one thread."""
     torch.set_num_threads(1)
+    config = configuration(task, changes)
+    loop.train(untrained(config), config, [data], out, device=CPU, validation=data, **options)
+
+
+def configuration(task: str, changes: dict[str, Any]) -> TrainConfig:
+    """That of the preset nano, made small, with ``changes``."""
     names = {"size": 32, "batch_size": 4, "log_every": 3, "picture_every": 50, "checkpoint_every": 7, "ema": 0.9}
-    config = replace(
+    return replace(
         training_preset(task, "nano"),  # type: ignore[arg-type]
         **{**names, "bfloat16": False, "losses": LOSSES[task], "validate_every": 10, **changes},
     )
+
+
+def untrained(config: TrainConfig) -> loop.Task:
+    """A small network as it is before the first step."""
     torch.manual_seed(config.seed)
-    build, network = NETWORKS[task]
-    loop.train(build(config, network, CPU), config, [data], out, device=CPU, validation=data, **options)
+    build, network = NETWORKS[config.task]
+    task: loop.Task = build(config, network, CPU)
+    return task
 
 
 if __name__ == "__main__":

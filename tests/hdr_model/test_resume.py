@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.data.samples import write_samples
-from tests.hdr_model.resume_run import run
+from tests.hdr_model.resume_run import configuration, run, untrained
 
 ROOT = Path(__file__).parents[2]
 FULL = "AIH_PROVE_RESUME" in os.environ
@@ -130,22 +131,28 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
 
 
 @pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"] if FULL else ["hasm"])
-def test_two_processes_take_the_step_that_one_with_the_doubled_batch_does(
+def test_two_processes_end_with_the_weights_of_one_with_the_doubled_batch(
     task: str, data: Path, tmp_path: Path
 ) -> None:
-    """Every gradient within 1e-3 of the largest: sums in another order, through many batch normalisations. Weights
-    would say less, as Adam makes a whole step even of a gradient that is nothing but rounding."""
+    """Weights within 10 % of the way they have come (0.1 to 5 % were seen), gradients within 1 % of the largest: sums
+    are taken in another order, and Adam makes a whole step even of a gradient that is nothing but rounding."""
+    changes = {"steps": 3, "size": 64, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0, "gradient_clip": 0.0}
     for name, world, batch in (("one", 1, 4), ("two", 2, 2)):
         given = {"task": task, "data": str(data), "out": str(tmp_path / name), "options": {}}
-        given["changes"] = {"steps": 1, "size": 64, "batch_size": batch, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0}
+        given["changes"] = changes | {"batch_size": batch}
         command = [sys.executable, "-m", "tests.hdr_model.resume_run", json.dumps(given)]
         if world == 2:
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
             command = [sys.executable, *launcher, "tests.hdr_model.resume_run", json.dumps(given)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
-    one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two"))
-    for optimiser in [name for name in one if name.startswith("optimiser")]:
-        momenta = [state[optimiser]["state"] for state in (one, two)]  # after one step: gradients times a constant
-        first, second = (torch.cat([m["exp_avg"].flatten() for m in of.values()]) for of in momenta)
-        assert (first - second).abs().max() <= 1e-3 * first.abs().max()
+    start = untrained(configuration(task, changes)).networks[task]
+    one, two = (load_file(tmp_path / name / "weights/model.safetensors") for name in ("one", "two"))
+    names = [name for name, _ in start.named_parameters() if name in one]  # HDRM's discriminator is not saved there
+    before, alone, together = (torch.cat([of[n].flatten() for n in names]) for of in (start.state_dict(), one, two))
+    assert (together - alone).norm() <= 0.1 * (alone - before).norm()
+    states = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two")]
+    for optimiser in [name for name in states[0] if name.startswith("optimiser")]:
+        moments = [state[optimiser]["state"].values() for state in states]  # running means of the gradients
+        first, second = (torch.cat([m["exp_avg"].flatten() for m in of]) for of in moments)
+        assert (first - second).abs().max() <= 0.01 * first.abs().max()
