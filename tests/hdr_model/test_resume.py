@@ -134,9 +134,9 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
 def test_two_processes_end_with_the_weights_of_one_with_the_doubled_batch(
     task: str, data: Path, tmp_path: Path
 ) -> None:
-    """Weights within 10 % of the way they have come (0.1 to 5 % were seen), gradients within 1 % of the largest: sums
-    are taken in another order, and Adam makes a whole step even of a gradient that is nothing but rounding."""
-    changes = {"steps": 3, "size": 64, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0, "gradient_clip": 0.0}
+    """After a step, gradients within 1e-3 of the largest and weights within 2 % of the way they have come: sums are
+    taken in another order, and Adam makes a whole step even of a gradient that is nothing but rounding."""
+    changes = {"steps": 1, "size": 64, "ema": 0.0, "learning_rate": 1e-3, "warmup": 0, "gradient_clip": 0.0}
     for name, world, batch in (("one", 1, 4), ("two", 2, 2)):
         given = {"task": task, "data": str(data), "out": str(tmp_path / name), "options": {}}
         given["changes"] = changes | {"batch_size": batch}
@@ -150,9 +150,9 @@ def test_two_processes_end_with_the_weights_of_one_with_the_doubled_batch(
     one, two = (load_file(tmp_path / name / "weights/model.safetensors") for name in ("one", "two"))
     names = [name for name, _ in start.named_parameters() if name in one]  # HDRM's discriminator is not saved there
     before, alone, together = (torch.cat([of[n].flatten() for n in names]) for of in (start.state_dict(), one, two))
-    assert (together - alone).norm() <= 0.1 * (alone - before).norm()
+    assert (together - alone).norm() <= 0.02 * (alone - before).norm()
     states = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two")]
     for optimiser in [name for name in states[0] if name.startswith("optimiser")]:
-        moments = [state[optimiser]["state"].values() for state in states]  # running means of the gradients
+        moments = [state[optimiser]["state"].values() for state in states]  # gradients times a constant
         first, second = (torch.cat([m["exp_avg"].flatten() for m in of]) for of in moments)
-        assert (first - second).abs().max() <= 0.01 * first.abs().max()
+        assert (first - second).abs().max() <= 1e-3 * first.abs().max()
