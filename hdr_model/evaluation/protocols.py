@@ -26,6 +26,7 @@ from hdr_model.evaluation.examine import (
     TRUE,
     Examined,
     examine,
+    known_hands,
     named_masks,
     with_occluded,
 )
@@ -80,7 +81,9 @@ class Scores:
     missed: int = 0
     """Hands in which HASM found nothing."""
     unmasked: int = 0
-    """Hands that are present, but of which no mask is known: they are not measured."""
+    """Hands of which no mask is known, but joints: they have figures of joints alone."""
+    unknown: int = 0
+    """Hands that are present, but of which neither is known: they are not measured."""
 
 
 def evaluate(
@@ -107,8 +110,7 @@ def evaluate(
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = {name: value.to(hdr.device) for name, value in dataset[indices].items()}
-        kinds = interacting(dataset, indices, batch)
-        add_scores(scores, indices, batch, examine(hdr, batch), prior, kinds)
+        add_scores(scores, indices, batch, examine(hdr, batch), prior, read_stories(dataset, indices, batch))
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
@@ -131,11 +133,24 @@ def spread(length: int, limit: int | None) -> list[int]:
     return np.linspace(0, length - 1, min(length, limit or length)).round().astype(int).tolist()
 
 
-def interacting(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[bool]:
-    """Whether each sample is of interacting hands: as its source says (``hand_type``), else where both are present."""
-    stories = dataset.shards.read(indices, ("provenance",))["provenance"]
-    both = batch["present"].bool().all(1).tolist()
-    return [s["hand_type"] == "interacting" if "hand_type" in s else b for s, b in zip(stories, both, strict=True)]
+@dataclass(frozen=True)
+class Story:
+    """What the source of a sample tells of it."""
+
+    interacting: bool
+    """It is of interacting hands: as the source says (``hand_type``), else where both are present."""
+    pixel: float = 1.0
+    """Pixels of the photo that it was cut from in one of its own."""
+
+
+def read_stories(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[Story]:
+    """The stories of some samples."""
+    told = dataset.shards.read(indices, ("provenance",))["provenance"]
+    both, side = batch["present"].bool().all(1).tolist(), batch["rgb"].shape[2]
+    return [
+        Story(one["hand_type"] == "interacting" if "hand_type" in one else b, one.get("crop_side", side) / side)
+        for one, b in zip(told, both, strict=True)
+    ]
 
 
 def training_prior(data: Sequence[Path]) -> Prior:
@@ -165,17 +180,18 @@ def add_scores(
     batch: Batch,
     seen: Examined,
     prior: Prior | None,
-    interacting: Sequence[bool],
+    stories: Sequence[Story],
 ) -> None:
-    """Take in one examined batch of the samples ``indices``, each of which is of interacting hands or not."""
-    _add_masks(scores, seen, prior)
+    """Take in one examined batch of the samples ``indices``, each with its story."""
+    _add_masks(scores, seen, prior, ~batch["present"].bool() | known_hands(batch)[0])
     _add_images(scores, seen)
-    _add_joints(scores.pose, indices, batch, seen, prior, interacting)
+    _add_joints(scores.pose, indices, batch, seen, prior, stories)
     scores.samples += indices
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
     scores.targets += [(indices[s], hand) for (s, hand), true in zip(hands, seen.alone.tolist(), strict=True) if true]
     scores.missed += sum(not bool(seen.found_masks[f"{SIDES[hand]}_amodal"][sample].any()) for sample, hand in hands)
-    scores.unmasked += int(batch["present"].sum()) - len(hands)
+    scores.unmasked += int((~seen.masked).sum())
+    scores.unknown += int(batch["present"].sum()) - len(hands)
 
 
 def result_rows(scores: Scores) -> Iterator[Row]:
@@ -192,7 +208,9 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
     hands = len(scores.pose.sample)
     return (
         f"{count} samples, {hands} hands; HASM found nothing of {scores.missed} of them. "
-        f"{scores.unmasked} more hands have no mask and are not measured. Computed in {hdr.precision}.",
+        f"{scores.unmasked} of them have no mask: their crop is twice the box of their joints, and they have no figure "
+        f"for masks, images or painting with true masks. {scores.unknown} more hands have neither mask nor joints and "
+        f"are not measured. Computed in {hdr.precision}.",
         "Masks: IoU of the foreground, right and left hands together. Over the set: sum of intersections / sum of "
         "unions. Per mask: mean of intersection / union over masks whose truth is not empty. "
         f"Empty truths: {empty}.",
@@ -207,7 +225,8 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
     )
 
 
-def _add_masks(scores: Scores, seen: Examined, prior: Prior | None) -> None:
+def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tensor) -> None:
+    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong."""
     true, found = with_occluded(seen.true_masks), with_occluded(seen.found_masks)
     for part in PARTS:
         truth = _both_hands(true, part)
@@ -218,7 +237,7 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None) -> None:
         if part != "visible":
             guesses[AS_VISIBLE] = _both_hands(true, "visible") if part == "amodal" else torch.zeros_like(truth)
         for method, guess in guesses.items():
-            scores.overlap[part, method].add(guess, truth)
+            scores.overlap[part, method].add(guess & known.flatten()[:, None, None], truth)
 
 
 def _add_images(scores: Scores, seen: Examined) -> None:
@@ -241,15 +260,16 @@ def _add_joints(
     batch: Batch,
     seen: Examined,
     prior: Prior | None,
-    interacting: Sequence[bool],
+    stories: Sequence[Story],
 ) -> None:
     touching = (seen.true_masks["right_amodal"] & seen.true_masks["left_amodal"]).flatten(1).any(1).tolist()
     rows = seen.sample.tolist()
     pose.sample += [indices[row] for row in rows]
     pose.hand += seen.hand.tolist()
-    pose.interacting += [interacting[row] for row in rows]
+    pose.interacting += [stories[row].interacting for row in rows]
+    pose.pixel += [stories[row].pixel for row in rows]
     pose.touching += [touching[row] for row in rows]
-    pose.occlusion += batch["occlusion"][seen.sample, seen.hand].tolist()
+    pose.occlusion += batch["occlusion"][seen.sample, seen.hand].masked_fill(~seen.masked, torch.nan).tolist()
     pose.camera += list(batch["camera"][seen.sample].cpu().numpy())
     pose.true += list(batch["joints_3d"][seen.sample, seen.hand].cpu().numpy())
     pose.true_2d += list(batch["joints_2d"][seen.sample, seen.hand].cpu().numpy())
@@ -298,7 +318,7 @@ def _pose_rows(scores: Scores) -> Iterator[Row]:
         return
     occlusion = np.asarray(pose.occlusion)
     everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
-    errors = {method: pose.errors(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
+    errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
     for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
         for method in METHODS:
             ours, other = (mpjpe(errors[name][chosen]) for name in (method, MEAN_POSE))
