@@ -98,10 +98,7 @@ def evaluate(
     Raises:
         AIHError: a folder or a number is not what it should be.
     """
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
-    if limit is not None and limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {limit}")
+    check_request(out, limit)
     dataset = AIHDataset(data, FIELDS)
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
@@ -126,6 +123,14 @@ def evaluate(
     evaluation.print()
     print(write_page(evaluation, out))
     return evaluation
+
+
+def check_request(out: Path, limit: int | None) -> None:
+    """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
+    if out.exists() and not out.is_dir():
+        raise AIHError(f"{out} is a file; --out needs a folder")
+    if limit is not None and limit < 1:
+        raise AIHError(f"--limit should be at least 1, found {limit}")
 
 
 def spread(length: int, limit: int | None) -> list[int]:
