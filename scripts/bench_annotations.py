@@ -147,7 +147,7 @@ def _moments(hand_model: Path, frames: int) -> Iterator[tuple[dict[str, Any], di
             theirs[:, side, FROM_INTERHAND] = 1000 * out.joints.numpy()
         for k in range(count):
             world = theirs[k].reshape(42, 3).tolist()
-            fit = {name: {part: values[side, k].tolist() for part, values in parts.items()}
+            fit: dict[str, Any] = {name: {part: values[side, k].tolist() for part, values in parts.items()}
                    for side, name in enumerate(SIDES)}  # fmt: skip
             yield {"world_coord": world, "joint_valid": [[1]] * 42, "hand_type": "interacting"}, fit
 

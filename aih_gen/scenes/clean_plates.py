@@ -38,15 +38,16 @@ class CleanPlates:
         """The picture of the sample at a position of the shards."""
         fields = ("image", *(f"amodal_{side}" for side in SIDES), "joints_2d")
         image, right, left, joints = (array[0] for array in self.frames.shards.read([int(name)], fields).values())
-        return Image.fromarray(filled(image, around_hands(right | left, joints) | ~image.any(-1)))
+        return Image.fromarray(filled(image, to_fill(image, right | left, joints)))
 
     def digest(self) -> str:
         """SHA-256 of the shards."""
         return self.frames.shards.digest()
 
 
-def around_hands(masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(H,W) where hands and forearms may be, from the hands' masks (H,W) and joints (2,21,2) px."""
+def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H,W) where an image (H,W,3) is black, or may show hands and arms: by their masks (H,W), joints (2,21,2) px."""
+    beyond = Image.fromarray(~image.any(-1)).convert("L").filter(ImageFilter.MaxFilter(3))  # its rim is half black
     side = max(masks.shape)
     wide = Image.fromarray(masks).convert("L").filter(ImageFilter.MaxFilter(2 * round(RIM * side) + 1))
     draw = ImageDraw.Draw(wide)
@@ -59,7 +60,7 @@ def around_hands(masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArr
         width = ARM_WIDTH * max(float(across), float(length))
         end = hand[WRIST] + palm / length * 2 * side  # beyond the picture
         draw.line([*hand[WRIST], *end], fill=255, width=round(width))
-    return np.asarray(wide) > 0
+    return (np.asarray(wide) | np.asarray(beyond)) > 0
 
 
 def filled(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:

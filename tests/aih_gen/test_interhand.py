@@ -19,7 +19,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
-from aih_gen.scenes.clean_plates import around_hands
+from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
@@ -287,7 +287,7 @@ def test_recorded_backgrounds_are_the_photos_without_their_hands(shards: Path, d
         red, _, blue = sample.target_right[gone].astype(int).T
         assert gone.sum() > 100 and np.abs(red - blue).max() < 8 and red.min() > 15 and red.max() < 75, "a grey studio"
         assert (np.ptp(small[gone], axis=1) > 8).mean() > 0.8, "where the photo has skin"
-        around = around_hands(photo.amodal_right | photo.amodal_left, photo.joints_2d) | ~photo.image.any(-1)
+        around = to_fill(photo.image, photo.amodal_right | photo.amodal_left, photo.joints_2d)
         kept = ~around.reshape(SIZE // 2, 2, SIZE // 2, 2).any((1, 3))
         kept &= ~(sample.amodal_right | sample.amodal_left)
         assert kept.mean() > 0.2 and np.abs(sample.image.astype(int) - small)[kept].max() <= 2
