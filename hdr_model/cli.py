@@ -231,6 +231,10 @@ class Evaluate:
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
     """The shards trained on, for the guesses that know their mean."""
+    vgg: Path | None = None
+    """VGG16's weights as torchvision stores them: with --lpips, LPIPS is measured too."""
+    lpips: Path | None = None
+    """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
@@ -240,10 +244,14 @@ class Evaluate:
         if (self.data is None) == (self.dataset is None):
             found = "neither" if self.data is None else "both"
             raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
+        if (self.vgg is None) != (self.lpips is None):
+            raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
+        from hdr_model.evaluation.lpips import LPIPS
         from hdr_model.evaluation.protocols import evaluate
 
+        lpips = LPIPS.from_files(self.vgg, self.lpips) if self.vgg and self.lpips else None
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit)
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, lpips)
 
     def _annotated(self) -> Path:
         """The shards of all annotated photos; those that are there already are checked and kept."""

@@ -24,6 +24,8 @@ from tests.data.samples import write_samples
         (["train", "shpe", "--data", "d", "--out", "o", "--device", "abacus"], "abacus"),
         (["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"], "nothing to paint"),
         (["eval", "--data", "d", "--out", "o"], "d: expected a shard"),
+        (["eval", "--data", "d", "--vgg", "v.pth", "--out", "o"], "--vgg and --lpips, found only one"),
+        (["eval", "--data", "d", "--vgg", "v.pth", "--lpips", "l.pth", "--out", "o"], "v.pth"),
         (["eval", "--out", "o"], "expected --data with shards, or --dataset and --root, found neither"),
         (["eval", "--data", "d", "--dataset", "tzionas", "--root", "r", "--out", "o"], "found both"),
         (["eval", "--dataset", "tzionas", "--out", "o"], "--root: expected the folder of tzionas, found nothing"),

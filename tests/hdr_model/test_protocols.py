@@ -290,6 +290,23 @@ def test_what_hasm_finds_of_a_hand_without_a_mask_is_neither_right_nor_wrong(tmp
     assert (gathered.unmasked, gathered.unknown, gathered.pose.hand) == (0, 1, [0])
 
 
+class MeanDifference(nn.Module):
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        return (image - other).abs().mean((1, 2, 3))
+
+
+def test_lpips_is_taken_of_the_hands_with_a_hole_and_of_the_input_too(shards: Path, scores: Scores) -> None:
+    gathered, batch = Scores(), AIHDataset(shards, FIELDS)[[0, 3]]
+    seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, [0, 3], batch, seen, None, [Story(True), Story(False)], cast(Any, MeanDifference()))
+    first = [row for row in result_rows(gathered) if row.metric.startswith("LPIPS")]
+    copied = (seen.crops.image - seen.crops.target).abs().mean((1, 2, 3))
+    assert [row.cases for row in first] == [2, 2], "a hand by itself has no hole"
+    assert first[0].baseline == pytest.approx(float(copied[:2].mean())) and float(copied[2]) == 0
+    assert 0 < first[0].ours < first[0].baseline
+    assert not any("LPIPS" in row.metric for row in result_rows(scores))
+
+
 def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shards: Path) -> None:
     batch = AIHDataset(shards, FIELDS)[[0, 1]]
     gathered = Scores()
