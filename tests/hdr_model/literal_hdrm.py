@@ -1,4 +1,4 @@
-"""HDRM as it is written down (Liu et al. 2018), readable and slow: the tests and scripts/bench_nets.py compare with it."""
+"""HDRM as it is written down (Liu et al. 2018), readable and slow: tests and scripts/bench_nets.py compare with it."""
 
 from __future__ import annotations
 
