@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.card import card, write_card
-from aih_gen.config import DatasetConfig, Look, RenderConfig, RendererName, SynConfig, SynRecipe, check_config
+from aih_gen.config import Cameras, DatasetConfig, Look, RenderConfig, RendererName, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
@@ -64,7 +64,10 @@ class Render(_Making):
     hand_model: str = "free"
     """free, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, or an npz (see aih_gen/sources/fits.py)."""
+    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, an npz (see aih_gen/sources/fits.py), or shards of
+    aih-gen annotate."""
+    cameras: Cameras = "sampled"
+    """recorded: those of the photos, where the poses are such shards."""
     pose_noise: float = 0.0
     """Degrees by which recorded fingers are bent otherwise."""
     occlusion: tuple[float, float] = (0.05, 0.9)
@@ -72,7 +75,7 @@ class Render(_Making):
     contact: bool = True
     """Move sampled hands until they touch without passing through each other."""
     backgrounds: str = "shipped"
-    """shipped, or a folder of photographs."""
+    """shipped; a folder of photographs; or recorded: the photos of such shards, their hands painted over."""
     renderer: RendererName = "gl"
     """pyrender is the slow reference."""
     look: Look = "full"

@@ -23,6 +23,7 @@ RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
 Side = Literal["right", "left"]
 Split = Literal["train", "val", "test"]
+Cameras = Literal["sampled", "recorded"]
 Branch = Literal["all", "human", "machine"]
 """Whose annotations of InterHand2.6M: of both, of people, or of a network."""
 
@@ -43,6 +44,9 @@ class RenderConfig:
     """``free``, or the path of a MANO folder or file."""
     poses: str = "sampled"
     """``sampled``, or the path of recorded fits (see ``aih_gen.sources.fits``)."""
+    cameras: Cameras = "sampled"
+    """``recorded``: the recorded fits' own, where those are shards of annotated photos; what hides what is then theirs
+    too."""
     pose_noise: float = 0.0
     """Standard deviation in degrees by which recorded fingers are bent otherwise; 0 uses fits as they are."""
     occlusion: tuple[float, float] = (0.05, 0.9)
@@ -51,7 +55,8 @@ class RenderConfig:
     """Hands, sampled or recorded, are moved until they touch without passing through each other; this takes most of the
     time. Without it recorded fits come exactly as they are."""
     backgrounds: str = "shipped"
-    """``shipped``, or a folder of photographs."""
+    """``shipped``; a folder of photographs; or ``recorded``: the photos that shards of recorded fits show, without
+    their hands (see ``aih_gen.scenes.clean_plates``)."""
     renderer: RendererName = "gl"
     look: Look = "full"
     """``plain`` draws smooth skin without shadows or supersampling, through a perfect sensor."""

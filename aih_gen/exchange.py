@@ -84,7 +84,7 @@ class Annotate(_Reading):
     """Keep photos without a fit that serves, with joints and without masks."""
     margin: float | None = None
     """Side of a picture / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
-    hand, 1.5 around the joints of tzionas."""
+    hand, 2 around the joints of tzionas."""
 
     def run(self) -> int:
         from aih_gen.sources.annotate import AnnotateConfig  # loads PyTorch and OpenGL, as the next does PyTorch

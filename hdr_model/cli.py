@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from aih_gen.arguments import parse_arguments
+from aih_gen.config import Branch, Split
 from aih_gen.errors import AIHError
 from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset, with_encoder
 
@@ -208,25 +209,72 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure trained networks on held-out shards, beside trivial guesses."""
+    """Measure trained networks on held-out shards, or on other people's photos, beside trivial guesses."""
 
-    data: Path
+    data: Path | None = None
     """Held-out shards: a file, or a folder of them."""
+    dataset: Literal["interhand26m", "tzionas"] | None = None
+    """In place of --data: photos of --root, of which shards are first made in OUT/annotated (see aih-gen annotate)."""
+    root: Path | None = None
+    """The folder of that data set."""
+    split: Split = "test"
+    """Of InterHand2.6M."""
+    branch: Branch = "all"
+    """Of InterHand2.6M: human_annot, machine_annot or all; v1.0 has only all."""
+    hand_model: str = ""
+    """Folder of the MANO files that the fits of InterHand2.6M are for."""
+    workers: int = 1
+    """Processes that make these shards."""
     out: Path
     """Folder of the table and pictures."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
     """The shards trained on, for the guesses that know their mean."""
+    vgg: Path | None = None
+    """VGG16's weights as torchvision stores them: with --lpips, LPIPS is measured too."""
+    lpips: Path | None = None
+    """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
 
     def run(self) -> None:
         """Evaluate."""
+        if (self.data is None) == (self.dataset is None):
+            found = "neither" if self.data is None else "both"
+            raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
+        if (self.vgg is None) != (self.lpips is None):
+            raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
+        from hdr_model.evaluation.lpips import LPIPS
         from hdr_model.evaluation.protocols import evaluate
 
-        evaluate(self.data, self.weights, self.out, list(self.train_data), self.device, self.limit)
+        lpips = LPIPS.from_files(self.vgg, self.lpips) if self.vgg and self.lpips else None
+        data = self.data or self._annotated()
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, lpips)
+
+    def _annotated(self) -> Path:
+        """The shards of all annotated photos; those that are there already are checked and kept."""
+        from aih_gen.exchange import Annotate
+        from hdr_model.evaluation.protocols import check_request
+        from hdr_model.pipeline import HDR
+
+        if self.root is None or self.dataset is None:
+            raise AIHError(f"--root: expected the folder of {self.dataset}, found nothing")
+        check_request(self.out, self.limit)
+        HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
+        out = self.out / "annotated"
+        Annotate(
+            dataset=self.dataset,
+            root=self.root,
+            split=self.split,
+            branch=self.branch,
+            hand_model=self.hand_model,
+            keep_unfitted=True,  # the published figures are of every annotated photo
+            workers=self.workers,
+            out=out,
+        ).run()
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)

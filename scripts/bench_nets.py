@@ -6,11 +6,13 @@ function. Medians of synchronised calls; CPU in float32, a GPU in float32 and bf
 
 from __future__ import annotations
 
+import copy
+import runpy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
 
 import torch
 import tyro
@@ -20,41 +22,10 @@ from torch.nn import functional as F
 from hdr_model.config import Preset, preset
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
-from hdr_model.nets.partial_conv import Masked, PartialConv2d
 from hdr_model.nets.shpe import SHPE
 
-
-class LiteralPartialConv2d(nn.Module):
-    """A partial convolution with a whole convolution of ones over one mask channel for each input channel."""
-
-    def __init__(self, layer: PartialConv2d) -> None:
-        super().__init__()
-        self.conv, self.bias = layer.conv, layer.bias
-
-    def forward(self, parts: Sequence[Masked]) -> Masked:
-        """As ``PartialConv2d``, but the mask has every output channel."""
-        x = torch.cat([part.features for part in parts], 1)
-        mask = torch.cat([part.mask.to(x.dtype).expand_as(part.features) for part in parts], 1)
-        conv = self.conv
-        ones = torch.ones_like(conv.weight)
-        padding = cast(tuple[int, ...], conv.padding)
-        with torch.no_grad():
-            valid = F.conv2d(mask, ones, stride=conv.stride, padding=padding)
-        raw = F.conv2d(x * mask, conv.weight, stride=conv.stride, padding=padding)
-        bias = 0 if self.bias is None else self.bias.view(-1, 1, 1)
-        out = (raw * (ones[0].numel() / valid.clamp(min=1)) + bias) * (valid > 0)
-        return Masked(out, (valid > 0).to(x.dtype))
-
-
-def literal_twin(network: HDRM) -> HDRM:
-    """A network of the same tensors in which every partial convolution is the literal one."""
-    twin = HDRM(network.config)
-    twin.load_state_dict(network.state_dict())
-    for module in list(twin.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, PartialConv2d):
-                setattr(module, name, LiteralPartialConv2d(child))
-    return twin.to(next(network.parameters()).device).train(network.training)
+LiteralHDRM = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "hdr_model" / "literal_hdrm.py"))["LiteralHDRM"]
+"""The twin lives in the tests, which check it against the reference's figures."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +57,7 @@ class Bench:
         validity = (F.interpolate(torch.rand(self.batch, 2, 8, 8, device=device), x.shape[-2:]) > 0.3).float()
         validity = validity.repeat_interleave(4, 1)
         hdrm = HDRM(preset("hdrm", self.preset)).to(device)
-        fast, twin = hdrm.eval(), literal_twin(hdrm).eval()
+        fast, twin = hdrm.eval(), LiteralHDRM(copy.deepcopy(hdrm)).eval()
         plain = image.contiguous(memory_format=torch.channels_last)
         masked = [t.contiguous(memory_format=torch.channels_last) for t in (x, validity)]
         with torch.inference_mode():

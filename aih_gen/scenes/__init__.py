@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
-from aih_gen.scenes.backgrounds import BackgroundLibrary, sample_background
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
 from aih_gen.scenes.cameras import Views, camera, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
 from aih_gen.scenes.poses import PairSampler
-from aih_gen.scenes.recorded import RecordedPairs
+from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Hand, Scene
 from aih_gen.scenes.sensor import sample_sensor
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
-from aih_gen.sources.fits import read_fits
+from aih_gen.sources.fits import Frames, read_fits
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
@@ -43,12 +45,17 @@ class SceneSampler:
 
     def __init__(self, config: RenderConfig, models: tuple[HandModel, HandModel]) -> None:
         self.config = config
-        self.library = BackgroundLibrary(config.backgrounds)
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
         self.recorded = None
         if config.poses != "sampled":
             self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
+        self.library: BackgroundLibrary | CleanPlates
+        if config.backgrounds == "recorded":
+            self.library = CleanPlates(self._frames("backgrounds"))
+        else:
+            self.library = BackgroundLibrary(config.backgrounds)
+        self.cameras = self._frames("cameras") if config.cameras == "recorded" else None
         self.rejected: Counter[str] = Counter()
         """How many pairs were drawn again, by the reason."""
 
@@ -59,7 +66,7 @@ class SceneSampler:
             self._framed_pair(rng) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
-        background = sample_background(looks, self.library)
+        background = self._background(looks, index)
         skin = sample_skin(looks, self.textures)
         reflectance = float(max(skin.back.max(), skin.palm.max()))
         return Scene(
@@ -101,7 +108,9 @@ class SceneSampler:
         return self._before_camera(self.pairs.plain(self.pairs.apart(rng)), straight_view(rng))[0]
 
     def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
-        """Recorded pair ``index`` in one of some views from anywhere: what fits call up is not known."""
+        """Recorded pair ``index`` before its own camera, or in a view from anywhere: what fits call up is not known."""
+        if self.cameras is not None:
+            return self._own_view(rng, index, recorded, self.cameras)
         wanted = rng.uniform(*self.config.occlusion)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
@@ -112,6 +121,30 @@ class SceneSampler:
         # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
         self.rejected["all tries"] += 1
         return self._before_camera(pair, straight_view(rng, pair.elbows.sum(0)))[0]
+
+    def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs, frames: Frames) -> Framed:
+        """Recorded pair ``index`` before its own camera, with forearms that leave the hands to be seen if there are."""
+        lens = own_camera(frames, index, self.config.size)
+        pair = recorded.pair(index, rng)
+        for _ in range(MAX_TRIES):
+            if not pair.arms_before(lens):
+                break
+            self.rejected["view"] += 1
+            pair = recorded.pair(index, rng)
+        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
+
+    def _background(self, rng: np.random.Generator, index: int) -> Background:
+        """One of the library's; of recorded ones the fit's own, as it is."""
+        if isinstance(self.library, BackgroundLibrary):
+            return sample_background(rng, self.library)
+        return self.library.background(index)
+
+    def _frames(self, setting: str) -> Frames:
+        if self.recorded is None or self.recorded.fits.frames is None:
+            raise AIHError(
+                f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {self.config.poses}"
+            )
+        return self.recorded.fits.frames
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, float]:
         """The one of ``views`` that hides about ``wanted`` of the more hidden hand, and how far off it is."""

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,14 @@ class Background:
     """Brightness and white balance: each channel is multiplied by this."""
     blur: float = 0.0
     """Radius in image sides: a lens focused on the hands."""
+
+
+class Photographs(Protocol):
+    """Photographs by name."""
+
+    def photo(self, name: str) -> Image.Image:
+        """One of them, RGB and upright; not to be changed by the caller."""
+        ...
 
 
 class BackgroundLibrary:
@@ -144,7 +152,7 @@ def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> B
     )
 
 
-def background_image(background: Background, library: BackgroundLibrary, size: int) -> NDArray[np.uint8]:
+def background_image(background: Background, library: Photographs, size: int) -> NDArray[np.uint8]:
     """The pixels of a background: (size,size,3) uint8.
 
     Raises:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import axis_angles
-from aih_gen.scenes.cameras import Seen, Views, look
-from aih_gen.scenes.scene import Hand
+from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look
+from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning
 
 Array = NDArray[np.float64]
@@ -43,6 +43,18 @@ class PairPose:
     def before(self, views: Views) -> Seen:
         """What cameras see of the pair."""
         return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
+
+    def arms_before(self, camera: Camera) -> bool:
+        """Whether a forearm is in the way of a camera in whose space the pair is."""
+        focal = float(camera.matrix[0, 0])
+        middle = (camera.size - 1) / 2
+        # What a camera sees whose axis is off the picture's middle, one in the middle sees of a sheared space.
+        centred = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
+        shear = np.linalg.solve(centred, camera.matrix.astype(np.float64)).T
+        points = np.concatenate(self.hand_points) @ shear
+        wrists, elbows = (self.wrists @ shear)[None], (self.elbows @ shear)[None]
+        box = points.min(0)[None], points.max(0)[None]
+        return self.armed and bool(arms_in_the_way(wrists, elbows, np.array([focal / camera.size]), box)[0])
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""

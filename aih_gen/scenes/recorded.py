@@ -15,7 +15,8 @@ from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
 from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.poses import pair_pose
-from aih_gen.sources.fits import Fits
+from aih_gen.scenes.scene import Camera
+from aih_gen.sources.fits import Fits, Frames
 
 Array = NDArray[np.float64]
 
@@ -59,6 +60,14 @@ class RecordedPairs:
         hands = replace(hands[0], arm=arms[0]), replace(hands[1], arm=arms[1])
         both = posed(self.room, self.outlines, hands)
         return pair_pose(self.room, self.outlines, hands, both, elbows, RECORDED)
+
+
+def own_camera(frames: Frames, index: int, size: int) -> Camera:
+    """The camera of pair ``index``, counted round and round, for its picture brought to ``size`` pixels a side."""
+    scale = size / frames.shards.size[0]
+    middle = (scale - 1) / 2
+    matrix = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ frames.camera[index % len(frames.rows)]
+    return Camera(matrix.astype(np.float32), size)
 
 
 def _free_arms(rng: np.random.Generator, roots: Array, joints: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -1,8 +1,9 @@
-"""Recorded fits of two hands, read from other people's files.
+"""Recorded fits of two hands, read from other people's files, or from shards of annotated photos.
 
-Two layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
-(10), trans (3)} or null}}}. Or an npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
-in metres, and optionally ``valid`` (N,2), which fits count. In both, hand 0 is right, zero pose is the flat hand, and
+Three layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
+(10), trans (3)} or null}}}. An npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
+in metres, and optionally ``valid`` (N,2), which fits count. Or shards, as ``aih-gen annotate`` makes them, which know
+each frame's camera and show its picture. In all, hand 0 is right, zero pose is the flat hand, and
 both hands of a frame are in one frame of reference. The free hand and MANO share a pose's meaning only approximately:
 their joints lie a few millimetres apart and their resting fingers point a few degrees apart, so hands that just touch
 in MANO may part or meet by millimetres in the free hand.
@@ -22,11 +23,21 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
+from aih_gen.shards.reader import AIHShards
 
 Array = NDArray[np.float64]
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The pictures that N pairs were fitted to; the pairs are in the cameras' space."""
+
+    shards: AIHShards
+    rows: NDArray[np.int64]  # (N,) where in the shards
+    camera: Array  # (N,3,3) px of the picture there
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +51,23 @@ class Fits:
     """Frames of the file that lack one of the two hands."""
     name: str
     sha256: str
+    frames: Frames | None = None
+    """Where they come from shards."""
 
     def __len__(self) -> int:
         return len(self.pose)
 
 
 def read_fits(path: Path) -> Fits:
-    """The frames of a file in which both hands are fitted.
+    """The frames of a file, or of a shard or a folder of shards, in which both hands are fitted.
 
     Raises:
         AssetError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
             frame with both hands.
+        ShardError: shards that cannot be trusted.
     """
+    if path.is_dir() or path.suffix == ".h5":
+        return _from_shards(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -65,9 +81,20 @@ def read_fits(path: Path) -> Fits:
     both = valid.all(1)
     if not both.any():
         raise AssetError(f"{path}: expected frames with fits of both hands, found none among {len(valid)}")
-    kept = {name: array[both].astype(np.float64) for name, array in arrays.items()}
-    digest = hashlib.sha256(content).hexdigest()
-    return Fits(**kept, skipped=int((~both).sum()), name=path.name, sha256=digest)
+    pose, betas, transl = (arrays[name][both].astype(np.float64) for name in WIDTHS)
+    return Fits(pose, betas, transl, int((~both).sum()), path.name, hashlib.sha256(content).hexdigest())
+
+
+def _from_shards(path: Path) -> Fits:
+    shards = AIHShards(path)
+    stored = shards.read(range(len(shards)), (*WIDTHS, "camera", "present"))
+    whole = np.logical_and.reduce([np.isfinite(stored[name]).all((1, 2)) for name in (*WIDTHS, "camera")])
+    rows = np.flatnonzero(whole & stored["present"].all(1))
+    if not len(rows):
+        raise AssetError(f"{path}: expected samples with fits of both hands, found none among {len(shards)}")
+    pose, betas, transl, camera = (stored[name][rows].astype(np.float64) for name in (*WIDTHS, "camera"))
+    frames = Frames(shards, rows, camera)
+    return Fits(pose, betas, transl, len(shards) - len(rows), path.name, shards.digest(), frames)
 
 
 def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_]]:

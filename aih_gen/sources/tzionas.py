@@ -38,8 +38,8 @@ class TzionasConfig(SourceConfig):
 
     subset: ClassVar[str] = "Tzionas"
 
-    margin: float = 1.5
-    """Side of a picture / longer side of the box of its annotated joints, which end before the finger tips."""
+    margin: float = 2.0
+    """Side of a picture / longer side of the box of its annotated joints, which end before the finger tips; HDR's."""
 
     def read(self) -> TzionasFrames:
         """Find and check the frames."""

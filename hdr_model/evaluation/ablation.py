@@ -25,10 +25,10 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import HDRMLossWeights, Preset, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
-from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, true_input
+from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.metrics import mpjpe
 from hdr_model.evaluation.page import grid_html, notes_html, whole_page
-from hdr_model.evaluation.pose import HDR_OWN, P1, protocol_errors
+from hdr_model.evaluation.pose import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.protocols import BATCH, portions, spread
 from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
@@ -176,17 +176,19 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     dataset = AIHDataset(study.held_out, FIELDS)
     errors: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
     shares: list[float] = []
+    sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
         batch = {name: value.to(device) for name, value in dataset[indices].items()}
         sample, hand, joints = _joints(stage, batch, paint=run is not None)
         true = batch["joints_3d"][sample, hand].double().cpu().numpy()
         shares += batch["occlusion"][sample, hand].tolist()
+        sides += hand.tolist()
         for protocol in (HDR_OWN, P1):
             errors[protocol.name] += list(protocol_errors(joints, true, protocol, MEAN_BONE_LENGTH))
     if not shares:
         raise AIHError(f"{study.held_out}: expected hands with masks, found none")
     hidden = np.asarray(shares) >= HALF_HIDDEN
-    own, unscaled = (np.stack(errors[protocol.name]) for protocol in (HDR_OWN, P1))
+    own, unscaled = (by_side(np.stack(errors[protocol.name]), sides) for protocol in (HDR_OWN, P1))
     return {"all": mpjpe(own), "hidden": mpjpe(own[hidden]), "unscaled": mpjpe(unscaled), "hands": float(len(own))}
 
 
@@ -204,7 +206,7 @@ def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) 
 
 def _joints(stage: HandStage, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
     """Sample (N,) and hand (N,) of a batch's hands, and their joints (N,21,3) in bone units and the camera's axes."""
-    sample, hand, crops = cut_true_hands(batch, stage.hand_size)
+    sample, hand, crops = cut_true_hands(batch, known_hands(batch)[0], stage.hand_size)
     known = true_input(crops)
     if isinstance(stage, HDR):
         images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255

@@ -10,7 +10,7 @@ from torch import Tensor
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandCrops, crop_hands, from_crop, rotate_from_crop, unpack_masks
+from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
 from hdr_model.pipeline import HDR, HandInput, HandStage, cut_hands
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
@@ -22,17 +22,19 @@ BOUND = "SHPE on the true target"
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """A batch of B samples with their N hands (present, with some amodal pixel), and what HDR made of them."""
+    """A batch of B samples with their N hands (present, at a place that is known), and what HDR made of them."""
 
     true_masks: dict[str, Tensor]  # named as HASM's heads, (B,H,W) bool
     found_masks: dict[str, Tensor]  # (B,H,W) bool
     sample: Tensor  # (N,) which of the B samples a hand is in
     hand: Tensor  # (N,) 0 right, 1 left
-    crops: HandCrops  # (N,...) cut around the true amodal mask, mirrored to right hands
+    masked: Tensor  # (N,) bool, its masks are known
+    crops: HandCrops  # (N,...) cut around the true amodal mask, else around the joints; mirrored to right hands
     composites: dict[str, Tensor]  # TRUE, FOUND -> (N,3,S,S) in [0, 1], in those crops
-    alone: Tensor  # (N,) bool, the crop's target is true
+    alone: Tensor  # (N,) bool, masked, and the crop's target is true
     joints_2d: dict[str, Tensor]  # ALONE, TRUE, FOUND, BOUND -> (N,21,2) px of the image
-    joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes; BOUND NaN where not alone
+    joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
+    # TRUE is NaN where not masked, BOUND where not alone
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:
@@ -46,13 +48,36 @@ def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
     return masks | {f"{side}_occluded": hidden(masks[f"{side}_amodal"], masks[f"{side}_visible"]) for side in SIDES}
 
 
-def cut_true_hands(batch: Batch, size: int) -> tuple[Tensor, Tensor, HandCrops]:
-    """The N hands of a batch that are present with some amodal pixel: sample (N,), hand (N,), crops."""
+def known_hands(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Which hands of a batch are present and masked (B,2), and which have no mask but two joints or more (B,2)."""
     masks = named_masks(batch["masks"])
-    amodal = torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1)
-    sample, hand = (batch["present"].bool() & amodal.flatten(2).any(2)).nonzero().unbind(1)
+    amodal = torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1).flatten(2).any(2)
+    annotated = batch["joints_2d"].isfinite().all(-1).sum(-1) > 1
+    present = batch["present"].bool()
+    return present & amodal, present & ~amodal & annotated
+
+
+def cut_true_hands(batch: Batch, chosen: Tensor, size: int) -> tuple[Tensor, Tensor, HandCrops]:
+    """The N hands of a batch that are ``chosen`` (B,2), some of ``known_hands``: sample (N,), hand (N,), crops.
+
+    A hand without a mask is cut around the box of its joints, padded as one of a mask is: the authors' way on Tzionas.
+    """
+    sample, hand = chosen.nonzero().unbind(1)
+    amodal = torch.stack([named_masks(batch["masks"])[f"{side}_amodal"] for side in SIDES], 1)[sample, hand]
+    centre, side = mask_boxes(amodal)
+    wanted_centre, wanted_side = joint_boxes(batch["joints_2d"][sample, hand])
+    moves = torch.stack([torch.zeros_like(side), (wanted_side / side).log()], 1)
+    moves = torch.cat([moves, (wanted_centre - centre) / side[:, None]], 1)
+    moves = moves.masked_fill(amodal.flatten(1).any(1)[:, None], 0.0)
     cut = ("rgb", "masks", "joints_2d", "joints_3d")
-    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size)
+    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size, moves)
+
+
+def joint_boxes(joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre (N,2) and side (N,), in px, of the square around the known ones of joints (N,21,2) px."""
+    unknown = ~joints.isfinite()
+    low, high = joints.masked_fill(unknown, torch.inf).amin(1), joints.masked_fill(unknown, -torch.inf).amax(1)
+    return (low + high) / 2, (high - low).amax(1).clamp_min(1.0)
 
 
 def true_input(crops: HandCrops) -> HandInput:
@@ -73,12 +98,15 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
 
     Painting with true masks fills exactly the true hole. With HASM's masks it is what HDR does on a photo, the hole
     dilated; it is done twice: in the true crop, where it can be compared with the target, and in the crop HASM's own
-    mask gives (all of the image where HASM found nothing), from which the joints are estimated.
+    mask gives (all of the image where HASM found nothing), from which the joints are estimated. Hands without masks
+    have no joints after painting with true ones.
     """
     images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
     found_masks = hdr.segment(images)
-    sample, hand, crops = cut_true_hands(batch, hdr.hand_size)
-    alone = batch["alone"][sample, hand]
+    with_mask, without = known_hands(batch)
+    sample, hand, crops = cut_true_hands(batch, with_mask | without, hdr.hand_size)
+    masked = with_mask[sample, hand]
+    alone = batch["alone"][sample, hand] & masked
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
@@ -89,6 +117,8 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     seen |= {BOUND: (crops.target, crops.affine)}
     joints = {name: estimate_in_image(hdr, *shown) for name, shown in seen.items()}
     joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))
-    joints_3d[BOUND] = joints_3d[BOUND].masked_fill(~alone[:, None, None], torch.nan)
+    for of_method in (joints_2d, joints_3d):
+        for method, known in ((TRUE, masked), (BOUND, alone)):
+            of_method[method] = of_method[method].masked_fill(~known[:, None, None], torch.nan)
     masks = named_masks(batch["masks"])
-    return Examined(masks, found_masks, sample, hand, crops, composites, alone, joints_2d, joints_3d)
+    return Examined(masks, found_masks, sample, hand, masked, crops, composites, alone, joints_2d, joints_3d)

@@ -66,6 +66,8 @@ class PoseScores:
     """(21,3) m, in the camera's axes and from its centre."""
     true_2d: list[Array] = field(default_factory=list)
     """(21,2) px of the image."""
+    pixel: list[float] = field(default_factory=list)
+    """Pixels of the photo in one of the image."""
     joints_3d: defaultdict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     """method -> (21,3) in bone units, in the camera's axes."""
     joints_2d: defaultdict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
@@ -78,10 +80,8 @@ class PoseScores:
         return protocol_errors(_stack(self.joints_3d[method]), _stack(self.true), protocol, self.bone_length)
 
     def by_side(self, method: str, protocol: Protocol) -> Array:
-        """The same, (N,42): the left hands' joints after the right ones', as InterNet averages them; NaN elsewhere."""
-        slots = np.full((len(self.sample), len(SIDES), len(JOINT_NAMES)), np.nan)
-        slots[np.arange(len(slots)), np.asarray(self.hand, np.int64)] = self.errors(method, protocol)
-        return slots.reshape(len(slots), -1)
+        """The same, (N,42), as InterNet averages them."""
+        return by_side(self.errors(method, protocol), self.hand)
 
     def aligned(self, method: str) -> Array:
         """Error of each joint in mm after a similarity transform, (N,21)."""
@@ -128,6 +128,13 @@ def protocol_errors(predicted: Array, true: Array, protocol: Protocol, bone_leng
     return joint_errors(*(1000 * joints for joints in rooted))
 
 
+def by_side(errors: Array, hand: Sequence[int]) -> Array:
+    """Errors (N,21) of right (0) and left (1) hands as (N,42): left joints after right ones, NaN for the other hand."""
+    slots = np.full((len(errors), len(SIDES), len(JOINT_NAMES)), np.nan)
+    slots[np.arange(len(errors)), np.asarray(hand, np.int64)] = errors
+    return slots.reshape(len(errors), -1)
+
+
 def pose_grids(scores: PoseScores) -> Iterator[Grid]:
     """Every table of joints."""
     if not scores.sample:
@@ -172,7 +179,8 @@ def _protocol_grid(scores: PoseScores) -> Grid:
         f"takes it. Unscaled: bone units times {1000 * scores.bone_length:.0f} mm, an average adult's wrist to middle "
         f"MCP. Hands: {counts}. "
         "SH: one hand in the sample, IH: two (or as the source calls its sequence); Inter, which the paper does not "
-        "define: hands of IH whose whole masks meet. Lines with [InterHand2.6M] are other people's, printed in the "
+        "define: hands of IH whose whole masks meet. Lines of true masks are of the hands that have some. Lines with "
+        "[InterHand2.6M] are other people's, printed in the "
         "paper, on that data; HDR's there are with its own protocol, the last one here as far as is known."
     )
     return Grid("MPJPE in mm, by protocol", tuple(splits), (*lines, *INTERHAND_LINES), note)
@@ -182,9 +190,10 @@ def _gain_grid(scores: PoseScores) -> Grid:
     splits = scores.splits()
     lines = []
     for protocol in (P1, P3, HDR_OWN):
-        before = [mpjpe(scores.by_side(ALONE, protocol)[splits[name]]) for name in ("IH", "ALL")]
         for method in (TRUE, FOUND):
-            after = [mpjpe(scores.by_side(method, protocol)[splits[name]]) for name in ("IH", "ALL")]
+            errors = scores.by_side(method, protocol)
+            same_hands = np.where(np.isfinite(errors), scores.by_side(ALONE, protocol), np.nan)
+            before, after = ([mpjpe(e[splits[name]]) for name in ("IH", "ALL")] for e in (same_hands, errors))
             lines.append(Line(f"{protocol.name} · {method}", (*before, *after, reduction(before[1], after[1]))))
     columns = ("SHPE alone, IH", "SHPE alone, ALL", "with HDR, IH", "with HDR, ALL", "reduction of ALL, %")
     note = "Lines with [InterHand2.6M] are the paper's, on that data."
@@ -199,7 +208,7 @@ def _other_grid(scores: PoseScores) -> Grid:
         pairs = max(pairs, int(np.isfinite(wrists[0]).sum()))
         at_20 = [curve[THRESHOLDS.tolist().index(20.0)] for curve in curves]
         areas = [area_under(curve, THRESHOLDS) for curve in curves]
-        placed = [float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan for errors in wrists]
+        placed = [_known_mean(errors) for errors in wrists]
         lines.append(Line(method, (mpjpe(scores.aligned(method)), *at_20, *areas, *placed)))
     columns = ("PA-MPJPE, mm", "PCK at 20 mm, P1", "PCK at 20 mm, P3", "AUC 0-50 mm, P1", "AUC 0-50 mm, P3",
                "MRRPE, mm, unscaled", "MRRPE, mm, scaled")  # fmt: skip
@@ -212,17 +221,20 @@ def _other_grid(scores: PoseScores) -> Grid:
 
 
 def _pixel_grid(scores: PoseScores) -> Grid:
-    true, lines = _stack(scores.true_2d), []
+    true, hand, lines = _stack(scores.true_2d), np.asarray(scores.hand), []
     for method in METHODS:
-        errors = joint_errors(_stack(scores.joints_2d[method]), true)
-        lines.append(Line(method, (float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan,)))
-    note = "Mean over known joints, in pixels of the stored image. [Tzionas]: other people's, on that data."
-    return Grid("End point error in the image", ("EPE, px",), (*lines, *TZIONAS_LINES), note)
+        errors = joint_errors(_stack(scores.joints_2d[method]), true) * np.asarray(scores.pixel)[:, None]
+        lines.append(Line(method, tuple(_known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
+    note = (
+        "Mean over known joints, in pixels of the photo that a sample was cut from, or of the stored image where the "
+        "source tells of none. [Tzionas]: other people's, on that data."
+    )
+    return Grid("End point error in the image: EPE in px", ("right", "left", "all"), (*lines, *TZIONAS_LINES), note)
 
 
 def _occlusion_grid(scores: PoseScores, protocol: Protocol) -> Grid:
     methods = (*METHODS, MEAN_POSE)
-    errors = {method: scores.errors(method, protocol) for method in methods}
+    errors = {method: scores.by_side(method, protocol) for method in methods}
     lines = [
         Line(f"{name} ({int(chosen.sum())} hands)", tuple(mpjpe(errors[method][chosen]) for method in methods))
         for name, chosen in occlusion_groups(scores.occlusion).items()
@@ -234,6 +246,10 @@ def _joint_grid(scores: PoseScores, protocol: Protocol) -> Grid:
     means = np.stack([_column_means(scores.errors(method, protocol)) for method in METHODS], 1)
     lines = tuple(Line(name, tuple(row)) for name, row in zip(JOINT_NAMES, means.tolist(), strict=True))
     return Grid(f"Error of each joint in mm, {protocol.name}", METHODS, lines)
+
+
+def _known_mean(errors: Array) -> float:
+    return float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan
 
 
 def _column_means(errors: Array) -> Array:

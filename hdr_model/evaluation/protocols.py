@@ -26,9 +26,11 @@ from hdr_model.evaluation.examine import (
     TRUE,
     Examined,
     examine,
+    known_hands,
     named_masks,
     with_occluded,
 )
+from hdr_model.evaluation.lpips import LPIPS
 from hdr_model.evaluation.metrics import Overlap, RegionError, best_threshold, mpjpe, ssim_map
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.pictures import image_row, look, mask_row, pose_row, ranked, save_rows
@@ -73,6 +75,8 @@ class Scores:
     """(part, method) -> right and left masks of each sample in turn"""
     region: defaultdict[tuple[str, str], RegionError] = field(default_factory=lambda: defaultdict(RegionError))
     """(region, method) -> hands with a true target"""
+    lpips: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """method -> hands with a true target and a hole; empty without the network"""
     pose: PoseScores = field(default_factory=lambda: PoseScores(MEAN_BONE_LENGTH))
     targets: list[tuple[int, int]] = field(default_factory=list)
     """Sample and side of each hand with a true target."""
@@ -80,35 +84,42 @@ class Scores:
     missed: int = 0
     """Hands in which HASM found nothing."""
     unmasked: int = 0
-    """Hands that are present, but of which no mask is known: they are not measured."""
+    """Hands of which no mask is known, but joints: they have figures of joints alone."""
+    unknown: int = 0
+    """Hands that are present, but of which neither is known: they are not measured."""
 
 
 def evaluate(
-    data: Path, weights: Path | None, out: Path, train_data: list[Path], device: str, limit: int | None
+    data: Path,
+    weights: Path | None,
+    out: Path,
+    train_data: list[Path],
+    device: str,
+    limit: int | None,
+    lpips: LPIPS | None = None,
 ) -> Evaluation:
     """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
     Args:
         train_data: the shards trained on, for the guesses that know their mean; with none those are left out ("-").
         limit: at most so many samples, spread evenly.
+        lpips: also measures painted crops.
 
     Raises:
         AIHError: a folder or a number is not what it should be.
     """
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
-    if limit is not None and limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {limit}")
+    check_request(out, limit)
     dataset = AIHDataset(data, FIELDS)
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
+    lpips = lpips.to(where) if lpips else None
     prior = training_prior(train_data) if train_data else None
     chosen = spread(len(dataset), limit)
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = {name: value.to(hdr.device) for name, value in dataset[indices].items()}
-        kinds = interacting(dataset, indices, batch)
-        add_scores(scores, indices, batch, examine(hdr, batch), prior, kinds)
+        seen, stories = examine(hdr, batch), read_stories(dataset, indices, batch)
+        add_scores(scores, indices, batch, seen, prior, stories, lpips)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
@@ -126,16 +137,37 @@ def evaluate(
     return evaluation
 
 
+def check_request(out: Path, limit: int | None) -> None:
+    """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
+    if out.exists() and not out.is_dir():
+        raise AIHError(f"{out} is a file; --out needs a folder")
+    if limit is not None and limit < 1:
+        raise AIHError(f"--limit should be at least 1, found {limit}")
+
+
 def spread(length: int, limit: int | None) -> list[int]:
     """At most ``limit`` of ``length`` numbers, evenly."""
     return np.linspace(0, length - 1, min(length, limit or length)).round().astype(int).tolist()
 
 
-def interacting(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[bool]:
-    """Whether each sample is of interacting hands: as its source says (``hand_type``), else where both are present."""
-    stories = dataset.shards.read(indices, ("provenance",))["provenance"]
-    both = batch["present"].bool().all(1).tolist()
-    return [s["hand_type"] == "interacting" if "hand_type" in s else b for s, b in zip(stories, both, strict=True)]
+@dataclass(frozen=True)
+class Story:
+    """What the source of a sample tells of it."""
+
+    interacting: bool
+    """It is of interacting hands: as the source says (``hand_type``), else where both are present."""
+    pixel: float = 1.0
+    """Pixels of the photo that it was cut from in one of its own."""
+
+
+def read_stories(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[Story]:
+    """The stories of some samples."""
+    told = dataset.shards.read(indices, ("provenance",))["provenance"]
+    both, side = batch["present"].bool().all(1).tolist(), batch["rgb"].shape[2]
+    return [
+        Story(one["hand_type"] == "interacting" if "hand_type" in one else b, one.get("crop_side", side) / side)
+        for one, b in zip(told, both, strict=True)
+    ]
 
 
 def training_prior(data: Sequence[Path]) -> Prior:
@@ -165,23 +197,26 @@ def add_scores(
     batch: Batch,
     seen: Examined,
     prior: Prior | None,
-    interacting: Sequence[bool],
+    stories: Sequence[Story],
+    lpips: LPIPS | None = None,
 ) -> None:
-    """Take in one examined batch of the samples ``indices``, each of which is of interacting hands or not."""
-    _add_masks(scores, seen, prior)
-    _add_images(scores, seen)
-    _add_joints(scores.pose, indices, batch, seen, prior, interacting)
+    """Take in one examined batch of the samples ``indices``, each with its story."""
+    _add_masks(scores, seen, prior, ~batch["present"].bool() | known_hands(batch)[0])
+    _add_images(scores, seen, lpips)
+    _add_joints(scores.pose, indices, batch, seen, prior, stories)
     scores.samples += indices
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
     scores.targets += [(indices[s], hand) for (s, hand), true in zip(hands, seen.alone.tolist(), strict=True) if true]
     scores.missed += sum(not bool(seen.found_masks[f"{SIDES[hand]}_amodal"][sample].any()) for sample, hand in hands)
-    scores.unmasked += int(batch["present"].sum()) - len(hands)
+    scores.unmasked += int((~seen.masked).sum())
+    scores.unknown += int(batch["present"].sum()) - len(hands)
 
 
 def result_rows(scores: Scores) -> Iterator[Row]:
     """The table."""
     yield from _mask_rows(scores)
     yield from _image_rows(scores)
+    yield from _lpips_rows(scores)
     yield from _pose_rows(scores)
 
 
@@ -192,7 +227,9 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
     hands = len(scores.pose.sample)
     return (
         f"{count} samples, {hands} hands; HASM found nothing of {scores.missed} of them. "
-        f"{scores.unmasked} more hands have no mask and are not measured. Computed in {hdr.precision}.",
+        f"{scores.unmasked} of them have no mask: their crop is twice the box of their joints, and they have no figure "
+        f"for masks, images or painting with true masks. {scores.unknown} more hands have neither mask nor joints and "
+        f"are not measured. Computed in {hdr.precision}.",
         "Masks: IoU of the foreground, right and left hands together. Over the set: sum of intersections / sum of "
         "unions. Per mask: mean of intersection / union over masks whose truth is not empty. "
         f"Empty truths: {empty}.",
@@ -201,13 +238,15 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "
         "regions / the number of their pixels and channels. SSIM: its map averaged in the region, then over hands. "
         f"{hands - len(scores.targets)} hands have no picture that shows them alone, and no figure here. Hands without "
-        f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole.",
+        f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole; LPIPS, where its "
+        "weights are given, is VGG16's, mean over these.",
         f"Joints: rows above are MPJPE after {HDR_OWN.name}. HASM's masks: crop and painting from HASM alone (the "
         "whole image where it found no hand). True masks: crop and painting from the truth.",
     )
 
 
-def _add_masks(scores: Scores, seen: Examined, prior: Prior | None) -> None:
+def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tensor) -> None:
+    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong."""
     true, found = with_occluded(seen.true_masks), with_occluded(seen.found_masks)
     for part in PARTS:
         truth = _both_hands(true, part)
@@ -218,10 +257,11 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None) -> None:
         if part != "visible":
             guesses[AS_VISIBLE] = _both_hands(true, "visible") if part == "amodal" else torch.zeros_like(truth)
         for method, guess in guesses.items():
-            scores.overlap[part, method].add(guess, truth)
+            scores.overlap[part, method].add(guess & known.flatten()[:, None, None], truth)
 
 
-def _add_images(scores: Scores, seen: Examined) -> None:
+@torch.inference_mode()
+def _add_images(scores: Scores, seen: Examined, lpips: LPIPS | None) -> None:
     crops, known = seen.crops, seen.alone
     covered = hidden(crops.amodal, crops.visible)[known, 0]
     removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[known, 0]
@@ -229,10 +269,13 @@ def _add_images(scores: Scores, seen: Examined) -> None:
     whole = holes.flatten(1).any(1)[:, None, None].expand_as(holes)
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}
     target = crops.target[known]
+    with_hole = whole[:, 0, 0]
     for method, image in {COPY: crops.image, **seen.composites}.items():
         similarity = ssim_map(image[known], target)
         for name, region in regions.items():
             scores.region[name, method].add(image[known], target, region, similarity)
+        if lpips and bool(with_hole.any()):
+            scores.lpips[method] += lpips(image[known][with_hole], target[with_hole]).tolist()
 
 
 def _add_joints(
@@ -241,15 +284,16 @@ def _add_joints(
     batch: Batch,
     seen: Examined,
     prior: Prior | None,
-    interacting: Sequence[bool],
+    stories: Sequence[Story],
 ) -> None:
     touching = (seen.true_masks["right_amodal"] & seen.true_masks["left_amodal"]).flatten(1).any(1).tolist()
     rows = seen.sample.tolist()
     pose.sample += [indices[row] for row in rows]
     pose.hand += seen.hand.tolist()
-    pose.interacting += [interacting[row] for row in rows]
+    pose.interacting += [stories[row].interacting for row in rows]
+    pose.pixel += [stories[row].pixel for row in rows]
     pose.touching += [touching[row] for row in rows]
-    pose.occlusion += batch["occlusion"][seen.sample, seen.hand].tolist()
+    pose.occlusion += batch["occlusion"][seen.sample, seen.hand].masked_fill(~seen.masked, torch.nan).tolist()
     pose.camera += list(batch["camera"][seen.sample].cpu().numpy())
     pose.true += list(batch["joints_3d"][seen.sample, seen.hand].cpu().numpy())
     pose.true_2d += list(batch["joints_2d"][seen.sample, seen.hand].cpu().numpy())
@@ -292,13 +336,19 @@ def _image_rows(scores: Scores) -> Iterator[Row]:
                 yield Row("images", metric, unit, mine, COPY, other, "higher", cases, headline)
 
 
+def _lpips_rows(scores: Scores) -> Iterator[Row]:
+    for method, masks in ((TRUE, "true masks"), (FOUND, "HASM's masks")) if scores.lpips else ():
+        ours, other = (float(np.mean(scores.lpips[name])) for name in (method, COPY))
+        yield Row("images", f"LPIPS whole crop, {masks}", "", ours, COPY, other, "lower", len(scores.lpips[method]))
+
+
 def _pose_rows(scores: Scores) -> Iterator[Row]:
     pose = scores.pose
     if not pose.sample:
         return
     occlusion = np.asarray(pose.occlusion)
     everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
-    errors = {method: pose.errors(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
+    errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
     for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
         for method in METHODS:
             ours, other = (mpjpe(errors[name][chosen]) for name in (method, MEAN_POSE))

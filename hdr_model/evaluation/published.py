@@ -35,7 +35,7 @@ P40_MILLISECONDS = {"HASM": 12.6, "HDRM": 0.6, "SHPE": 34.0}
 """A photo, on one Tesla P40; HDRM's was probably taken without waiting for the device."""
 
 INTERHAND_LINES = tuple(Line(f"{name} [InterHand2.6M]", tuple(values), published=True) for name, *values in INTERHAND)
-TZIONAS_LINES = tuple(Line(f"{name} [Tzionas]", (value,), published=True) for name, value in TZIONAS)
+TZIONAS_LINES = tuple(Line(f"{name} [Tzionas]", (NAN, NAN, value), published=True) for name, value in TZIONAS)
 
 
 def reduction(before: float, after: float) -> float:

@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aih_gen.cli import main
 from aih_gen.compose.copy_paste import CopyPasteSource
+from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SynConfig
+from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
+from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
-from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
+from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
@@ -233,3 +236,71 @@ def test_their_joints_run_from_tip_to_base_and_end_with_the_wrist() -> None:
     fingers = ("thumb", "index", "middle", "ring", "little")
     assert [theirs[f"{finger}4"] for finger in fingers] == [0, 4, 8, 12, 16]
     assert [theirs[f"{finger}1"] for finger in fingers] == [3, 7, 11, 15, 19] and theirs["wrist"] == 20
+
+
+@pytest.fixture(scope="module")
+def shards(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("annotated") / "shards"
+    command = [
+        "annotate",
+        "--dataset",
+        "interhand26m",
+        "--root",
+        str(tree.root),
+        "--split",
+        "test",
+        "--size",
+        str(SIZE),
+    ]
+    assert main([*command, "--hand-model", str(tree.hand_model), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def drawn(tree: Tree, shards: Path) -> list[Sample]:
+    """Both photos of the pair as AIH_Render draws them in the frames' own places, at half the size."""
+    recorded: dict[str, Any] = {"poses": str(shards), "cameras": "recorded", "backgrounds": "recorded"}
+    config = RenderConfig(hand_model=str(tree.hand_model), look="plain", contact=False, size=SIZE // 2, **recorded)
+    return RenderedSource(config).samples([0, 1])
+
+
+def halved(mask: Mask) -> Mask:
+    return np.asarray(mask.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= 0.5)
+
+
+def test_recorded_hands_are_drawn_where_their_photo_shows_them(shards: Path, drawn: list[Sample]) -> None:
+    for photo, sample in zip(AIHShards(shards)[:2], drawn, strict=True):
+        assert photo.present.all()
+        shown = halved(photo.image.any(-1))
+        for name in ("amodal_right", "amodal_left", "visible_right"):
+            one, other = halved(getattr(photo, name)) & shown, getattr(sample, name) & shown
+            assert (one & other).sum() > 0.93 * (one | other).sum() > 0, name
+        tips = [4, 8, 12, 16, 20]  # other vertices stand for them in InterHand2.6M
+        theirs, ours = (np.delete(joints + 0.5, tips, 1) for joints in (photo.joints_2d, sample.joints_2d))
+        np.testing.assert_allclose(ours, theirs / 2, atol=0.02)
+
+
+def test_recorded_backgrounds_are_the_photos_without_their_hands(shards: Path, drawn: list[Sample]) -> None:
+    for photo, sample in zip(AIHShards(shards)[:2], drawn, strict=True):
+        small = np.asarray(Image.fromarray(photo.image).reduce(2)).astype(int)
+        gone = sample.amodal_left & ~sample.amodal_right & small.any(-1)
+        red, _, blue = sample.target_right[gone].astype(int).T
+        assert gone.sum() > 100 and np.abs(red - blue).max() < 8 and red.min() > 15 and red.max() < 75, "a grey studio"
+        assert (np.ptp(small[gone], axis=1) > 8).mean() > 0.8, "where the photo has skin"
+        around = to_fill(photo.image, photo.amodal_right | photo.amodal_left, photo.joints_2d)
+        kept = ~around.reshape(SIZE // 2, 2, SIZE // 2, 2).any((1, 3))
+        kept &= ~(sample.amodal_right | sample.amodal_left)
+        assert kept.mean() > 0.2 and np.abs(sample.image.astype(int) - small)[kept].max() <= 2
+
+
+def test_recorded_cameras_need_shards_with_cameras(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zeros = {name: np.zeros((1, 2, width)) for name, width in (("pose", 48), ("betas", 10), ("transl", 3))}
+    np.savez(tmp_path / "fits.npz", **zeros)  # type: ignore[arg-type]
+    render = ["render", "--out", str(tmp_path / "out"), "--count", "1"]
+    for poses in ("sampled", str(tmp_path / "fits.npz")):
+        for setting in ("cameras", "backgrounds"):
+            assert main([*render, "--poses", poses, f"--{setting}", "recorded"]) == 2
+            said = capsys.readouterr().err
+            wanted = f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {poses}"
+            assert said == f"aih-gen: error: {wanted}\n"
+    assert not (tmp_path / "out").exists()

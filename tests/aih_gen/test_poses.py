@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,12 @@ from aih_gen.hands.anatomy import (
 from aih_gen.hands.joints import mirror_axis_angle
 from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
+from aih_gen.scenes.cameras import camera, sample_any_views
 from aih_gen.scenes.contact import HeldHand, inside, posed, surface
 from aih_gen.scenes.gestures import at_rest, sample_gesture
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
+from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import skinning
 from aih_gen.sources.fits import read_fits
 
@@ -261,6 +264,27 @@ def test_files_that_hold_no_fits_are_refused(tmp_path: Path, content: bytes) -> 
             read_fits(path)
     with pytest.raises(AIHError, match="expected recorded fits"):
         read_fits(tmp_path / "missing.npz")
+
+
+def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSampler, proposed: list[Pair]) -> None:
+    off_axis, found = np.array([[1.0, 0, 70], [0, 1, -40], [0, 0, 1]]), []
+    for k, pair in enumerate(proposed[:20]):
+        plain = pairs.plain(pair)
+        view = sample_any_views(np.random.default_rng(k), 1)
+        seen, lens = plain.before(view), camera(view, 256)
+        turn, shift = view.turns[0], seen.shift[0]
+        for axis in (np.eye(3), off_axis):
+            matrix = axis @ lens.matrix.astype(np.float64)
+            same = np.linalg.inv(matrix) @ lens.matrix @ turn  # the same picture by a camera with that axis
+            moved = np.linalg.inv(matrix) @ lens.matrix @ shift
+            before = replace(
+                plain,
+                wrists=plain.wrists @ same.T + moved,
+                elbows=plain.elbows @ same.T,
+                hand_points=tuple(points @ same.T + moved for points in plain.hand_points),
+            )
+            found.append((before.arms_before(Camera(matrix.astype(np.float32), 256)), bool(seen.blocked[0])))
+    assert {one for one, _ in found} == {True, False} and all(ours == theirs for ours, theirs in found)
 
 
 def test_forearms_that_cross_are_noticed() -> None:

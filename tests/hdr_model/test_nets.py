@@ -25,6 +25,7 @@ from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.pvt import TransformerBlock
 from hdr_model.nets.shpe import SHPE, highest_point, read_at
 from hdr_model.reference import from_reference_state, import_reference, load_reference
+from tests.hdr_model.literal_hdrm import LiteralHDRM, literal_partial_convolution
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 NETWORKS: tuple[type[PretrainedNetwork], ...] = (HASM, HDRM, SHPE)
@@ -160,17 +161,6 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-def literal_partial_convolution(layer: PartialConv2d, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The definition, with a whole convolution of ones over one mask channel per input channel."""
-    conv = layer.conv
-    ones = torch.ones_like(conv.weight)
-    valid = F.conv2d(mask, ones, stride=conv.stride, padding=conv.padding)
-    raw = F.conv2d(x * mask, conv.weight, stride=conv.stride, padding=conv.padding)
-    bias = 0 if layer.bias is None else layer.bias.view(-1, 1, 1)
-    out = raw * ones[0].numel() / valid.clamp(min=1) + bias
-    return out * (valid > 0), (valid > 0).float()
-
-
 class TestPartialConvolution:
     @pytest.mark.parametrize("stride", [1, 2])
     @pytest.mark.parametrize("kernel", [3, 7])
@@ -206,27 +196,6 @@ class TestPartialConvolution:
         mask[..., 4, 4] = 1
         out = layer([Masked(torch.ones(1, 1, 9, 9), mask)])
         torch.testing.assert_close(out.features[out.mask > 0], torch.full((25,), 25.0))
-
-
-def literal_hdrm(network: HDRM, x: Tensor, mask: Tensor) -> Tensor:
-    """The U-Net written out, with one mask channel per feature channel everywhere."""
-
-    def level(module: Any, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        x, mask = literal_partial_convolution(module.partial, x, mask)
-        return module.block(module.activation(module.bn(x))), mask
-
-    levels: list[tuple[Tensor, Tensor]] = [(x, mask)]
-    for module in network.encoder:
-        levels.append(level(module, *levels[-1]))
-    x, mask = levels[-1]
-    for i in reversed(range(len(network.encoder))):
-        x, mask = (
-            torch.cat([t.repeat_interleave(2, 2).repeat_interleave(2, 3), skip], 1)
-            for t, skip in zip((x, mask), levels[i], strict=True)
-        )
-        if i > 0:
-            x, mask = level(network.decoder[i - 1], x, mask)
-    return literal_partial_convolution(network.last, x, mask)[0]
 
 
 class TestTransformerBlock:
@@ -319,7 +288,7 @@ class TestNetworks:
         network = make(HDRM).train()
         x, validity = inputs(HDRM, 64, 96)
         validity[:, :, :48, :64] = 0
-        expected = literal_hdrm(network, x, validity)
+        expected = LiteralHDRM(network)(x, validity)
         torch.testing.assert_close(network(x, validity), expected, rtol=1e-4, atol=1e-4)
         nn.init.zeros_(network.encoder[-1].partial.conv.weight)
         assert (network(x, validity) - expected).abs().mean() > 0.01

@@ -127,6 +127,7 @@ def scores() -> PoseScores:
         gathered.interacting.append(both)
         gathered.touching.append(touching)
         gathered.occlusion.append(0.2 * sample)
+        gathered.pixel.append(2.0 if side else 1.0)
         gathered.camera.append(CAMERA)
         gathered.true.append(0.1 * shape + wrist)
         gathered.true_2d.append(np.add(project(0.1 * shape + wrist), (3, 4)))
@@ -154,8 +155,8 @@ def test_every_grid_has_a_figure_for_each_column_and_published_lines_are_marked(
     for grid in grids:
         assert all(len(line.values) == len(grid.columns) for line in grid.lines)
         assert all(("[" in line.name) == line.published for line in grid.lines)
-    pixels = next(grid for grid in grids if "EPE" in grid.columns[0])
-    assert pixels.lines[0].values == pytest.approx((5,))
+    pixels = next(grid for grid in grids if "EPE" in grid.title)
+    assert pixels.lines[0].values == pytest.approx((5, 10, 7))
     ours = [line for line in grids[0].lines if not line.published]
     assert len(ours) == 5 * 4 and all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
 
@@ -164,8 +165,29 @@ def test_data_without_3d_joints_still_has_pixel_errors_and_dashes_elsewhere() ->
     gathered = scores()
     gathered.true = [joints * np.nan for joints in gathered.true]
     by_title = {grid.title: grid for grid in pose_grids(gathered)}
-    assert by_title["End point error in the image"].lines[0].values == pytest.approx((5,))
+    assert by_title["End point error in the image: EPE in px"].lines[0].values == pytest.approx((5, 10, 7))
     assert np.isnan(by_title["MPJPE in mm, by protocol"].lines[0].values).all()
+
+
+def test_hands_of_a_bin_weigh_as_their_sides_do_and_not_as_they_are_many() -> None:
+    gathered = scores()
+    gathered.occlusion = [0.1] * 5
+    for k, side in enumerate(gathered.hand):
+        moved = np.eye(21)[5][:, None] * (0, 0, 0.21 * side)
+        gathered.joints_3d["SHPE alone"][k] = hand(gathered.sample[k]) + moved
+    by_title = {grid.title: grid for grid in pose_grids(gathered)}
+    bins = by_title["MPJPE in mm by share hidden, P1 InterNet: wrist, unscaled"]
+    shown = next(line for line in bins.lines if line.name == "hidden 0%-20% (5 hands)")
+    assert shown.values[0] == pytest.approx(21 / 42), "one joint of 42 is 21 mm off, whether 2 or 3 hands have it"
+
+
+def test_a_gain_is_taken_over_the_hands_that_both_have() -> None:
+    gathered = scores()
+    for k in (0, 1):
+        gathered.joints_3d["SHPE alone"][k] = 9 * hand(0)
+        gathered.joints_3d["SHPE + HDR, true masks"][k] = np.full((21, 3), np.nan)
+    gains = next(grid for grid in pose_grids(gathered) if grid.title.startswith("What HDR brings"))
+    assert gains.lines[0].values[:4] == pytest.approx((0, 0, 0, 0), abs=1e-6)
 
 
 def test_a_share_on_an_edge_is_in_the_bin_below_and_every_hand_in_one() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,24 +17,28 @@ from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.sources.tzionas import TzionasConfig
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.evaluation.examine import ALONE, BOUND, FIELDS, FOUND, TRUE, examine
-from hdr_model.evaluation.pose import HDR_OWN, MEAN_POSE
+from hdr_model.evaluation.pose import HDR_OWN, MEAN_POSE, pose_grids
 from hdr_model.evaluation.protocols import (
     AS_VISIBLE,
     COPY,
     HASM,
     MEAN_MASK,
     Scores,
+    Story,
     add_scores,
     evaluate,
+    read_stories,
     result_rows,
     training_prior,
 )
 from hdr_model.nets import hasm, hdrm, shpe
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.pipeline import HDR
+from tests.data.tzionas import REAL, write_frames
 
 SIZE = 64
 HAND_COLOURS = (220, 40, 40), (40, 220, 40)
@@ -126,15 +131,19 @@ class SamePoseSHPE(nn.Module):
         return shpe.SHPEOutput(heat, heat, heat, shpe.highest_point(heat), joints - joints[:, :1])
 
 
+def stubbed(*networks: nn.Module) -> HDR:
+    return HDR(*(cast(Any, network) for network in networks), segmentation_size=SIZE, hand_size=SIZE)
+
+
 @pytest.fixture(scope="module")
 def scores(shards: Path) -> Scores:
-    stubs = (cast(Any, stub) for stub in (PerfectHASM(), GreyHDRM(), SamePoseSHPE()))
-    hdr = HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE)
+    hdr = stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE())
     gathered = Scores()
     prior = training_prior([shards])
     for indices in ([0, 1], [2, 3]):
         batch = AIHDataset(shards, FIELDS)[indices]
-        add_scores(gathered, indices, batch, examine(hdr, batch), prior, batch["present"].all(1).tolist())
+        stories = [Story(both) for both in batch["present"].all(1).tolist()]
+        add_scores(gathered, indices, batch, examine(hdr, batch), prior, stories)
     return gathered
 
 
@@ -212,12 +221,97 @@ def test_occlusion_bins_hold_every_hand_once(scores: Scores) -> None:
     assert sum(count for name, count in cases.items() if name.startswith("hidden")) == 7
 
 
+class BlindHASM(nn.Module):
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        nothing = torch.stack([torch.ones(len(image), 16, 16), -torch.ones(len(image), 16, 16)], 1)
+        return {f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")}
+
+
+class CentreSHPE(nn.Module):
+    """All joints are in the middle of the crop."""
+
+    def forward(self, image: Tensor) -> shpe.SHPEOutput:
+        rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+        heat = torch.exp(-((rows - 7.5) ** 2 + (columns - 7.5) ** 2) / 8).expand(len(image), 21, -1, -1)
+        return shpe.SHPEOutput(heat, heat, heat, shpe.highest_point(heat), torch.zeros(len(image), 21, 3))
+
+
+def tzionas_scores(frames: Path, folder: Path) -> Scores:
+    """A first frame, by networks that find no hand and all joints in the middle of what they look at."""
+    photos = TzionasConfig(source=str(frames), size=128).open()
+    header = replace(HEADER, subset=TzionasConfig.subset)
+    write_shard(folder / "tzionas-00000.h5", [photos.samples([0])], 1, header)
+    hdr = stubbed(BlindHASM(), GreyHDRM(), CentreSHPE())
+    dataset, gathered = AIHDataset(folder, FIELDS), Scores()
+    batch = dataset[[0]]
+    add_scores(gathered, [0], batch, examine(hdr, batch), None, read_stories(dataset, [0], batch))
+    return gathered
+
+
+def apart(joints: NDArray[np.float64], around: NDArray[np.float64]) -> float:
+    """Mean distance of joints (K,2) from the middle of the box of others."""
+    return float(np.linalg.norm(joints - (around.min(0) + around.max(0)) / 2, axis=1).mean())
+
+
+def test_hands_without_masks_are_cut_around_their_joints_and_measured_in_pixels_of_the_frame(tmp_path: Path) -> None:
+    spots = write_frames(tmp_path / "frames").astype(float)
+    gathered = tzionas_scores(tmp_path / "frames", tmp_path)
+    hands = [hand[(hand != 0).all(1)] for hand in (spots[:14], spots[14:])]
+    (grid,) = (grid for grid in pose_grids(gathered.pose) if "EPE" in grid.title)
+    pixels = {line.name: line.values for line in grid.lines}
+    alone = [apart(hand, hand) for hand in hands]
+    everything = np.concatenate(hands)
+    found = [apart(hand, everything) for hand in hands]
+    np.testing.assert_allclose(pixels[ALONE], [*alone, (13 * alone[0] + 13 * alone[1]) / 26], rtol=1e-4)
+    np.testing.assert_allclose(pixels[FOUND], [*found, (13 * found[0] + 13 * found[1]) / 26], rtol=1e-4)
+    assert np.isnan([*pixels[TRUE], *pixels[BOUND]]).all(), "nothing is known of masks and targets"
+    assert np.isnan(gathered.pose.occlusion).all()
+    assert (gathered.unmasked, gathered.unknown) == (2, 0)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real frame is not shipped")
+def test_both_hands_of_the_real_frame_have_an_error_in_pixels(tmp_path: Path) -> None:
+    gathered = tzionas_scores(REAL, tmp_path)
+    (grid,) = (grid for grid in pose_grids(gathered.pose) if "EPE" in grid.title)
+    spots = np.loadtxt(next(REAL.glob("*.txt")))[:, 1:]
+    hands = [hand[(hand != 0).all(1)] for hand in (spots[:14], spots[14:])]
+    np.testing.assert_allclose(grid.lines[0].values[:2], [apart(hand, hand) for hand in hands], rtol=1e-4)
+
+
+def test_what_hasm_finds_of_a_hand_without_a_mask_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    nothing = np.zeros((SIZE, SIZE), bool)
+    joints = np.stack([SAMPLES[0].joints_2d[0], np.full((21, 2), np.nan, np.float32)])
+    unknown = replace(SAMPLES[0], amodal_left=nothing, visible_left=nothing, joints_2d=joints)
+    write_shard(tmp_path / "a-00000.h5", [[unknown]], 1, HEADER)
+    hdr = stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE())
+    gathered, batch = Scores(), AIHDataset(tmp_path, FIELDS)[[0]]
+    add_scores(gathered, [0], batch, examine(hdr, batch), None, [Story(True)])
+    assert gathered.overlap["amodal", HASM].pooled == pytest.approx(1.0)
+    assert (gathered.unmasked, gathered.unknown, gathered.pose.hand) == (0, 1, [0])
+
+
+class MeanDifference(nn.Module):
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        return (image - other).abs().mean((1, 2, 3))
+
+
+def test_lpips_is_taken_of_the_hands_with_a_hole_and_of_the_input_too(shards: Path, scores: Scores) -> None:
+    gathered, batch = Scores(), AIHDataset(shards, FIELDS)[[0, 3]]
+    seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, [0, 3], batch, seen, None, [Story(True), Story(False)], cast(Any, MeanDifference()))
+    first = [row for row in result_rows(gathered) if row.metric.startswith("LPIPS")]
+    copied = (seen.crops.image - seen.crops.target).abs().mean((1, 2, 3))
+    assert [row.cases for row in first] == [2, 2], "a hand by itself has no hole"
+    assert first[0].baseline == pytest.approx(float(copied[:2].mean())) and float(copied[2]) == 0
+    assert 0 < first[0].ours < first[0].baseline
+    assert not any("LPIPS" in row.metric for row in result_rows(scores))
+
+
 def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shards: Path) -> None:
-    stubs = (cast(Any, stub) for stub in (PerfectHASM(), GreyHDRM(), SamePoseSHPE()))
     batch = AIHDataset(shards, FIELDS)[[0, 1]]
     gathered = Scores()
-    seen = examine(HDR(*stubs, segmentation_size=SIZE, hand_size=SIZE), batch)
-    add_scores(gathered, [0, 1], batch, seen, None, [True, True])
+    seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, [0, 1], batch, seen, None, [Story(True)] * 2)
     rows = {row.metric: row for row in result_rows(gathered) if row.baseline_name == MEAN_POSE}
     assert all(np.isnan(row.baseline) and row.wins is None for row in rows.values())
 

@@ -1,0 +1,80 @@
+"""The photos of annotated shards without the hands in them, as backgrounds for hands that are drawn in their place.
+
+What the shards mask as hands, with a rim, and a band from each wrist away from the fingers, where the forearm is, are
+filled from around, and so is the black beyond the photo's edge. What else a photo shows of a person stays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+from torch.nn import functional as F
+
+from aih_gen.config import SIDES
+from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
+from aih_gen.scenes.backgrounds import Background
+from aih_gen.sources.fits import Frames
+
+RIM = 1 / 40
+"""How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
+ARM_WIDTH = 1.3
+"""Of the band, in widths of the palm or, seen from the side, lengths of it."""
+_KNUCKLES = JOINT_NAMES.index("index1"), JOINT_NAMES.index("little1")
+
+
+class CleanPlates:
+    """One background for each pair of recorded fits; a library as ``BackgroundLibrary`` is."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames, self.name = frames, "recorded"
+
+    def background(self, index: int) -> Background:
+        """Of pair ``index``, counted round and round: the whole picture as it is."""
+        return Background("photo", photo=str(self.frames.rows[index % len(self.frames.rows)]))
+
+    def photo(self, name: str) -> Image.Image:
+        """The picture of the sample at a position of the shards."""
+        fields = ("image", *(f"amodal_{side}" for side in SIDES), "joints_2d")
+        image, right, left, joints = (array[0] for array in self.frames.shards.read([int(name)], fields).values())
+        return Image.fromarray(filled(image, to_fill(image, right | left, joints)))
+
+    def digest(self) -> str:
+        """SHA-256 of the shards."""
+        return self.frames.shards.digest()
+
+
+def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H,W) where an image (H,W,3) is black, or may show hands and arms: by their masks (H,W), joints (2,21,2) px."""
+    beyond = Image.fromarray(~image.any(-1)).convert("L").filter(ImageFilter.MaxFilter(3))  # its rim is half black
+    side = max(masks.shape)
+    wide = Image.fromarray(masks).convert("L").filter(ImageFilter.MaxFilter(2 * round(RIM * side) + 1))
+    draw = ImageDraw.Draw(wide)
+    for hand in joints.astype(np.float64):
+        palm = hand[WRIST] - hand[MIDDLE_MCP]
+        across = np.linalg.norm(hand[_KNUCKLES[0]] - hand[_KNUCKLES[1]])
+        length = np.linalg.norm(palm)
+        if not np.isfinite(length + across) or length < 1:
+            continue
+        width = ARM_WIDTH * max(float(across), float(length))
+        end = hand[WRIST] + palm / length * 2 * side  # beyond the picture
+        draw.line([*hand[WRIST], *end], fill=255, width=round(width))
+    return (np.asarray(wide) | np.asarray(beyond)) > 0
+
+
+def filled(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """``image`` (H,W,3) whose ``hole`` (H,W) is filled smoothly from around it.
+
+    Means over ever larger squares of what is known; each square without any takes the larger one's (the pull and push
+    of Gortler et al. 1996). A picture that is all hole becomes black.
+    """
+    known = torch.from_numpy(~hole)[None, None].float()
+    levels = [(torch.from_numpy(image).permute(2, 0, 1)[None].float() * known, known)]
+    while min(levels[-1][1].shape[-2:]) > 1:
+        levels.append(tuple(F.avg_pool2d(part, 2, ceil_mode=True) for part in levels[-1]))  # type: ignore[arg-type]
+    shown = torch.zeros_like(levels[-1][0])
+    for colours, weight in reversed(levels):
+        coarse = F.interpolate(shown, colours.shape[-2:], mode="bilinear")
+        shown = torch.where(weight > 0, colours / weight.clamp_min(1e-9), coarse)
+    return np.asarray(shown[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy())
