@@ -112,9 +112,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
-def _layered(
-    layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]
-) -> tuple[Pixels, list[Pixels]]:
+def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
     """The image, and each hand alone. Touches the covered pixels only."""
     behind = from_picture(background)
     image, alone = behind.copy(), []
