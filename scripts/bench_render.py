@@ -11,7 +11,6 @@ are ready. Prints milliseconds a sample, samples a second, ratios to (a), and wh
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +21,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 import tyro
 from PIL import Image
 
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
 from aih_gen.config import Look, RenderConfig
+from aih_gen.factory import one_thread_each
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
@@ -80,7 +79,8 @@ def main() -> None:
     print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
     for look in looks:
         print(f"\nstages of (c), {look} look, one process, ms of processor time a sample:")
-        stages = profile(replace(config, look=look), scenes)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, one_thread_each():
+            stages = pool.submit(profile, replace(config, look=look), scenes).result()
         for name, seconds in stages.items():
             print(f"  {name:12} {1000 * seconds:6.1f}  {seconds / sum(stages.values()):4.0%}")
 
@@ -132,7 +132,9 @@ def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out:
     parts = [list(scenes[k::workers]) for k in range(workers)]
     paths = [out / f"{config.look}_{k}.h5" for k in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(config,)) as pool:
-        list(pool.map(_warm, [scenes] * workers, paths, chunksize=1))
+        with one_thread_each():  # submitting starts the workers
+            warm = pool.map(_warm, [scenes] * workers, paths, chunksize=1)
+        list(warm)
         started = time.perf_counter()
         list(pool.map(_work, parts, paths, chunksize=1))
         return (time.perf_counter() - started) / len(scenes)
@@ -141,7 +143,6 @@ def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out:
 def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
     """Processor seconds a sample of each stage, in this process."""
     source = RenderedSource(config)
-    torch.set_num_threads(1)  # as in a worker
     with tempfile.TemporaryDirectory() as folder:
         _stages(source, scenes, Path(folder) / "x.h5")
         return _stages(source, scenes, Path(folder) / "x.h5")
@@ -176,8 +177,6 @@ _worker: RenderedSource
 
 def _start(config: RenderConfig) -> None:
     global _worker
-    os.environ["LP_NUM_THREADS"] = "1"  # as the factory does: the processes are the parallelism
-    torch.set_num_threads(1)
     _worker = RenderedSource(config)
 
 
