@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from aih_gen.compose.masks import occlusion
+from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_picture, to_picture
 from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
@@ -18,7 +18,7 @@ from aih_gen.compose.sample import (
     JOINT_VISIBLE,
     Sample,
 )
-from aih_gen.compose.sensor import differs, sense
+from aih_gen.compose.sensor import sense
 from aih_gen.config import RenderConfig
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
@@ -75,7 +75,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     owner = _owner(layers)
     taken = [owner == 1 - side for side in (0, 1)]
     image, targets = sense(*_layered(layers, owner, background), taken, scene.sensor)
-    shaded = [differs(target, image) & ~gone for target, gone in zip(targets, taken, strict=True)]
+    shaded = [(target != image) & ~gone for target, gone in zip(targets, taken, strict=True)]
 
     amodal = layers.part == HAND
     visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
@@ -83,9 +83,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
     present = amodal.any((1, 2))
     return Sample(
-        image=image,
-        target_right=targets[0],
-        target_left=targets[1],
+        image=to_picture(image),
+        target_right=to_picture(targets[0]),
+        target_left=to_picture(targets[1]),
         amodal_right=amodal[0],
         amodal_left=amodal[1],
         visible_right=visible[0],
@@ -112,27 +112,24 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
-def _layered(
-    layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The image, and each hand alone. Touches the covered pixels only, each as one number of 32 bits."""
-    behind = np.asarray(Image.fromarray(background).convert("RGBX")).view(np.uint32).ravel()
+def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
+    """The image, and each hand alone. Touches the covered pixels only."""
+    behind = from_picture(background)
     image, alone = behind.copy(), []
     covered = (layers.part != NOTHING).reshape(2, -1)
     for side in (0, 1):
         place = np.flatnonzero(covered[side])
         own = owner.ravel()[place] == side
         solid = own & covered[1 - side][place]
-        under = behind[place]
-        shown = _over(_pixels(layers.colour[side], place), under, solid)
+        under = behind.ravel()[place]
+        shown = _over(_picked(layers.colour[side], place), under, solid)
         target = behind.copy()
-        target[place] = shown
+        target.ravel()[place] = shown
         alone.append(target)
         if layers.shaded_colour is not layers.colour:
-            shown = _over(_pixels(layers.shaded_colour[side], place), under, solid)
-        image[place[own]] = shown[own]
-    pictures = [_as_rgb(pixels, len(background)) for pixels in (image, *alone)]
-    return pictures[0], pictures[1:]
+            shown = _over(_picked(layers.shaded_colour[side], place), under, solid)
+        image.ravel()[place[own]] = shown[own]
+    return image, alone
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:
@@ -142,26 +139,19 @@ def _owner(layers: Layers) -> NDArray[np.int8]:
     return owner
 
 
-def _pixels(colour: NDArray[np.uint8], place: NDArray[np.intp]) -> NDArray[np.uint32]:
-    """(N,) some pixels of a picture (H,W,4)."""
+def _picked(colour: NDArray[np.uint8], place: NDArray[np.intp]) -> NDArray[np.uint32]:
+    """(N,) some pixels of a picture (H,W,4), whose last channel is the share covered."""
     return colour.view(np.uint32).ravel()[place]
 
 
-def _over(colour: NDArray[np.uint32], behind: NDArray[np.uint32], solid: NDArray[np.bool_]) -> NDArray[np.uint32]:
+def _over(colour: NDArray[np.uint32], behind: Pixels, solid: NDArray[np.bool_]) -> Pixels:
     """Pixels (N,) of one hand over the background's; its edges are not blended where ``solid``."""
-    edge = np.flatnonzero((colour.view(np.uint8)[3::4] < 255) & ~solid)
-    front, back = (pixels[edge].view(np.uint8).reshape(-1, 4).astype(np.uint16) for pixels in (colour, behind))
+    edge = np.flatnonzero((channels(colour)[:, 3] < 255) & ~solid)
+    front, back = (channels(pixels[edge]).astype(np.uint16) for pixels in (colour, behind))
     share = front[:, 3:]
     blended = (front * share + back * (255 - share) + 127) // 255
     colour[edge] = blended.astype(np.uint8).view(np.uint32)[:, 0]
-    return colour
-
-
-def _as_rgb(pixels: NDArray[np.uint32], height: int) -> NDArray[np.uint8]:
-    """(H,W,3) out of pixels (H*W,) of 32 bits; Pillow packs them several times faster than NumPy."""
-    width = len(pixels) // height
-    picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
-    return np.frombuffer(picture.tobytes("raw", "RGB"), np.uint8).reshape(height, width, 3)
+    return colour | OPAQUE
 
 
 def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from aih_gen.compose.pixels import Pixels, channels, from_image, to_image
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import PERFECT
 
-Picture = NDArray[np.uint8]
 KERNEL = 3
 """Side of one step of motion blur, in pixels; longer motions take several."""
 BLOCK = 16
@@ -25,49 +25,38 @@ RINGING = 12
 
 
 def sense(
-    image: Picture, targets: Sequence[Picture], taken: Sequence[NDArray[np.bool_]], sensor: Sensor
-) -> tuple[Picture, list[Picture]]:
-    """Image and targets (H,W,3) as the sensor stores them.
+    image: Pixels, targets: Sequence[Pixels], taken: Sequence[NDArray[np.bool_]], sensor: Sensor
+) -> tuple[Pixels, list[Pixels]]:
+    """Image and targets (H,W) as the sensor stores them.
 
     A target has its own pixels where something was ``taken`` (H,W) away and where that thing's shadow or blurred edge
     is seen; elsewhere it repeats the image to the bit, though noise and compression know no such borders.
     """
     if sensor == PERFECT:
         return image, list(targets)
-    grain = _grain(sensor, image.shape[:2])
+    grain = _grain(sensor, image.shape)
     exposed = _exposed(image, sensor)
     stored = _stored(_noisy(exposed, grain, sensor), sensor)
     kept = []
     for target, gone in zip(targets, taken, strict=True):
-        where = _surroundings(gone | differs(target, image))
+        where = _surroundings(gone | (target != image))
         own = _exposed(target[where], sensor)
-        seen = _any_channel(_difference(own, exposed[where]) > SEEN)
+        seen = _differ(own, exposed[where], SEEN)
+        own = _stored(_noisy(own, None if grain is None else grain[where], sensor), sensor)
         if sensor.jpeg is not None:
-            own = _stored(_noisy(own, grain if grain is None else grain[where], sensor), sensor)
-            seen |= _any_channel(_difference(own, stored[where]) > RINGING)
-        seen &= _inside(where, image.shape[:2])
-        chosen = np.nonzero(gone[where] | seen)
-        mine = own[chosen]
-        if sensor.jpeg is None:
-            mine = _noisy(mine, grain if grain is None else grain[where][chosen], sensor)
+            seen |= _differ(own, stored[where], RINGING)
+        seen &= _inside(where, image.shape)
         result = stored.copy()
-        result[where][chosen] = mine
+        np.copyto(result[where], own, where=seen | gone[where])
         kept.append(result)
     return stored, kept
 
 
-def differs(first: Picture, second: Picture) -> NDArray[np.bool_]:
-    """(H,W) where two pictures are not the same."""
-    return _any_channel(first != second)
-
-
-def _difference(first: Picture, second: Picture) -> Picture:
-    return np.maximum(first, second) - np.minimum(first, second)
-
-
-def _any_channel(holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H,W) out of (H,W,3); NumPy's ``any`` is several times slower along so short an axis."""
-    return holds[..., 0] | holds[..., 1] | holds[..., 2]
+def _differ(first: Pixels, second: Pixels, tolerance: int) -> NDArray[np.bool_]:
+    """(...) where some channel of two pictures differs by more than that."""
+    one, other = (channels(np.ascontiguousarray(pixels)) for pixels in (first, second))
+    beyond = np.maximum(one, other) - np.minimum(one, other) > tolerance
+    return beyond.view(np.uint32)[..., 0] != 0
 
 
 def _surroundings(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -80,7 +69,7 @@ def _surroundings(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     return places[0], places[1]
 
 
-def _inside(where: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _inside(where: tuple[slice, slice], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """The part of a cut-out that a blur at its borders does not reach; the picture's own borders are no cut."""
     axes = []
     for place, length in zip(where, shape, strict=True):
@@ -91,9 +80,9 @@ def _inside(where: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[np.bo
     return axes[0][:, None] & axes[1]
 
 
-def _exposed(picture: Picture, sensor: Sensor) -> Picture:
+def _exposed(picture: Pixels, sensor: Sensor) -> Pixels:
     """Motion blur, defocus, exposure and white balance, tone curve."""
-    shown = Image.fromarray(picture)
+    shown = to_image(picture)
     length = float(np.hypot(*sensor.motion))
     steps = int(np.ceil(length / (KERNEL - 1)))
     for _ in range(steps):
@@ -101,10 +90,10 @@ def _exposed(picture: Picture, sensor: Sensor) -> Picture:
     if sensor.defocus:
         # An unfocused lens makes discs, of which a box of the same deviation is no worse a picture than a Gaussian.
         shown = shown.filter(ImageFilter.BoxBlur((float(np.sqrt(12 * sensor.defocus**2 + 1)) - 1) / 2))
-    if sensor.gain == (1.0, 1.0, 1.0) and sensor.gamma == 1.0:
-        return np.asarray(shown)
-    values = np.clip(np.arange(256)[:, None] / 255 * np.asarray(sensor.gain), 0, 1) ** sensor.gamma
-    return np.asarray(shown.point(np.rint(255 * values).astype(int).T.ravel().tolist()))
+    if sensor.gain != (1.0, 1.0, 1.0) or sensor.gamma != 1.0:
+        values = np.clip(np.arange(256) / 255 * np.array([*sensor.gain, 1.0])[:, None], 0, 1) ** sensor.gamma
+        shown = shown.point(np.rint(255 * values).astype(np.uint8).tobytes())
+    return from_image(shown)
 
 
 def _motion_kernel(right: float, down: float) -> ImageFilter.Kernel:
@@ -121,8 +110,8 @@ def _motion_kernel(right: float, down: float) -> ImageFilter.Kernel:
     return ImageFilter.Kernel((KERNEL, KERNEL), (weights / weights.sum()).ravel().tolist(), scale=1)
 
 
-def _grain(sensor: Sensor, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """The same noise (H,W,3) for every picture of a sample: a window of one large table."""
+def _grain(sensor: Sensor, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """The same noise (H,W,4) for every picture of a sample: a window of one large table."""
     if not (sensor.read_noise or sensor.shot_noise):
         return None
     side = max(2 * max(shape), 768)
@@ -133,25 +122,28 @@ def _grain(sensor: Sensor, shape: tuple[int, int]) -> NDArray[np.float32] | None
 
 @cache
 def _noise_table(side: int) -> NDArray[np.float32]:
-    return np.random.Generator(np.random.SFC64(1)).standard_normal((side, side, 3), np.float32)
+    """(side,side,4); the last channel is 0."""
+    noise = np.random.Generator(np.random.SFC64(1)).standard_normal((side, side, 3), np.float32)
+    return np.pad(noise, ((0, 0), (0, 0), (0, 1)))
 
 
-def _noisy(picture: Picture, grain: NDArray[np.float32] | None, sensor: Sensor) -> Picture:
+def _noisy(picture: Pixels, grain: NDArray[np.float32] | None, sensor: Sensor) -> Pixels:
+    """Pixels (...) with noise from ``grain`` (...,4)."""
     if grain is None:
         return picture
-    levels = picture.astype(np.float32)
+    levels = channels(picture).astype(np.float32)
     noise = levels * np.float32(sensor.shot_noise)
     noise += np.float32(sensor.read_noise**2)
     np.sqrt(noise, out=noise)
     noise *= grain
     noise += levels
     noise += np.float32(0.5)  # so that the conversion below rounds
-    return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
+    return np.clip(noise, 0, 255, out=noise).astype(np.uint8).view(np.uint32)[..., 0]
 
 
-def _stored(picture: Picture, sensor: Sensor) -> Picture:
+def _stored(picture: Pixels, sensor: Sensor) -> Pixels:
     if sensor.jpeg is None:
         return picture
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=sensor.jpeg)
-    return np.asarray(Image.open(buffer, formats=["JPEG"]))
+    to_image(picture).save(buffer, "JPEG", quality=sensor.jpeg)
+    return from_image(Image.open(buffer, formats=["JPEG"]))

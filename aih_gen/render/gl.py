@@ -137,15 +137,15 @@ class GLRenderer:
         for array, mesh in zip(self.arrays, meshes, strict=True):
             array.write(mesh, k)
         boxes = [_pixel_box(mesh.vertices[k], scene.camera) for mesh in meshes]
-        self._draw_hands(self.surface, self.surface_program)
+        self._draw_hands(self.surface, self.surface_depth, self.surface_program)
         if shadows:
-            self._draw_hands(self.shadow, self.shadow_program)
+            self._draw_hands(self.shadow, self.shadow, self.shadow_program)
         if scene.skin.texture is not None:
             self._texture(scene.skin.texture).use(UNITS.index("painted_volume"))
         self._draw_screen(self.drawn, "shade.frag", self._needs(scene), boxes)
         picture = self.drawn
         if self.detailed:
-            self._draw_hands(self.samples, self.sample_program)
+            self._draw_hands(self.samples, self.samples, self.sample_program)
             self._draw_screen(self.resolved, "resolve.frag", ("SHADOWS",) * shadows, boxes)
             picture = self.resolved
         return self._read(picture, shadows, joints)
@@ -160,10 +160,11 @@ class GLRenderer:
         }
         return tuple(name for name, needed in needs.items() if needed)
 
-    def _draw_hands(self, target: moderngl.Framebuffer, program: Any) -> None:
-        """Clear a target, then draw each hand into its half of it."""
+    def _draw_hands(self, target: moderngl.Framebuffer, depth: moderngl.Framebuffer, program: Any) -> None:
+        """Clear a target's depth, which ``depth`` holds alone, then draw each hand into its half of it."""
+        depth.use()  # else the scissor of the target that was used before would hold
+        depth.clear(depth=1.0)
         target.use()
-        target.clear(depth=1.0)
         self.context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         width, height = target.size[0] // 2, target.size[1]
         for side, array in enumerate(self.arrays):
@@ -223,6 +224,7 @@ class GLRenderer:
         kept = [context.texture((width, height), 4, dtype=kind) for kind in ("f4", "f2")]
         depth = context.depth_renderbuffer((width, height))
         self.surface = context.framebuffer(kept, depth)
+        self.surface_depth = context.framebuffer(depth_attachment=depth)  # nothing reads colours off the hands
         pictures = [
             [
                 context.texture((width, height), channels, dtype=kind)
@@ -282,16 +284,17 @@ class GLRenderer:
         return program
 
     def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: NDArray[np.float32]) -> Layers:
-        unread = np.full((self.size, 2, self.size), np.nan, np.float32)
+        unread = np.empty((self.size, 2, self.size), np.float32)
+        unread[0, 0, 0] = np.nan
         signed = self._read_one(picture, 1, unread)
         colour = self._read_one(picture, 0, np.empty((self.size, 2, self.size, 4), np.uint8))
         shaded = self._read_one(picture, 2, np.empty_like(colour)) if shadows else colour
         error = self.context.error
         if np.isnan(signed[0, 0, 0]) or error != "GL_NO_ERROR":
             raise AIHError(f"OpenGL: expected the picture that was drawn, found none ({error}); was the driver reset?")
-        depth = np.abs(signed)
-        depth[signed == 0] = np.inf
-        part = np.where(signed < 0, np.uint8(ARM), np.uint8(HAND)) * (signed != 0)
+        covered, arm = signed != 0, signed < 0
+        depth = np.where(covered, np.abs(signed), np.float32(np.inf))
+        part = covered * np.uint8(HAND) + arm * np.uint8(ARM - HAND)
         first, last = colour.swapaxes(0, 1), part.swapaxes(0, 1)  # hands first
         return Layers(first, shaded.swapaxes(0, 1) if shadows else first, last, depth.swapaxes(0, 1), joints)
 

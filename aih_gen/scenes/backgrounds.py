@@ -167,7 +167,7 @@ def background_image(background: Background, library: Photographs, size: int) ->
     if background.blur * size > 0.3:
         image = image.filter(ImageFilter.BoxBlur(background.blur * size))
     table = np.arange(256)[:, None] * np.asarray(background.gain)
-    return np.asarray(image.point(np.clip(table + 0.5, 0, 255).astype(int).T.ravel().tolist()))
+    return np.asarray(image.point(np.clip(table + 0.5, 0, 255).astype(np.uint8).T.tobytes()))
 
 
 def _view(photo: Image.Image, background: Background, size: int) -> Image.Image:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from aih_gen.compose.pixels import from_picture, to_picture
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sensor import sense
 from aih_gen.config import RenderConfig, sample_rng
@@ -85,17 +86,22 @@ def test_turned_light_comes_from_where_it_was_turned_to() -> None:
     assert np.allclose(harmonic_basis(turned.apply(sphere())) @ new, harmonic_basis(sphere()) @ harmonics, atol=1e-4)
 
 
+def sensed(image: np.ndarray, target: np.ndarray, taken: np.ndarray, sensor: Sensor) -> tuple[np.ndarray, np.ndarray]:
+    seen, (kept,) = sense(from_picture(image), [from_picture(target)], [taken], sensor)
+    return to_picture(seen), to_picture(kept)
+
+
 def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_equal() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
     target, taken = image.copy(), np.zeros((64, 64), bool)
     taken[20:40, 20:40] = True
     target[taken] = 90
-    same, (kept,) = sense(image, [target], [taken], PERFECT)
+    same, kept = sensed(image, target, taken, PERFECT)
     assert np.array_equal(same, image) and np.array_equal(kept, target)
 
     real = Sensor((3.0, 1.0), 0.8, (1.1, 1.0, 0.9), 1.1, 0.1, 2.0, 70, 5)
-    seen, (kept,) = sense(image, [target], [taken], real)
+    seen, kept = sensed(image, target, taken, real)
     far = np.ones((64, 64), bool)
     far[15:49, 15:49] = False  # blocks of JPEG around it, and what smoothing its colours reaches
     assert np.array_equal(seen[far], kept[far]) and not np.array_equal(seen, image)
@@ -107,7 +113,7 @@ def test_compression_leaves_no_outline_of_what_was_taken_away() -> None:
     target = np.full((64, 64, 3), 120, np.uint8)
     taken = np.hypot(*(np.indices((64, 64)) - 31.5)) < 12
     image = np.where(taken[..., None], np.uint8(10), target)
-    seen, (kept,) = sense(image, [target], [taken], replace(PERFECT, jpeg=50))
+    seen, kept = sensed(image, target, taken, replace(PERFECT, jpeg=50))
     assert np.abs(seen[~taken].astype(int) - 120).max() > 10
     assert np.abs(kept.astype(int) - 120).max() <= 13
 
