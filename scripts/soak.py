@@ -46,6 +46,7 @@ class Arguments:
     count: int = 20_000
     """Samples of each subset."""
     size: int = 256
+    seed: int = 0
     workers: int = 2
     cores: tuple[int, ...] = (2, 16, 64)
     """For which the time of the whole of AIH is estimated."""
@@ -199,8 +200,8 @@ def main() -> None:
             f"soak: expected at least {10 * SHARDS} samples, 2 workers, and a folder that is not there yet"
         )
     rendered, composed = arguments.out / "aih_render", arguments.out / "aih_syn"
-    runs = [soak(RenderConfig(size=arguments.size), rendered, arguments)]
-    runs.append(soak(SynConfig(source=str(rendered), size=arguments.size), composed, arguments))
+    runs = [soak(RenderConfig(size=arguments.size, seed=arguments.seed), rendered, arguments)]
+    runs.append(soak(SynConfig(source=str(rendered), size=arguments.size, seed=arguments.seed), composed, arguments))
     with (arguments.out / "soak.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Row)])
         table.writeheader()
