@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import axis_angles
-from aih_gen.scenes.cameras import Seen, Views, look
+from aih_gen.scenes.cameras import RASTER, Seen, Views, look
 from aih_gen.scenes.scene import Hand
 from aih_gen.scenes.skinning import Skinning
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 STRIDE = 2
 """Every how many vertices serve as points of a hand's surface where its outline is what matters."""
@@ -40,9 +41,20 @@ class PairPose:
     armed: bool  # whether the models have forearms
     interaction: str
 
-    def before(self, views: Views) -> Seen:
-        """What cameras see of the pair."""
-        return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
+    def before(self, views: Views, cells: int = RASTER) -> Seen:
+        """What cameras see of the pair, compared in ``cells`` a side."""
+        return look(views, self.hand_points, self.wrists, self.elbows, self.armed, cells)
+
+    def closely(self, skinnings: tuple[Skinning, Skinning], faces: tuple[Index, Index]) -> PairPose:
+        """The same with all vertices and the middles of all ``faces`` (F,3) as points: a hand close to the camera is
+        else a net through which much is seen.
+        """  # fmt: skip
+        points = []
+        for k, (skinning, its) in enumerate(zip(skinnings, faces, strict=True)):
+            posed = skinning(skinning.shape(self.betas[k]), self.roots[k], self.fingers[k], self.arms[k])
+            hand = posed.vertices[: skinning.num_hand] + self.transl[k]
+            points.append(np.concatenate([hand, (hand[its[:, 0]] + hand[its[:, 1]] + hand[its[:, 2]]) / 3]))
+        return replace(self, hand_points=(points[0], points[1]))
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""

@@ -13,7 +13,7 @@ from aih_gen.config import RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
-from aih_gen.scenes.cameras import NEAREST, arms_in_the_way, hidden_shares, straight_view
+from aih_gen.scenes.cameras import LEAST_LENGTH, NEAREST, arms_in_the_way, hidden_shares, shown_lengths, straight_view
 from aih_gen.scenes.contact import HeldHand, inside, surface, way_to_touch
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
@@ -89,10 +89,19 @@ def test_an_arm_hides_what_lies_behind_it_and_nothing_before_it() -> None:
 
 
 def test_an_arm_that_ends_in_the_picture_or_hides_it_is_in_the_way() -> None:
-    wrists, box = np.array([[[0.0, 0, 0.5]] * 2]), (np.array([[-0.1, -0.1, 0.45]]), np.array([[0.1, 0.1, 0.55]]))
-    for elbow, blocked in (((0, 1, 0), False), ((0, 0.3, -0.95), True), ((0, 0.35, 0.94), True), ((0, 0, 1), False)):
+    wrists = np.array([[[0.0, 0, 0.5]] * 2])
+    for elbow, blocked in (((0, 1, 0), False), ((0, 0.3, -0.95), True), ((0, 0.55, 0.84), True), ((0, 0, 1), True)):
         elbows = np.array([[elbow, (0, 1, 0)]], float)
-        assert arms_in_the_way(wrists, elbows, np.array([1.2]), box)[0] == blocked, elbow
+        assert arms_in_the_way(wrists, elbows, np.array([1.2]))[0] == blocked, elbow
+
+
+def test_a_forearm_seen_along_itself_is_in_the_way() -> None:
+    # The wrist is near the border, towards which the arm leads, so that nothing else speaks against it.
+    wrists, focal = np.array([[[0.0, 0.19, 0.5]] * 2]), np.array([1.2])
+    for elbow, shown in ((0.9, 0.55), (0.6, 0.18)):
+        elbows = np.array([[(0, elbow, np.sqrt(1 - elbow**2)), (0, 1, 0)]])
+        assert shown_lengths(wrists, elbows)[0] == pytest.approx([shown, 0.93], abs=0.03)
+        assert arms_in_the_way(wrists, elbows, focal)[0] == (shown < LEAST_LENGTH)
 
 
 def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
