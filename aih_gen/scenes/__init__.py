@@ -29,7 +29,7 @@ LEEWAY = 0.1
 """How far off the wanted occlusion may be at the first try; each further one allows as much again."""
 COARSE = 0.05
 """By how much the share hidden is taken for more than it is when many views are looked at: cells round up."""
-DOUBTFUL, WARY = 0.45, 0.97
+DOUBTFUL, WARY = 0.45, 0.9
 """Share hidden from which a view is looked at closely, and the share of the wanted maximum that is then left alone."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
 from aih_gen.scenes.gestures import FingerRoom, at_rest
@@ -92,16 +91,10 @@ class Asks(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """Points of a closed surface with outward unit normals, and a search tree over them."""
+    """Points of a closed surface with outward unit normals."""
 
     points: Array  # (P,3) m
     normals: Array  # (P,3)
-    tree: cKDTree
-
-
-def surface(points: Array, normals: Array) -> Surface:
-    """Prepare a surface for depth queries; it may be empty."""
-    return Surface(points, normals, cKDTree(points, compact_nodes=False, balanced_tree=False))
 
 
 def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
@@ -109,12 +102,28 @@ def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
     """
-    _, nearest = other.tree.query(points, distance_upper_bound=REACH)
-    close = np.flatnonzero(nearest < len(other.points))
-    nearest = nearest[close]
-    depth = -np.einsum("ij,ij->i", points[close] - other.points[nearest], other.normals[nearest])
-    deep = depth > 0
-    return close[deep], nearest[deep], depth[deep]
+    if not len(points) or not len(other.points):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    nearest = nearest_points(points, other.points)
+    offset = points - other.points[nearest]
+    depth = -np.einsum("ij,ij->i", offset, other.normals[nearest])
+    deep = np.flatnonzero((depth > 0) & (np.einsum("ij,ij->i", offset, offset) < REACH**2))
+    return deep, nearest[deep], depth[deep]
+
+
+def nearest_points(points: Array, others: Array) -> Index:
+    """(P,) which of ``others`` (Q,3) is nearest to each of ``points`` (P,3).
+
+    All distances in one product: for the few hundred points of two hands that face each other, several times as fast as
+    search trees, which would have to be built anew at every step.
+    """
+    middle = others.mean(0)  # what is near zero keeps its last digits in single precision
+    homes = (others - middle).astype(np.float32)
+    mine = (points - middle).astype(np.float32)
+    # The square of a distance but for what all candidates of a point share.
+    ways = np.concatenate([-2 * homes.T, (homes * homes).sum(1)[None]])
+    squares = np.concatenate([mine, np.ones((len(mine), 1), np.float32)], 1) @ ways
+    return np.asarray(squares.argmin(1))
 
 
 def near(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
@@ -222,7 +231,7 @@ class Steps:
 
     def asked(self, pair: tuple[Posed, Posed]) -> tuple[list[Asks], float, float]:
         """What has to change, the greatest depth and the widest gap, in metres."""
-        surfaces = [surface(pair[k].vertices, self.skinnings[k].normals(pair[k])) for k in (0, 1)]
+        surfaces = [Surface(pair[k].vertices, self.skinnings[k].normals(pair[k])) for k in (0, 1)]
         asks, deepest, widest = [], 0.0, 0.0
         for side in (0, 1):
             mine, its, depth = inside(surfaces[side].points, surfaces[1 - side])

@@ -33,7 +33,7 @@ from aih_gen.hands.anatomy import (
 from aih_gen.hands.joints import mirror_axis_angle
 from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
-from aih_gen.scenes.contact import HeldHand, inside, posed, surface
+from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
 from aih_gen.scenes.gestures import at_rest, sample_gesture
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
@@ -110,7 +110,7 @@ def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
         angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), at_rest(shaped))
         hand = model(shaped[0], np.eye(3), room.joints.matrices(angles)[0], np.eye(3))
         normals = model.normals(hand)
-        _, _, depth = inside(hand.vertices[thumb], surface(hand.vertices[fingers], normals[fingers]))
+        _, _, depth = inside(hand.vertices[thumb], Surface(hand.vertices[fingers], normals[fingers]))
         depths.append(depth.max(initial=0))
     assert np.percentile(depths, 95) < 0.003 and max(depths) < 0.007
 

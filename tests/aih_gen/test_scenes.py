@@ -14,7 +14,7 @@ from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.cameras import LEAST_LENGTH, NEAREST, arms_in_the_way, hidden_shares, shown_lengths, straight_view
-from aih_gen.scenes.contact import HeldHand, inside, surface, way_to_touch
+from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -27,7 +27,7 @@ def sampler() -> SceneSampler:
 def sphere(centre: tuple[float, float, float], radius: float, count: int = 2000):  # type: ignore[no-untyped-def]
     directions = np.random.default_rng(0).normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return surface(np.array(centre) + radius * directions, directions)
+    return Surface(np.array(centre) + radius * directions, directions)
 
 
 def same(a: object, b: object) -> bool:
