@@ -25,11 +25,11 @@ MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
 VIEWS = 24
 """Views that are looked at for a pair."""
-LEEWAY = 0.1
-"""How far off the wanted occlusion may be at the first try; each further one allows as much again."""
+LEEWAY, MORE_LEEWAY = 0.14, 0.06
+"""How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
 COARSE = 0.05
 """By how much the share hidden is taken for more than it is when many views are looked at: cells round up."""
-DOUBTFUL, WARY = 0.45, 0.9
+DOUBTFUL, WARY = 0.45, 0.93
 """Share hidden from which a view is looked at closely, and the share of the wanted maximum that is then left alone."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
@@ -85,7 +85,7 @@ class SceneSampler:
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
             view, seen, error = self._best_view(plain, views, wanted)
-            if error > LEEWAY * (attempt + 1):
+            if error > LEEWAY + MORE_LEEWAY * attempt:
                 self.rejected["occlusion"] += 1
                 continue
             if self.config.contact:
@@ -108,7 +108,7 @@ class SceneSampler:
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
             view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
-            if error <= LEEWAY * (attempt + 1) and self._shows_both(pair, view, seen):
+            if error <= LEEWAY + MORE_LEEWAY * attempt and self._shows_both(pair, view, seen):
                 return self._framed(pair, view, seen)
         # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
         self.rejected["all tries"] += 1
@@ -116,7 +116,7 @@ class SceneSampler:
         return self._framed(pair, view, pair.before(view))
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Seen, float]:
-        """The one of ``views`` that hides about ``wanted`` of the more hidden hand, what it sees, and how far off it is."""
+        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is."""
         seen = pair.before(views)
         hidden = seen.hidden.max(1)
         error = np.abs(hidden - COARSE - wanted) + np.where(seen.blocked | (hidden > self.config.occlusion[1]), 10, 0)

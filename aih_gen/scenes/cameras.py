@@ -22,8 +22,10 @@ FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
-RASTER, FINE_RASTER = 24, 48
+RASTER, FINE_RASTER = 24, 32
 """Cells a side of the square around the hands in which overlap is counted, at a glance and with care."""
+MARGIN = 2
+"""Empty cells around that square."""
 DOWN = np.array([0.0, 0.9, -0.44])
 FRONT, OWN_EYES, ANYWHERE = range(3)
 VIEW_SHARES = (0.38, 0.37, 0.25)
@@ -162,17 +164,11 @@ def hidden_shares(
     the elbows, ``focal`` (N,) in image sides; depths are compared in ``cells`` a side of a square around both hands.
     """
     raster, slopes = Raster.around(hands, focal, cells)
-    nearest = [_without_holes(raster.nearest(slope, points[:, 2])) for slope, points in zip(slopes, hands, strict=True)]
-    before = nearest[::-1]
-    if arms is not None:
-        behind = raster.arms(*arms)
-        before = [np.minimum(nearest[1 - side], behind[:, 1 - side]) for side in (0, 1)]
-    shares = []
-    for mine, other in zip(nearest, before, strict=True):
-        seen = mine < np.inf
-        uncovered, count = (seen & (mine <= other)).sum((1, 2)), seen.sum((1, 2))
-        shares.append(1 - uncovered / np.maximum(count, 1))
-    return np.stack(shares, 1)
+    nearest = raster.nearest(slopes, [points[:, 2] for points in hands])
+    before = nearest if arms is None else np.minimum(nearest, raster.arms(*arms))
+    seen = nearest < np.inf
+    uncovered = np.count_nonzero(seen & (nearest <= before[:, ::-1]), (2, 3))
+    return np.asarray(1 - uncovered / np.maximum(np.count_nonzero(seen, (2, 3)), 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,14 +189,20 @@ class Raster:
         extent = np.maximum((high - low).max(1), np.float32(1e-3))
         return cls(cells, np.float32(cells) / extent, (low + high) / 2), slopes
 
-    def nearest(self, slopes: Floats, depth: Floats) -> Floats:
-        """(N,R,R) least ``depth`` (N,P) in each cell, row by row; infinite where no point is."""
-        count, inner = len(slopes), self.cells + 2  # a margin takes what is outside
-        place = np.minimum(np.maximum(self._place(slopes) + 1, 0), inner - 1).astype(np.int32)
-        cell = place[:, 1] * inner + place[:, 0] + inner * inner * np.arange(count, dtype=np.int32)[:, None]
-        depths = np.full(count * inner * inner, np.inf, np.float32)
-        np.minimum.at(depths, cell.ravel(), depth.ravel())
-        return depths.reshape(count, inner, inner)[:, 1:-1, 1:-1]
+    def nearest(self, slopes: list[Floats], depths: list[Floats]) -> Floats:
+        """(N,2,R,R) least of each hand's ``depths`` (N,P) in each cell, row by row; infinite where no point is."""
+        count, wide = len(slopes[0]), self.cells + 2 * MARGIN
+        found = np.full(2 * count * wide * wide, np.inf, np.float32)
+        first = wide * wide * 2 * np.arange(count, dtype=np.int32)[:, None]
+        for side in (0, 1):
+            # The outermost cells take what is outside.
+            place = np.minimum(np.maximum(self._place(slopes[side]) + MARGIN, 0), wide - 1).astype(np.int32)
+            cell = place[:, 1] * wide + place[:, 0] + (first + side * wide * wide)
+            np.minimum.at(found, cell.ravel(), depths[side].ravel())
+        found = found.reshape(count, 2, wide, wide)
+        for edge in (slice(None, MARGIN), slice(-MARGIN, None)):
+            found[..., edge, :] = found[..., edge] = np.inf
+        return _without_holes(found)
 
     def arms(self, wrists: Floats, elbows: Floats) -> Floats:
         """(N,2,R,R) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
@@ -231,15 +233,14 @@ class Raster:
 
 
 def _without_holes(depths: Floats) -> Floats:
-    """Depths (N,R,R) with one or two empty cells between others filled: the points of a palm miss some cells."""
-    filled = depths
-    for axis in (1, 2):
-        wide = [(0, 0)] * 3
-        wide[axis] = (2, 2)
-        around = np.moveaxis(np.pad(depths, wide, constant_values=np.inf), axis, 0)
-        before, after = np.minimum(around[:-4], around[1:-3]), np.minimum(around[3:-1], around[4:])
-        filled = np.minimum(filled, np.moveaxis(np.maximum(before, after), 0, axis))
-    return filled
+    """(...,R,R) of depths (...,R+4,R+4), whose margin is empty, with one or two empty cells between others filled: the
+    points of a palm miss some cells.
+    """  # fmt: skip
+    rows, columns = depths[..., MARGIN:-MARGIN], depths[..., MARGIN:-MARGIN, :]
+    above, left = np.minimum(rows[..., :-1, :], rows[..., 1:, :]), np.minimum(columns[..., :-1], columns[..., 1:])
+    filled = np.maximum(above[..., :-3, :], above[..., 3:, :])
+    np.minimum(filled, np.maximum(left[..., :-3], left[..., 3:]), out=filled)
+    return np.minimum(filled, rows[..., MARGIN:-MARGIN, :], out=filled)
 
 
 def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
 from aih_gen.scenes.gestures import FingerRoom, at_rest
-from aih_gen.scenes.skinning import Posed, Skinning
+from aih_gen.scenes.skinning import Posed, Shaped, Skinning
 from aih_gen.scenes.vectors import cross, length, turn_about, turned
 
 Array = NDArray[np.float64]
@@ -27,7 +27,7 @@ Contacts = tuple[tuple[Index, Index], ...]
 
 REACH = 0.012
 """A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
-VICINITY = 0.02
+VICINITY = 0.013
 """Vertices at least this near (m) to the other hand take part in the steps."""
 CELL = 0.006
 """Side (m) of the cells in which hands that approach each other are compared."""
@@ -175,7 +175,7 @@ class ContactSolver:
         steps = Steps(self.room, self.skinnings, hands, contacts)
         best, badness = hands, np.inf
         for step in range(STEPS + 1):
-            both = posed(self.room, steps.skinnings, hands)
+            both = steps.posed(hands)
             asks, depth, gap = steps.asked(both)
             if step == 0:
                 first = depth
@@ -192,7 +192,7 @@ class ContactSolver:
     def measured(self, hands: Hands, contacts: Contacts = ()) -> Fit:
         """How the surfaces lie to each other, by all vertices."""
         every = Steps(self.room, self.skinnings, hands, contacts, REACH)
-        _, depth, gap = every.asked(posed(self.room, every.skinnings, hands))
+        _, depth, gap = every.asked(every.posed(hands))
         return Fit(depth, depth, gap)
 
     def _apart(self, hands: Hands, fit: Fit) -> tuple[Hands, Fit]:
@@ -227,7 +227,12 @@ class Steps:
             self.skinnings[side] = skinnings[side].only(rows)
             contacts = tuple(_renumbered(pair, rows, side) for pair in contacts)
         self.contacts = contacts
-        self.rest = at_rest([skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)])
+        self.shaped = [skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)]
+        self.rest = at_rest(self.shaped)
+
+    def posed(self, hands: Hands) -> tuple[Posed, Posed]:
+        """Both hands on their way."""
+        return posed(self.room, self.skinnings, hands, self.shaped)
 
     def asked(self, pair: tuple[Posed, Posed]) -> tuple[list[Asks], float, float]:
         """What has to change, the greatest depth and the widest gap, in metres."""
@@ -303,12 +308,15 @@ def held_fingers(room: FingerRoom, hands: Hands) -> Array:
     return fingers
 
 
-def posed(room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands) -> tuple[Posed, Posed]:
-    """Both hands where they are held, by some of their vertices."""
+def posed(
+    room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands, shaped: Sequence[Shaped] | None = None
+) -> tuple[Posed, Posed]:
+    """Both hands where they are held, by some of their vertices; ``shaped`` are these hands at rest, where known."""
     fingers = held_fingers(room, hands)
+    shaped = shaped or [skinning.shape(hand.betas) for skinning, hand in zip(skinnings, hands, strict=True)]
     right, left = (
-        skinning(skinning.shape(hand.betas), hand.root, its, hand.arm).moved(hand.transl)
-        for skinning, hand, its in zip(skinnings, hands, fingers, strict=True)
+        skinning(its_shape, hand.root, its_fingers, hand.arm).moved(hand.transl)
+        for skinning, its_shape, hand, its_fingers in zip(skinnings, shaped, hands, fingers, strict=True)
     )
     return right, left
 

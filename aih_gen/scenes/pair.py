@@ -62,10 +62,11 @@ class PairPose:
 
     def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
-        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms])).as_rotvec().astype(np.float32)
-        pose = np.concatenate([turns[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
+        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms]), assume_valid=True)
+        turned = turns.as_rotvec().astype(np.float32)
+        pose = np.concatenate([turned[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
         rest_wrists = self.wrists - self.transl
         transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
-        right, left = (Hand(pose[k], betas[k], transl[k], turns[2 + k]) for k in (0, 1))
+        right, left = (Hand(pose[k], betas[k], transl[k], turned[2 + k]) for k in (0, 1))
         return right, left

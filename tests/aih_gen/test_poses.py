@@ -175,6 +175,16 @@ def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, pr
     assert kept >= 18
 
 
+def test_forearms_lead_to_the_elbows_of_hands_that_were_freed(pairs: PairSampler, proposed: list[Pair]) -> None:
+    for pair in proposed[:26:3]:
+        freed = pairs.free(pair)
+        for one, elbow, model in zip(freed.posed, freed.elbows, pairs.outlines, strict=True):
+            arm = one.vertices[model.num_hand :] - one.joints[0]
+            far = arm[np.linalg.norm(arm, axis=1) > 0.3].mean(0)
+            towards = (elbow - one.joints[0]) / np.linalg.norm(elbow - one.joints[0])
+            assert far @ towards > np.cos(np.radians(4)) * np.linalg.norm(far), pair.interaction
+
+
 def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:
     rng = np.random.default_rng(6)
     arrays: dict[str, Array] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,15 @@ from aih_gen.config import RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
-from aih_gen.scenes.cameras import LEAST_LENGTH, NEAREST, arms_in_the_way, hidden_shares, shown_lengths, straight_view
+from aih_gen.scenes.cameras import (
+    FINE_RASTER,
+    LEAST_LENGTH,
+    NEAREST,
+    arms_in_the_way,
+    hidden_shares,
+    shown_lengths,
+    straight_view,
+)
 from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
@@ -115,6 +123,24 @@ def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
             assert wrist[2] > NEAREST
             hands.append(HeldHand(hand.betas, turns[0], np.zeros((5, 4)), arm, hand.transl, turns[FINGER_BONES]))
         assert solver.measured((hands[0], hands[1])).depth < MAX_PENETRATION + 1e-5
+
+
+def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
+    rng = np.random.default_rng(0)
+    pair, view = sampler.pairs.plain(sampler.pairs.apart(rng)), straight_view(rng)
+    # The left hand goes far behind the right one, which a wide lens close to both sees large.
+    behind = 0.12 * view.turns[0, 2] + pair.hand_points[0].mean(0) - pair.hand_points[1].mean(0)
+    moved = replace(
+        pair,
+        transl=pair.transl + np.stack([0 * behind, behind]),
+        wrists=pair.wrists + np.stack([0 * behind, behind]),
+        hand_points=(pair.hand_points[0], pair.hand_points[1] + behind),
+        armed=False,
+    )
+    view = replace(view, focal=np.array([0.8]))
+    closely = moved.closely(sampler.pairs.room.skinnings, sampler.faces)
+    assert closely.before(view, FINE_RASTER).hidden.max() > 0.95
+    assert not sampler._shows_both(moved, view, moved.before(view))
 
 
 def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
