@@ -29,8 +29,9 @@ LEEWAY, MORE_LEEWAY = 0.14, 0.06
 """How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
 COARSE = 0.05
 """By how much the share hidden is taken for more than it is when many views are looked at: cells round up."""
-DOUBTFUL, WARY = 0.45, 0.93
-"""Share hidden from which a view is looked at closely, and the share of the wanted maximum that is then left alone."""
+DOUBTFUL, WARY = 0.45, 0.9
+"""Share hidden from which a view is looked at closely, and the share of the wanted maximum that may be hidden then:
+cells along an outline count as seen though a part of them is hidden."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
