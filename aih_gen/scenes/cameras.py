@@ -122,7 +122,8 @@ def look(
     turned[..., : split[2]] += shift[..., None].astype(np.float32)
     blocked = np.zeros(count, bool)
     if armed:
-        blocked = arms_in_the_way(*_arms(turned, split), views.focal)
+        its_wrists, its_elbows = (ends.astype(np.float64) for ends in _arms(turned, split))
+        blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
     turned = turned[clear]
     hidden = np.ones((count, 2))
@@ -199,10 +200,10 @@ class Raster:
             place = np.minimum(np.maximum(self._place(slopes[side]) + MARGIN, 0), wide - 1).astype(np.int32)
             cell = place[:, 1] * wide + place[:, 0] + (first + side * wide * wide)
             np.minimum.at(found, cell.ravel(), depths[side].ravel())
-        found = found.reshape(count, 2, wide, wide)
+        cells = found.reshape(count, 2, wide, wide)
         for edge in (slice(None, MARGIN), slice(-MARGIN, None)):
-            found[..., edge, :] = found[..., edge] = np.inf
-        return _without_holes(found)
+            cells[..., edge, :] = cells[..., edge] = np.inf
+        return _without_holes(cells)
 
     def arms(self, wrists: Floats, elbows: Floats) -> Floats:
         """(N,2,R,R) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
@@ -212,20 +213,26 @@ class Raster:
         ends = np.stack([wrists, wrists + length[..., None] * elbows])
         places = [self._place((end[..., :2] / end[..., 2:]).transpose(0, 2, 1)) for end in ends]
         start, along = places[0], places[1] - places[0]  # (N,2 axes,2 arms)
+        span = np.sqrt((along**2).sum(1) + 1e-6)
+        forth = along / span[:, None]
+        # Both coordinates of a cell's middle, along the arm and across it, are sums of what its column and row give.
         middles = np.arange(self.cells, dtype=np.float32) + 0.5
-        columns, rows = np.tile(middles, self.cells), np.repeat(middles, self.cells)
-        offset = columns - start[:, 0, :, None], rows - start[:, 1, :, None]
-        along = along[..., None]
-        reach = (offset[0] * along[:, 0] + offset[1] * along[:, 1]) / ((along**2).sum(1) + 1e-6)
-        reach = np.minimum(np.maximum(reach, 0), 1)
-        aside = (offset[0] - reach * along[:, 0]) ** 2 + (offset[1] - reach * along[:, 1]) ** 2
+        columns, rows = (middles - start[:, axis, :, None] for axis in (0, 1))
+        right, down = forth[:, 0, :, None], forth[:, 1, :, None]
+        way = (rows * down)[..., None] + (columns * right)[..., None, :]
+        across = (rows * right)[..., None] - (columns * down)[..., None, :]
+        span = span[..., None, None]
+        on_arm = np.minimum(np.maximum(way, 0), span)
+        way -= on_arm
+        aside = way * way + across * across
+        reach = on_arm / span
         # Not depths but their inverses grow evenly along a line in the picture.
-        nearness = (1 - reach) / ends[0, ..., 2:] + reach / ends[1, ..., 2:]
-        metres = length[..., None] * reach / (ends[1, ..., 2:] * nearness)
-        thick = THIN + (THICK - THIN) * np.minimum(metres / FOREARM, 1)
-        covered = aside < (thick * self.scale[:, None, None] * nearness) ** 2
-        depths = np.where(covered, 1 / nearness - thick / 2, np.float32(np.inf))
-        return depths.reshape(len(wrists), 2, self.cells, self.cells)
+        near, far = (1 / end[..., 2, None, None] for end in ends)
+        nearness = near + reach * (far - near)
+        depth = 1 / nearness
+        thick = THIN + (THICK - THIN) * np.minimum(length[..., None, None] / FOREARM * far * reach * depth, 1)
+        covered = aside < (thick * self.scale[:, None, None, None] * nearness) ** 2
+        return np.where(covered, depth - thick / 2, np.float32(np.inf))
 
     def _place(self, slopes: Floats) -> Floats:
         """Columns and rows (N,2,P) of rays (N,2,P)."""
