@@ -96,9 +96,8 @@ class FingerJoints:
 def axis_angles(fingers: Array) -> Array:
     """(...,15,3) axis-angle rotations in MANO's order from ``fingers`` (...,5,3,3,3)."""
     pose = np.empty((*fingers.shape[:-4], 15, 3))
-    pose[..., FINGER_BONES.ravel() - 1, :] = (
-        Rotation.from_matrix(fingers.reshape(-1, 3, 3)).as_rotvec().reshape(*fingers.shape[:-4], 15, 3)
-    )
+    turns = Rotation.from_matrix(fingers.reshape(-1, 3, 3), assume_valid=True)
+    pose[..., FINGER_BONES.ravel() - 1, :] = turns.as_rotvec().reshape(*fingers.shape[:-4], 15, 3)
     return pose
 
 

@@ -11,7 +11,7 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import Views, camera, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.cameras import FINE_RASTER, Seen, Views, camera, sample_any_views, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
@@ -27,12 +27,13 @@ MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
 VIEWS = 24
 """Views that are looked at for a pair."""
-LEEWAY = 0.1
-"""How far off the wanted occlusion may be at the first try; each further one allows as much again."""
-WARY = 0.9
-"""Share of the wanted maximum at which views are left out: points on a surface fall short of its outline."""
-SLACK = 0.02
-"""By how much more than wanted a hand may be hidden after hands were moved apart."""
+LEEWAY, MORE_LEEWAY = 0.14, 0.06
+"""How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
+COARSE = 0.05
+"""By how much the share hidden is taken for more than it is when many views are looked at: cells round up."""
+DOUBTFUL, WARY = 0.45, 0.9
+"""Share hidden from which a view is looked at closely, and the share of the wanted maximum that may be hidden then:
+cells along an outline count as seen though a part of them is hidden."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
@@ -47,6 +48,7 @@ class SceneSampler:
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
+        self.faces = models[0].faces.numpy(), models[1].faces.numpy()
         self.recorded = None
         if config.poses != "sampled":
             self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
@@ -90,22 +92,23 @@ class SceneSampler:
         for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
-            view, error = self._best_view(plain, views, wanted)
-            if error > LEEWAY * (attempt + 1):
+            view, seen, error = self._best_view(plain, views, wanted)
+            if error > LEEWAY + MORE_LEEWAY * attempt:
                 self.rejected["occlusion"] += 1
                 continue
             if self.config.contact:
                 pair = self.pairs.free(pair)
-                plain = self.pairs.plain(pair)
                 if pair.fit is not None and (pair.fit.depth > MAX_PENETRATION or pair.fit.gap > MAX_GAP):
                     self.rejected["contact"] += 1
                     continue
-            framed, fine = self._before_camera(plain, view)
-            if fine:
-                return framed
+                plain = self.pairs.plain(pair)
+                seen = plain.before(view)
+            if self._shows_both(plain, view, seen):
+                return self._framed(plain, view, seen)
             self.rejected["view"] += 1
         self.rejected["all tries"] += 1
-        return self._before_camera(self.pairs.plain(self.pairs.apart(rng)), straight_view(rng))[0]
+        plain, view = self.pairs.plain(self.pairs.apart(rng)), straight_view(rng)
+        return self._framed(plain, view, plain.before(view))
 
     def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
         """Recorded pair ``index`` before its own camera, or in a view from anywhere: what fits call up is not known."""
@@ -114,13 +117,13 @@ class SceneSampler:
         wanted = rng.uniform(*self.config.occlusion)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
-            view, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
-            framed, fine = self._before_camera(pair, view)
-            if fine and error <= LEEWAY * (attempt + 1):
-                return framed
+            view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
+            if error <= LEEWAY + MORE_LEEWAY * attempt and self._shows_both(pair, view, seen):
+                return self._framed(pair, view, seen)
         # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
         self.rejected["all tries"] += 1
-        return self._before_camera(pair, straight_view(rng, pair.elbows.sum(0)))[0]
+        view = straight_view(rng, pair.elbows.sum(0))
+        return self._framed(pair, view, pair.before(view))
 
     def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs, frames: Frames) -> Framed:
         """Recorded pair ``index`` before its own camera, with forearms that leave the hands to be seen if there are."""
@@ -146,17 +149,23 @@ class SceneSampler:
             )
         return self.recorded.fits.frames
 
-    def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, float]:
-        """The one of ``views`` that hides about ``wanted`` of the more hidden hand, and how far off it is."""
+    def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Seen, float]:
+        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is."""
         seen = pair.before(views)
         hidden = seen.hidden.max(1)
-        error = np.abs(hidden - wanted) + np.where(seen.blocked | (hidden > WARY * self.config.occlusion[1]), 10, 0)
+        error = np.abs(hidden - COARSE - wanted) + np.where(seen.blocked | (hidden > self.config.occlusion[1]), 10, 0)
         best = int(error.argmin())
-        return views[best], float(error[best])
+        return views[best], seen[best], float(error[best])
 
-    def _before_camera(self, pair: PairPose, view: Views) -> tuple[Framed, bool]:
-        """The pair as seen in one ``view``, and whether that can stay: no forearm hides it, and enough is seen."""
-        seen = pair.before(view)
-        fine = not seen.blocked[0] and seen.hidden[0].max() <= WARY * self.config.occlusion[1] + SLACK
-        framed = pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
-        return framed, bool(fine)
+    def _shows_both(self, pair: PairPose, view: Views, seen: Seen) -> bool:
+        """Whether one view can stay: no forearm is in the way, and enough is seen of either hand."""
+        most = self.config.occlusion[1]
+        if seen.blocked[0] or seen.hidden.max() > most + COARSE:
+            return False
+        if seen.hidden.max() < DOUBTFUL:
+            return True
+        closely = pair.closely(self.pairs.room.skinnings, self.faces).before(view, FINE_RASTER)
+        return bool(closely.hidden.max() <= WARY * most)
+
+    def _framed(self, pair: PairPose, view: Views, seen: Seen) -> Framed:
+        return pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction

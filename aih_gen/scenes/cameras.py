@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.scenes.body import FOREARM, HEAD
 from aih_gen.scenes.scene import Camera
-from aih_gen.scenes.vectors import cross, unit
+from aih_gen.scenes.vectors import cross, length, unit
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -22,8 +22,10 @@ FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
-RASTER = 24
-"""Cells a side of the square around the hands in which overlap is counted."""
+RASTER, FINE_RASTER = 24, 32
+"""Cells a side of the square around the hands in which overlap is counted, at a glance and with care."""
+MARGIN = 2
+"""Empty cells around that square."""
 DOWN = np.array([0.0, 0.9, -0.44])
 FRONT, OWN_EYES, ANYWHERE = range(3)
 VIEW_SHARES = (0.38, 0.37, 0.25)
@@ -35,11 +37,8 @@ THIN, THICK = 0.029, 0.046
 ALONG = np.linspace(0.05, ARM_LENGTH, 16)
 MOST_ARM = 0.4
 """Share of the image that a forearm may take, as a band as wide as it is thick."""
-
-
-_CELLS = np.arange(RASTER, dtype=np.float32) + 0.5
-_CENTRES = np.tile(_CELLS, RASTER), np.repeat(_CELLS, RASTER)
-"""Columns and rows (R*R,) of the cells' middles."""
+LEAST_LENGTH = 0.35
+"""Share of its length that a forearm must show: seen along itself it is a disk or a lump beside the hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +97,18 @@ class Seen:
     """A pair of hands before N cameras."""
 
     shift: Array  # (N,3) m, from the turned pair to camera space
-    hidden: Array  # (N,2) about how much of each hand in the picture the other hand or its arm hides
-    blocked: NDArray[np.bool_]  # (N,) a forearm hides the hands, takes too much of the picture, or ends in it
+    hidden: Array  # (N,2) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
+    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``)
+
+    def __getitem__(self, chosen: int) -> Seen:
+        one = slice(chosen, chosen + 1)
+        return Seen(self.shift[one], self.hidden[one], self.blocked[one])
 
 
-def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
-    """What ``views`` see of ``hands``, points (P,3) of their surfaces.
+def look(
+    views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool, cells: int = RASTER
+) -> Seen:
+    """What ``views`` see of ``hands``, points (P,3) of their surfaces, compared in ``cells`` a side.
 
     Where ``armed``, arms lead from the ``wrists`` (2,3) m in the unit directions ``elbows`` (2,3).
     """
@@ -115,12 +120,24 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
     low, high = both.min(2), both.max(2)
     shift = _shift(views, low, high)
     turned[..., : split[2]] += shift[..., None].astype(np.float32)
-    box = low + shift, high + shift
-    right, left, its_wrists, its_elbows = np.split(turned, split, 2)
-    arms = its_wrists.transpose(0, 2, 1), its_elbows.transpose(0, 2, 1)
-    hidden = hidden_shares((right, left), arms if armed else None, views.focal)
-    blocked = arms_in_the_way(*arms, views.focal, box) if armed else np.zeros(count, bool)
+    blocked = np.zeros(count, bool)
+    if armed:
+        its_wrists, its_elbows = (ends.astype(np.float64) for ends in _arms(turned, split))
+        blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
+    clear = np.flatnonzero(~blocked)
+    turned = turned[clear]
+    hidden = np.ones((count, 2))
+    if len(clear):
+        both_hands = turned[..., : split[0]], turned[..., split[0] : split[1]]
+        arms = _arms(turned, split) if armed else None
+        hidden[clear] = hidden_shares(both_hands, arms, views.focal[clear], cells)
     return Seen(shift, hidden, blocked)
+
+
+def _arms(turned: Floats, split: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Wrists and directions to the elbows (N,2,3), which are columns of ``turned`` (N,3,P)."""
+    wrists, elbows = turned[..., split[1] : split[2]], turned[..., split[2] :]
+    return wrists.transpose(0, 2, 1), elbows.transpose(0, 2, 1)
 
 
 def _shift(views: Views, low: Array, high: Array) -> Array:
@@ -139,51 +156,54 @@ def camera(views: Views, size: int) -> Camera:
     return Camera(matrix.astype(np.float32), size)
 
 
-def hidden_shares(hands: tuple[Floats, Floats], arms: tuple[Floats, Floats] | None, focal: Array) -> Array:
+def hidden_shares(
+    hands: tuple[Floats, Floats], arms: tuple[Floats, Floats] | None, focal: Array, cells: int = RASTER
+) -> Array:
     """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
 
     ``hands`` are points (N,3,P) of their surfaces in camera space, ``arms`` their wrists and the directions (N,2,3) to
-    the elbows, ``focal`` (N,) in image sides; depths are compared in square cells around both hands.
+    the elbows, ``focal`` (N,) in image sides; depths are compared in ``cells`` a side of a square around both hands.
     """
-    raster, slopes = Raster.around(hands, focal)
-    nearest = [_without_holes(raster.nearest(slope, points[:, 2])) for slope, points in zip(slopes, hands, strict=True)]
-    before = nearest[::-1]
-    if arms is not None:
-        behind = raster.arms(*arms)
-        before = [np.minimum(nearest[1 - side], behind[:, 1 - side]) for side in (0, 1)]
-    shares = []
-    for mine, other in zip(nearest, before, strict=True):
-        seen = mine < np.inf
-        uncovered, count = (seen & (mine <= other)).sum((1, 2)), seen.sum((1, 2))
-        shares.append(1 - uncovered / np.maximum(count, 1))
-    return np.stack(shares, 1)
+    raster, slopes = Raster.around(hands, focal, cells)
+    nearest = raster.nearest(slopes, [points[:, 2] for points in hands])
+    before = nearest if arms is None else np.minimum(nearest, raster.arms(*arms))
+    seen = nearest < np.inf
+    uncovered = np.count_nonzero(seen & (nearest <= before[:, ::-1]), (2, 3))
+    return np.asarray(1 - uncovered / np.maximum(np.count_nonzero(seen, (2, 3)), 1))
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """Square cells, ``RASTER`` a side, around what N pictures hold of both hands."""
+    """Square cells, R a side, around what N pictures hold of both hands."""
 
+    cells: int
     scale: Floats  # (N,) cells by which a slope of one moves a point
     centre: Floats  # (N,2) slopes of the ray through the middle
 
     @classmethod
-    def around(cls, hands: tuple[Floats, Floats], focal: Array) -> tuple[Raster, list[Floats]]:
+    def around(cls, hands: tuple[Floats, Floats], focal: Array, cells: int) -> tuple[Raster, list[Floats]]:
         """The raster, and the slopes (N,2,P) of the rays through the ``hands``' points."""
         slopes = [np.asarray(points[:, :2] / np.maximum(points[:, 2:], 1e-3), np.float32) for points in hands]
         border = (0.5 / focal)[:, None].astype(np.float32)
         low = np.maximum(np.minimum(slopes[0].min(2), slopes[1].min(2)), -border)
         high = np.minimum(np.maximum(slopes[0].max(2), slopes[1].max(2)), border)
         extent = np.maximum((high - low).max(1), np.float32(1e-3))
-        return cls(np.float32(RASTER) / extent, (low + high) / 2), slopes
+        return cls(cells, np.float32(cells) / extent, (low + high) / 2), slopes
 
-    def nearest(self, slopes: Floats, depth: Floats) -> Floats:
-        """(N,R,R) least ``depth`` (N,P) in each cell, row by row; infinite where no point is."""
-        count, inner = len(slopes), RASTER + 2  # a margin takes what is outside
-        place = np.minimum(np.maximum(self._place(slopes) + 1, 0), inner - 1).astype(np.int32)
-        cell = place[:, 1] * inner + place[:, 0] + inner * inner * np.arange(count, dtype=np.int32)[:, None]
-        depths = np.full(count * inner * inner, np.inf, np.float32)
-        np.minimum.at(depths, cell.ravel(), depth.ravel())
-        return depths.reshape(count, inner, inner)[:, 1:-1, 1:-1]
+    def nearest(self, slopes: list[Floats], depths: list[Floats]) -> Floats:
+        """(N,2,R,R) least of each hand's ``depths`` (N,P) in each cell, row by row; infinite where no point is."""
+        count, wide = len(slopes[0]), self.cells + 2 * MARGIN
+        found = np.full(2 * count * wide * wide, np.inf, np.float32)
+        first = wide * wide * 2 * np.arange(count, dtype=np.int32)[:, None]
+        for side in (0, 1):
+            # The outermost cells take what is outside.
+            place = np.minimum(np.maximum(self._place(slopes[side]) + MARGIN, 0), wide - 1).astype(np.int32)
+            cell = place[:, 1] * wide + place[:, 0] + (first + side * wide * wide)
+            np.minimum.at(found, cell.ravel(), depths[side].ravel())
+        cells = found.reshape(count, 2, wide, wide)
+        for edge in (slice(None, MARGIN), slice(-MARGIN, None)):
+            cells[..., edge, :] = cells[..., edge] = np.inf
+        return _without_holes(cells)
 
     def arms(self, wrists: Floats, elbows: Floats) -> Floats:
         """(N,2,R,R) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
@@ -193,39 +213,46 @@ class Raster:
         ends = np.stack([wrists, wrists + length[..., None] * elbows])
         places = [self._place((end[..., :2] / end[..., 2:]).transpose(0, 2, 1)) for end in ends]
         start, along = places[0], places[1] - places[0]  # (N,2 axes,2 arms)
-        offset = [_CENTRES[axis] - start[:, axis, :, None] for axis in (0, 1)]
-        along = along[..., None]
-        reach = (offset[0] * along[:, 0] + offset[1] * along[:, 1]) / ((along**2).sum(1) + 1e-6)
-        reach = np.minimum(np.maximum(reach, 0), 1)
-        aside = (offset[0] - reach * along[:, 0]) ** 2 + (offset[1] - reach * along[:, 1]) ** 2
+        span = np.sqrt((along**2).sum(1) + 1e-6)
+        forth = along / span[:, None]
+        # Both coordinates of a cell's middle, along the arm and across it, are sums of what its column and row give.
+        middles = np.arange(self.cells, dtype=np.float32) + 0.5
+        columns, rows = (middles - start[:, axis, :, None] for axis in (0, 1))
+        right, down = forth[:, 0, :, None], forth[:, 1, :, None]
+        way = (rows * down)[..., None] + (columns * right)[..., None, :]
+        across = (rows * right)[..., None] - (columns * down)[..., None, :]
+        span = span[..., None, None]
+        on_arm = np.minimum(np.maximum(way, 0), span)
+        way -= on_arm
+        aside = way * way + across * across
+        reach = on_arm / span
         # Not depths but their inverses grow evenly along a line in the picture.
-        nearness = (1 - reach) / ends[0, ..., 2:] + reach / ends[1, ..., 2:]
-        metres = length[..., None] * reach / (ends[1, ..., 2:] * nearness)
-        thick = THIN + (THICK - THIN) * np.minimum(metres / FOREARM, 1)
-        covered = aside < (thick * self.scale[:, None, None] * nearness) ** 2
-        depths = np.where(covered, 1 / nearness - thick / 2, np.float32(np.inf))
-        return depths.reshape(len(wrists), 2, RASTER, RASTER)
+        near, far = (1 / end[..., 2, None, None] for end in ends)
+        nearness = near + reach * (far - near)
+        depth = 1 / nearness
+        thick = THIN + (THICK - THIN) * np.minimum(length[..., None, None] / FOREARM * far * reach * depth, 1)
+        covered = aside < (thick * self.scale[:, None, None, None] * nearness) ** 2
+        return np.where(covered, depth - thick / 2, np.float32(np.inf))
 
     def _place(self, slopes: Floats) -> Floats:
         """Columns and rows (N,2,P) of rays (N,2,P)."""
-        return (slopes - self.centre[..., None]) * self.scale[:, None, None] + np.float32(RASTER / 2)
+        return (slopes - self.centre[..., None]) * self.scale[:, None, None] + np.float32(self.cells / 2)
 
 
 def _without_holes(depths: Floats) -> Floats:
-    """Depths (N,R,R) with one or two empty cells between others filled: the points of a palm miss some cells."""
-    filled = depths
-    for axis in (1, 2):
-        wide = [(0, 0)] * 3
-        wide[axis] = (2, 2)
-        around = np.moveaxis(np.pad(depths, wide, constant_values=np.inf), axis, 0)
-        before, after = np.minimum(around[:-4], around[1:-3]), np.minimum(around[3:-1], around[4:])
-        filled = np.minimum(filled, np.moveaxis(np.maximum(before, after), 0, axis))
-    return filled
+    """(...,R,R) of depths (...,R+4,R+4), whose margin is empty, with one or two empty cells between others filled: the
+    points of a palm miss some cells.
+    """  # fmt: skip
+    rows, columns = depths[..., MARGIN:-MARGIN], depths[..., MARGIN:-MARGIN, :]
+    above, left = np.minimum(rows[..., :-1, :], rows[..., 1:, :]), np.minimum(columns[..., :-1], columns[..., 1:])
+    filled = np.maximum(above[..., :-3, :], above[..., 3:, :])
+    np.minimum(filled, np.maximum(left[..., :-3], left[..., 3:]), out=filled)
+    return np.minimum(filled, rows[..., MARGIN:-MARGIN, :], out=filled)
 
 
-def arms_in_the_way(wrists: Array, elbows: Array, focal: Array, box: tuple[Array, Array]) -> NDArray[np.bool_]:
+def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
     """(N,) whether a forearm from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3) passes through the picture close before
-    the camera, fills much of it, or ends in it without a hand before that end. ``focal`` (N,) in image sides.
+    the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip
     along = wrists[:, :, None] + ALONG[:, None] * elbows[:, :, None]
     away = along[..., 2]
@@ -237,8 +264,13 @@ def arms_in_the_way(wrists: Array, elbows: Array, focal: Array, box: tuple[Array
     close = (in_picture & (away < 0.6 * wrists[:, :, None, 2])).any((1, 2))
     step = np.sqrt(((place[:, :, 1:] - place[:, :, :-1]) ** 2).sum(-1))
     band = (step * 2 * np.minimum(thick[:, :, 1:], 0.5) * (in_picture[:, :, 1:] & in_picture[:, :, :-1])).sum((1, 2))
-    low, high = ((focal / corner[:, 2])[:, None] * corner[:, :2] for corner in box)
-    end = place[:, :, -1]
-    before = (np.abs(end - (low + high)[:, None] / 2) < (high - low)[:, None] / 4).all(-1)
-    ends = (in_picture[:, :, -1] & ~before).any(1)
-    return close | (band > MOST_ARM) | ends
+    ends = in_picture[:, :, -1].any(1)
+    return close | (band > MOST_ARM) | ends | (shown_lengths(wrists, elbows) < LEAST_LENGTH).any(1)
+
+
+def shown_lengths(wrists: Array, elbows: Array) -> Array:
+    """(N,2) share of a forearm's length that is seen, from ``wrists`` (N,2,3) m towards ``elbows`` (N,2,3): 1 square to
+    the line of sight and not farther away than the wrist, 0 along that line.
+    """  # fmt: skip
+    sine = length(cross(unit(wrists), elbows))
+    return sine / np.maximum(1, 1 + FOREARM * elbows[..., 2] / wrists[..., 2])

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
 from aih_gen.scenes.gestures import FingerRoom, at_rest
-from aih_gen.scenes.skinning import Posed, Skinning
+from aih_gen.scenes.skinning import Posed, Shaped, Skinning
 from aih_gen.scenes.vectors import cross, length, turn_about, turned
 
 Array = NDArray[np.float64]
@@ -28,7 +27,7 @@ Contacts = tuple[tuple[Index, Index], ...]
 
 REACH = 0.012
 """A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
-VICINITY = 0.02
+VICINITY = 0.013
 """Vertices at least this near (m) to the other hand take part in the steps."""
 CELL = 0.006
 """Side (m) of the cells in which hands that approach each other are compared."""
@@ -92,16 +91,10 @@ class Asks(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """Points of a closed surface with outward unit normals, and a search tree over them."""
+    """Points of a closed surface with outward unit normals."""
 
     points: Array  # (P,3) m
     normals: Array  # (P,3)
-    tree: cKDTree
-
-
-def surface(points: Array, normals: Array) -> Surface:
-    """Prepare a surface for depth queries; it may be empty."""
-    return Surface(points, normals, cKDTree(points, compact_nodes=False, balanced_tree=False))
 
 
 def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
@@ -109,12 +102,28 @@ def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
     """
-    _, nearest = other.tree.query(points, distance_upper_bound=REACH)
-    close = np.flatnonzero(nearest < len(other.points))
-    nearest = nearest[close]
-    depth = -np.einsum("ij,ij->i", points[close] - other.points[nearest], other.normals[nearest])
-    deep = depth > 0
-    return close[deep], nearest[deep], depth[deep]
+    if not len(points) or not len(other.points):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    nearest = nearest_points(points, other.points)
+    offset = points - other.points[nearest]
+    depth = -np.einsum("ij,ij->i", offset, other.normals[nearest])
+    deep = np.flatnonzero((depth > 0) & (np.einsum("ij,ij->i", offset, offset) < REACH**2))
+    return deep, nearest[deep], depth[deep]
+
+
+def nearest_points(points: Array, others: Array) -> Index:
+    """(P,) which of ``others`` (Q,3) is nearest to each of ``points`` (P,3).
+
+    All distances in one product: for the few hundred points of two hands that face each other, several times as fast as
+    search trees, which would have to be built anew at every step.
+    """
+    middle = others.mean(0)  # what is near zero keeps its last digits in single precision
+    homes = (others - middle).astype(np.float32)
+    mine = (points - middle).astype(np.float32)
+    # The square of a distance but for what all candidates of a point share.
+    ways = np.concatenate([-2 * homes.T, (homes * homes).sum(1)[None]])
+    squares = np.concatenate([mine, np.ones((len(mine), 1), np.float32)], 1) @ ways
+    return np.asarray(squares.argmin(1))
 
 
 def near(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
@@ -166,7 +175,7 @@ class ContactSolver:
         steps = Steps(self.room, self.skinnings, hands, contacts)
         best, badness = hands, np.inf
         for step in range(STEPS + 1):
-            both = posed(self.room, steps.skinnings, hands)
+            both = steps.posed(hands)
             asks, depth, gap = steps.asked(both)
             if step == 0:
                 first = depth
@@ -183,7 +192,7 @@ class ContactSolver:
     def measured(self, hands: Hands, contacts: Contacts = ()) -> Fit:
         """How the surfaces lie to each other, by all vertices."""
         every = Steps(self.room, self.skinnings, hands, contacts, REACH)
-        _, depth, gap = every.asked(posed(self.room, every.skinnings, hands))
+        _, depth, gap = every.asked(every.posed(hands))
         return Fit(depth, depth, gap)
 
     def _apart(self, hands: Hands, fit: Fit) -> tuple[Hands, Fit]:
@@ -218,11 +227,16 @@ class Steps:
             self.skinnings[side] = skinnings[side].only(rows)
             contacts = tuple(_renumbered(pair, rows, side) for pair in contacts)
         self.contacts = contacts
-        self.rest = at_rest([skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)])
+        self.shaped = [skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)]
+        self.rest = at_rest(self.shaped)
+
+    def posed(self, hands: Hands) -> tuple[Posed, Posed]:
+        """Both hands on their way."""
+        return posed(self.room, self.skinnings, hands, self.shaped)
 
     def asked(self, pair: tuple[Posed, Posed]) -> tuple[list[Asks], float, float]:
         """What has to change, the greatest depth and the widest gap, in metres."""
-        surfaces = [surface(pair[k].vertices, self.skinnings[k].normals(pair[k])) for k in (0, 1)]
+        surfaces = [Surface(pair[k].vertices, self.skinnings[k].normals(pair[k])) for k in (0, 1)]
         asks, deepest, widest = [], 0.0, 0.0
         for side in (0, 1):
             mine, its, depth = inside(surfaces[side].points, surfaces[1 - side])
@@ -294,12 +308,15 @@ def held_fingers(room: FingerRoom, hands: Hands) -> Array:
     return fingers
 
 
-def posed(room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands) -> tuple[Posed, Posed]:
-    """Both hands where they are held, by some of their vertices."""
+def posed(
+    room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands, shaped: Sequence[Shaped] | None = None
+) -> tuple[Posed, Posed]:
+    """Both hands where they are held, by some of their vertices; ``shaped`` are these hands at rest, where known."""
     fingers = held_fingers(room, hands)
+    shaped = shaped or [skinning.shape(hand.betas) for skinning, hand in zip(skinnings, hands, strict=True)]
     right, left = (
-        skinning(skinning.shape(hand.betas), hand.root, its, hand.arm).moved(hand.transl)
-        for skinning, hand, its in zip(skinnings, hands, fingers, strict=True)
+        skinning(its_shape, hand.root, its_fingers, hand.arm).moved(hand.transl)
+        for skinning, its_shape, hand, its_fingers in zip(skinnings, shaped, hands, fingers, strict=True)
     )
     return right, left
 

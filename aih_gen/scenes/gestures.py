@@ -50,6 +50,9 @@ class FingerRoom:
         self.skinnings = skinning(models[0]), skinning(models[1])
         self.joints = FingerJoints(*models)
         self.radius = np.stack([_bone_radii(one) for one in self.skinnings])  # (2,5,3)
+        self._thick = np.repeat(self.radius[:, _OWN, 1:], len(POINTS), -1)
+        self._thick += self.radius[:, _OTHERS[:, 0], _OTHERS[:, 1], None]
+        """(2,21,10) how near each point may come to the capsule it is compared with."""
 
     def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Rest) -> Array:
         """Gestures (2,5,4) in degrees between the named ones, with no finger inside another of its hand."""
@@ -90,12 +93,10 @@ class FingerRoom:
         # The thumb against all fingers, each finger against the next one.
         other_starts, other_along = starts[:, _OTHERS[:, 0], _OTHERS[:, 1]], along[:, _OTHERS[:, 0], _OTHERS[:, 1]]
         offset = points[:, _OWN] - other_starts[:, :, None]
-        where = np.einsum("sbpi,sbi->sbp", offset, other_along) / (other_along**2).sum(-1)[..., None]
+        squares = np.einsum("sbi,sbi->sb", other_along, other_along)
+        where = (offset @ other_along[..., None])[..., 0] / squares[..., None]
         offset -= np.minimum(np.maximum(where, 0), 1)[..., None] * other_along[:, :, None]
-        thick = (
-            np.repeat(self.radius[:, _OWN, 1:], len(POINTS), -1) + self.radius[:, _OTHERS[:, 0], _OTHERS[:, 1], None]
-        )
-        overlap = (thick - length(offset)).max(-1)
+        overlap = (self._thick - length(offset)).max(-1)
         depths = np.stack([overlap[:, :12].max(1), *(overlap[:, 9 + 3 * k : 12 + 3 * k].max(1) for k in (1, 2, 3))], 1)
         return depths - [0, CLEAR, CLEAR, CLEAR]
 

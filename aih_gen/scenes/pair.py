@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import axis_angles
-from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look
+from aih_gen.scenes.cameras import RASTER, Seen, Views, arms_in_the_way, look
 from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 STRIDE = 2
 """Every how many vertices serve as points of a hand's surface where its outline is what matters."""
@@ -40,9 +41,20 @@ class PairPose:
     armed: bool  # whether the models have forearms
     interaction: str
 
-    def before(self, views: Views) -> Seen:
-        """What cameras see of the pair."""
-        return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
+    def before(self, views: Views, cells: int = RASTER) -> Seen:
+        """What cameras see of the pair, compared in ``cells`` a side."""
+        return look(views, self.hand_points, self.wrists, self.elbows, self.armed, cells)
+
+    def closely(self, skinnings: tuple[Skinning, Skinning], faces: tuple[Index, Index]) -> PairPose:
+        """The same with all vertices and the middles of all ``faces`` (F,3) as points: a hand close to the camera is
+        else a net through which much is seen.
+        """  # fmt: skip
+        points = []
+        for k, (skinning, its) in enumerate(zip(skinnings, faces, strict=True)):
+            posed = skinning(skinning.shape(self.betas[k]), self.roots[k], self.fingers[k], self.arms[k])
+            hand = posed.vertices[: skinning.num_hand] + self.transl[k]
+            points.append(np.concatenate([hand, (hand[its[:, 0]] + hand[its[:, 1]] + hand[its[:, 2]]) / 3]))
+        return replace(self, hand_points=(points[0], points[1]))
 
     def arms_before(self, camera: Camera) -> bool:
         """Whether a forearm is in the way of a camera in whose space the pair is."""
@@ -51,10 +63,8 @@ class PairPose:
         # What a camera sees whose axis is off the picture's middle, one in the middle sees of a sheared space.
         centred = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
         shear = np.linalg.solve(centred, camera.matrix.astype(np.float64)).T
-        points = np.concatenate(self.hand_points) @ shear
         wrists, elbows = (self.wrists @ shear)[None], (self.elbows @ shear)[None]
-        box = points.min(0)[None], points.max(0)[None]
-        return self.armed and bool(arms_in_the_way(wrists, elbows, np.array([focal / camera.size]), box)[0])
+        return self.armed and bool(arms_in_the_way(wrists, elbows, np.array([focal / camera.size]))[0])
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""
@@ -62,10 +72,11 @@ class PairPose:
 
     def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
-        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms])).as_rotvec().astype(np.float32)
-        pose = np.concatenate([turns[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
+        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms]), assume_valid=True)
+        turned = turns.as_rotvec().astype(np.float32)
+        pose = np.concatenate([turned[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
         rest_wrists = self.wrists - self.transl
         transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
-        right, left = (Hand(pose[k], betas[k], transl[k], turns[2 + k]) for k in (0, 1))
+        right, left = (Hand(pose[k], betas[k], transl[k], turned[2 + k]) for k in (0, 1))
         return right, left

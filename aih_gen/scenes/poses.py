@@ -81,10 +81,11 @@ class PairSampler:
             betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
             swapped = bool(rng.random() < 0.5)
             interaction = INTERACTIONS.get(its_name)
-            first, second = self._gestured(rng, interaction, betas)
+            shaped = self._shaped(betas)
+            first, second = self._gestured(rng, interaction, betas, shaped)
             contacts = interaction.contacts if interaction and interaction.gap[1] == 0 else ()
             for arms in _arms(rng, interaction, first, second):
-                pair = self._pair(its_name, betas, (first.angles, second.angles), arms, contacts, swapped)
+                pair = self._pair(its_name, betas, shaped, (first.angles, second.angles), arms, contacts, swapped)
                 if interaction and interaction.laid:
                     pair = self._laid(rng, pair, interaction, 0 if swapped else 1)
                 yield pair
@@ -92,17 +93,20 @@ class PairSampler:
     def apart(self, rng: np.random.Generator) -> Pair:
         """A pair that fits whatever happens: relaxed hands before the shoulders, palms down."""
         betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
-        angles = self.room.sample(rng, (("relaxed",), ("relaxed",)), at_rest(self._shaped(betas)))
+        shaped = self._shaped(betas)
+        angles = self.room.sample(rng, (("relaxed",), ("relaxed",)), at_rest(shaped))
         # Fingers point forwards, away from the body.
         arm = fitting_arms(np.array([[-0.11, 0.12, -0.4]]), np.array([[[0.0, 0, 1], [0, -1, 0], [1, 0, 0]]]))
-        return self._pair(APART, betas, (angles[0], angles[1]), (arm, arm.mirrored()), (), False)
+        return self._pair(APART, betas, shaped, (angles[0], angles[1]), (arm, arm.mirrored()), (), False)
 
     def free(self, pair: Pair) -> Pair:
         """The pair with the left hand and the fingers moved such that surfaces touch but do not intersect."""
         hands, fit = self.solver.free(pair.hands, pair.contacts)
-        moved = hands[1].transl - pair.hands[1].transl
         posed = posed_hands(self.room, self.outlines, hands)
-        return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, moved), fit=fit)
+        # The left forearm turns with its hand.
+        turn = hands[1].root @ pair.hands[1].root.T
+        elbow = posed[1].joints[0] + turn @ (pair.elbows[1] - pair.posed[1].joints[0])
+        return replace(pair, hands=hands, posed=posed, elbows=np.stack([pair.elbows[0], elbow]), fit=fit)
 
     def plain(self, pair: Pair) -> PairPose:
         """The pair as poses that a hand model takes."""
@@ -124,11 +128,11 @@ class PairSampler:
         return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, shift))
 
     def _gestured(
-        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array
+        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array, shaped: list[Shaped]
     ) -> tuple[Gestured, Gestured]:
         """The first hand as a right and the second as a left one."""
         names = (interaction.first, interaction.second) if interaction else (FREE_GESTURES, FREE_GESTURES)
-        rest = at_rest(self._shaped(betas))
+        rest = at_rest(shaped)
         angles = self.room.sample(rng, names, rest)
         turns, joints = bones(rest.joints, np.eye(3), self.room.joints.matrices(angles))
         last = FINGER_BONES[:, 2]
@@ -146,6 +150,7 @@ class PairSampler:
         self,
         name: str,
         betas: Array,
+        shaped: list[Shaped],
         gestures: tuple[Array, Array],
         arms: tuple[Arms, Arms],
         contacts: tuple[tuple[str, str], ...],
@@ -166,7 +171,7 @@ class PairSampler:
         hands = held[0], held[1]
         parts = tuple((self.regions[0][pair[order[0]]], self.regions[1][pair[order[1]]]) for pair in contacts)
         elbows, angles = (np.stack([getattr(arms[k], part)[0] for k in order]) for part in ("elbow", "angles"))
-        return Pair(hands, posed_hands(self.room, self.outlines, hands), elbows, angles, name, parts)
+        return Pair(hands, posed_hands(self.room, self.outlines, hands, shaped), elbows, angles, name, parts)
 
 
 def pair_pose(

@@ -35,7 +35,7 @@ from aih_gen.hands.joints import mirror_axis_angle
 from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
-from aih_gen.scenes.contact import HeldHand, inside, posed, surface
+from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
 from aih_gen.scenes.gestures import at_rest, sample_gesture
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
@@ -113,7 +113,7 @@ def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
         angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), at_rest(shaped))
         hand = model(shaped[0], np.eye(3), room.joints.matrices(angles)[0], np.eye(3))
         normals = model.normals(hand)
-        _, _, depth = inside(hand.vertices[thumb], surface(hand.vertices[fingers], normals[fingers]))
+        _, _, depth = inside(hand.vertices[thumb], Surface(hand.vertices[fingers], normals[fingers]))
         depths.append(depth.max(initial=0))
     assert np.percentile(depths, 95) < 0.003 and max(depths) < 0.007
 
@@ -176,6 +176,16 @@ def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, pr
             apart = np.linalg.norm(right[a][:, None] - left[b], axis=-1)
             assert apart.min() <= MAX_GAP, pair.interaction
     assert kept >= 18
+
+
+def test_forearms_lead_to_the_elbows_of_hands_that_were_freed(pairs: PairSampler, proposed: list[Pair]) -> None:
+    for pair in proposed[:26:3]:
+        freed = pairs.free(pair)
+        for one, elbow, model in zip(freed.posed, freed.elbows, pairs.outlines, strict=True):
+            arm = one.vertices[model.num_hand :] - one.joints[0]
+            far = arm[np.linalg.norm(arm, axis=1) > 0.3].mean(0)
+            towards = (elbow - one.joints[0]) / np.linalg.norm(elbow - one.joints[0])
+            assert far @ towards > np.cos(np.radians(4)) * np.linalg.norm(far), pair.interaction
 
 
 def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:

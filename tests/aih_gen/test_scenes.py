@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,16 @@ from aih_gen.config import RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
-from aih_gen.scenes.cameras import NEAREST, arms_in_the_way, hidden_shares, straight_view
-from aih_gen.scenes.contact import HeldHand, inside, surface, way_to_touch
+from aih_gen.scenes.cameras import (
+    FINE_RASTER,
+    LEAST_LENGTH,
+    NEAREST,
+    arms_in_the_way,
+    hidden_shares,
+    shown_lengths,
+    straight_view,
+)
+from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -27,7 +35,7 @@ def sampler() -> SceneSampler:
 def sphere(centre: tuple[float, float, float], radius: float, count: int = 2000):  # type: ignore[no-untyped-def]
     directions = np.random.default_rng(0).normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return surface(np.array(centre) + radius * directions, directions)
+    return Surface(np.array(centre) + radius * directions, directions)
 
 
 def same(a: object, b: object) -> bool:
@@ -89,10 +97,19 @@ def test_an_arm_hides_what_lies_behind_it_and_nothing_before_it() -> None:
 
 
 def test_an_arm_that_ends_in_the_picture_or_hides_it_is_in_the_way() -> None:
-    wrists, box = np.array([[[0.0, 0, 0.5]] * 2]), (np.array([[-0.1, -0.1, 0.45]]), np.array([[0.1, 0.1, 0.55]]))
-    for elbow, blocked in (((0, 1, 0), False), ((0, 0.3, -0.95), True), ((0, 0.35, 0.94), True), ((0, 0, 1), False)):
+    wrists = np.array([[[0.0, 0, 0.5]] * 2])
+    for elbow, blocked in (((0, 1, 0), False), ((0, 0.3, -0.95), True), ((0, 0.55, 0.84), True), ((0, 0, 1), True)):
         elbows = np.array([[elbow, (0, 1, 0)]], float)
-        assert arms_in_the_way(wrists, elbows, np.array([1.2]), box)[0] == blocked, elbow
+        assert arms_in_the_way(wrists, elbows, np.array([1.2]))[0] == blocked, elbow
+
+
+def test_a_forearm_seen_along_itself_is_in_the_way() -> None:
+    # The wrist is near the border, towards which the arm leads, so that nothing else speaks against it.
+    wrists, focal = np.array([[[0.0, 0.19, 0.5]] * 2]), np.array([1.2])
+    for elbow, shown in ((0.9, 0.55), (0.6, 0.18)):
+        elbows = np.array([[(0, elbow, np.sqrt(1 - elbow**2)), (0, 1, 0)]])
+        assert shown_lengths(wrists, elbows)[0] == pytest.approx([shown, 0.93], abs=0.03)
+        assert arms_in_the_way(wrists, elbows, focal)[0] == (shown < LEAST_LENGTH)
 
 
 def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
@@ -106,6 +123,24 @@ def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
             assert wrist[2] > NEAREST
             hands.append(HeldHand(hand.betas, turns[0], np.zeros((5, 4)), arm, hand.transl, turns[FINGER_BONES]))
         assert solver.measured((hands[0], hands[1])).depth < MAX_PENETRATION + 1e-5
+
+
+def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
+    rng = np.random.default_rng(0)
+    pair, view = sampler.pairs.plain(sampler.pairs.apart(rng)), straight_view(rng)
+    # The left hand goes far behind the right one, which a wide lens close to both sees large.
+    behind = 0.12 * view.turns[0, 2] + pair.hand_points[0].mean(0) - pair.hand_points[1].mean(0)
+    moved = replace(
+        pair,
+        transl=pair.transl + np.stack([0 * behind, behind]),
+        wrists=pair.wrists + np.stack([0 * behind, behind]),
+        hand_points=(pair.hand_points[0], pair.hand_points[1] + behind),
+        armed=False,
+    )
+    view = replace(view, focal=np.array([0.8]))
+    closely = moved.closely(sampler.pairs.room.skinnings, sampler.faces)
+    assert closely.before(view, FINE_RASTER).hidden.max() > 0.95
+    assert not sampler._shows_both(moved, view, moved.before(view))
 
 
 def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
