@@ -20,6 +20,8 @@ STUDIO_SHARE = 0.3
 CAMERA_BALANCE = 0.3
 """Cameras take most of a place's tint away: colours of light are raised to this power."""
 HARMONICS = 9
+LEAST_SOFT = 0.15
+"""Soft light from the darkest side / light on what faces the camera: no shadow is black, as what is lit lights it."""
 WHITEST = 0.7
 """Linear brightness that nothing which faces the camera exceeds, but for its gloss."""
 
@@ -37,6 +39,7 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
     ``reflectance`` is that of the palest skin in its brightest channel, which the camera does not overexpose.
     """
     lights = _studio(rng) if rng.random() < STUDIO_SHARE else _place(rng, background)
+    lights = _without_black(lights)
     # The camera exposes for what it sees, give or take.
     given = facing_light(lights)
     wanted = float(np.exp(min(max(rng.normal(-0.35, 0.22), -0.8), 0.1)))
@@ -47,6 +50,14 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
         colours=(lights.colours * exposure).astype(np.float32),
         shadows=shadows,
     )
+
+
+def _without_black(lights: Lights) -> Lights:
+    """Softer light, where the harmonics of a place are dark or negative on some side."""
+    darkest = (harmonic_basis(_NORMALS) @ lights.harmonics).min(0)
+    harmonics = lights.harmonics.copy()
+    harmonics[0] += np.maximum(LEAST_SOFT * facing_light(lights).mean(0) - darkest, 0)
+    return replace(lights, harmonics=harmonics)
 
 
 def facing_light(lights: Lights) -> NDArray[np.float64]:
@@ -101,7 +112,8 @@ def _facing() -> NDArray[np.float64]:
 
 _FACING = _facing()
 _FACING_BASIS = harmonic_basis(_FACING)
-_NORMALS = unit(np.random.default_rng(0).normal(size=(64, 3)))
+_HALF = unit(np.random.default_rng(0).normal(size=(64, 3)))
+_NORMALS = np.concatenate([_HALF, _HALF * np.array([-1, 1, 1])])
 _FROM_NORMALS = np.linalg.pinv(harmonic_basis(_NORMALS))
 
 

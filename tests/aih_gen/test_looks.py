@@ -79,6 +79,15 @@ def test_the_camera_exposes_for_what_faces_it_and_leaves_pale_skin_below_white()
     assert min(means) > 0.15 and 0.35 < np.median(means) < 0.8
 
 
+def test_no_shadow_is_black() -> None:
+    library = BackgroundLibrary()
+    for k in range(200):
+        rng = sample_rng(3, k)
+        lights = sample_lights(rng, sample_background(rng, library), 0.5)
+        soft = harmonic_basis(sphere()) @ lights.harmonics  # what a lamp's shadow leaves
+        assert (soft.min(0) > 0.08 * facing_light(lights).mean(0)).all()
+
+
 def test_turned_light_comes_from_where_it_was_turned_to() -> None:
     harmonics = place_lights()["sunset_0.webp"][:9]
     turned = Rotation.from_rotvec([0, 1.1, 0])
