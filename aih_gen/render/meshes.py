@@ -9,14 +9,17 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from aih_gen.config import SIDES
 from aih_gen.hands import HandModel, load_hand_model
+from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
+from aih_gen.scenes.skinning import skinning
 
 UPPER_ARM = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
@@ -47,6 +50,7 @@ class HandPair:
 
     def __init__(self, hand_model: str) -> None:
         self.models: tuple[HandModel, HandModel] = tuple(load_hand_model(hand_model, side) for side in SIDES)  # type: ignore[assignment]
+        self.skinnings = [skinning(model) for model in self.models]
         self.topology = tuple(_topology(model) for model in self.models)
         self.normals = [VertexNormals(t.faces, len(t.rest)) for t in self.topology]
 
@@ -72,12 +76,12 @@ class HandPair:
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
-        pose, betas, transl, arm_pose = (
-            torch.from_numpy(array)[None] for array in (hand.pose, hand.betas, hand.transl, hand.arm_pose)
-        )
-        with torch.inference_mode():
-            out = self.models[side](pose, betas, transl, arm_pose=arm_pose)
-        return torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), out.joints[0].numpy()
+        local = Rotation.from_rotvec(hand.pose.reshape(-1, 3).astype(np.float64)).as_matrix()
+        arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
+        pose = self.skinnings[side]
+        shaped = pose.shape(hand.betas.astype(np.float64))
+        posed = pose(shaped, local[0], local[FINGER_BONES], arm).moved(hand.transl.astype(np.float64))
+        return posed.vertices.astype(np.float32), posed.joints21().astype(np.float32)
 
 
 def _topology(model: HandModel) -> Topology:
