@@ -225,7 +225,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             learning_rate=3e-3, weight_decay=0.01, warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True,
         ),
         "tiny": TrainConfig(
-            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, coarse=0.45, windows=0.2, steps=6500,
+            "hasm", "tiny", _EAGER_MASKS, size=128, mask_stride=2, coarse=0.45, windows=0.2, steps=5600,
             learning_rate=2e-3, weight_decay=0.01, warmup=200, gradient_clip=1.0, ema=0.995, bfloat16=True,
         ),
         "base": TrainConfig(
@@ -243,7 +243,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             picture_every=100,
         ),
         "tiny": TrainConfig(
-            "hdrm", "tiny", _NANO_HDRM, size=128, steps=1400, learning_rate=2e-3, warmup=100, ema=0.99, bfloat16=True,
+            "hdrm", "tiny", _NANO_HDRM, size=128, steps=1000, learning_rate=2e-3, warmup=100, ema=0.99, bfloat16=True,
         ),
         "base": TrainConfig(
             "hdrm", "base", HDRMLossWeights(perceptual=0.0, style=0.0), batch_size=32, steps=60_000, learning_rate=8e-4,
@@ -260,7 +260,7 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             ema=0.99, bfloat16=True, picture_every=100,
         ),
         "tiny": TrainConfig(
-            "shpe", "tiny", _EAGER_HEAT, size=128, steps=1150, learning_rate=2e-3, warmup=100, gradient_clip=1.0,
+            "shpe", "tiny", _EAGER_HEAT, size=128, steps=900, learning_rate=2e-3, warmup=100, gradient_clip=1.0,
             ema=0.99, bfloat16=True,
         ),
         "base": TrainConfig(

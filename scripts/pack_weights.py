@@ -1,4 +1,6 @@
-"""Trained runs -> ``assets/weights``: bfloat16 safetensors, a model card, a licence. Part of build_weights.sh.
+"""Trained runs -> ``assets/weights``: bfloat16, measured on held-out pairs, with a model card and a licence.
+
+Part of build_weights.sh.
 
 python scripts/pack_weights.py WORK OUT
 """
@@ -17,6 +19,8 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
+from hdr_model.evaluation.protocols import MEAN_MASK, evaluate
+from hdr_model.evaluation.table import Evaluation, Row
 from hdr_model.training.checkpoint import SETTINGS, find_weights
 
 MOST_BYTES = 40_000_000
@@ -29,13 +33,14 @@ no other weights went into them.
 
 
 def main(work: Path, out: Path) -> None:
-    """Pack the runs in WORK/runs into OUT."""
+    """Pack the runs in WORK/runs into OUT, and measure what was packed on WORK/aih_heldout."""
     packed = {task: pack(find_weights(work / "runs", task), out / task) for task in TASKS}
     total = sum(packed.values())
     if total > MOST_BYTES:
         raise AIHError(f"{out}: expected at most {MOST_BYTES / 1e6:.0f} MB of weights, found {total / 1e6:.1f} MB")
     (out / "LICENSE.md").write_text(LICENCE)
-    (out / "README.md").write_text(card(work, packed))
+    found = evaluate(work / "aih_heldout", out, work / "eval", [work / "aih_render"], "auto", None)
+    (out / "README.md").write_text(card(work, packed, found))
     print(f"{out}: {total / 1e6:.1f} MB")
 
 
@@ -52,8 +57,8 @@ def pack(source: Path, target: Path) -> int:
     return (target / "model.safetensors").stat().st_size
 
 
-def card(work: Path, packed: dict[Task, int]) -> str:
-    """The model card, from what the commands left behind."""
+def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
+    """The model card, from what the commands left behind and what was measured."""
     lines = [line.rpartition("\t") for line in (work / "commands.tsv").read_text().splitlines()]
     device = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     typed = ((command.replace(str(work), "WORK"), seconds) for command, _, seconds in lines)
@@ -61,16 +66,28 @@ def card(work: Path, packed: dict[Task, int]) -> str:
     hours = sum(int(seconds) for *_, seconds in lines) / 3600
     data = "\n".join(
         f"| {name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"
-        for name in ("aih_render", "aih_syn")
+        for name in ("aih_render", "aih_syn", "aih_heldout")
         for shards in [AIHShards(work / name)]
     )
+    figures = "\n".join("| " + " | ".join(row.cells[1:5]) + " |" for row in found.rows if _in_card(row))
     sizes = "\n".join(f"| {task} | {size / 1e6:.1f} MB |" for task, size in packed.items())
     return (
         "# Weights of HDR\n\nHASM, HDRM and SHPE, stored as bfloat16, trained from nothing on drawn hands alone: "
         "expect them to fail on photographs that look otherwise.\n\n"
         f"Made in {hours:.1f} hours on {device}, PyTorch {torch.__version__}:\n\n```\n{commands}\n```\n\n"
-        f"| data | samples | seed | SHA-256 |\n|---|---|---|---|\n{data}\n\n| network | size |\n|---|---|\n{sizes}\n"
+        f"| data | samples | seed | SHA-256 |\n|---|---|---|---|\n{data}\n\n| network | size |\n|---|---|\n{sizes}\n\n"
+        f"On the {found.settings['samples']} held-out pairs, which no training saw (aih_heldout):\n\n"
+        f"| figure | ours | trivial baseline | its figure |\n|---|---|---|---|\n{figures}\n"
     )
+
+
+def _in_card(row: Row) -> bool:
+    """Whether a row is one of the few that say most."""
+    if row.group == "masks":
+        return row.metric.endswith("over the set") and row.baseline_name == MEAN_MASK
+    if row.group == "images":
+        return row.metric.startswith(("PSNR in the hole", "SSIM in the hole"))
+    return row.metric.endswith(("all hands", "hands with some occlusion"))
 
 
 if __name__ == "__main__":
