@@ -158,15 +158,22 @@ def rotate_from_crop(joints: Tensor, affine: Tensor) -> Tensor:
     return torch.cat([joints[..., :2] @ turn.mT, joints[..., 2:]], -1)
 
 
-def crop_hands(batch: Mapping[str, Tensor], hand: Tensor, size: int, moves: Tensor | None = None) -> HandCrops:
+def crop_hands(
+    batch: Mapping[str, Tensor],
+    hand: Tensor,
+    size: int,
+    moves: Tensor | None = None,
+    squares: tuple[Tensor, Tensor] | None = None,
+) -> HandCrops:
     """Crop hand ``hand`` (B,), 0 right or 1 left, out of each sample.
 
     ``batch`` holds ``rgb`` (B,3,H,W,3) uint8, ``masks`` (B,H,W) uint8, ``joints_2d`` (B,2,21,2) px and ``joints_3d``
-    (B,2,21,3) m, as ``AIHShards.read`` gives them.
+    (B,2,21,3) m, as ``AIHShards.read`` gives them. ``squares``: the hands' centres (B,2) and sides (B,) in px; by
+    default those of their amodal masks.
     """
     rows = torch.arange(len(hand), device=hand.device)
     masks = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
-    affine = crop_affine(*mask_boxes(masks[:, 0]), size, hand == 1, moves)
+    affine = crop_affine(*(squares or mask_boxes(masks[:, 0])), size, hand == 1, moves)
     pair = torch.stack([batch["rgb"][:, 0], batch["rgb"][rows, 1 + hand]], 1).permute(0, 1, 4, 2, 3).flatten(0, 1)
     pixels = sample(pair.float(), affine.repeat_interleave(2, 0), size, "border") / 255
     joints = batch["joints_3d"][rows, hand]

@@ -64,13 +64,11 @@ def cut_true_hands(batch: Batch, chosen: Tensor, size: int) -> tuple[Tensor, Ten
     """
     sample, hand = chosen.nonzero().unbind(1)
     amodal = torch.stack([named_masks(batch["masks"])[f"{side}_amodal"] for side in SIDES], 1)[sample, hand]
-    centre, side = mask_boxes(amodal)
-    wanted_centre, wanted_side = joint_boxes(batch["joints_2d"][sample, hand])
-    moves = torch.stack([torch.zeros_like(side), (wanted_side / side).log()], 1)
-    moves = torch.cat([moves, (wanted_centre - centre) / side[:, None]], 1)
-    moves = moves.masked_fill(amodal.flatten(1).any(1)[:, None], 0.0)
+    masked = amodal.flatten(1).any(1)
+    boxes = zip(mask_boxes(amodal), joint_boxes(batch["joints_2d"][sample, hand]), strict=True)
+    centre, side = (torch.where(masked.view(-1, *[1] * (m.ndim - 1)), m, j) for m, j in boxes)
     cut = ("rgb", "masks", "joints_2d", "joints_3d")
-    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size, moves)
+    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size, squares=(centre, side))
 
 
 def joint_boxes(joints: Tensor) -> tuple[Tensor, Tensor]:
