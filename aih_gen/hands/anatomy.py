@@ -93,6 +93,12 @@ class FingerJoints:
         return axis_angles(self.matrices(angles))
 
 
+def bone_turns(pose: NDArray[np.floating]) -> Array:
+    """(...,16,3,3) rotation of each bone relative to the one before, out of poses (...,48) as axis-angle rotations."""
+    turns = Rotation.from_rotvec(pose.reshape(-1, 3).astype(np.float64)).as_matrix()
+    return np.asarray(turns.reshape(*pose.shape[:-1], 16, 3, 3))
+
+
 def axis_angles(fingers: Array) -> Array:
     """(...,15,3) axis-angle rotations in MANO's order from ``fingers`` (...,5,3,3,3)."""
     pose = np.empty((*fingers.shape[:-4], 15, 3))

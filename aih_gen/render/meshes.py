@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.config import SIDES
 from aih_gen.hands import HandModel, load_hand_model
-from aih_gen.hands.anatomy import FINGER_BONES
+from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
@@ -76,7 +76,7 @@ class HandPair:
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
-        local = Rotation.from_rotvec(hand.pose.reshape(-1, 3).astype(np.float64)).as_matrix()
+        local = bone_turns(hand.pose)
         arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
         pose = self.skinnings[side]
         shaped = pose.shape(hand.betas.astype(np.float64))

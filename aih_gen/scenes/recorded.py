@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_BONES
+from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR, PLACES, comfortable_arms
 from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
@@ -44,7 +43,7 @@ class RecordedPairs:
         """Pair ``index``, counted round and round."""
         row = index % len(self.fits)
         pose, betas, transl = (array[row] for array in (self.fits.pose, self.fits.betas, self.fits.transl))
-        turns = Rotation.from_rotvec(pose.reshape(32, 3)).as_matrix().reshape(2, 16, 3, 3)
+        turns = bone_turns(pose)  # (2,16,3,3)
         angles = np.zeros((2, 5, 4))
         if self.noise:
             angles[:, :, 1:] = rng.normal(0, self.noise, (2, 5, 3))

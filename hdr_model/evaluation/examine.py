@@ -65,10 +65,11 @@ def cut_true_hands(batch: Batch, chosen: Tensor, size: int) -> tuple[Tensor, Ten
     sample, hand = chosen.nonzero().unbind(1)
     amodal = torch.stack([named_masks(batch["masks"])[f"{side}_amodal"] for side in SIDES], 1)[sample, hand]
     masked = amodal.flatten(1).any(1)
-    boxes = zip(mask_boxes(amodal), joint_boxes(batch["joints_2d"][sample, hand]), strict=True)
-    centre, side = (torch.where(masked.view(-1, *[1] * (m.ndim - 1)), m, j) for m, j in boxes)
+    mask_centre, mask_side = mask_boxes(amodal)
+    joint_centre, joint_side = joint_boxes(batch["joints_2d"][sample, hand])
+    squares = torch.where(masked[:, None], mask_centre, joint_centre), torch.where(masked, mask_side, joint_side)
     cut = ("rgb", "masks", "joints_2d", "joints_3d")
-    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size, squares=(centre, side))
+    return sample, hand, crop_hands({name: batch[name][sample] for name in cut}, hand, size, squares=squares)
 
 
 def joint_boxes(joints: Tensor) -> tuple[Tensor, Tensor]:
