@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -48,8 +49,11 @@ Finished = Callable[[ManifestEntry], None]
 BATCH = 16
 """Samples asked of a source at once."""
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS"), "1")
-"""For PyTorch, NumPy and llvmpipe where many processes are the parallelism."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD["LP_NUM_THREADS"] = "0"
+"""For PyTorch, NumPy and llvmpipe, which counts the threads beside its caller's, where many processes are the
+parallelism.
+"""
 
 
 class Source(Protocol):
@@ -278,8 +282,14 @@ class _Stopped(Exception):
 
 _made: Any = None
 _stop: Any = None
-_opened = functools.cache(open_source)
-"""In a worker: the source, opened when the first job arrives."""
+
+
+@functools.cache
+def open_in_worker(config: DatasetConfig) -> Source:
+    """The source, opened when the first job arrives."""
+    source = open_source(config)
+    gc.freeze()  # a worker needs all that it has loaded until its end; looking for garbage in there takes time
+    return source
 
 
 def _start_worker(made: Any, stop: Any) -> None:
@@ -305,12 +315,12 @@ def _run_in_worker(job: Job) -> ManifestEntry:
             _made.value += samples
 
     report(0)
-    return job.run(_opened(job.config), report)
+    return job.run(open_in_worker(job.config), report)
 
 
 def _run_in_ray(job: Job) -> ManifestEntry:
     os.environ |= ONE_THREAD  # Ray does so for OpenMP alone; llvmpipe looks when the source is opened
-    return job.run(_opened(job.config), lambda samples: None)
+    return job.run(open_in_worker(job.config), lambda samples: None)
 
 
 def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:

@@ -11,6 +11,7 @@ are ready. Prints milliseconds a sample, samples a second, ratios to (a), and wh
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from PIL import Image
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
 from aih_gen.config import Look, RenderConfig
-from aih_gen.factory import one_thread_each
+from aih_gen.factory import one_thread_each, open_in_worker
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
@@ -53,6 +54,7 @@ class Arguments:
 
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
+    os.environ.setdefault("LP_NUM_THREADS", str(os.cpu_count()))  # (a)'s, llvmpipe's default; ours would set others
     config = RenderConfig(seed=arguments.seed, size=arguments.size)
     source = RenderedSource(config)
     started = time.perf_counter()
@@ -142,7 +144,8 @@ def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out:
 
 def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
     """Processor seconds a sample of each stage, in this process."""
-    source = RenderedSource(config)
+    source = open_in_worker(config)
+    assert isinstance(source, RenderedSource)
     with tempfile.TemporaryDirectory() as folder:
         _stages(source, scenes, Path(folder) / "x.h5")
         return _stages(source, scenes, Path(folder) / "x.h5")
@@ -177,7 +180,9 @@ _worker: RenderedSource
 
 def _start(config: RenderConfig) -> None:
     global _worker
-    _worker = RenderedSource(config)
+    source = open_in_worker(config)
+    assert isinstance(source, RenderedSource)
+    _worker = source
 
 
 def _warm(scenes: Sequence[Scene], path: Path) -> None:

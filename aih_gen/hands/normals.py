@@ -23,8 +23,13 @@ class VertexNormals:
 
     def __call__(self, vertices: NDArray[Real]) -> NDArray[Real]:
         """(N,V,3) vertices -> (N,V,3) unit normals that point outwards; 0 where no face is."""
-        a, b, c = (vertices[:, self.faces[:, k]] for k in range(3))
-        face_normals = np.cross(b - a, c - a)
-        flat = face_normals.transpose(1, 0, 2).reshape(face_normals.shape[1], -1)
-        summed = (self._faces_of_vertex @ flat).reshape(vertices.shape[1], -1, 3).transpose(1, 0, 2)
-        return np.ascontiguousarray(summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12))
+        # Coordinates first, hands last: rows of N numbers in everything, and no batch changes a bit.
+        points = np.ascontiguousarray(vertices.transpose(2, 1, 0))
+        a, b, c = (points[:, self.faces[:, k]] for k in range(3))
+        u, v = b - a, c - a
+        x, y, z = (
+            self._faces_of_vertex @ (u[k - 2] * v[k - 1] - u[k - 1] * v[k - 2])  # of the cross product
+            for k in range(3)
+        )
+        length = np.maximum(np.sqrt(x * x + y * y + z * z), 1e-12)
+        return np.ascontiguousarray((np.stack([x, y, z]) / length).transpose(2, 1, 0))

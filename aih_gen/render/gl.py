@@ -16,7 +16,7 @@ from aih_gen.errors import AIHError
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
-from aih_gen.scenes.scene import Camera, Scene
+from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.textures import TextureLibrary
 
 Box = tuple[int, int, int, int]
@@ -32,8 +32,8 @@ SHADOW_REACH = 1.4
 """Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
 KEPT_TEXTURES = 16
 UNITS = (
-    "detail", "grain", "painted_volume", "shadow_map", "places", "surfaces",
-    "drawn_alone", "drawn_geometry", "drawn_together", "samples",
+    "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
+    "drawn_alone", "drawn_together", "samples",
 )  # fmt: skip
 """Texture units by the name of the sampler."""
 SCENE = np.dtype(
@@ -74,12 +74,21 @@ class SideArrays:
 
     def __init__(self, context: moderngl.Context, topology: Topology) -> None:
         regions = topology.regions
-        still = np.concatenate([topology.rest, (regions.palm - regions.arm_reach)[:, None]], 1)
+        rest, region = (
+            context.buffer(values.astype(np.float32).tobytes())
+            for values in (topology.rest, regions.palm - regions.arm_reach)
+        )
         self.context = context
         self.index = context.buffer(topology.faces.astype(np.int32).tobytes())
-        self.fixed = context.buffer(still.astype(np.float32).tobytes())
-        self.positions, self.normals = (context.buffer(reserve=len(still) * 12, dynamic=True) for _ in range(2))
-        self.hand_faces = int((topology.part == HAND).sum())
+        self.positions, self.normals = (context.buffer(reserve=topology.rest.nbytes, dynamic=True) for _ in range(2))
+        self.attributes = (
+            (self.positions, "3f", "position"),
+            (self.normals, "3f", "normal"),
+            (rest, "3f", "rest"),
+            (region, "1f", "region"),
+        )
+        hand, both = int((topology.part == HAND).sum()), len(topology.part)
+        self.parts = ((1.0, 0, 3 * hand), (-1.0, 3 * hand, 3 * (both - hand)))  # sign, first index, how many
         self._arrays: dict[Any, moderngl.VertexArray] = {}
 
     def write(self, meshes: Meshes, k: int) -> None:
@@ -88,12 +97,18 @@ class SideArrays:
         self.normals.write(meshes.normals[k])
 
     def draw(self, program: Any) -> None:
+        """The hand, then the forearm, each with its own ``part_sign`` where the program asks for it."""
         if program not in self._arrays:
-            buffers: list[Any] = [(self.positions, "3f", "position")]
-            if "normal" in program:
-                buffers += [(self.normals, "3f", "normal"), (self.fixed, "3f 1f", "rest", "region")]
+            buffers: list[Any] = [attribute for attribute in self.attributes if attribute[-1] in program]
             self._arrays[program] = self.context.vertex_array(program, buffers, self.index)
-        self._arrays[program].render()
+        array = self._arrays[program]
+        if "part_sign" not in program:
+            array.render()
+            return
+        for sign, first, count in self.parts:  # gl_PrimitiveID would cost llvmpipe a copy of every triangle
+            if count:
+                program["part_sign"] = sign
+                array.render(vertices=count, first=first)
 
 
 class GLRenderer:
@@ -108,6 +123,7 @@ class GLRenderer:
         self.hands = hands
         self.size = size
         self.detailed = look == "full"
+        self.places = self.detailed or (textures is not None and len(textures.names) > 0)  # whether skin has a pattern
         self.textures = textures
         self.worn: dict[str, moderngl.Texture3D] = {}
         self.context = _context()
@@ -118,7 +134,7 @@ class GLRenderer:
         self.screens: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._make_framebuffers()
         self._make_volumes(skin_volume(hands.models[0]))
-        self.surface_program = self._program("hand.vert", "hand.frag")
+        self.surface_program = self._program("hand.vert", "hand.frag", ("PLACES",) * self.places)
         self.sample_program = self._program("hand.vert", "depth.frag")
         self.shadow_program = self._program("shadow.vert", "depth.frag")
         self.arrays = tuple(SideArrays(self.context, topology) for topology in hands.topology)
@@ -126,28 +142,28 @@ class GLRenderer:
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
         meshes = [self.hands.pose(scenes, side) for side in (0, 1)]
+        boxes = list(zip(*(_pixel_boxes(mesh.vertices, scenes) for mesh in meshes), strict=True))
         with self.context:  # another renderer of this process may have made its own context current
-            return [self._render_scene(scene, meshes, k) for k, scene in enumerate(scenes)]
+            return [self._render_scene(scene, meshes, boxes[k], k) for k, scene in enumerate(scenes)]
 
-    def _render_scene(self, scene: Scene, meshes: Sequence[Meshes], k: int) -> Layers:
+    def _render_scene(self, scene: Scene, meshes: Sequence[Meshes], boxes: Sequence[Box], k: int) -> Layers:
         shadows = self.detailed and scene.lights.shadows
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
-        self._fill_scene(scene, joints)
+        self._fill_scene(scene, joints, shadows)
         self.block.write(self.scene)
         for array, mesh in zip(self.arrays, meshes, strict=True):
             array.write(mesh, k)
-        boxes = [_pixel_box(mesh.vertices[k], scene.camera) for mesh in meshes]
-        self._draw_hands(self.surface, self.surface_depth, self.surface_program)
+        self._draw_hands(self.surface, self.geometry, self.surface_program)
         if shadows:
             self._draw_hands(self.shadow, self.shadow, self.shadow_program)
         if scene.skin.texture is not None:
             self._texture(scene.skin.texture).use(UNITS.index("painted_volume"))
-        self._draw_screen(self.drawn, "shade.frag", self._needs(scene), boxes)
-        picture = self.drawn
+        picture = self.drawn[shadows]
+        self._draw_screen(picture, "shade.frag", self._needs(scene), boxes)
         if self.detailed:
             self._draw_hands(self.samples, self.samples, self.sample_program)
-            self._draw_screen(self.resolved, "resolve.frag", ("SHADOWS",) * shadows, boxes)
-            picture = self.resolved
+            picture = self.resolved[shadows]
+            self._draw_screen(picture, "resolve.frag", ("SHADOWS",) * shadows, boxes)
         return self._read(picture, shadows, joints)
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
@@ -160,17 +176,15 @@ class GLRenderer:
         }
         return tuple(name for name, needed in needs.items() if needed)
 
-    def _draw_hands(self, target: moderngl.Framebuffer, depth: moderngl.Framebuffer, program: Any) -> None:
-        """Clear a target's depth, which ``depth`` holds alone, then draw each hand into its half of it."""
-        depth.use()  # else the scissor of the target that was used before would hold
-        depth.clear(depth=1.0)
+    def _draw_hands(self, target: moderngl.Framebuffer, cleared: moderngl.Framebuffer, program: Any) -> None:
+        """Clear what of a target must be empty where no hand is, then draw each hand into its half of the target."""
+        cleared.use()  # else the scissor of the target that was used before would hold
+        cleared.clear(red=np.inf, depth=1.0)
         target.use()
         self.context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-        width, height = target.size[0] // 2, target.size[1]
+        width, height = target.size[0], target.size[1] // 2
         for side, array in enumerate(self.arrays):
-            target.viewport = (side * width, 0, width, height)
-            if "hand_faces" in program:
-                program["hand_faces"] = array.hand_faces
+            target.viewport = (0, side * height, width, height)
             array.draw(program)
         target.viewport = (0, 0, *target.size)
 
@@ -187,14 +201,14 @@ class GLRenderer:
         self.context.enable_only(moderngl.DEPTH_TEST)
         self.context.depth_func = ">"
         for side, (left, top, right, bottom) in enumerate(boxes):
-            target.scissor = (side * self.size + left, top, right - left, bottom - top)
+            target.scissor = (left, side * self.size + top, right - left, bottom - top)
             if "side" in screen.program:
                 screen.program["side"] = side
             screen.render(moderngl.TRIANGLES, vertices=3)
         target.scissor = (0, 0, *target.size)
         self.context.depth_func = "<"
 
-    def _fill_scene(self, scene: Scene, joints: NDArray[np.float32]) -> None:
+    def _fill_scene(self, scene: Scene, joints: NDArray[np.float32], shadows: bool) -> None:
         lights, skin, sleeve, block = scene.lights, scene.skin, scene.skin.sleeve, self.scene
         matrix, lamps = scene.camera.matrix, len(scene.lights.directions)
         block["intrinsics"] = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
@@ -208,7 +222,7 @@ class GLRenderer:
         if sleeve is not None:
             block["sleeve"], block["sleeve_start"] = sleeve.colour, sleeve.start
             block["stripe"], block["stripe_width"] = sleeve.stripe, sleeve.stripe_width
-        if lights.shadows:
+        if shadows:
             both = joints.reshape(-1, 3)
             centre = (both.min(0) + both.max(0)) / 2
             block["lamp_axes"][:, :3] = _looking_from(lights.directions[0])
@@ -216,34 +230,34 @@ class GLRenderer:
             block["shadow_radius"] = SHADOW_REACH * float(np.linalg.norm(both - centre, axis=1).max())
 
     def _make_framebuffers(self) -> None:
-        """One scene, right hand beside left."""
-        context, (width, height) = self.context, (2 * self.size, self.size)
+        """One scene, the left hand below the right."""
+        context, (width, height) = self.context, (self.size, 2 * self.size)
         limit = context.info["GL_MAX_TEXTURE_SIZE"]
-        if SUPERSAMPLING * width > limit:
+        if SUPERSAMPLING * height > limit:
             raise AIHError(f"size {self.size}: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here")
-        kept = [context.texture((width, height), 4, dtype=kind) for kind in ("f4", "f2")]
         depth = context.depth_renderbuffer((width, height))
-        self.surface = context.framebuffer(kept, depth)
-        self.surface_depth = context.framebuffer(depth_attachment=depth)  # nothing reads colours off the hands
-        pictures = [
-            [
-                context.texture((width, height), channels, dtype=kind)
-                for channels, kind in ((4, "f1"), (1, "f4"), (4, "f1"))
-            ]
-            for _ in range(2)
-        ]
-        self.drawn = context.framebuffer(pictures[0], depth)
-        self.drawn.depth_mask = False
-        self.resolved = context.framebuffer(pictures[1], depth)
-        self.resolved.depth_mask = False
-        shadow_map = context.depth_texture((2 * SHADOW_SIDE, SHADOW_SIDE))
-        shadow_map.compare_func = "<="
-        shadow_map.repeat_x = shadow_map.repeat_y = False
-        self.shadow = context.framebuffer(depth_attachment=shadow_map)
-        samples = context.depth_texture((SUPERSAMPLING * width, SUPERSAMPLING * height))
-        samples.compare_func = ""
-        self.samples = context.framebuffer(depth_attachment=samples)
-        for name, texture in zip(UNITS[3:], (shadow_map, *kept, *pictures[0], samples), strict=True):
+        kept = {"geometry": context.texture((width, height), 1, dtype="f4")}
+        self.geometry = context.framebuffer([kept["geometry"]], depth)
+        kept["surfaces"] = context.texture((width, height), 4, dtype="f2")  # nothing reads these two off the hands
+        if self.places:
+            kept["places"] = context.texture((width, height), 4, dtype="f4")
+        self.surface = context.framebuffer(list(kept.values()), depth)
+        pictures = [[context.texture((width, height), 4) for _ in range(2)] for _ in range(2)]
+        kept["drawn_alone"], kept["drawn_together"] = pictures[0]
+        # By whether shadows are drawn, which takes a second picture.
+        self.drawn, self.resolved = (
+            {shadows: context.framebuffer(both[: 1 + shadows], depth) for shadows in (False, True)} for both in pictures
+        )
+        for framebuffer in (*self.drawn.values(), *self.resolved.values()):
+            framebuffer.depth_mask = False
+        kept["shadow_map"] = context.depth_texture((SHADOW_SIDE, 2 * SHADOW_SIDE))
+        kept["shadow_map"].compare_func = "<="
+        kept["shadow_map"].repeat_x = kept["shadow_map"].repeat_y = False
+        self.shadow = context.framebuffer(depth_attachment=kept["shadow_map"])
+        kept["samples"] = context.depth_texture((SUPERSAMPLING * width, SUPERSAMPLING * height))
+        kept["samples"].compare_func = ""
+        self.samples = context.framebuffer(depth_attachment=kept["samples"])
+        for name, texture in kept.items():
             texture.use(UNITS.index(name))
 
     def _make_volumes(self, volume: SkinVolume) -> None:
@@ -284,36 +298,37 @@ class GLRenderer:
         return program
 
     def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: NDArray[np.float32]) -> Layers:
-        unread = np.empty((self.size, 2, self.size), np.float32)
+        unread = np.empty((2, self.size, self.size), np.float32)
         unread[0, 0, 0] = np.nan
-        signed = self._read_one(picture, 1, unread)
-        colour = self._read_one(picture, 0, np.empty((self.size, 2, self.size, 4), np.uint8))
-        shaded = self._read_one(picture, 2, np.empty_like(colour)) if shadows else colour
+        signed = self._read_one(self.geometry, 0, unread)
+        colour = self._read_one(picture, 0, np.empty((*signed.shape, 4), np.uint8))
+        shaded = self._read_one(picture, 1, np.empty_like(colour)) if shadows else colour
         error = self.context.error
         if np.isnan(signed[0, 0, 0]) or error != "GL_NO_ERROR":
             raise AIHError(f"OpenGL: expected the picture that was drawn, found none ({error}); was the driver reset?")
-        covered, arm = signed != 0, signed < 0
-        depth = np.where(covered, np.abs(signed), np.float32(np.inf))
-        part = covered * np.uint8(HAND) + arm * np.uint8(ARM - HAND)
-        first, last = colour.swapaxes(0, 1), part.swapaxes(0, 1)  # hands first
-        return Layers(first, shaded.swapaxes(0, 1) if shadows else first, last, depth.swapaxes(0, 1), joints)
+        part = (signed < np.inf) * np.uint8(HAND) + (signed < 0) * np.uint8(ARM - HAND)
+        return Layers(colour, shaded, part, np.abs(signed, out=signed), joints)
 
     def _read_one(self, picture: moderngl.Framebuffer, attachment: int, into: NDArray[Any]) -> NDArray[Any]:
-        """(H,2,W,...) both hands side by side, rows from the top of the image."""
+        """(2,H,W,...) one hand after the other, rows from the top of the image."""
         code, channels = ("f4", 1) if into.dtype == np.float32 else ("f1", 4)
         picture.read_into(into, (0, 0, *picture.size), components=channels, attachment=attachment, dtype=code)
         return into
 
 
-def _pixel_box(vertices: NDArray[np.float32], camera: Camera) -> Box:
-    """Left, top, right, bottom of what vertices (V,3) may cover; the whole image if some are beside the camera."""
-    size = camera.size
-    if vertices[:, 2].min() <= DEPTH_RANGE[0]:
-        return 0, 0, size, size
-    pixels = vertices[:, :2] / vertices[:, 2:] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
-    low = np.clip(pixels.min(0) - 2, 0, size).astype(int)
-    high = np.clip(pixels.max(0) + 3, low, size).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list[Box]:
+    """What vertices (N,V,3) of each scene may cover; the whole image if some are beside the camera."""
+    size, depth = scenes[0].camera.size, vertices[..., 2]
+    matrices = np.stack([scene.camera.matrix for scene in scenes])
+    near = depth.min(1) <= DEPTH_RANGE[0]
+    lows, highs = [], []
+    for axis in (0, 1):
+        with np.errstate(divide="ignore", invalid="ignore"):  # where some are beside the camera
+            pixels = vertices[..., axis] / depth * matrices[:, axis, axis, None] + matrices[:, axis, 2, None]
+        low = np.clip(np.where(near, 0, pixels.min(1) - 2), 0, size).astype(int)
+        lows.append(low)
+        highs.append(np.clip(np.where(near, size, pixels.max(1) + 3), low, size).astype(int))
+    return [tuple(box) for box in np.stack([*lows, *highs], 1).tolist()]
 
 
 def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -326,6 +341,8 @@ def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _context() -> moderngl.Context:
     device = int(os.environ.get("AIH_EGL_DEVICE", "0"))
+    # Pictures are too small for llvmpipe's threads to pay, and a process that waits for them has been seen to crash.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     options: dict[str, Any] = {"backend": "egl", "device_index": device}
     try:
         return moderngl.create_context(standalone=True, require=330, **options)

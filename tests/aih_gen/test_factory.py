@@ -114,7 +114,7 @@ def test_worker_processes_compute_in_one_thread(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("LP_NUM_THREADS", raising=False)
     with one_thread_each():
         said = subprocess.run([sys.executable, "-c", WHERE], capture_output=True, text=True, check=True).stdout
-    assert said == "1 1 1 1 1\n"
+    assert said == "1 1 1 1 0\n"
     assert os.environ["OMP_NUM_THREADS"] == "2" and "LP_NUM_THREADS" not in os.environ
 
 

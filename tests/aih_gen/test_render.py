@@ -96,8 +96,11 @@ def test_a_sample_does_not_depend_on_its_neighbours_in_the_batch(source: Rendere
         assert np.array_equal(getattr(alone, name), getattr(among, name)), name
 
 
-def test_a_read_back_that_brings_nothing_is_an_error(source: RenderedSource, samples: list[Sample]) -> None:
-    lost = SimpleNamespace(size=(256, 128), read_into=lambda *_, **__: None)
+def test_a_read_back_that_brings_nothing_is_an_error(
+    source: RenderedSource, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = SimpleNamespace(size=(128, 256), read_into=lambda *_, **__: None)
+    monkeypatch.setattr(source.renderer, "geometry", lost)
     with source.renderer.context, pytest.raises(AIHError, match="OpenGL: expected the picture that was drawn"):
         source.renderer._read(lost, False, samples[0].joints_3d)
 

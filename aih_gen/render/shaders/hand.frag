@@ -1,13 +1,20 @@
 #version 330
 // What lies at the centre of the pixel, to be shaded afterwards: triangles of a few pixels are dear to shade one by one.
-uniform int hand_faces;  // the forearm's come after these
+uniform float part_sign;  // 1 on the hand, -1 on the forearm
 
-in vec4 v_place;
+in float v_depth;
 in vec4 v_surface;
-layout(location = 0) out vec4 place;    // rest position; depth in metres, negative for the forearm
-layout(location = 1) out vec4 surface;  // normal, region
+layout(location = 0) out float geometry;  // depth in metres, negative for the forearm; infinite off both
+layout(location = 1) out vec4 surface;    // normal, region
+#ifdef PLACES
+in vec3 v_place;
+layout(location = 2) out vec4 place;      // rest position
+#endif
 
 void main() {
-    place = vec4(v_place.xyz, gl_PrimitiveID < hand_faces ? v_place.w : -v_place.w);
+    geometry = part_sign * v_depth;
     surface = v_surface;
+#ifdef PLACES
+    place = vec4(v_place, 0.0);
+#endif
 }

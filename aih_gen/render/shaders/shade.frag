@@ -2,17 +2,19 @@
 // Skin and cloth under soft light and up to four lamps, twice: as if the other hand were not there, and in its shadow.
 // Software renderers carry out both sides of every branch, so what a scene does not need is left out by SHADOWS,
 // SLEEVED, TEXTURED and DETAILED.
-uniform sampler2D places;    // of ``hand.frag``
+uniform sampler2D geometry;  // of ``hand.frag``
 uniform sampler2D surfaces;
+uniform sampler2D places;
 uniform sampler3D detail;    // in rest space: crease, vein, flush, nail
 uniform sampler3D painted_volume;
 uniform sampler3D grain;     // tiles
-uniform sampler2DShadow shadow_map;  // right hand's depth from the first lamp, beside the left hand's
+uniform sampler2DShadow shadow_map;  // right hand's depth from the first lamp, then the left hand's
 uniform int side;            // 0 right, 1 left
 
 layout(location = 0) out vec4 alone;
-layout(location = 1) out float geometry;  // depth as in ``places``
-layout(location = 2) out vec4 together;
+#ifdef SHADOWS
+layout(location = 1) out vec4 together;
+#endif
 
 const float GRAIN_SIDE = 0.077;   // m
 const vec3 BLEED = vec3(0.20, 0.09, 0.06);  // light bleeds past the terminator in skin, red the farthest
@@ -27,22 +29,24 @@ vec3 display(vec3 linear) {
 
 void main() {
     ivec2 pixel = ivec2(gl_FragCoord.xy);
-    vec4 at = texelFetch(places, pixel, 0), turned = texelFetch(surfaces, pixel, 0);
-    geometry = at.w;
-    vec3 position = vec3((gl_FragCoord.xy - vec2(float(side) * size, 0.0) - 0.5 - intrinsics.zw) / intrinsics.xy, 1.0);
+    float depth = texelFetch(geometry, pixel, 0).r;
+    vec4 turned = texelFetch(surfaces, pixel, 0);
+    vec3 position = vec3((gl_FragCoord.xy - vec2(0.0, float(side) * size) - 0.5 - intrinsics.zw) / intrinsics.xy, 1.0);
     vec3 view = -normalize(position);
-    position *= abs(at.w);
+    position *= abs(depth);
     vec3 n = normalize(turned.xyz);
     float rough = roughness, sheen = 0.02;
     vec3 bleed = BLEED;
-    vec3 in_volume = (at.xyz - volume_origin) / volume_extent;
+#if defined(TEXTURED) || defined(DETAILED)
+    vec3 place = texelFetch(places, pixel, 0).xyz, in_volume = (place - volume_origin) / volume_extent;
+#endif
     vec3 colour = mix(back, palm, max(turned.w, 0.0)), nail_colour = nail;
 #ifdef TEXTURED
     vec4 painted = texture(painted_volume, in_volume);
-    if (painted.a > 0.0 && at.w > 0.0) nail_colour = colour = pow(painted.rgb / painted.a, vec3(2.2));
+    if (painted.a > 0.0 && depth > 0.0) nail_colour = colour = pow(painted.rgb / painted.a, vec3(2.2));
 #endif
 #ifdef DETAILED
-    float uneven = texture(grain, (at.xyz + noise_seed) / GRAIN_SIDE).r - 0.5;
+    float uneven = texture(grain, (place + noise_seed) / GRAIN_SIDE).r - 0.5;
     vec4 fine = texture(detail, in_volume);
     colour *= 1.0 + mottle * 2.0 * uneven * vec3(0.7, 1.0, 1.0);
     colour *= 1.0 - flush * fine.z * vec3(0.02, 0.30, 0.26);
@@ -54,14 +58,14 @@ void main() {
 #endif
 #ifdef SLEEVED
     float reach = -turned.w;
-    if (at.w < 0.0 && reach > sleeve_start) {
+    if (depth < 0.0 && reach > sleeve_start) {
         float band = stripe_width > 0.0 ? step(0.5, fract(reach / (2.0 * stripe_width))) : 0.0;
         colour = mix(sleeve, stripe, band);
         rough = 0.9;
         sheen = 0.01;
         bleed = vec3(0.05);
 #ifdef DETAILED
-        float coarse = texture(grain, at.xyz / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5;
+        float coarse = texture(grain, place / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5;
         float cuff = smoothstep(0.0, 0.003, reach - sleeve_start);
         colour *= (1.0 + 0.5 * uneven + 0.8 * coarse) * mix(0.55, 1.0, cuff);
         n = normalize(n + 0.5 * coarse * vec3(1.0, 0.5, -0.7));
@@ -89,13 +93,13 @@ void main() {
     vec3 from = (position + n * 0.0025 - shadow_centre) / shadow_radius;
     vec3 lamp_place = vec3(dot(lamp_axes[0].xyz, from), dot(lamp_axes[1].xyz, from), dot(lamp_axes[2].xyz, from));
     float inside = 1.0 - smoothstep(0.75, 0.97, length(lamp_place.xy));  // the map ends softly
-    vec2 texel = vec2(0.5, 1.0) / float(textureSize(shadow_map, 0).y);
-    vec3 seen = vec3(lamp_place.x * 0.25 + 0.25, lamp_place.y * 0.5 + 0.5, lamp_place.z * 0.5 + 0.5 - 0.004 / shadow_radius);
+    vec2 texel = vec2(1.0, 0.5) / float(textureSize(shadow_map, 0).x);
+    vec3 seen = vec3(lamp_place.x * 0.5 + 0.5, lamp_place.y * 0.25 + 0.25, lamp_place.z * 0.5 + 0.5 - 0.004 / shadow_radius);
     vec2 lit = vec2(0.0);  // by this hand, by the other
     for (int k = 0; k < 2; k++) {
-        vec3 place = seen + vec3(texel * (k == 0 ? vec2(-0.5) : vec2(0.5)), 0.0);
-        lit += vec2(texture(shadow_map, place + vec3(0.5 * float(side), 0.0, 0.0)),
-                    texture(shadow_map, place + vec3(0.5 * float(1 - side), 0.0, 0.0)));
+        vec3 there = seen + vec3(texel * (k == 0 ? vec2(-0.5) : vec2(0.5)), 0.0);
+        lit += vec2(texture(shadow_map, there + vec3(0.0, 0.5 * float(side), 0.0)),
+                    texture(shadow_map, there + vec3(0.0, 0.5 * float(1 - side), 0.0)));
     }
     lit = mix(vec2(1.0), lit * 0.5, inside);
     // What bleeds around to the dark side is shadowed by the hand's shape already.
