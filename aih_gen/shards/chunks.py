@@ -27,21 +27,26 @@ LONGEST_HEADER = 18
 class ChunkedDataset:
     """A dataset that ``inspect.check`` has let in.
 
+    HDF5's own objects are used, without h5py's around them, as a large data set opens many.
+
     Args:
         dataset: it, in an open file.
         codec: what its chunks are compressed with; None where they are only checksummed.
+        descriptor: of the file.
     """
 
-    def __init__(self, dataset: h5py.Dataset, codec: Codec | None) -> None:
+    def __init__(self, dataset: h5py.h5d.DatasetID, codec: Codec | None, descriptor: int) -> None:
         self._dataset = dataset
         self._codec = codec
-        self._descriptor = dataset.file.id.get_vfd_handle()
-        self._bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
-        self._row = h5py.h5s.create_simple((1, *dataset.shape[1:]))
-        self._start_of_row = (0,) * (dataset.ndim - 1)
+        self._descriptor = descriptor
+        self._shape = dataset.shape
+        self._chunks = dataset.get_create_plist().get_chunk()
+        self._bytes = math.prod(self._chunks) * dataset.dtype.itemsize
+        self._row = h5py.h5s.create_simple((1, *self._shape[1:]))
+        self._start_of_row = (0,) * (len(self._shape) - 1)
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return int(self._shape[0])
 
     def read_row(self, row: int, out: NDArray[Any]) -> None:
         """Read one row into ``out`` (1, ...), C-contiguous and of the dataset's type.
@@ -51,23 +56,23 @@ class ChunkedDataset:
         """
         self._check(row)
         if self._codec is None:
-            out[0] = self._dataset[row]
+            out[0] = h5py.Dataset(self._dataset)[row]
             return
         # Straight into the caller's memory: a new array for every image would cost as much as unpacking it.
-        place = self._dataset.id.get_space()
+        place = self._dataset.get_space()
         place.select_hyperslab((row, *self._start_of_row), out.shape)
-        self._dataset.id.read(self._row, place, out)
+        self._dataset.read(self._row, place, out)
 
     def read_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Some rows as a new array; raises as ``read_row``."""
-        size = self._dataset.chunks[0]
+        size = self._chunks[0]
         for row in range(start - start % size, stop, size):
             self._check(row)
-        return self._dataset[start:stop]
+        return h5py.Dataset(self._dataset)[start:stop]
 
     def _check(self, row: int) -> None:
         """Raise ValueError unless the chunk of this row is there and unpacks to its full size, no less and no more."""
-        chunk = self._dataset.id.get_chunk_info_by_coord((row, *self._start_of_row))
+        chunk = self._dataset.get_chunk_info_by_coord((row, *self._start_of_row))
         if chunk.byte_offset is None:
             raise ValueError("expected a chunk, found none")
         if chunk.filter_mask or chunk.size > self._most_stored():

@@ -102,7 +102,8 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
         for name, dtype, length in ((OFFSETS, "<i8", samples + 1), (PROVENANCE, "u1", datasets[PROVENANCE].size)):
             chunks = (min(length, PROVENANCE_CHUNK),)
             _check_dataset(datasets[name], path, name, np.dtype(dtype), (length,), chunks, codec)
-        (first,) = ChunkedDataset(datasets["index"], None).read_rows(0, 1).tolist()
+        index = ChunkedDataset(datasets["index"].id, None, file.id.get_vfd_handle())
+        (first,) = index.read_rows(0, 1).tolist()
         return ShardInfo(path, header, samples, first, height, width, depth, codec)
     except DAMAGE as error:
         raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error

@@ -7,8 +7,10 @@ import hashlib
 import itertools
 import json
 import os
+import resource
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import index as as_index
 from pathlib import Path
 from typing import Any, overload
@@ -20,46 +22,128 @@ from numpy.typing import NDArray
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
 from aih_gen.shards.chunks import ChunkedDataset
-from aih_gen.shards.inspect import DAMAGE, ShardInfo, inspect_shard, line, open_shard
-from aih_gen.shards.manifest import describe_file, read_manifest
-from aih_gen.shards.schema import COMPRESSED, IMAGES, LARGEST_PROVENANCE, MASK_BITS, OFFSETS, PROVENANCE, columns, mask
+from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
+from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
+from aih_gen.shards.schema import (
+    COMPRESSED,
+    IMAGES,
+    LARGEST_PROVENANCE,
+    LARGEST_SHARD,
+    MASK_BITS,
+    OFFSETS,
+    PROVENANCE,
+    columns,
+    mask,
+)
 
-MOST_OPEN_FILES = 64
+MOST_OPEN_FILES = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+"""HDF5 keeps about a megabyte for each."""
 
 StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class _Promised:
+    """A shard, and what its folder's manifest says of it."""
+
+    path: Path
+    samples: int | None = None
+    """None where no manifest describes it."""
+    configurations: dict[str, Any] = field(default_factory=dict)
+    """By their SHA-256, those that may have made it."""
+
+
+@dataclass(frozen=True)
+class _OpenShard:
+    file: h5py.File
+    descriptor: int
+    datasets: dict[str, ChunkedDataset] = field(default_factory=dict)
 
 
 class AIHShards(Sequence[Sample]):
     """The samples of one shard, of a folder of shards, or of a list of those, in that order.
 
-    Files are opened when first needed, anew in every process: an object may be pickled and may cross a fork.
+    Files are opened when first needed, anew in every process: an object may be pickled and may cross a fork. How many
+    samples a shard of a folder holds is its manifest's word until the shard is opened for the first time; then all of
+    it is checked, before any sample is believed.
 
     Args:
         path: a shard, a folder of shards (sorted by name), or a list of both.
 
     Raises:
-        ShardError: nothing there, not a shard of schema 1, or images of different sizes.
+        ShardError: nothing there, not a shard of schema 1, or images of different sizes; also raised later, by what
+            opens a shard for the first time.
     """
 
     def __init__(self, path: StrPath | Iterable[StrPath]) -> None:
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
-        files = [file for one in paths for file in shard_files(Path(one))]
-        self.shards: tuple[ShardInfo, ...] = tuple(inspect_shard(file) for file in files)
-        for shard in self.shards:
-            if (shard.height, shard.width) != self.size:
-                raise ShardError(
-                    f"{shard.path}: expected images of {self.size[1]}x{self.size[0]} as in {self.shards[0].path}, "
-                    f"found {shard.width}x{shard.height}"
-                )
-        self._stops = list(itertools.accumulate(shard.samples for shard in self.shards))
+        self._promised = [promised for one in paths for promised in _promised(Path(one))]
+        self._checked: dict[int, ShardInfo] = {}
         self._forget()
+        self._stops = list(
+            itertools.accumulate(
+                self.shard(k).samples if promised.samples is None else promised.samples
+                for k, promised in enumerate(self._promised)
+            )
+        )
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of every image in pixels."""
-        return self.shards[0].height, self.shards[0].width
+        first = self.shard(0)
+        return first.height, first.width
+
+    @property
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """All shards, which checks those that have not been: some milliseconds each."""
+        return tuple(self.shard(k) for k in range(len(self._promised)))
+
+    def shard(self, number: int) -> ShardInfo:
+        """What shard ``number`` says of itself.
+
+        Raises:
+            ShardError: it is not a shard of schema 1, or another one than its folder's manifest says.
+        """
+        if number not in self._checked:
+            self._check(number, inspect_shard(self._promised[number].path))
+        return self._checked[number]
+
+    def configurations(self) -> dict[str, dict[str, Any]]:
+        """What made the shards, by its SHA-256; checked for the shards that no manifest describes."""
+        made: dict[str, dict[str, Any]] = {}
+        for k, promised in enumerate(self._promised):
+            if promised.samples is None:
+                header = self.shard(k).header
+                made[header.config_sha256] = {"subset": header.subset, **json.loads(header.config)}
+            else:
+                made |= promised.configurations
+        return made
+
+    def _check(self, number: int, info: ShardInfo) -> None:
+        """Let in a shard that is like the others, and as promised."""
+        self._checked[number] = info
+        promised = self._promised[number]
+        try:
+            if (info.height, info.width) != self.size:
+                raise ShardError(
+                    f"{info.path}: expected images of {self.size[1]}x{self.size[0]} as in {self.shard(0).path}, "
+                    f"found {info.width}x{info.height}"
+                )
+            if promised.samples not in (None, info.samples):
+                raise ShardError(
+                    f"{info.path}: expected {promised.samples} samples as in {MANIFEST}, found {info.samples}"
+                )
+            if promised.samples is not None and info.header.config_sha256 not in promised.configurations:
+                known = ", ".join(promised.configurations)
+                raise ShardError(
+                    f"{info.path}: expected the configuration {known} as in {MANIFEST}, "
+                    f"found {info.header.config_sha256}"
+                )
+        except ShardError:
+            del self._checked[number]
+            raise
 
     def __len__(self) -> int:
         return self._stops[-1]
@@ -78,7 +162,8 @@ class AIHShards(Sequence[Sample]):
         if isinstance(key, slice):
             return [self[k] for k in range(*key.indices(len(self)))]
         shard, row = self.locate(key)
-        info = self.shards[shard]
+        self._opened(shard)  # checks it, if nothing else has
+        info = self.shard(shard)
         stored = {name: self._stack([(shard, row)], name)[0] for name in columns(*self.size, info.depth)}
         rgb, bits = stored.pop("rgb"), stored.pop("masks")
         values: dict[str, Any] = dict(zip(IMAGES, rgb, strict=True))
@@ -104,14 +189,14 @@ class AIHShards(Sequence[Sample]):
         for name in fields:
             if name not in known:
                 raise ShardError(
-                    f"{self.shards[0].path}: expected a field among {', '.join(sorted(known))}, found {name!r}"
+                    f"{self.shard(0).path}: expected a field among {', '.join(sorted(known))}, found {name!r}"
                 )
         stored = {_dataset_of(name) for name in fields} - {PROVENANCE}
         arrays = {name: self._stack(places, name) for name in stored}
         return {name: self._field(name, arrays, places) for name in fields}
 
     def locate(self, position: int) -> tuple[int, int]:
-        """The shard of a position, as a number into ``shards``, and the row in it."""
+        """The shard of a position, as a number, and the row in it."""
         k = as_index(position)
         if not -len(self) <= k < len(self):
             raise IndexError(f"sample {k}: expected a position below {len(self)}")
@@ -122,11 +207,10 @@ class AIHShards(Sequence[Sample]):
     def digest(self) -> str:
         """SHA-256 over the shards' own SHA-256, in order: the same for the same bytes, wherever they are."""
         total = hashlib.sha256()
-        manifests = {folder: read_manifest(folder) for folder in {shard.path.parent for shard in self.shards}}
-        for shard in self.shards:
-            manifest, size = manifests[shard.path.parent], shard.path.stat().st_size
-            known = [e for e in manifest.shards if (e.name, e.bytes) == (shard.path.name, size)] if manifest else []
-            entry = known[0] if known else describe_file(shard.path, shard.path.name, shard.samples)
+        paths = [promised.path for promised in self._promised]
+        listed = {folder: _listed(folder, read_manifest(folder)) for folder in {path.parent for path in paths}}
+        for path in paths:
+            entry = listed[path.parent].get(path) or describe_file(path, path.name, 0)
             total.update(bytes.fromhex(entry.sha256))
         return total.hexdigest()
 
@@ -155,7 +239,7 @@ class AIHShards(Sequence[Sample]):
 
     def _provenance(self, shard: int, row: int) -> dict[str, Any]:
         offsets, texts = self._dataset(shard, OFFSETS), self._dataset(shard, PROVENANCE)
-        place = f"{self.shards[shard].path}, {PROVENANCE}, sample {row}"
+        place = f"{self._promised[shard].path}, {PROVENANCE}, sample {row}"
         try:
             start, stop = (int(offset) for offset in offsets.read_rows(row, row + 2))
             if not 0 <= start <= stop <= min(len(texts), start + LARGEST_PROVENANCE):
@@ -168,23 +252,25 @@ class AIHShards(Sequence[Sample]):
         return parsed
 
     def _damaged(self, shard: int, name: str, row: int, error: Exception) -> ShardError:
-        return ShardError(f"{self.shards[shard].path}, {name}, sample {row}: damaged ({line(error)})")
+        return ShardError(f"{self._promised[shard].path}, {name}, sample {row}: damaged ({line(error)})")
 
     def _dataset(self, shard: int, name: str) -> ChunkedDataset:
         """A dataset of a shard, opened when first asked for: opening all takes longer than reading one."""
-        info = self.shards[shard]
-        file, datasets = self._opened(shard)
-        if name not in datasets:
+        opened = self._opened(shard)
+        if name not in opened.datasets:
+            info = self.shard(shard)
+            if name == "depth" and not info.depth:  # the others are there: the shard was checked
+                raise ShardError(f"{info.path}, {name}: expected a dataset, found none")
             try:
-                if name not in file:
-                    raise ShardError(f"{info.path}, {name}: expected a dataset, found none")
-                datasets[name] = ChunkedDataset(file[name], info.codec if name in COMPRESSED else None)
+                dataset = h5py.h5d.open(opened.file.id, name.encode())
+                codec = info.codec if name in COMPRESSED else None
+                opened.datasets[name] = ChunkedDataset(dataset, codec, opened.descriptor)
             except DAMAGE as error:
                 raise ShardError(f"{info.path}: expected a shard, found a damaged file ({line(error)})") from error
-        return datasets[name]
+        return opened.datasets[name]
 
-    def _opened(self, shard: int) -> tuple[h5py.File, dict[str, ChunkedDataset]]:
-        """The open file of a shard, and those of its datasets that are open."""
+    def _opened(self, shard: int) -> _OpenShard:
+        """A shard, opened and, for the first time, checked."""
         if self._process != os.getpid():
             # HDF5 would share an inherited file's descriptor with the parent: close it, then open our own.
             self.close()
@@ -192,22 +278,25 @@ class AIHShards(Sequence[Sample]):
             self._open.move_to_end(shard)
             return self._open[shard]
         while len(self._open) >= MOST_OPEN_FILES:
-            self._open.popitem(last=False)[1][0].close()
-        self._open[shard] = open_shard(self.shards[shard].path), {}
+            self._open.popitem(last=False)  # closes: nothing else holds it, and h5py's own closing takes far longer
+        file = open_shard(self._promised[shard].path)
+        if shard not in self._checked:
+            self._check(shard, check(file, self._promised[shard].path))
+        self._open[shard] = _OpenShard(file, file.id.get_vfd_handle())
         return self._open[shard]
 
     def close(self) -> None:
         """Close all files; they are opened again when needed."""
-        for file, _ in self._open.values():
-            file.close()
+        for opened in self._open.values():
+            opened.file.close()
         self._forget()
 
     def _forget(self) -> None:
-        self._open: OrderedDict[int, tuple[h5py.File, dict[str, ChunkedDataset]]] = OrderedDict()
+        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"shards": self.shards, "_stops": self._stops}
+        return {name: self.__dict__[name] for name in ("_promised", "_checked", "_stops")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -216,6 +305,26 @@ class AIHShards(Sequence[Sample]):
 
 def _dataset_of(field: str) -> str:
     return "rgb" if field in IMAGES else "masks" if field in MASK_BITS else field
+
+
+def _promised(path: Path) -> Iterator[_Promised]:
+    """The shards at a path. A manifest is believed where the file it describes has the size that it says."""
+    files = shard_files(path)
+    manifest = read_manifest(path)
+    listed = _listed(path, manifest)
+    configurations = manifest.configurations() if manifest else {}
+    for file in files:
+        entry = listed.get(file)
+        if entry and 1 <= entry.samples <= LARGEST_SHARD:
+            yield _Promised(file, entry.samples, configurations)
+        else:
+            yield _Promised(file)
+
+
+def _listed(folder: Path, manifest: Manifest | None) -> dict[Path, ManifestEntry]:
+    """The entries of shards that are there, in the size that is listed, by path."""
+    entries = {folder / entry.name: entry for entry in (manifest.shards if manifest else ())}
+    return {path: entry for path, entry in entries.items() if path.is_file() and path.stat().st_size == entry.bytes}
 
 
 def shard_files(path: Path) -> list[Path]:

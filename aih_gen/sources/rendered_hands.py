@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -31,12 +30,12 @@ class RenderedHands:
 
     def __init__(self, config: SynConfig) -> None:
         self.config, self.shards = config, AIHShards(config.source)
-        for shard in self.shards.shards:
-            if shard.header.subset == SynConfig.subset:
-                raise AIHError(
-                    f"{shard.path}: expected shards with true targets of both hands, found {SynConfig.subset}"
-                )
-        branches = {json.loads(shard.header.config).get("branch") for shard in self.shards.shards}
+        made = self.shards.configurations().values()
+        if SynConfig.subset in (configuration.get("subset") for configuration in made):
+            raise AIHError(
+                f"{config.source}: expected shards with true targets of both hands, found {SynConfig.subset}"
+            )
+        branches = {configuration.get("branch") for configuration in made}
         if len(branches) > 1:  # one person's hands would be lit and annotated in two ways
             raise AIHError(f"{config.source}: expected photos of one branch, found {', '.join(map(str, branches))}")
         if self.shards.size != (config.size, config.size):
@@ -71,13 +70,13 @@ class RenderedHands:
     def _shows_alone(self, position: int) -> bool:
         """Whether a sample of two hands has targets that show each of them alone."""
         shard, _ = self.shards.locate(position)
-        return self.shards.shards[shard].header.subset == RenderConfig.subset
+        return self.shards.shard(shard).header.subset == RenderConfig.subset
 
     def describe(self) -> dict[str, Any]:
         """The bytes of the shards, and whose hands they show."""
         return {
             "source": {"sha256": self.shards.digest(), "samples": len(self.shards)},
-            "hand_model": {"name": self.shards.shards[0].header.hand_model},
+            "hand_model": {"name": self.shards.shard(0).header.hand_model},
         }
 
 

@@ -90,7 +90,7 @@ class AIHDataset(Dataset[Batch]):
         """
         if batch_size * world > len(self):
             raise AIHError(
-                f"{self.shards.shards[0].path.parent}: expected at least the {batch_size * world} samples of a batch, "
+                f"{self.shards.shard(0).path.parent}: expected at least the {batch_size * world} samples of a batch, "
                 f"found {len(self)}"
             )
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
@@ -99,7 +99,7 @@ class AIHDataset(Dataset[Batch]):
         """(B,2) bool. AIH_Render can take either hand away (unless that is unknown: a NaN occlusion),
         AIH_Syn the pasted one, other sources none.
         """  # fmt: skip
-        subsets = [self.shards.shards[self.shards.locate(k)[0]].header.subset for k in indices]
+        subsets = [self.shards.shard(self.shards.locate(k)[0]).header.subset for k in indices]
         rendered = torch.tensor([subset == RenderConfig.subset for subset in subsets])[:, None]
         pasted = torch.tensor([subset == SynConfig.subset for subset in subsets])[:, None]
         return present & ((rendered & ~occlusion.isnan()) | (pasted & (occlusion > 0)) | ~present.flip(1))

@@ -65,7 +65,17 @@ def assert_whole(folder: Path, count: int) -> None:
 
 
 def test_workers_shards_tasks_order_and_restarts_change_no_sample(tmp_path: Path, config: SynConfig) -> None:
+    assert_nothing_changes_a_sample(tmp_path, config)
+
+
+@pytest.mark.skipif(not PROOF, reason="draws 8,000 samples; AIH_PROOF=1 runs it")
+def test_nor_do_they_change_a_sample_of_the_full_look(tmp_path: Path) -> None:
+    assert_nothing_changes_a_sample(tmp_path, RenderConfig(seed=5, size=64))
+
+
+def assert_nothing_changes_a_sample(tmp_path: Path, config: SynConfig | RenderConfig) -> None:
     size, *other_sizes = SHARD_SIZES
+    first = f"{config.subset.lower()}-00000.h5"
     generate(config, tmp_path / "plain", COUNT, shard_size=size)
     for workers in (2, 4) if PROOF else (4,):
         generate(config, tmp_path / f"{workers} workers", COUNT, shard_size=size, workers=workers)
@@ -74,7 +84,7 @@ def test_workers_shards_tasks_order_and_restarts_change_no_sample(tmp_path: Path
         generate(config, tmp_path / "reversed", COUNT, shard_size=size, num_tasks=shards, task_index=task)
     for count in (COUNT // 3, COUNT // 2, COUNT):
         generate(config, tmp_path / "resumed", count, shard_size=size)
-        (tmp_path / "resumed" / "aih_syn-00000.h5").unlink()
+        (tmp_path / "resumed" / first).unlink()
     generate(config, tmp_path / "resumed", COUNT, shard_size=size)
     expected = contents(tmp_path / "plain")
     for folder in tmp_path.iterdir():

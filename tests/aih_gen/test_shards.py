@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -17,7 +19,7 @@ import pytest
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
 from aih_gen.shards.inspect import inspect_shard
-from aih_gen.shards.manifest import read_manifest
+from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import MASK_BITS
 from aih_gen.shards.writer import write_shard
@@ -128,7 +130,7 @@ def test_an_open_data_set_crosses_into_other_processes(folder: Path, method: str
 
 
 def _inherited(queue: multiprocessing.Queue[tuple[list[int], bool]]) -> None:
-    parents = INHERITED[0]._open[0][0]
+    parents = INHERITED[0]._open[0].file
     queue.put((_first_pixel(INHERITED[0], 4), bool(parents)))
 
 
@@ -139,7 +141,7 @@ INHERITED: list[AIHShards] = []
 def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
     INHERITED[:] = [AIHShards(folder)]
     expected = _first_pixel(INHERITED[0], 4)
-    parents = INHERITED[0]._open[0][0].id.get_vfd_handle()
+    parents = INHERITED[0]._open[0].file.id.get_vfd_handle()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=_inherited, args=(queue,))
@@ -147,7 +149,7 @@ def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
     pixel, still_uses_the_parents_file = queue.get(timeout=30)
     child.join()
     assert pixel == expected and not still_uses_the_parents_file
-    assert INHERITED.pop()._open[0][0].id.get_vfd_handle() == parents
+    assert INHERITED.pop()._open[0].file.id.get_vfd_handle() == parents
 
 
 def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +157,61 @@ def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPa
     shards = AIHShards(folder)
     assert [sample.index for sample in shards] == [*range(COUNT), *range(3)]
     assert len(shards._open) == 1
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Two shards of three samples with a manifest."""
+    entries = []
+    for number in range(2):
+        path = tmp_path / f"aih_render-{number:05d}.h5"
+        write_samples(path, 3)
+        entries.append(describe_file(path, path.name, 3))
+    header = make_header()
+    manifest = Manifest(json.loads(header.config), header.config_sha256, 3, "zstd", False, tuple(entries))
+    write_manifest(tmp_path, manifest)
+    return tmp_path
+
+
+def test_a_manifest_tells_the_lengths_and_every_shard_is_checked_before_it_is_believed(listed: Path) -> None:
+    second = listed / "aih_render-00001.h5"
+    second.write_bytes(bytes(second.stat().st_size))
+    shards = AIHShards(listed)
+    assert len(shards) == 6 and shards[2].index == 2
+    for _ in range(2):
+        with pytest.raises(ShardError, match=r"00001\.h5: expected an HDF5 file"):
+            shards.read([3], ("index",))
+
+
+def test_a_shard_of_another_size_than_its_manifest_lists_is_looked_at_at_once(listed: Path) -> None:
+    second = listed / "aih_render-00001.h5"
+    second.write_bytes(second.read_bytes()[:-1])
+    with pytest.raises(ShardError, match=r"00001\.h5: expected an HDF5 file"):
+        AIHShards(listed)
+    write_samples(second, 5)
+    assert len(AIHShards(listed)) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"samples": 4}, r"00001\.h5: expected 4 samples as in manifest\.json, found 3"),
+        ({"config_sha256": "0" * 64}, r"00000\.h5: expected the configuration 0{64} as in manifest\.json, found "),
+    ],
+)
+def test_a_manifest_that_lies_is_found_out_before_a_sample_is_read(
+    listed: Path, change: dict[str, Any], found: str
+) -> None:
+    manifest = read_manifest(listed)
+    assert manifest is not None
+    if "samples" in change:
+        first, second = manifest.shards
+        write_manifest(listed, dataclasses.replace(manifest, shards=(first, dataclasses.replace(second, **change))))
+    else:
+        write_manifest(listed, dataclasses.replace(manifest, **change))
+    for _ in range(2):
+        with pytest.raises(ShardError, match=found):
+            AIHShards(listed)[4]
 
 
 def _replace(file: h5py.File, name: str, **options: object) -> None:
