@@ -21,7 +21,10 @@ BLOCK = 16
 SEEN = 2
 """A shadow or blurred edge that changes no channel by more grey levels is not seen."""
 RINGING = 12
-"""JPEG draws faint lines along the outline of what was taken away; fainter ones, in grey levels, are not seen."""
+"""JPEG and its coarse chroma change pixels along the outline of what was taken away; by how many grey levels at most a
+target repeats the image nonetheless. All such pixels would be a tenth of the picture, in whole blocks. A hole that is
+filled in a photo has this very rim around it, as the photo is kept outside the hole.
+"""
 
 
 def sense(
