@@ -25,6 +25,7 @@ _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".b
 _SMALLEST_SIDE = 128
 _KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
 _KEPT_PHOTOS = 128
+_COARSE = 1.5  # radius of blur, in pixels, beyond which pictures of half the size hold all that is left to see
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,17 @@ def background_image(background: Background, library: Photographs, size: int) ->
     Raises:
         AssetError: its photograph is missing or unreadable.
     """
+    made = size // 2 if background.blur * size > _COARSE else size
     if background.kind == "photo":
         if background.photo is None:
             raise ValueError("a background of kind photo names a photograph, found None")
-        image = _view(library.photo(background.photo), background, size)
+        image = _view(library.photo(background.photo), background, made)
     else:
-        image = draw_background(background.kind, background.seed, size)
-    if background.blur * size > 0.3:
-        image = image.filter(ImageFilter.BoxBlur(background.blur * size))
+        image = draw_background(background.kind, background.seed, made)
+    if background.blur * made > 0.3:
+        image = image.filter(ImageFilter.BoxBlur(background.blur * made))
+    if made < size:
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
     table = np.arange(256)[:, None] * np.asarray(background.gain)
     return np.asarray(image.point(np.clip(table + 0.5, 0, 255).astype(np.uint8).T.tobytes()))
 
