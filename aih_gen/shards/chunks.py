@@ -7,6 +7,7 @@ unpacked that is not exactly as large as the schema says.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import zlib
@@ -48,6 +49,11 @@ class ChunkedDataset:
     def __len__(self) -> int:
         return int(self._shape[0])
 
+    @functools.cached_property
+    def _array(self) -> h5py.Dataset:
+        """Reads small rows fastest, once it is made."""
+        return h5py.Dataset(self._dataset)
+
     def read_row(self, row: int, out: NDArray[Any]) -> None:
         """Read one row into ``out`` (1, ...), C-contiguous and of the dataset's type.
 
@@ -56,7 +62,7 @@ class ChunkedDataset:
         """
         self._check(row)
         if self._codec is None:
-            out[0] = h5py.Dataset(self._dataset)[row]
+            out[0] = self._array[row]
             return
         # Straight into the caller's memory: a new array for every image would cost as much as unpacking it.
         place = self._dataset.get_space()
@@ -68,7 +74,7 @@ class ChunkedDataset:
         size = self._chunks[0]
         for row in range(start - start % size, stop, size):
             self._check(row)
-        return h5py.Dataset(self._dataset)[start:stop]
+        return self._array[start:stop]
 
     def _check(self, row: int) -> None:
         """Raise ValueError unless the chunk of this row is there and unpacks to its full size, no less and no more."""
