@@ -37,7 +37,9 @@ FILE_FORMAT = ("v110", "v110")
 """Checksummed metadata, like ``latest``, but HDF5 1.10 and 1.12 can read it: HDF5 2's ``latest`` they cannot."""
 
 ZSTD_LEVELS = {"rgb": -7, "depth": 1}
-"""Photographs hardly shrink; without entropy coding they take a third more room and are unpacked three times faster."""
+"""Photographs hardly shrink; without entropy coding they take a third more room and are unpacked three times faster.
+Depth maps take 3 % more room than at level 3, the others', and two thirds of the time.
+"""
 
 
 def temporary_path(path: Path) -> Path:
