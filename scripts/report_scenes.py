@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 FINGER_ANGLES, THUMB_ANGLES = ("spread", "mcp", "pip", "dip"), ("oppose", "adduct", "mcp", "ip")
 WIDTH, HEIGHT, MARGIN = 420, 200, 34
-BATCH = 16
+BATCH, TIMED = 16, 100
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def main(report: Report) -> None:
         timed = RenderedSource(RenderConfig(seed=report.seed, contact=contact)).scenes
         timed.sample(0)
         started = time.process_time()
-        for index in range(40):
+        for index in range(TIMED):
             timed.sample(index)
-        print(f"{40 / (time.process_time() - started):.1f} scenes a second of one core, contact {contact}")
+        print(f"{TIMED / (time.process_time() - started):.1f} scenes a second of one core, contact {contact}")
 
     tenths = np.linspace(0, 1, 11)
     pictures = [

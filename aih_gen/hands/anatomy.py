@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 SPREAD, MCP, PIP, DIP = range(4)
 """Columns of a finger's angles."""
+_IDENTITY = np.eye(3)
 
 
 def bone_directions(model: HandModel) -> Array:
@@ -81,10 +82,10 @@ class FingerJoints:
 
     def matrices(self, angles: Array) -> Array:
         """([M,]5,3,3,3) rotation of each bone relative to the one before, for ``angles`` ([M,]5,4) in degrees."""
-        radians = np.radians(angles)[..., None, None]
-        turns = np.sin(radians) * self._cross
-        turns += (1 - np.cos(radians)) * self._cross_twice
-        turns += np.eye(3)
+        radians = np.radians(angles)
+        turns = np.sin(radians)[..., None, None] * self._cross
+        turns += (1 - np.cos(radians))[..., None, None] * self._cross_twice
+        turns += _IDENTITY
         turns[..., 1, :, :] = turns[..., 0, :, :] @ turns[..., 1, :, :]
         return turns[..., 1:, :, :]
 
@@ -171,13 +172,13 @@ def held(angles: Array) -> Array:
     return _between(angles, LOWEST, HIGHEST)
 
 
-def _between(values: Array, low: Array, high: Array) -> Array:
+def _between(values: Array, low: Array | float, high: Array | float) -> Array:
     return np.minimum(np.maximum(values, low), high)
 
 
 def spread_room(mcp: Array) -> Array:
     """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
-    return np.clip(1 - mcp / 90, 0.1, 1)
+    return _between(1 - mcp / 90, 0.1, 1)
 
 
 _CURLED, _HALF, _STRAIGHT = Finger(66, 90, 48), Finger(35, 50, 30), Finger(0, 3, 2)

@@ -19,7 +19,7 @@ from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
-from aih_gen.scenes.skinning import skinning
+from aih_gen.scenes.skinning import framed, skinning
 
 UPPER_ARM = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
@@ -80,7 +80,7 @@ class HandPair:
         arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
         pose = self.skinnings[side]
         shaped = pose.shape(hand.betas.astype(np.float64))
-        posed = pose(shaped, local[0], local[FINGER_BONES], arm).moved(hand.transl.astype(np.float64))
+        posed = pose(shaped, framed(shaped.joints, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64)))
         return posed.vertices.astype(np.float32), posed.joints21().astype(np.float32)
 
 

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import FINE_RASTER, Seen, Views, camera, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.cameras import Seen, Views, camera, sample_any_views, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
@@ -29,11 +30,10 @@ VIEWS = 24
 """Views that are looked at for a pair."""
 LEEWAY, MORE_LEEWAY = 0.14, 0.06
 """How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
-COARSE = 0.05
-"""By how much the share hidden is taken for more than it is when many views are looked at: cells round up."""
-DOUBTFUL, WARY = 0.45, 0.9
-"""Share hidden from which a view is looked at closely, and the share of the wanted maximum that may be hidden then:
-cells along an outline count as seen though a part of them is hidden."""
+COARSE = 0.08
+"""By how much the share hidden is taken for more than it is, measured on rendered pairs: cells round up."""
+MOST_HIDDEN = 0.82
+"""Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
 MAX_TRIES = 16
 Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
@@ -48,7 +48,7 @@ class SceneSampler:
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
-        self.faces = models[0].faces.numpy(), models[1].faces.numpy()
+        self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
         self.recorded = None
         if config.poses != "sampled":
             self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
@@ -103,7 +103,7 @@ class SceneSampler:
                     continue
                 plain = self.pairs.plain(pair)
                 seen = plain.before(view)
-            if self._shows_both(plain, view, seen):
+            if not seen.blocked[0] and _hidden(seen)[0] <= self.most_hidden:
                 return self._framed(plain, view, seen)
             self.rejected["view"] += 1
         self.rejected["all tries"] += 1
@@ -118,7 +118,7 @@ class SceneSampler:
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
             view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
-            if error <= LEEWAY + MORE_LEEWAY * attempt and self._shows_both(pair, view, seen):
+            if error <= LEEWAY + MORE_LEEWAY * attempt:
                 return self._framed(pair, view, seen)
         # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
         self.rejected["all tries"] += 1
@@ -152,20 +152,15 @@ class SceneSampler:
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Seen, float]:
         """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is."""
         seen = pair.before(views)
-        hidden = seen.hidden.max(1)
-        error = np.abs(hidden - COARSE - wanted) + np.where(seen.blocked | (hidden > self.config.occlusion[1]), 10, 0)
+        hidden = _hidden(seen)
+        error = np.abs(hidden - wanted) + 10 * (seen.blocked | (hidden > self.most_hidden))
         best = int(error.argmin())
         return views[best], seen[best], float(error[best])
 
-    def _shows_both(self, pair: PairPose, view: Views, seen: Seen) -> bool:
-        """Whether one view can stay: no forearm is in the way, and enough is seen of either hand."""
-        most = self.config.occlusion[1]
-        if seen.blocked[0] or seen.hidden.max() > most + COARSE:
-            return False
-        if seen.hidden.max() < DOUBTFUL:
-            return True
-        closely = pair.closely(self.pairs.room.skinnings, self.faces).before(view, FINE_RASTER)
-        return bool(closely.hidden.max() <= WARY * most)
-
     def _framed(self, pair: PairPose, view: Views, seen: Seen) -> Framed:
         return pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
+
+
+def _hidden(seen: Seen) -> NDArray[np.float64]:
+    """(N,) the share hidden of the more hidden hand."""
+    return seen.hidden.max(1) - COARSE

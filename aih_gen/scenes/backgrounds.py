@@ -21,6 +21,8 @@ BackgroundKind = Literal["photo", DrawnKind]
 SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient": 0.11, "plain": 0.04, "black": 0.08}
 """How often each kind is sampled. Black is InterHand2.6M's studio."""
 
+_KINDS, _CUMULATIVE = tuple(SHARES), np.cumsum(list(SHARES.values()))
+
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
 _SMALLEST_SIDE = 128
 _KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
@@ -134,8 +136,7 @@ def _read_photo(path: Path) -> Image.Image:
 
 def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> Background:
     """One background; the kinds come in the proportions of ``SHARES``."""
-    kinds = tuple(SHARES)
-    kind = kinds[int(rng.choice(len(kinds), p=list(SHARES.values())))]
+    kind = _KINDS[int(_CUMULATIVE.searchsorted(_CUMULATIVE[-1] * rng.random(), side="right"))]
     index = int(rng.integers(len(library.photos)))
     brightness = float(np.exp(rng.normal(0.0, 0.18)))
     balance = np.exp(rng.normal(0.0, 0.04, 3))
@@ -146,7 +147,7 @@ def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> B
         seed=int(rng.integers(2**32)),
         zoom=float(rng.uniform(0.6, 1.0)),
         centre=(float(rng.random()), float(rng.random())),
-        rotation=float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
+        rotation=min(max(rng.normal(0.0, 5.0), -12.0), 12.0),
         flip=bool(rng.random() < 0.5),
         gain=(red, green, blue),
         blur=float(min(rng.exponential(0.005), 0.02)) if kind in ("photo", "clutter") else 0.0,

@@ -8,16 +8,19 @@ Segment lengths are a mean adult's (Winter 2009); ranges of motion are rounded i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.scenes.vectors import cross, length, unit
+from aih_gen.scenes.vectors import by_rows, cross, length
 
 Array = NDArray[np.float64]
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
+MIRROR_FRAME = MIRROR[:, None] * MIRROR
+"""What a frame or a rotation (3,3) is multiplied by, element by element, to become the other side's."""
+DEGREE = np.pi / 180
 SHOULDER = np.array([-0.18, 0.0, 0.0])
 UPPER_ARM, FOREARM = 0.30, 0.25
 """Lengths in metres."""
@@ -51,91 +54,98 @@ class Arms:
         """(N,) how far the angles are from comfortable ones, in squared standard deviations."""
         return (((self.angles - COMFORT[:, 0]) / COMFORT[:, 1]) ** 2).sum(1)
 
-    def bend(self) -> Array:
-        """(N,3,3) the hand relative to its forearm."""
-        return _bend(self.angles[:, 0], self.angles[:, 1])
-
     def forearm(self) -> Array:
         """(N,5,3) points along the forearm, wrist first, spaced like ``ARM_RADIUS``."""
         return self.wrist[:, None] + PLACES * (self.elbow - self.wrist)[:, None]
 
     def mirrored(self) -> Arms:
         """The same arms on the other side."""
-        hand = self.hand * MIRROR[:, None] * MIRROR
-        return Arms(self.wrist * MIRROR, hand, self.elbow * MIRROR, self.angles, self.possible)
+        return Arms(self.wrist * MIRROR, self.hand * MIRROR_FRAME, self.elbow * MIRROR, self.angles, self.possible)
 
     def __getitem__(self, chosen: NDArray[np.int64] | slice) -> Arms:
-        return Arms(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Arms(
+            self.wrist[chosen], self.hand[chosen], self.elbow[chosen], self.angles[chosen], self.possible[chosen]
+        )
 
 
 def comfortable_arms(rng: np.random.Generator, count: int, wrist: Array) -> Arms:
     """``count`` right arms with their wrists at ``wrist`` (N,3), each angle drawn within its range."""
-    angles = np.minimum(np.maximum(COMFORT[:, 0] + COMFORT[:, 1] * rng.normal(size=(count, 4)), LOWEST), HIGHEST)
+    comfortable = COMFORT[:, 0] + COMFORT[:, 1] * rng.standard_normal((count, 4))
+    angles = np.minimum(np.maximum(comfortable, LOWEST), HIGHEST)
     elbow, hinge, reached = _elbow(wrist, angles[:, 3:])
-    elbow, hinge = elbow[:, 0], hinge[:, 0]
+    elbow, hinge = elbow[..., 0].T, hinge[..., 0].T
     along = (wrist - elbow) / FOREARM
-    cosine, sine = np.cos(np.radians(angles[:, 2:3])), np.sin(np.radians(angles[:, 2:3]))
-    back = -hinge * cosine + cross(along, hinge) * sine
-    straight = np.stack([-along, back, cross(back, along)], -1)
-    hand = straight @ _bend(angles[:, 0], angles[:, 1])
-    return Arms(wrist, hand, elbow, angles, reached)
+    pronation = angles[:, 2:3] * DEGREE
+    back = cross(along, hinge) * np.sin(pronation) - hinge * np.cos(pronation)
+    straight = np.array([-along, back, cross(back, along)]).transpose(1, 2, 0)
+    return Arms(wrist, straight @ bend(angles[:, 0], angles[:, 1]), elbow, angles, reached)
 
 
 def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     """The most comfortable right arm for each given wrist (N,3) and hand frame (N,3,3)."""
-    swivel = np.broadcast_to(np.linspace(*SWIVEL, swivels), (len(wrist), swivels))
+    swivel = np.empty((len(wrist), swivels))
+    swivel[:] = np.linspace(*SWIVEL, swivels)
     elbow, hinge, reached = _elbow(wrist, swivel)
-    to_elbow = (elbow - wrist[:, None]) / FOREARM
-    local = to_elbow @ hand
-    flexion = -np.arcsin(np.minimum(np.maximum(local[..., 1], -1), 1))
-    deviation = np.arctan2(local[..., 2], local[..., 0])
-    # Back of the hand, had it no bend: hand @ bend.T @ (0, 1, 0).
-    sine, cosine = np.sin(flexion), np.cos(flexion)
-    straight = np.stack([sine * np.cos(deviation), cosine, sine * np.sin(deviation)], -1)
-    back = straight @ hand.transpose(0, 2, 1)
-    pronation = np.arctan2((cross(hinge, to_elbow) * back).sum(-1), -(hinge * back).sum(-1))
-    angles = np.stack([*np.degrees([flexion, deviation, pronation]), swivel], -1)
-    possible = ((angles >= LOWEST) & (angles <= HIGHEST)).all(-1) & reached[:, None]
-    cost = (((angles - COMFORT[:, 0]) / COMFORT[:, 1]) ** 2).sum(-1) + np.where(possible, 0, 1e3)
+    towards = np.concatenate([(elbow - wrist.T[..., None]) / FOREARM, hinge], -1)
+    # In the hand's frame (x to a straight forearm, y out of the back, z to the thumb): the forearm, and its hinge.
+    local = (hand.transpose(0, 2, 1) @ towards.transpose(1, 0, 2)).transpose(1, 0, 2)
+    (x, y, z), (hinge_x, hinge_y, hinge_z) = local[..., :swivels], local[..., swivels:]
+    flexion = -np.arcsin(np.minimum(np.maximum(y, -1), 1))
+    # The back of the hand, had it no bend, is (y forearm - (0, 1, 0)) / cos(flexion), and the hinge square to the arm.
+    pronation = np.arctan2(hinge_z * x - hinge_x * z, -hinge_y)
+    angles = np.array([flexion / DEGREE, np.arctan2(z, x) / DEGREE, pronation / DEGREE, swivel])
+    low, high, mean, deviation = (part[:, None, None] for part in (LOWEST, HIGHEST, *COMFORT.T))
+    possible = ((angles >= low) & (angles <= high)).all(0) & reached[:, None]
+    cost = (((angles - mean) / deviation) ** 2).sum(0)
+    cost[~possible] += 1e3
     best = cost.argmin(1)
     row = np.arange(len(wrist))
-    return Arms(wrist, hand, elbow[row, best], angles[row, best], possible[row, best])
+    return Arms(wrist, hand, elbow[:, row, best].T, angles[:, row, best].T, possible[row, best])
 
 
 def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> NDArray[np.bool_]:
     """(N,) whether the forearms keep clear of each other, and each of the other hand's joints (N,J,3)."""
-    a, b = first.forearm(), second.forearm()
-    between = length(a[:, :, None] - b[:, None]) - ARM_RADIUS[:, None] - ARM_RADIUS
-    apart = between.min((1, 2)) > -0.004
-    for arm, joints in ((a[:, 1:], second_hand), (b[:, 1:], first_hand)):
-        distance = length(arm[:, :, None] - joints[:, None])
-        apart &= (distance - ARM_RADIUS[1:, None]).min((1, 2)) > 0.006
+    a, b = (arms.forearm().transpose(2, 0, 1) for arms in (first, second))
+    apart = _clear(a, b, ARM_RADIUS[:, None] + ARM_RADIUS - 0.004)
+    for arm, joints in ((a, second_hand), (b, first_hand)):
+        apart &= _clear(arm[..., 1:], joints.transpose(2, 0, 1), ARM_RADIUS[1:, None] + 0.006)
     return apart
 
 
+def _clear(points: Array, others: Array, least: Array) -> NDArray[np.bool_]:
+    """(N,) whether all points (3,N,P) are farther from all others (3,N,Q) than ``least`` (P,1 or Q) metres."""
+    way = points[..., None] - others[:, :, None]
+    way *= way
+    return np.asarray((way[0] + way[1] + way[2] > least * least).all((1, 2)))
+
+
 def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Elbows (N,S,3) and hinge axes (N,S,3) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
+    """Elbows (3,N,S) and hinge axes (3,N,S) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
     line = wrist - SHOULDER
-    far = length(line)[:, None]
-    reached = (far[:, 0] < LONGEST) & (far[:, 0] > SHORTEST)
-    line = line / far
+    far = length(line)
+    reached = (far < LONGEST) & (far > SHORTEST)
+    line = line.T / far
+    x, y, z = line
     far = np.minimum(np.maximum(far, SHORTEST), LONGEST)
     middle = (UPPER_ARM**2 - FOREARM**2 + far**2) / (2 * far)
     radius = np.sqrt(np.maximum(UPPER_ARM**2 - middle**2, 1e-9))
-    down = unit(np.array([0.0, 1.0, 0.0]) - line[:, 1:2] * line)
-    outward = cross(line, down)
-    outward *= np.where(outward[:, :1] > 0, -1, 1)
-    angle = np.radians(swivel)[..., None]
-    elbow = (SHOULDER + middle * line)[:, None] + radius[:, None] * (
-        np.cos(angle) * down[:, None] + np.sin(angle) * outward[:, None]
-    )
-    return elbow, unit(cross(SHOULDER - elbow, wrist[:, None] - elbow)), reached
+    # Square to the line from shoulder to wrist: down, and away from the body.
+    level = np.sqrt(np.maximum(x * x + z * z, 1e-18))
+    down = np.array([-x * y, level * level, -y * z]) / level
+    side = np.where(z < 0, -1.0, 1.0)  # of the cross product of line and down
+    outward = np.array([-z, np.zeros_like(z), x]) * (side / level)
+    angle = swivel * DEGREE
+    cosine, sine = np.cos(angle), np.sin(angle)
+    down, outward = down[..., None], outward[..., None]
+    centre = SHOULDER[:, None] + middle * line
+    elbow = centre[..., None] + radius[:, None] * (cosine * down + sine * outward)
+    return elbow, side[:, None] * (cosine * outward - sine * down), reached
 
 
-def _bend(flexion: Array, deviation: Array) -> Array:
-    """(...,3,3) rotation about the hand's +z by ``flexion``, after one about +y by ``deviation`` (degrees)."""
-    c, s = np.cos(np.radians(flexion)), np.sin(np.radians(flexion))
-    cd, sd = np.cos(np.radians(deviation)), np.sin(np.radians(deviation))
-    zero = np.zeros_like(c)
-    rows = [[c * cd, -s, c * sd], [s * cd, c, s * sd], [-sd, zero, cd]]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+def bend(flexion: Array, deviation: Array) -> Array:
+    """(N,3,3) right hands relative to their forearms: turned about +z by ``flexion`` (N,), after a turn about +y by
+    ``deviation`` (N,), degrees.
+    """  # fmt: skip
+    flexion, deviation = flexion * DEGREE, deviation * DEGREE
+    c, s, cd, sd = np.cos(flexion), np.sin(flexion), np.cos(deviation), np.sin(deviation)
+    return by_rows([[c * cd, -s, c * sd], [s * cd, c, s * sd], [-sd, np.zeros_like(c), cd]])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.scenes.body import FOREARM, HEAD
+from aih_gen.scenes.body import DEGREE, FOREARM, HEAD
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import cross, length, unit
 
@@ -22,14 +22,14 @@ FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
-RASTER, FINE_RASTER = 24, 32
-"""Cells a side of the square around the hands in which overlap is counted, at a glance and with care."""
+CELLS = 20
+"""Cells a side of the square around the hands in which overlap is counted: each is wider than the points of a hand lie
+apart (``scenes.pair.outline``), else much would be seen through a hand close to the camera."""
 MARGIN = 2
 """Empty cells around that square."""
 DOWN = np.array([0.0, 0.9, -0.44])
-FRONT, OWN_EYES, ANYWHERE = range(3)
-VIEW_SHARES = (0.38, 0.37, 0.25)
-"""How often the hands are seen by somebody opposite, by the person's own eyes, or from anywhere."""
+OWN_EYES, ANYWHERE = 0.37, 0.25
+"""How often the hands are seen by the person's own eyes, or from anywhere; else by somebody opposite."""
 ARM_LENGTH, ARM_RADIUS = 0.56, 0.05
 """What of the arm is drawn, in metres."""
 THIN, THICK = 0.029, 0.046
@@ -60,17 +60,19 @@ def sample_views(rng: np.random.Generator, count: int, target: Array) -> Views:
 
     Somebody opposite, the person's own eyes (or a headset's cameras), or anybody around.
     """
-    kind = rng.choice(len(VIEW_SHARES), count, p=VIEW_SHARES)
-    yaw = np.radians(np.where(kind == ANYWHERE, rng.uniform(0, 360, count), rng.normal(0, 28, count)))
-    pitch = np.radians(np.minimum(np.maximum(rng.normal(8, 22, count), -75), 75))
-    front = np.stack([np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)], 1)
-    eyes = target - HEAD + rng.normal(0, 0.07, (count, 3))
-    along = unit(np.where((kind == OWN_EYES)[:, None], eyes, front))
+    kind = rng.random(count)
+    own_eyes, anywhere = kind < OWN_EYES, kind > 1 - ANYWHERE
+    yaw = np.where(anywhere, 360 * rng.random(count), 28 * rng.standard_normal(count)) * DEGREE
+    pitch = np.minimum(np.maximum(8 + 22 * rng.standard_normal(count), -75), 75) * DEGREE
+    level = np.cos(pitch)
+    front = np.array([level * np.sin(yaw), np.sin(pitch), level * np.cos(yaw)]).T
+    eyes = target - HEAD + 0.07 * rng.standard_normal((count, 3))
+    along = unit(np.where(own_eyes[:, None], eyes, front))
     right = unit(cross(np.array([0.0, 1.0, 0.0]), along))
     down = cross(along, right)
-    roll = np.radians(rng.normal(0, 12, (count, 1)))
+    roll = 12 * DEGREE * rng.standard_normal((count, 1))
     c, s = np.cos(roll), np.sin(roll)
-    return _with_lenses(rng, np.stack([c * right - s * down, s * right + c * down, along], 1))
+    return _with_lenses(rng, np.array([c * right - s * down, s * right + c * down, along]).transpose(1, 0, 2))
 
 
 def sample_any_views(rng: np.random.Generator, count: int) -> Views:
@@ -89,7 +91,7 @@ def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
 def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
     count = len(turns)
     focal = rng.uniform(*FOCAL_LENGTHS_MM, count) / FILM_WIDTH_MM
-    return Views(turns, focal, rng.uniform(*FILL, count), rng.uniform(-0.3, 0.3, (count, 2)))
+    return Views(turns, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,39 +107,27 @@ class Seen:
         return Seen(self.shift[one], self.hidden[one], self.blocked[one])
 
 
-def look(
-    views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool, cells: int = RASTER
-) -> Seen:
-    """What ``views`` see of ``hands``, points (P,3) of their surfaces, compared in ``cells`` a side.
+def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
+    """What ``views`` see of ``hands``, points (P,3) of their surfaces.
 
     Where ``armed``, arms lead from the ``wrists`` (2,3) m in the unit directions ``elbows`` (2,3).
     """
-    count = len(views.turns)
-    split = np.cumsum([len(hands[0]), len(hands[1]), 2])
-    points = np.concatenate([*hands, wrists, elbows]).astype(np.float32)
-    turned = (views.turns.astype(np.float32).reshape(-1, 3) @ points.T).reshape(count, 3, -1)
-    both = turned[..., : split[1]]
-    low, high = both.min(2), both.max(2)
-    shift = _shift(views, low, high)
-    turned[..., : split[2]] += shift[..., None].astype(np.float32)
-    blocked = np.zeros(count, bool)
+    turned = views.turns.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
+    points = turned.reshape(len(views.turns), 3, -1)
+    shift = _shift(views, points.min(2), points.max(2))
+    its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
+    its_elbows = elbows @ views.turns.transpose(0, 2, 1)
+    blocked = np.zeros(len(shift), bool)
     if armed:
-        its_wrists, its_elbows = (ends.astype(np.float64) for ends in _arms(turned, split))
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
-    turned = turned[clear]
-    hidden = np.ones((count, 2))
+    hidden = np.ones((len(shift), 2))
     if len(clear):
-        both_hands = turned[..., : split[0]], turned[..., split[0] : split[1]]
-        arms = _arms(turned, split) if armed else None
-        hidden[clear] = hidden_shares(both_hands, arms, views.focal[clear], cells)
+        points = points[clear]
+        points += shift[clear, :, None].astype(np.float32)
+        arms = (its_wrists[clear], its_elbows[clear]) if armed else None
+        hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
     return Seen(shift, hidden, blocked)
-
-
-def _arms(turned: Floats, split: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Wrists and directions to the elbows (N,2,3), which are columns of ``turned`` (N,3,P)."""
-    wrists, elbows = turned[..., split[1] : split[2]], turned[..., split[2] :]
-    return wrists.transpose(0, 2, 1), elbows.transpose(0, 2, 1)
 
 
 def _shift(views: Views, low: Array, high: Array) -> Array:
@@ -156,121 +146,135 @@ def camera(views: Views, size: int) -> Camera:
     return Camera(matrix.astype(np.float32), size)
 
 
-def hidden_shares(
-    hands: tuple[Floats, Floats], arms: tuple[Floats, Floats] | None, focal: Array, cells: int = RASTER
-) -> Array:
+def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
     """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
 
-    ``hands`` are points (N,3,P) of their surfaces in camera space, ``arms`` their wrists and the directions (N,2,3) to
-    the elbows, ``focal`` (N,) in image sides; depths are compared in ``cells`` a side of a square around both hands.
-    """
-    raster, slopes = Raster.around(hands, focal, cells)
-    nearest = raster.nearest(slopes, [points[:, 2] for points in hands])
+    ``points`` (N,3,P) of both surfaces are in camera space, the ``right`` hand's come first; ``arms`` are their wrists
+    and the unit directions (N,2,3) to the elbows, ``focal`` (N,) in image sides.
+    """  # fmt: skip
+    raster, slopes = Raster.around(points, focal)
+    nearest = raster.nearest(slopes, points[:, 2], right)
     before = nearest if arms is None else np.minimum(nearest, raster.arms(*arms))
     seen = nearest < np.inf
-    uncovered = np.count_nonzero(seen & (nearest <= before[:, ::-1]), (2, 3))
-    return np.asarray(1 - uncovered / np.maximum(np.count_nonzero(seen, (2, 3)), 1))
+    uncovered = np.count_nonzero(seen & (nearest <= before[:, ::-1]), 2)
+    return np.asarray(1 - uncovered / np.maximum(np.count_nonzero(seen, 2), 1))
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """Square cells, R a side, around what N pictures hold of both hands."""
+    """C square cells, ``CELLS`` a side and row by row, around what N pictures hold of both hands."""
 
-    cells: int
     scale: Floats  # (N,) cells by which a slope of one moves a point
-    centre: Floats  # (N,2) slopes of the ray through the middle
+    start: Floats  # (N,2) where the ray straight ahead lies: columns and rows from the corner
 
     @classmethod
-    def around(cls, hands: tuple[Floats, Floats], focal: Array, cells: int) -> tuple[Raster, list[Floats]]:
-        """The raster, and the slopes (N,2,P) of the rays through the ``hands``' points."""
-        slopes = [np.asarray(points[:, :2] / np.maximum(points[:, 2:], 1e-3), np.float32) for points in hands]
+    def around(cls, points: Floats, focal: Array) -> tuple[Raster, Floats]:
+        """The raster, and the slopes (N,2,P) of the rays through ``points`` (N,3,P)."""
+        slopes: Floats = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
         border = (0.5 / focal)[:, None].astype(np.float32)
-        low = np.maximum(np.minimum(slopes[0].min(2), slopes[1].min(2)), -border)
-        high = np.minimum(np.maximum(slopes[0].max(2), slopes[1].max(2)), border)
-        extent = np.maximum((high - low).max(1), np.float32(1e-3))
-        return cls(cells, np.float32(cells) / extent, (low + high) / 2), slopes
+        low, high = np.maximum(slopes.min(2), -border), np.minimum(slopes.max(2), border)
+        scale = np.float32(CELLS) / np.maximum((high - low).max(1), np.float32(1e-3))
+        return cls(scale, np.float32(CELLS / 2) - scale[:, None] * (low + high) / 2), slopes
 
-    def nearest(self, slopes: list[Floats], depths: list[Floats]) -> Floats:
-        """(N,2,R,R) least of each hand's ``depths`` (N,P) in each cell, row by row; infinite where no point is."""
-        count, wide = len(slopes[0]), self.cells + 2 * MARGIN
+    def nearest(self, slopes: Floats, depths: Floats, right: int) -> Floats:
+        """(N,2,C) least of each hand's ``depths`` (N,P) in each cell; infinite where no point is."""
+        count, wide = len(slopes), CELLS + 2 * MARGIN
+        places = slopes * self.scale[:, None, None]
+        places += self.start[..., None] + MARGIN
+        # The outermost cells take what is outside.
+        np.minimum(np.maximum(places, 0, out=places), wide - 1, out=places)
+        where = places.astype(np.int32)
+        cell = where[:, 1] * wide
+        cell += where[:, 0]
+        cell += 2 * wide * wide * np.arange(count, dtype=np.int32)[:, None]
+        cell[:, right:] += wide * wide
         found = np.full(2 * count * wide * wide, np.inf, np.float32)
-        first = wide * wide * 2 * np.arange(count, dtype=np.int32)[:, None]
-        for side in (0, 1):
-            # The outermost cells take what is outside.
-            place = np.minimum(np.maximum(self._place(slopes[side]) + MARGIN, 0), wide - 1).astype(np.int32)
-            cell = place[:, 1] * wide + place[:, 0] + (first + side * wide * wide)
-            np.minimum.at(found, cell.ravel(), depths[side].ravel())
-        cells = found.reshape(count, 2, wide, wide)
+        np.minimum.at(found, cell.ravel(), depths.ravel())
+        squares = found.reshape(count, 2, wide, wide)
         for edge in (slice(None, MARGIN), slice(-MARGIN, None)):
-            cells[..., edge, :] = cells[..., edge] = np.inf
-        return _without_holes(cells)
+            squares[..., edge, :] = squares[..., edge] = np.inf
+        filled = _without_holes(found, wide).reshape(squares.shape)
+        return filled[..., MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(count, 2, -1)
 
-    def arms(self, wrists: Floats, elbows: Floats) -> Floats:
-        """(N,2,R,R) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
+    def arms(self, wrists: Array, elbows: Array) -> Floats:
+        """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
         # An arm that passes the camera is seen up to there.
         length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
-        length = np.minimum(np.maximum(length, 0.01), ARM_LENGTH).astype(np.float32)
-        ends = np.stack([wrists, wrists + length[..., None] * elbows])
-        places = [self._place((end[..., :2] / end[..., 2:]).transpose(0, 2, 1)) for end in ends]
-        start, along = places[0], places[1] - places[0]  # (N,2 axes,2 arms)
-        span = np.sqrt((along**2).sum(1) + 1e-6)
-        forth = along / span[:, None]
-        # Both coordinates of a cell's middle, along the arm and across it, are sums of what its column and row give.
-        middles = np.arange(self.cells, dtype=np.float32) + 0.5
-        columns, rows = (middles - start[:, axis, :, None] for axis in (0, 1))
-        right, down = forth[:, 0, :, None], forth[:, 1, :, None]
-        way = (rows * down)[..., None] + (columns * right)[..., None, :]
-        across = (rows * right)[..., None] - (columns * down)[..., None, :]
-        span = span[..., None, None]
-        on_arm = np.minimum(np.maximum(way, 0), span)
-        way -= on_arm
-        aside = way * way + across * across
-        reach = on_arm / span
+        length = np.minimum(np.maximum(length, 0.01), ARM_LENGTH)
+        ends = wrists + length[..., None] * elbows
+        start, end = (self._place(points[..., :2] / points[..., 2:]) for points in (wrists, ends))
+        along = end - start  # (N,2,2) cells
+        squares = np.einsum("nsi,nsi->ns", along, along) + 1e-6
+        # How far along the arm (0 wrist, 1 end) and how far across it (cells) a place is, is linear in column and row.
+        forward = along / squares[..., None]
+        sideways = along[..., ::-1] * [-1, 1] / np.sqrt(squares)[..., None]
+        linear = np.array([forward, sideways])
+        constant = -np.einsum("knsi,nsi->kns", linear, start)
+        linear = np.concatenate([linear, constant[..., None]], -1).astype(np.float32)
+        reach, aside = linear @ _MIDDLES
+        on_arm = np.minimum(np.maximum(reach, 0), 1)
+        reach -= on_arm
+        reach *= reach
+        aside *= aside
+        aside += reach * squares[..., None].astype(np.float32)
         # Not depths but their inverses grow evenly along a line in the picture.
-        near, far = (1 / end[..., 2, None, None] for end in ends)
-        nearness = near + reach * (far - near)
-        depth = 1 / nearness
-        thick = THIN + (THICK - THIN) * np.minimum(length[..., None, None] / FOREARM * far * reach * depth, 1)
-        covered = aside < (thick * self.scale[:, None, None, None] * nearness) ** 2
-        return np.where(covered, depth - thick / 2, np.float32(np.inf))
+        near, far, scale = (
+            part[..., None].astype(np.float32) for part in (1 / wrists[..., 2], 1 / ends[..., 2], self.scale[:, None])
+        )
+        nearness = near + on_arm * (far - near)
+        thick = on_arm * (length[..., None].astype(np.float32) * far / FOREARM)
+        thick = THIN + (THICK - THIN) * np.minimum(thick / nearness, 1)
+        covered = aside < (thick * nearness * scale) ** 2
+        return np.where(covered, 1 / nearness - thick / 2, np.float32(np.inf))
 
-    def _place(self, slopes: Floats) -> Floats:
-        """Columns and rows (N,2,P) of rays (N,2,P)."""
-        return (slopes - self.centre[..., None]) * self.scale[:, None, None] + np.float32(self.cells / 2)
+    def _place(self, slopes: Array) -> Array:
+        """Columns and rows (N,...,2) of rays (N,...,2)."""
+        return slopes * self.scale[:, None, None] + self.start[:, None]
 
 
-def _without_holes(depths: Floats) -> Floats:
-    """(...,R,R) of depths (...,R+4,R+4), whose margin is empty, with one or two empty cells between others filled: the
-    points of a palm miss some cells.
+_MIDDLES = np.concatenate([np.indices((CELLS, CELLS))[::-1] + 0.5, np.ones((1, CELLS, CELLS))], dtype=np.float32)
+_MIDDLES = _MIDDLES.reshape(3, -1)
+"""Column and row of the middles of all cells, and 1."""
+
+
+def _without_holes(depths: Floats, wide: int) -> Floats:
+    """Depths of squares with ``wide`` cells a side, one after the other, whose margins are empty, with one or two empty
+    cells between others filled: the points of a palm miss some cells.
     """  # fmt: skip
-    rows, columns = depths[..., MARGIN:-MARGIN], depths[..., MARGIN:-MARGIN, :]
-    above, left = np.minimum(rows[..., :-1, :], rows[..., 1:, :]), np.minimum(columns[..., :-1], columns[..., 1:])
-    filled = np.maximum(above[..., :-3, :], above[..., 3:, :])
-    np.minimum(filled, np.maximum(left[..., :-3], left[..., 3:]), out=filled)
-    return np.minimum(filled, rows[..., MARGIN:-MARGIN, :], out=filled)
+    filled = depths.copy()
+    inner = filled[2 * wide : -2 * wide]
+    for step in (1, wide):
+        # The nearer of two neighbours that follow each other, then the farther of those before and behind.
+        nearer = np.minimum(depths[:-step], depths[step:])
+        first = 2 * wide - 2 * step
+        before = nearer[first : first + len(inner)]
+        behind = nearer[first + 3 * step : first + 3 * step + len(inner)]
+        np.minimum(inner, np.maximum(before, behind), out=inner)
+    return filled
 
 
 def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
     """(N,) whether a forearm from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3) passes through the picture close before
     the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip
-    along = wrists[:, :, None] + ALONG[:, None] * elbows[:, :, None]
-    away = along[..., 2]
-    depth = np.maximum(away, 0.02)
-    place = focal[:, None, None, None] * along[..., :2] / depth[..., None]
+    wrists_first, elbows_first = wrists.transpose(2, 0, 1)[..., None], elbows.transpose(2, 0, 1)[..., None]
+    across, down, away = wrists_first + ALONG * elbows_first  # (N,2,16) each
     # The arm is thick: what lies a little outside the picture still fills part of it.
-    thick = ARM_RADIUS * focal[:, None, None] / depth
-    in_picture = (np.abs(place) < 0.5 + thick[..., None]).all(-1) & (away > -ARM_RADIUS)
-    close = (in_picture & (away < 0.6 * wrists[:, :, None, 2])).any((1, 2))
-    step = np.sqrt(((place[:, :, 1:] - place[:, :, :-1]) ** 2).sum(-1))
-    band = (step * 2 * np.minimum(thick[:, :, 1:], 0.5) * (in_picture[:, :, 1:] & in_picture[:, :, :-1])).sum((1, 2))
-    ends = in_picture[:, :, -1].any(1)
-    return close | (band > MOST_ARM) | ends | (shown_lengths(wrists, elbows) < LEAST_LENGTH).any(1)
+    scale = focal[:, None, None] / np.maximum(away, 0.02)
+    across, down, thick = across * scale, down * scale, ARM_RADIUS * scale
+    in_picture = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -ARM_RADIUS)
+    close = (in_picture & (away < 0.6 * wrists_first[2])).any((1, 2))
+    right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
+    band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)
+    band *= in_picture[..., 1:] & in_picture[..., :-1]
+    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < LEAST_LENGTH)
+    return np.asarray(close | (2 * band.sum((1, 2)) > MOST_ARM) | unseen.any(1))
 
 
 def shown_lengths(wrists: Array, elbows: Array) -> Array:
     """(N,2) share of a forearm's length that is seen, from ``wrists`` (N,2,3) m towards ``elbows`` (N,2,3): 1 square to
     the line of sight and not farther away than the wrist, 0 along that line.
     """  # fmt: skip
-    sine = length(cross(unit(wrists), elbows))
-    return sine / np.maximum(1, 1 + FOREARM * elbows[..., 2] / wrists[..., 2])
+    cosine = np.einsum("nsi,nsi->ns", wrists, elbows) / length(wrists)
+    sine = np.sqrt(np.maximum(1 - cosine * cosine, 0))
+    return np.asarray(sine / np.maximum(1, 1 + FOREARM * elbows[..., 2] / wrists[..., 2]))

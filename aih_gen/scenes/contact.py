@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
-from aih_gen.scenes.gestures import FingerRoom, at_rest
-from aih_gen.scenes.skinning import Posed, Shaped, Skinning
-from aih_gen.scenes.vectors import cross, length, turn_about, turned
+from aih_gen.scenes.gestures import FingerRoom
+from aih_gen.scenes.skinning import Posed, Shaped, Skinning, framed
+from aih_gen.scenes.vectors import cross, length, turned, turns_about, unit
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -29,7 +29,7 @@ REACH = 0.012
 """A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
 VICINITY = 0.013
 """Vertices at least this near (m) to the other hand take part in the steps."""
-CELL = 0.006
+CELL = 0.011
 """Side (m) of the cells in which hands that approach each other are compared."""
 ARM_NEAR = 0.2
 """Metres of forearm that take part."""
@@ -147,15 +147,16 @@ def way_to_touch(resting: Array, moving: Array, direction: Array) -> float:
 
     Negative where it is not there yet, zero where they never meet along that line.
     """
-    frame = np.linalg.svd(direction[None])[2]
-    frame[0] = direction
-    above, below = resting @ frame.T, moving @ frame.T
-    low = np.minimum(above.min(0), below.min(0))
-    cells = [((points - low)[:, 1:] / CELL).astype(np.int64) for points in (above, below)]
-    wide, tall = np.maximum(cells[0].max(0), cells[1].max(0)) + 1
+    square = np.zeros(3)
+    square[np.abs(direction).argmin()] = 1
+    square = unit(cross(direction, square))
+    points = np.concatenate([resting, moving]) @ np.array([direction, square, cross(direction, square)]).T
+    cells = ((points - points.min(0))[:, 1:] / CELL).astype(np.int64)
+    wide, tall = cells.max(0) + 1
+    column, height = cells[:, 0] * tall + cells[:, 1], points[:, 0]
     top, bottom = np.full(wide * tall, -np.inf), np.full(wide * tall, np.inf)
-    np.maximum.at(top, cells[0][:, 0] * tall + cells[0][:, 1], above[:, 0])
-    np.minimum.at(bottom, cells[1][:, 0] * tall + cells[1][:, 1], below[:, 0])
+    np.maximum.at(top, column[: len(resting)], height[: len(resting)])
+    np.minimum.at(bottom, column[len(resting) :], height[len(resting) :])
     way = (top - bottom).max()
     return float(way) if np.isfinite(way) else 0.0
 
@@ -228,7 +229,7 @@ class Steps:
             contacts = tuple(_renumbered(pair, rows, side) for pair in contacts)
         self.contacts = contacts
         self.shaped = [skinning.shape(hand.betas) for skinning, hand in zip(self.skinnings, hands, strict=True)]
-        self.rest = at_rest(self.shaped)
+        self.rest = self.room.at_rest(self.shaped)
 
     def posed(self, hands: Hands) -> tuple[Posed, Posed]:
         """Both hands on their way."""
@@ -261,7 +262,7 @@ class Steps:
     def changed(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks]) -> Hands:
         """Hands after one step towards what is asked."""
         change = _least_squares(*self._rows(hands, pair, asks))
-        turn = turn_about(change[3:6])
+        turn = turns_about(change[3:6])
         angles = np.stack([hand.angles for hand in hands]) + np.degrees(change[6:]).reshape(2, 5, 4)
         if hands[0].recorded is None:
             angles, _ = self.room.cleared(held(angles), self.rest)
@@ -302,7 +303,7 @@ class Steps:
 
 def held_fingers(room: FingerRoom, hands: Hands) -> Array:
     """(2,5,3,3,3) rotations of both hands' fingers."""
-    fingers = room.joints.matrices(np.stack([hand.angles for hand in hands]))
+    fingers = room.joints.matrices(np.array([hand.angles for hand in hands]))
     if hands[0].recorded is not None and hands[1].recorded is not None:
         fingers = fingers @ np.stack([hands[0].recorded, hands[1].recorded])
     return fingers
@@ -312,12 +313,10 @@ def posed(
     room: FingerRoom, skinnings: Sequence[Skinning], hands: Hands, shaped: Sequence[Shaped] | None = None
 ) -> tuple[Posed, Posed]:
     """Both hands where they are held, by some of their vertices; ``shaped`` are these hands at rest, where known."""
-    fingers = held_fingers(room, hands)
     shaped = shaped or [skinning.shape(hand.betas) for skinning, hand in zip(skinnings, hands, strict=True)]
-    right, left = (
-        skinning(its_shape, hand.root, its_fingers, hand.arm).moved(hand.transl)
-        for skinning, its_shape, hand, its_fingers in zip(skinnings, shaped, hands, fingers, strict=True)
-    )
+    roots, arms, transl = (np.array([getattr(hand, part) for hand in hands]) for part in ("root", "arm", "transl"))
+    frames = framed(np.array([one.joints for one in shaped]), roots, held_fingers(room, hands), arms, transl)
+    right, left = (skinnings[k](shaped[k], frames[k]) for k in (0, 1))
     return right, left
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, MCP, SPREAD, FingerJoints, held, spread_room
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.skinning import Shaped, Skinning, bones, skinning
+from aih_gen.scenes.skinning import Shaped, Skinning, skinning
 from aih_gen.scenes.vectors import length, turned
 
 Array = NDArray[np.float64]
@@ -30,14 +30,18 @@ POINTS = np.linspace(0, 1, 5)[:, None]
 _ANGLES = {name: gesture.angles() for name, gesture in GESTURES.items()}
 
 
-def sample_gesture(rng: np.random.Generator, names: Sequence[str]) -> Array:
-    """Two of the named gestures blended finger by finger and perturbed: (5,4) degrees that a hand can hold."""
-    first, second = (_ANGLES[names[k]] for k in rng.integers(len(names), size=2))
-    weight = np.minimum(np.maximum(rng.beta(0.4, 0.4) + 0.12 * rng.normal(size=(5, 1)), 0), 1)
-    mixed = (1 - weight) * first + weight * second
-    mixed[1:, MCP:] += rng.normal(0, 5)  # fingers bend together more than apart
-    noise = NOISE * rng.normal(size=(5, 4))
-    noise[1:, SPREAD] *= spread_room(mixed[1:, MCP])
+def sample_gestures(rng: np.random.Generator, names: Sequence[Sequence[str]]) -> Array:
+    """Two of the named gestures of each of N hands, blended finger by finger and perturbed: (N,5,4) degrees that can be
+    held.
+    """  # fmt: skip
+    count = len(names)
+    pairs = np.array([[_ANGLES[some[int(len(some) * share)]] for share in rng.random(2)] for some in names])
+    weight = rng.beta(0.4, 0.4, (count, 1, 1)) + 0.12 * rng.standard_normal((count, 5, 1))
+    weight = np.minimum(np.maximum(weight, 0), 1)
+    mixed = (1 - weight) * pairs[:, 0] + weight * pairs[:, 1]
+    mixed[:, 1:, MCP:] += 5 * rng.standard_normal((count, 1, 1))  # fingers bend together more than apart
+    noise = NOISE * rng.standard_normal((count, 5, 4))
+    noise[:, 1:, SPREAD] *= spread_room(mixed[:, 1:, MCP])
     return held(mixed + noise)
 
 
@@ -51,19 +55,29 @@ class FingerRoom:
         self.joints = FingerJoints(*models)
         self.radius = np.stack([_bone_radii(one) for one in self.skinnings])  # (2,5,3)
         self._thick = np.repeat(self.radius[:, _OWN, 1:], len(POINTS), -1)
-        self._thick += self.radius[:, _OTHERS[:, 0], _OTHERS[:, 1], None]
+        self._thick += self.radius.reshape(2, 15)[:, _OTHERS, None]
         """(2,21,10) how near each point may come to the capsule it is compared with."""
+
+    def at_rest(self, shaped: Sequence[Shaped]) -> Rest:
+        """Two hands of these shapes."""
+        joints = np.array([one.joints for one in shaped])
+        starts = joints[:, FINGER_BONES]
+        along = np.empty_like(starts)
+        along[:, :, :2] = starts[:, :, 1:] - starts[:, :, :2]
+        tips = np.array([one.tips for one in shaped])
+        last = tips - starts[:, :, 2]
+        along[:, :, 2] = last * (1 - self.radius[:, :, 2:] / length(last)[..., None])
+        return Rest(joints, tips, along, (along * along).sum(-1).reshape(2, 15)[:, _OTHERS, None])
 
     def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Rest) -> Array:
         """Gestures (2,5,4) in degrees between the named ones, with no finger inside another of its hand."""
-        angles = np.stack([sample_gesture(rng, some) for some in names])
+        angles = sample_gestures(rng, names)
         for _ in range(MAX_TRIES):
             angles, depth = self.cleared(angles, rest)
             crowded = (depth > CLEAR).any(1)
             if not crowded.any():
                 break
-            for side in np.flatnonzero(crowded):
-                angles[side] = sample_gesture(rng, names[side])
+            angles[crowded] = sample_gestures(rng, [names[side] for side in np.flatnonzero(crowded)])
         return angles
 
     def cleared(self, angles: Array, rest: Rest) -> tuple[Array, Array]:
@@ -87,46 +101,42 @@ class FingerRoom:
 
     def depths(self, angles: Array, rest: Rest) -> Array:
         """(2,4) metres by which thumb and fingers, index and middle, middle and ring, ring and little overlap."""
-        starts, along = self._bones(angles, rest)
-        # Points of the outer two bones of thumb, index, middle and ring finger.
-        points = (starts[:, :4, 1:, None] + POINTS * along[:, :4, 1:, None]).reshape(2, 4, -1, 3)
+        turns = self.joints.matrices(angles)
+        for level in (1, 2):
+            turns[:, :, level] = turns[:, :, level - 1] @ turns[:, :, level]
+        along = turned(rest.along, turns)
+        starts = np.empty_like(along)
+        starts[:, :, 0] = rest.joints[:, FINGER_BONES[:, 0]]
+        np.add(starts[:, :, 0], along[:, :, 0], out=starts[:, :, 1])
+        np.add(starts[:, :, 1], along[:, :, 1], out=starts[:, :, 2])
+        # Points of the outer two bones of thumb, index, middle and ring finger; coordinates first, as all below.
+        points = (starts[:, :4, 1:, None] + POINTS * along[:, :4, 1:, None]).reshape(2, 4, -1, 3).transpose(3, 0, 1, 2)
         # The thumb against all fingers, each finger against the next one.
-        other_starts, other_along = starts[:, _OTHERS[:, 0], _OTHERS[:, 1]], along[:, _OTHERS[:, 0], _OTHERS[:, 1]]
-        offset = points[:, _OWN] - other_starts[:, :, None]
-        squares = np.einsum("sbi,sbi->sb", other_along, other_along)
-        where = (offset @ other_along[..., None])[..., 0] / squares[..., None]
-        offset -= np.minimum(np.maximum(where, 0), 1)[..., None] * other_along[:, :, None]
-        overlap = (self._thick - length(offset)).max(-1)
-        depths = np.stack([overlap[:, :12].max(1), *(overlap[:, 9 + 3 * k : 12 + 3 * k].max(1) for k in (1, 2, 3))], 1)
-        return depths - [0, CLEAR, CLEAR, CLEAR]
-
-    def _bones(self, angles: Array, rest: Rest) -> tuple[Array, Array]:
-        """Where the axes of the (2,5,3) finger bones start, and the way (2,5,3,3) to their ends."""
-        turns, joints = bones(rest.joints, np.eye(3), self.joints.matrices(angles))
-        last = FINGER_BONES[:, 2]
-        tips = rest.tips - rest.joints[:, last]
-        tips = tips * (1 - self.radius[:, :, 2:] / length(tips)[..., None])
-        starts = joints[:, FINGER_BONES]
-        ends = np.concatenate([starts[:, :, 1:], (joints[:, last] + turned(tips, turns[:, last]))[:, :, None]], 2)
-        return starts, ends - starts
+        others = starts.reshape(2, 15, 3).transpose(2, 0, 1)[:, :, _OTHERS, None]
+        theirs = along.reshape(2, 15, 3).transpose(2, 0, 1)[:, :, _OTHERS, None]
+        offset = points[:, :, _OWN] - others
+        where = (offset * theirs).sum(0) / rest.squares
+        offset -= np.minimum(np.maximum(where, 0), 1) * theirs
+        offset *= offset
+        overlap = self._thick - np.sqrt(offset.sum(0))
+        return np.asarray(np.maximum.reduceat(overlap.reshape(2, -1), _FIRST, axis=1) - _ALLOWED)
 
 
-_OTHERS = np.array([(f, k) for f in (1, 2, 3, 4) for k in range(3)] + [(f, k) for f in (2, 3, 4) for k in range(3)])
-"""Finger and bone of the capsules: all of them for the thumb, then those of each finger's neighbour."""
+_OTHERS = np.array([*range(3, 15), *range(6, 15)])
+"""Bones, three a finger, that are the capsules: all fingers' for the thumb, then those of each finger's neighbour."""
 _OWN = np.repeat([0, 1, 2, 3], [12, 3, 3, 3])
+_FIRST = 2 * len(POINTS) * np.array([0, 12, 15, 18])
+_ALLOWED = np.array([0, CLEAR, CLEAR, CLEAR])
 
 
 @dataclass(frozen=True, eq=False)
 class Rest:
-    """Both hands' joints (2,16,3) and finger tips (2,5,3) at rest, metres."""
+    """Both hands at rest, metres."""
 
-    joints: Array
-    tips: Array
-
-
-def at_rest(shaped: Sequence[Shaped]) -> Rest:
-    """Joints and tips of two hands."""
-    return Rest(np.stack([one.joints for one in shaped]), np.stack([one.tips for one in shaped]))
+    joints: Array  # (2,16,3)
+    tips: Array  # (2,5,3)
+    along: Array  # (2,5,3,3) axes of the finger bones, the last ones as far as the capsules' ends
+    squares: Array  # (2,21,1) m^2, of the lengths of the capsules that points are compared with
 
 
 def _bone_radii(skinning: Skinning) -> Array:

@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from aih_gen.assets import asset_path
 from aih_gen.scenes.backgrounds import Background
@@ -54,7 +53,7 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
 
 def _without_black(lights: Lights) -> Lights:
     """Softer light, where the harmonics of a place are dark or negative on some side."""
-    darkest = (harmonic_basis(_NORMALS) @ lights.harmonics).min(0)
+    darkest = (_BASIS @ lights.harmonics).min(0)
     harmonics = lights.harmonics.copy()
     harmonics[0] += np.maximum(LEAST_SOFT * facing_light(lights).mean(0) - darkest, 0)
     return replace(lights, harmonics=harmonics)
@@ -77,12 +76,13 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
     balance = (tint / tint.mean()) ** (CAMERA_BALANCE - 1)
     harmonics, direction, colour = measured[:9] * balance, measured[9], measured[10] * balance
     mirrored = np.array([-1.0, 1, 1]) if background.flip else np.ones(3)
-    turned = Rotation.from_rotvec([0, yaw, 0])
-    direction = turned.apply(direction * mirrored)
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    direction = turn @ (direction * mirrored)
     # A lamp right behind the hands lights nothing that the camera sees.
     direction = direction - np.array([0, 0, max(direction[2] - 0.2, 0.0)])
     return Lights(
-        harmonics=turn_harmonics(harmonics, turned, mirrored),
+        harmonics=turn_harmonics(harmonics, turn, mirrored),
         directions=direction[None].astype(np.float32) / np.float32(np.linalg.norm(direction)),
         colours=colour[None].astype(np.float32),
         shadows=True,
@@ -90,17 +90,19 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
 
 
 def turn_harmonics(
-    harmonics: NDArray[np.float64], turned: Rotation, mirrored: NDArray[np.float64]
+    harmonics: NDArray[np.float64], turn: NDArray[np.float64], mirrored: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """The harmonics (9,3) of light that is mirrored, then turned: fitted on many normals, exact as the degree stays."""
-    values = harmonic_basis(turned.inv().apply(_NORMALS) * mirrored) @ harmonics
+    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``turn`` (3,3): fitted on many
+    normals, exact as the degree stays.
+    """  # fmt: skip
+    values = harmonic_basis(_NORMALS @ turn * mirrored) @ harmonics
     return (_FROM_NORMALS @ values).astype(np.float32)
 
 
 def harmonic_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N,3) unit normals -> (N,9): 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2."""
     x, y, z = normals.T
-    return np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], axis=1)
+    return np.array([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]).T
 
 
 def _facing() -> NDArray[np.float64]:
@@ -114,7 +116,8 @@ _FACING = _facing()
 _FACING_BASIS = harmonic_basis(_FACING)
 _HALF = unit(np.random.default_rng(0).normal(size=(64, 3)))
 _NORMALS = np.concatenate([_HALF, _HALF * np.array([-1, 1, 1])])
-_FROM_NORMALS = np.linalg.pinv(harmonic_basis(_NORMALS))
+_BASIS = harmonic_basis(_NORMALS)
+_FROM_NORMALS = np.linalg.pinv(_BASIS)
 
 
 def _studio(rng: np.random.Generator) -> Lights:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import axis_angles
-from aih_gen.scenes.cameras import RASTER, Seen, Views, arms_in_the_way, look
+from aih_gen.hands.anatomy import FINGER_BONES
+from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look
 from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning
+from aih_gen.scenes.vectors import length
 
 Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
-STRIDE = 2
-"""Every how many vertices serve as points of a hand's surface where its outline is what matters."""
+SPACING = 0.008
+"""Least distance (m) at rest between the points that stand for a hand where its outline is what matters."""
 
 
 def outline(skinning: Skinning) -> Skinning:
-    """The vertices that suffice to see what hides what."""
-    hand = np.arange(0, skinning.num_hand, STRIDE)
-    return skinning.only(np.concatenate([hand, np.arange(skinning.num_hand, len(skinning.owner), 2)]))
+    """The vertices that suffice to see what hides what: spread evenly, as a hand's own lie close on its fingers."""
+    points = skinning.template.T
+    free, chosen = np.arange(skinning.num_hand), []
+    while len(free):
+        chosen.append(free[0])
+        free = free[length(points[free] - points[free[0]]) >= SPACING]
+    return skinning.only(np.concatenate([chosen, np.arange(skinning.num_hand, len(points), 2)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +45,9 @@ class PairPose:
     armed: bool  # whether the models have forearms
     interaction: str
 
-    def before(self, views: Views, cells: int = RASTER) -> Seen:
-        """What cameras see of the pair, compared in ``cells`` a side."""
-        return look(views, self.hand_points, self.wrists, self.elbows, self.armed, cells)
-
-    def closely(self, skinnings: tuple[Skinning, Skinning], faces: tuple[Index, Index]) -> PairPose:
-        """The same with all vertices and the middles of all ``faces`` (F,3) as points: a hand close to the camera is
-        else a net through which much is seen.
-        """  # fmt: skip
-        points = []
-        for k, (skinning, its) in enumerate(zip(skinnings, faces, strict=True)):
-            posed = skinning(skinning.shape(self.betas[k]), self.roots[k], self.fingers[k], self.arms[k])
-            hand = posed.vertices[: skinning.num_hand] + self.transl[k]
-            points.append(np.concatenate([hand, (hand[its[:, 0]] + hand[its[:, 1]] + hand[its[:, 2]]) / 3]))
-        return replace(self, hand_points=(points[0], points[1]))
+    def before(self, views: Views) -> Seen:
+        """What cameras see of the pair."""
+        return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
 
     def arms_before(self, camera: Camera) -> bool:
         """Whether a forearm is in the way of a camera in whose space the pair is."""
@@ -68,15 +61,17 @@ class PairPose:
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""
-        return (self.hand_points[0].mean(0) + self.hand_points[1].mean(0)) / 2
+        right, left = self.hand_points
+        return np.asarray(right.sum(0) / len(right) + left.sum(0) / len(left)) / 2
 
     def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
-        turns = Rotation.from_matrix(np.concatenate([turn @ self.roots, self.arms]), assume_valid=True)
-        turned = turns.as_rotvec().astype(np.float32)
-        pose = np.concatenate([turned[:2], axis_angles(self.fingers).reshape(2, 45).astype(np.float32)], 1)
+        turns = np.empty((2, 17, 3, 3))
+        turns[:, 0], turns[:, FINGER_BONES], turns[:, 16] = turn @ self.roots, self.fingers, self.arms
+        rotvecs = Rotation.from_matrix(turns.reshape(-1, 3, 3), assume_valid=True).as_rotvec().astype(np.float32)
+        pose = rotvecs.reshape(2, 51)
         rest_wrists = self.wrists - self.transl
         transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
-        right, left = (Hand(pose[k], betas[k], transl[k], turned[2 + k]) for k in (0, 1))
+        right, left = (Hand(pose[k, :48], betas[k], transl[k], pose[k, 48:]) for k in (0, 1))
         return right, left

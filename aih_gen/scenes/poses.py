@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.body import MIRROR, Arms, arms_apart, comfortable_arms, fitting_arms
-from aih_gen.scenes.contact import Contacts, ContactSolver, Fit, Hands, HeldHand, held_fingers, way_to_touch
+from aih_gen.scenes.body import MIRROR, MIRROR_FRAME, Arms, arms_apart, bend, comfortable_arms, fitting_arms
+from aih_gen.scenes.contact import Contacts, ContactSolver, Fit, Hands, HeldHand, way_to_touch
 from aih_gen.scenes.contact import posed as posed_hands
-from aih_gen.scenes.gestures import FingerRoom, at_rest
+from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, Interaction, meetings, regions
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.skinning import Posed, Shaped, Skinning, bones
-from aih_gen.scenes.vectors import cross, length, turned, unit
+from aih_gen.scenes.vectors import cross, length, turned, turns_about, unit
 
 Array = NDArray[np.float64]
 
@@ -94,7 +93,7 @@ class PairSampler:
         """A pair that fits whatever happens: relaxed hands before the shoulders, palms down."""
         betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
         shaped = self._shaped(betas)
-        angles = self.room.sample(rng, (("relaxed",), ("relaxed",)), at_rest(shaped))
+        angles = self.room.sample(rng, (("relaxed",), ("relaxed",)), self.room.at_rest(shaped))
         # Fingers point forwards, away from the body.
         arm = fitting_arms(np.array([[-0.11, 0.12, -0.4]]), np.array([[[0.0, 0, 1], [0, -1, 0], [1, 0, 0]]]))
         return self._pair(APART, betas, shaped, (angles[0], angles[1]), (arm, arm.mirrored()), (), False)
@@ -110,8 +109,8 @@ class PairSampler:
 
     def plain(self, pair: Pair) -> PairPose:
         """The pair as poses that a hand model takes."""
-        wrists = np.stack([posed.joints[0] for posed in pair.posed])
-        return pair_pose(self.room, self.outlines, pair.hands, pair.posed, unit(pair.elbows - wrists), pair.interaction)
+        wrists = np.array([posed.joints[0] for posed in pair.posed])
+        return pair_pose(self.outlines, pair.hands, pair.posed, unit(pair.elbows - wrists), pair.interaction)
 
     def _shaped(self, betas: Array) -> list[Shaped]:
         return [one.shape(betas) for one in self.outlines]
@@ -132,7 +131,7 @@ class PairSampler:
     ) -> tuple[Gestured, Gestured]:
         """The first hand as a right and the second as a left one."""
         names = (interaction.first, interaction.second) if interaction else (FREE_GESTURES, FREE_GESTURES)
-        rest = at_rest(shaped)
+        rest = self.room.at_rest(shaped)
         angles = self.room.sample(rng, names, rest)
         turns, joints = bones(rest.joints, np.eye(3), self.room.joints.matrices(angles))
         last = FINGER_BONES[:, 2]
@@ -160,37 +159,33 @@ class PairSampler:
         order = (1, 0) if swapped else (0, 1)
         if swapped:
             arms = arms[0].mirrored(), arms[1].mirrored()
-        held = []
-        for side, which in enumerate(order):
-            bend = arms[which].bend()[0].T
-            bend = bend if side == 0 else bend * MIRROR[:, None] * MIRROR
-            skinning = self.outlines[side]
-            rest_wrist = skinning.joint_template[0] + skinning.joint_shapedirs[:3] @ betas
-            transl = arms[which].wrist[0] - rest_wrist
-            held.append(HeldHand(betas, arms[which].hand[0], gestures[which], bend, transl))
-        hands = held[0], held[1]
+        first, second = (arms[which] for which in order)
+        angles = np.concatenate([first.angles, second.angles])
+        bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
+        right, left = (
+            HeldHand(betas, one.hand[0], gestures[which], its_bend, one.wrist[0] - its_shape.joints[0])
+            for one, which, its_bend, its_shape in zip(
+                (first, second), order, (bends[0], bends[1] * MIRROR_FRAME), shaped, strict=True
+            )
+        )
+        hands = right, left
         parts = tuple((self.regions[0][pair[order[0]]], self.regions[1][pair[order[1]]]) for pair in contacts)
-        elbows, angles = (np.stack([getattr(arms[k], part)[0] for k in order]) for part in ("elbow", "angles"))
-        return Pair(hands, posed_hands(self.room, self.outlines, hands, shaped), elbows, angles, name, parts)
+        posed = posed_hands(self.room, self.outlines, hands, shaped)
+        return Pair(hands, posed, np.concatenate([first.elbow, second.elbow]), angles, name, parts)
 
 
 def pair_pose(
-    room: FingerRoom,
-    outlines: tuple[Skinning, Skinning],
-    hands: Hands,
-    posed: tuple[Posed, Posed],
-    elbows: Array,
-    interaction: str,
+    outlines: tuple[Skinning, Skinning], hands: Hands, posed: tuple[Posed, Posed], elbows: Array, interaction: str
 ) -> PairPose:
     """Held hands as poses that a hand model takes; ``elbows`` (2,3) are unit directions from the wrists."""
     counts = [one.num_hand for one in outlines]
     return PairPose(
-        roots=np.stack([hand.root for hand in hands]),
-        fingers=held_fingers(room, hands),
-        betas=np.stack([hand.betas for hand in hands]),
-        wrists=np.stack([one.joints[0] for one in posed]),
-        transl=np.stack([hand.transl for hand in hands]),
-        arms=np.stack([hand.arm for hand in hands]),
+        roots=np.array([hand.root for hand in hands]),
+        fingers=np.array([one.fingers for one in posed]),
+        betas=np.array([hand.betas for hand in hands]),
+        wrists=np.array([one.joints[0] for one in posed]),
+        transl=np.array([hand.transl for hand in hands]),
+        arms=np.array([hand.arm for hand in hands]),
         elbows=elbows,
         hand_points=(posed[0].vertices[: counts[0]], posed[1].vertices[: counts[1]]),
         armed=len(posed[0].vertices) > counts[0],
@@ -199,39 +194,44 @@ def pair_pose(
 
 
 def _left_moved(points: Array, shift: Array) -> Array:
-    return np.stack([points[0], points[1] + shift])
+    return np.array([points[0], points[1] + shift])
 
 
-_SHARES = np.array([INDEPENDENT_SHARE, *(one.share for one in INTERACTIONS.values())])
+_NAMES = (INDEPENDENT, *INTERACTIONS)
+_SHARES = np.cumsum([INDEPENDENT_SHARE, *(one.share for one in INTERACTIONS.values())])
 
 
 def _drawn_interaction(rng: np.random.Generator) -> str:
-    return (INDEPENDENT, *INTERACTIONS)[int(rng.choice(len(_SHARES), p=_SHARES / _SHARES.sum()))]
+    return _NAMES[int(_SHARES.searchsorted(_SHARES[-1] * rng.random(), side="right"))]
 
 
 def _relative_turns(rng: np.random.Generator, interaction: Interaction) -> Array:
     """(N,3,3) frames of a left second hand in the frame of a right first one."""
     # Along the fingers, out of the back, to the thumb's side is -x, y, z of a right hand.
     fingers, back = (direction * MIRROR for direction in interaction.turn(rng, CANDIDATES))
-    noise = Rotation.from_rotvec(rng.normal(0, TURN_NOISE, (CANDIDATES, 3))).as_matrix()
-    return np.asarray(noise @ np.stack([fingers, back, cross(fingers, back)], -1))
+    noise = turns_about(TURN_NOISE * rng.standard_normal((CANDIDATES, 3)))
+    return np.asarray(noise @ np.array([fingers, back, cross(fingers, back)]).transpose(1, 2, 0))
 
 
 def _meeting(rng: np.random.Generator, interaction: Interaction, turns: Array, first: Array, second: Array) -> Array:
     """(N,3) from the first wrist to the second, so that the places ``first`` and ``second`` (3,) meet."""
     back = turns[:, :, 1]
-    slip = rng.normal(0, interaction.slip, (CANDIDATES, 3))
-    aside = rng.choice([-1.0, 1.0], (CANDIDATES, 1)) * interaction.offset * np.array([0.0, 0.0, 1.0])
-    return first - turns @ second + aside + slip - (slip * back).sum(1, keepdims=True) * back
+    meeting = interaction.slip * rng.standard_normal((CANDIDATES, 3))
+    meeting -= np.einsum("ni,ni->n", meeting, back)[:, None] * back
+    meeting[:, 2] += np.where(rng.random(CANDIDATES) < 0.5, -interaction.offset, interaction.offset)
+    return meeting + first - turns @ second
+
+
+_LOW_WRIST, _HIGH_WRIST = np.array([-0.09, -0.12, -0.42]), np.array([-0.09, 0.32, -0.17])
+"""Where a right wrist may be, which then strays sideways."""
 
 
 def _arms(
     rng: np.random.Generator, interaction: Interaction | None, one: Gestured, other: Gestured
 ) -> list[tuple[Arms, Arms]]:
     """Up to ``ALIKE`` ways to hold the first hand as a right and the second as a left one, comfortable ones rather."""
-    wrists = rng.normal(size=(CANDIDATES, 3)) * [0.06, 0, 0] + rng.uniform(
-        [-0.09, -0.12, -0.42], [-0.09, 0.32, -0.17], (CANDIDATES, 3)
-    )
+    wrists = _LOW_WRIST + (_HIGH_WRIST - _LOW_WRIST) * rng.random((CANDIDATES, 3))
+    wrists[:, 0] += 0.06 * rng.standard_normal(CANDIDATES)
     first = comfortable_arms(rng, CANDIDATES, wrists)
     if interaction is None:
         away = wrists * MIRROR + rng.normal(0, [0.05, 0.06, 0.06], (CANDIDATES, 3))
@@ -240,7 +240,7 @@ def _arms(
         turns = _relative_turns(rng, interaction)
         hand = first.hand @ turns
         wrist = first.wrist + turned(_meeting(rng, interaction, turns, one.meets, other.meets), first.hand)
-        second = fitting_arms(wrist * MIRROR, hand * MIRROR[:, None] * MIRROR).mirrored()
+        second = fitting_arms(wrist * MIRROR, hand * MIRROR_FRAME).mirrored()
     possible = np.flatnonzero(first.possible & second.possible)
     first, second = first[possible], second[possible]
     joints = _carried(first, one.joints), _carried(second, other.joints)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR, PLACES, comfortable_arms
+from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR_FRAME, PLACES, bend, comfortable_arms
 from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
 from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.pair import PairPose, outline
@@ -58,7 +58,7 @@ class RecordedPairs:
         arms, elbows = _free_arms(rng, roots, (both[0].joints, both[1].joints))
         hands = replace(hands[0], arm=arms[0]), replace(hands[1], arm=arms[1])
         both = posed(self.room, self.outlines, hands)
-        return pair_pose(self.room, self.outlines, hands, both, elbows, RECORDED)
+        return pair_pose(self.outlines, hands, both, elbows, RECORDED)
 
 
 def own_camera(frames: Frames, index: int, size: int) -> Camera:
@@ -74,10 +74,11 @@ def _free_arms(rng: np.random.Generator, roots: Array, joints: tuple[Array, Arra
     bends, points = [], []
     for side in (0, 1):
         wrist = np.tile([-0.1, 0.2, -0.3], (BENDS, 1))
-        bend = comfortable_arms(rng, BENDS, wrist).bend().transpose(0, 2, 1)
-        bend = bend if side == 0 else bend * MIRROR[:, None] * MIRROR
-        direction = (roots[side] @ bend)[:, :, 0] * (1 if side == 0 else -1)
-        bends.append(bend)
+        angles = comfortable_arms(rng, BENDS, wrist).angles
+        its_bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
+        its_bends = its_bends if side == 0 else its_bends * MIRROR_FRAME
+        direction = (roots[side] @ its_bends)[:, :, 0] * (1 if side == 0 else -1)
+        bends.append(its_bends)
         points.append(joints[side][0] + FOREARM * PLACES * direction[:, None])
     between = np.linalg.norm(points[0][:, None, :, None] - points[1][None, :, None], axis=-1)
     room = (between - ARM_RADIUS[:, None] - ARM_RADIUS).min((2, 3))

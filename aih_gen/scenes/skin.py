@@ -22,8 +22,15 @@ PALENESS_OF_PALM = 0.6
 TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
 ITA_BOUNDS = (55.0, 41.0, 28.0, 10.0, -30.0)
 """Individual typology angles in degrees between those classes (Del Bino and Bernerd 2013)."""
+TONE_TRIES = 24
+"""Colours drawn at once: a class of tone comes in one of nine."""
 SLEEVE_THICKNESS = 0.0025
 """Metres."""
+_BY_MELANIN, _BY_MELANIN_OF_PALM = np.array([2.0, 2.6, 2.9]), np.array([1.5, 2.1, 2.4])
+_BY_BLOOD, _BLOOD_OF_PALM = np.array([0.0, 0.22, 0.24]), np.array([1.0, 0.82, 0.78])
+_NAIL = np.array([0.75, 0.5, 0.45])
+_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_TO_RELATIVE_XYZ = (_TO_XYZ / _TO_XYZ.sum(1, keepdims=True)).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +114,20 @@ def sample_skin(rng: np.random.Generator, textures: TextureLibrary | None = None
     """
     if textures is not None and textures.names:
         return _textured(rng, textures)
-    wanted = TONES[int(rng.integers(len(TONES)))]
+    wanted = int(rng.integers(len(TONES)))
     while True:
         # Reflectance falls with melanin, most in blue; blood takes green and blue (after Jacques 2013, skin optics).
-        melanin, blood = rng.uniform(0, 1.1), np.clip(rng.normal(0.5, 0.25), 0, 1)
-        back = PALEST * np.exp(-melanin * np.array([2.0, 2.6, 2.9])) * (1 - blood * np.array([0.0, 0.22, 0.24]))
-        back *= rng.uniform(0.9, 1.1)
-        if tone_class(back) == wanted:
+        melanin = 1.1 * rng.random((TONE_TRIES, 1))
+        blood = np.minimum(np.maximum(0.5 + 0.25 * rng.standard_normal((TONE_TRIES, 1)), 0), 1)
+        backs = PALEST * np.exp(-melanin * _BY_MELANIN) * (1 - blood * _BY_BLOOD)
+        backs *= rng.uniform(0.9, 1.1, (TONE_TRIES, 1))
+        fits = np.flatnonzero(tone_classes(backs) == wanted)
+        if len(fits):
             break
-    inner = PALEST * np.exp(-0.55 * melanin * np.array([1.5, 2.1, 2.4])) * np.array([1.0, 0.82, 0.78])
+    back = backs[fits[0]]
+    inner = PALEST * np.exp(-0.55 * melanin[fits[0]] * _BY_MELANIN_OF_PALM) * _BLOOD_OF_PALM
     palm = back + PALENESS_OF_PALM * (inner - back)
-    nail = 0.65 * palm + 0.35 * np.array([0.75, 0.5, 0.45])
+    nail = 0.65 * palm + 0.35 * _NAIL
     return Skin(
         back=back.astype(np.float32),
         palm=palm.astype(np.float32),
@@ -128,7 +138,7 @@ def sample_skin(rng: np.random.Generator, textures: TextureLibrary | None = None
         vein=float(rng.uniform(0.0, 0.9)),
         flush=float(rng.uniform(0.2, 1.0)),
         seed=float(rng.uniform(0, 100)),
-        tone=wanted,
+        tone=TONES[wanted],
         sleeve=None if rng.random() < 0.45 else _sleeve(rng),
     )
 
@@ -141,18 +151,22 @@ def _textured(rng: np.random.Generator, textures: TextureLibrary) -> Skin:
     return replace(plain, crease=0.0, vein=0.0, flush=0.0, texture=name)
 
 
-def individual_typology_angle(reflectance: NDArray[np.floating]) -> float:
-    """ITA (degrees) of a linear sRGB reflectance (3,): high is pale (Chardon et al. 1991), under D65."""
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    relative = to_xyz @ reflectance / to_xyz.sum(1)
+def individual_typology_angle(reflectance: NDArray[np.floating]) -> NDArray[np.floating]:
+    """ITA (...) in degrees of linear sRGB reflectances (...,3): high is pale (Chardon et al. 1991), under D65."""
+    relative = reflectance @ _TO_RELATIVE_XYZ
     cubic = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
-    lightness, blue_yellow = 116 * cubic[1] - 16, 200 * (cubic[1] - cubic[2])
-    return float(np.degrees(np.arctan2(lightness - 50, blue_yellow)))
+    lightness, blue_yellow = 116 * cubic[..., 1] - 16, 200 * (cubic[..., 1] - cubic[..., 2])
+    return np.asarray(np.degrees(np.arctan2(lightness - 50, blue_yellow)))
+
+
+def tone_classes(reflectance: NDArray[np.floating]) -> NDArray[np.int64]:
+    """(...) which of ``TONES`` linear reflectances (...,3) belong to."""
+    return np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance))
 
 
 def tone_class(reflectance: NDArray[np.floating]) -> str:
     """Which of ``TONES`` a linear reflectance (3,) belongs to."""
-    return TONES[int(np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance)))]
+    return TONES[int(tone_classes(reflectance))]
 
 
 def _sleeve(rng: np.random.Generator) -> Sleeve:

@@ -21,6 +21,9 @@ from aih_gen.scenes.vectors import turned
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+_CARRIERS = np.array([*range(NUM_BONES), 0])
+"""Joints about which the bones turn, and the forearm."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shaped:
@@ -39,6 +42,7 @@ class Posed:
     joints: Array  # (16,3) MANO's order
     turns: Array  # (16,3,3) orientation of each bone
     tips: Array  # (5,3) thumb to little
+    fingers: Array  # (5,3,3,3) turn of each finger bone relative to the one before
     carried: Array  # (3,3,V) how each vertex's surroundings are turned
 
     def joints21(self) -> Array:
@@ -89,22 +93,18 @@ class Skinning:
         joints = self.joint_template + (self.joint_shapedirs @ betas).reshape(-1, 3)
         return Shaped(points, joints, points[:, self.tips].T)
 
-    def __call__(self, shaped: Shaped, root: Array, fingers: Array, arm: Array) -> Posed:
-        """Pose a hand: ``root`` (3,3), ``fingers`` (5,3,3,3), ``arm`` (3,3) the forearm relative to the hand."""
-        turns, joints = bones(shaped.joints, root, fingers)
+    def __call__(self, shaped: Shaped, frames: Frames) -> Posed:
+        """The hand of this shape, posed as its ``frames`` say."""
         rest = shaped.points
         if self.posedirs is not None:
             local = np.empty((NUM_BONES, 3, 3))
-            local[FINGER_BONES] = fingers
+            local[FINGER_BONES] = frames.fingers
             rest = rest + (self.posedirs @ (local[1:] - np.eye(3)).ravel()).reshape(3, -1)
-        carriers = np.concatenate([turns, (root @ arm)[None]])
-        homes, places = (np.concatenate([points, points[:1]]) for points in (shaped.joints, joints))
-        transforms = np.concatenate([carriers, (places - turned(homes, carriers))[..., None]], -1)
         # Coordinates first: one product, and rows of V numbers in everything after it.
-        blended = (transforms.reshape(NUM_BONES + 1, 12).T @ self.weights).reshape(3, 4, -1)
-        points = blended[:, 3] + blended[:, 0] * rest[0] + blended[:, 1] * rest[1] + blended[:, 2] * rest[2]
+        blended = (frames.transforms.reshape(NUM_BONES + 1, 12).T @ self.weights).reshape(3, 4, -1)
+        points = blended[:, 3] + (blended[:, :3] * rest).sum(1)
         vertices = np.ascontiguousarray(points.T)
-        return Posed(vertices, joints, turns, vertices[self.tips], blended[:, :3])
+        return Posed(vertices, frames.joints, frames.turns, vertices[self.tips], frames.fingers, blended[:, :3])
 
     def normals(self, posed: Posed) -> Array:
         """(V,3) unit normals: the resting hand's, carried along."""
@@ -115,19 +115,48 @@ class Skinning:
         return normals.T
 
 
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Where the bones of one hand are, or of several."""
+
+    turns: Array  # (...,16,3,3) orientation of each bone
+    joints: Array  # (...,16,3) m
+    fingers: Array  # (...,5,3,3,3) turn of each finger bone relative to the one before
+    transforms: Array  # (...,17,3,4) of bones and forearm from their place at rest
+
+    def __getitem__(self, chosen: int) -> Frames:
+        return Frames(self.turns[chosen], self.joints[chosen], self.fingers[chosen], self.transforms[chosen])
+
+
+def framed(rest: Array, roots: Array, fingers: Array, arms: Array, transl: Array) -> Frames:
+    """Frames of hands with joints at ``rest`` (...,16,3), turned by ``roots`` (...,3,3) about their wrists and moved by
+    ``transl`` (...,3) metres; ``fingers`` (...,5,3,3,3) and forearms, ``arms`` (...,3,3), are relative to the hands.
+    """  # fmt: skip
+    turns, joints = bones(rest, roots, fingers)
+    joints += transl[..., None, :]
+    transforms = np.empty((*rest.shape[:-2], NUM_BONES + 1, 3, 4))
+    transforms[..., :NUM_BONES, :, :3] = turns
+    transforms[..., NUM_BONES, :, :3] = roots @ arms
+    transforms[..., 3] = joints[..., _CARRIERS, :] - turned(rest[..., _CARRIERS, :], transforms[..., :3])
+    return Frames(turns, joints, fingers, transforms)
+
+
 def bones(rest: Array, roots: Array, fingers: Array) -> tuple[Array, Array]:
     """Orientations (...,16,3,3) and joints (...,16,3), for joints at ``rest`` (...,16,3), ``roots`` (...,3,3) and
     ``fingers`` (...,5,3,3,3).
     """
-    turns, joints = np.empty((*rest.shape, 3)), np.empty_like(rest)
-    turns[..., 0, :, :], joints[..., 0, :] = roots, rest[..., 0, :]
-    turn, place, before = roots[..., None, :, :], rest[..., :1, :], rest[..., :1, :]
-    for level, level_bones in enumerate(FINGER_BONES.T):
-        home = rest[..., level_bones, :]
-        place = place + turned(home - before, turn)
-        turn, before = turn @ fingers[..., level, :, :], home
-        turns[..., level_bones, :, :], joints[..., level_bones, :] = turn, place
-    return turns, joints
+    wrist, homes = rest[..., :1, :], rest[..., FINGER_BONES, :]
+    turns, ways = np.empty((*homes.shape, 3)), np.empty_like(homes)
+    turns[..., 0, :, :] = roots[..., None, :, :] @ fingers[..., 0, :, :]
+    for level in (1, 2):
+        turns[..., level, :, :] = turns[..., level - 1, :, :] @ fingers[..., level, :, :]
+    ways[..., 0, :] = (homes[..., 0, :] - wrist) @ roots.swapaxes(-1, -2)
+    ways[..., 1:, :] = turned(homes[..., 1:, :] - homes[..., :-1, :], turns[..., :-1, :, :])
+    places = wrist[..., None, :] + np.add.accumulate(ways, -2)
+    every, joints = np.empty((*rest.shape, 3)), np.empty_like(rest)
+    every[..., 0, :, :], joints[..., 0, :] = roots, rest[..., 0, :]
+    every[..., FINGER_BONES, :, :], joints[..., FINGER_BONES, :] = turns, places
+    return every, joints
 
 
 def skinning(model: HandModel) -> Skinning:

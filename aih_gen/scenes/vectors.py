@@ -12,8 +12,9 @@ def cross(a: Array, b: Array) -> Array:
     """Cross products (...,3) of ``a`` and ``b`` (...,3), which broadcast."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    out[..., 0] = ay * bz - az * by
+    x = ay * bz - az * by
+    out = np.empty((*x.shape, 3))
+    out[..., 0] = x
     out[..., 1] = az * bx - ax * bz
     out[..., 2] = ax * by - ay * bx
     return out
@@ -34,11 +35,23 @@ def turned(vectors: Array, turns: Array) -> Array:
     return (turns @ vectors[..., None])[..., 0]
 
 
-def turn_about(rotvec: Array) -> Array:
-    """(3,3) the rotation about ``rotvec`` (3,) by its length in radians (Rodrigues)."""
-    angle = np.sqrt(rotvec @ rotvec)
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = rotvec / angle
-    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * (skew @ skew)
+def turns_about(rotvecs: Array) -> Array:
+    """(...,3,3) rotations about ``rotvecs`` (...,3) by their lengths in radians (Rodrigues)."""
+    angle = length(rotvecs)
+    x, y, z = np.moveaxis(rotvecs, -1, 0) / np.maximum(angle, 1e-12)
+    s, c = np.sin(angle), np.cos(angle)
+    t = 1 - c
+    xs, ys, zs, tx, ty = x * s, y * s, z * s, t * x, t * y
+    return by_rows(
+        [
+            [c + tx * x, tx * y - zs, tx * z + ys],
+            [tx * y + zs, c + ty * y, ty * z - xs],
+            [tx * z - ys, ty * z + xs, c + t * z * z],
+        ]
+    )
+
+
+def by_rows(rows: list[list[Array]]) -> Array:
+    """(...,3,3) matrices of elements (...)."""
+    matrices = np.array(rows)
+    return matrices.transpose(*range(2, matrices.ndim), 0, 1)

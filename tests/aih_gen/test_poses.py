@@ -36,11 +36,11 @@ from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
 from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
-from aih_gen.scenes.gestures import at_rest, sample_gesture
+from aih_gen.scenes.gestures import sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
 from aih_gen.scenes.scene import Camera
-from aih_gen.scenes.skinning import skinning
+from aih_gen.scenes.skinning import framed, skinning
 from aih_gen.sources.fits import read_fits
 
 Array = NDArray[np.float64]
@@ -84,8 +84,7 @@ def true_depth(points: Array, vertices: Array, faces: Array) -> float:
 
 def test_sampled_gestures_stay_within_limits_and_couplings() -> None:
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        angles = sample_gesture(rng, tuple(GESTURES))
+    for angles in sample_gestures(rng, [tuple(GESTURES)] * 200):
         assert (angles >= LOWEST).all() and (angles <= HIGHEST).all()
         assert (np.abs(angles[1:, DIP] - DIP_SHARE * angles[1:, PIP]) <= DIP_FREEDOM + 1e-9).all()
         assert (angles[1:, SPREAD] <= spread_room(angles[1:, MCP]) * HIGHEST[1:, SPREAD] + 1e-9).all()
@@ -110,8 +109,9 @@ def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
     thumb, fingers = model.owner == 15, (model.owner > 0) & (model.owner < 13)
     depths = []
     for _ in range(60):
-        angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), at_rest(shaped))
-        hand = model(shaped[0], np.eye(3), room.joints.matrices(angles)[0], np.eye(3))
+        angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), room.at_rest(shaped))
+        turns = room.joints.matrices(angles)[0]
+        hand = model(shaped[0], framed(shaped[0].joints, np.eye(3), turns, np.eye(3), np.zeros(3)))
         normals = model.normals(hand)
         _, _, depth = inside(hand.vertices[thumb], Surface(hand.vertices[fingers], normals[fingers]))
         depths.append(depth.max(initial=0))
@@ -125,9 +125,10 @@ def test_posing_in_numpy_is_the_hand_model() -> None:
     for model in MODELS:
         numpy_model = skinning(model)
         bend = Rotation.from_rotvec(arm).as_matrix()
-        hand = numpy_model(numpy_model.shape(betas), turns[0], turns[FINGER_BONES], bend)
-        inputs = [torch.from_numpy(a[None].astype(np.float32)) for a in (pose.ravel(), betas, arm)]
-        out = model(inputs[0], inputs[1], arm_pose=inputs[2])
+        shaped, transl = numpy_model.shape(betas), np.array([0.1, -0.2, 0.3])
+        hand = numpy_model(shaped, framed(shaped.joints, turns[0], turns[FINGER_BONES], bend, transl))
+        inputs = [torch.from_numpy(a[None].astype(np.float32)) for a in (pose.ravel(), betas, transl, arm)]
+        out = model(inputs[0], inputs[1], inputs[2], arm_pose=inputs[3])
         assert np.allclose(hand.vertices, torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), atol=1e-6)
         assert np.allclose(hand.joints21(), out.joints[0].numpy(), atol=1e-6)
 

@@ -14,7 +14,6 @@ from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
 from aih_gen.scenes.cameras import (
-    FINE_RASTER,
     LEAST_LENGTH,
     NEAREST,
     arms_in_the_way,
@@ -23,6 +22,7 @@ from aih_gen.scenes.cameras import (
     straight_view,
 )
 from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
+from aih_gen.scenes.pair import SPACING
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -70,9 +70,9 @@ def test_hidden_shares_are_those_of_two_squares() -> None:
     grid = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.5]), 0).reshape(1, 3, -1)
     grid = grid.astype(np.float32)
     front = grid + np.array([0.05, 0, -0.02], np.float32)[:, None]
-    shares = hidden_shares((grid, front), None, np.ones(1))
+    shares = hidden_shares(np.concatenate([grid, front], 2), grid.shape[2], None, np.ones(1))
     assert shares[0, 0] == pytest.approx(0.5, abs=0.08) and shares[0, 1] == 0
-    swapped = hidden_shares((front, grid), None, np.ones(1))
+    swapped = hidden_shares(np.concatenate([front, grid], 2), grid.shape[2], None, np.ones(1))
     assert np.array_equal(swapped[0], shares[0, ::-1])
 
 
@@ -83,17 +83,18 @@ def test_only_what_the_picture_holds_of_a_hand_counts() -> None:
     # What is not hidden lies outside the picture, or inside, or nothing of the hand is in it.
     for aside, focal, hidden in ((0, 1, 0.5), (0.5, 1.1, 1), (0.9, 1, 1)):
         moved = np.array([aside, 0, 0], np.float32)[:, None]
-        shares = hidden_shares((hand + moved, half + 0.9 * moved), None, np.full(1, focal))
+        both = np.concatenate([hand + moved, half + 0.9 * moved], 2)
+        shares = hidden_shares(both, hand.shape[2], None, np.full(1, focal))
         assert shares[0, 0] == pytest.approx(hidden, abs=0.1)
 
 
 def test_an_arm_hides_what_lies_behind_it_and_nothing_before_it() -> None:
     square = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 61), np.linspace(-0.1, 0.1, 61), [0.5]), 0).reshape(1, 3, -1)
-    hands = square.astype(np.float32), square.astype(np.float32) + np.array([0, 0, 0.001], np.float32)[:, None]
-    elbows = np.array([[[0, -1, 0], [1, 0, 0]]], np.float32)
+    hands = np.concatenate([square, square + np.array([0, 0, 0.001])[:, None]], 2).astype(np.float32)
+    elbows = np.array([[[0.0, -1, 0], [1, 0, 0]]])
     for depth, least, most in ((0.4, 0.25, 0.6), (0.6, 0, 0)):
-        wrists = np.array([[[0, 0.3, 0.6], [-0.3, 0, depth]]], np.float32)
-        assert least <= hidden_shares(hands, (wrists, elbows), np.ones(1))[0, 0] <= most
+        wrists = np.array([[[0, 0.3, 0.6], [-0.3, 0, depth]]])
+        assert least <= hidden_shares(hands, square.shape[2], (wrists, elbows), np.ones(1))[0, 0] <= most
 
 
 def test_an_arm_that_ends_in_the_picture_or_hides_it_is_in_the_way() -> None:
@@ -125,6 +126,13 @@ def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
         assert solver.measured((hands[0], hands[1])).depth < MAX_PENETRATION + 1e-5
 
 
+def test_an_outline_is_as_dense_as_its_cells_are_wide(sampler: SceneSampler) -> None:
+    for outline, whole in zip(sampler.pairs.outlines, sampler.pairs.room.skinnings, strict=True):
+        points, every = (one.template[:, : one.num_hand].T for one in (outline, whole))
+        apart = np.linalg.norm(every[:, None] - points, axis=-1)
+        assert apart.min(1).max() < SPACING and outline.num_hand < whole.num_hand / 4
+
+
 def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
     rng = np.random.default_rng(0)
     pair, view = sampler.pairs.plain(sampler.pairs.apart(rng)), straight_view(rng)
@@ -138,9 +146,7 @@ def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
         armed=False,
     )
     view = replace(view, focal=np.array([0.8]))
-    closely = moved.closely(sampler.pairs.room.skinnings, sampler.faces)
-    assert closely.before(view, FINE_RASTER).hidden.max() > 0.95
-    assert not sampler._shows_both(moved, view, moved.before(view))
+    assert moved.before(view).hidden.max() > 0.95
 
 
 def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
@@ -157,7 +163,7 @@ def test_the_wanted_occlusion_changes_what_is_sampled() -> None:
     for wanted in ((0.05, 0.15), (0.7, 0.85)):
         source = RenderedSource(RenderConfig(seed=3, size=64, occlusion=wanted, contact=False))
         hidden.append(np.mean([sample.occlusion.max() for sample in source.samples(range(16))]))
-    assert hidden[0] < 0.3 < 0.55 < hidden[1]
+    assert hidden[0] < 0.2 < 0.62 < hidden[1]
 
 
 def test_both_hands_are_in_the_picture(sampler: SceneSampler) -> None:
