@@ -1,12 +1,13 @@
 """How fast samples are made, beside a plain pyrender program, from the same scenes and in one run.
 
-python scripts/bench_render.py [--count 96 --size 256 --workers 2]
+python scripts/bench_render.py [--count 96 --size 256 --workers 2 --rounds 5]
 
 (a) what most people would write: pyrender in one process, both hands, a segmentation pass, each hand alone, PNG files;
 (b) ours with renderer pyrender, one process; (c) ours with renderer gl, ``plain`` and ``full`` look, in worker
 processes; (b) and (c) write shards with everything in them. Scenes are sampled beforehand, and their sampling is timed
 by itself. What is timed has run once before: a data set is made over hours, in which programs, photographs and memory
-are ready. Prints milliseconds a sample, samples a second, ratios to (a), and where (c)'s time goes.
+are ready. All take turns for some rounds, as machines are not always equally fast. Prints medians of milliseconds a
+sample and of ratios to the (a) of the same round, and where (c)'s time goes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tyro
@@ -38,6 +41,7 @@ from aih_gen.shards.writer import write_shard
 Result = TypeVar("Result")
 
 BATCH = 16
+LOOKS: tuple[Look, ...] = ("plain", "full")
 HEADER = Header("AIH_Render", "{}", "", 0, "free", "")
 
 
@@ -49,12 +53,15 @@ class Arguments:
     """Image side in pixels."""
     workers: int = 2
     """Processes of (c)."""
+    rounds: int = 5
     seed: int = 0
 
 
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     os.environ.setdefault("LP_NUM_THREADS", str(os.cpu_count()))  # (a)'s, llvmpipe's default; ours would set others
+    import pyrender
+
     config = RenderConfig(seed=arguments.seed, size=arguments.size)
     source = RenderedSource(config)
     started = time.perf_counter()
@@ -63,40 +70,43 @@ def main() -> None:
     print(f"{arguments.count} scenes, {arguments.size} px, {arguments.workers} workers")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        plain_program(source, scenes, out / "warm")
-        base = _timed(lambda: plain_program(source, scenes, out / "png"), len(scenes))
-        rows = {"(a) plain pyrender program": base}
         few = scenes[: max(len(scenes) // 4, 1)]
-        pyrender_source = RenderedSource(replace(config, renderer="pyrender", look="plain"))
-        _to_shard(pyrender_source, few, out / "b.h5")
-        rows["(b) ours, renderer pyrender"] = _timed(lambda: _to_shard(pyrender_source, few, out / "b.h5"), len(few))
-        looks: tuple[Look, ...] = ("plain", "full")
-        for look in looks:
-            rows[f"(c) ours, renderer gl, {look}"] = in_workers(
-                replace(config, look=look), scenes, arguments.workers, out
-            )
+        reference = RenderedSource(replace(config, renderer="pyrender", look="plain"))
+        renderer = pyrender.OffscreenRenderer(config.size, config.size)
+        runs = {
+            "(a) plain pyrender program": partial(
+                _timed, lambda: plain_program(renderer, source, scenes, out), len(scenes)
+            ),
+            "(b) ours, renderer pyrender": partial(_timed, lambda: _to_shard(reference, few, out / "b.h5"), len(few)),
+        }
+        with ExitStack() as pools:
+            for look in LOOKS:
+                work = pools.enter_context(in_workers(replace(config, look=look), scenes, arguments.workers, out))
+                runs[f"(c) ours, renderer gl, {look}"] = partial(_timed, work, len(scenes))
+            runs["(a) plain pyrender program"]()
+            runs["(b) ours, renderer pyrender"]()
+            seconds = np.array([[run() for run in runs.values()] for _ in range(arguments.rounds)])
+    ratios = np.median(seconds[:, :1] / seconds, 0)
     print(f"\n{'':32} {'ms/sample':>10} {'samples/s':>10} {'times (a)':>10}")
-    for name, seconds in rows.items():
-        print(f"{name:32} {1000 * seconds:>10.1f} {1 / seconds:>10.1f} {base / seconds:>10.2f}")
+    for name, each, ratio in zip(runs, np.median(seconds, 0), ratios, strict=True):
+        print(f"{name:32} {1000 * each:>10.1f} {1 / each:>10.1f} {ratio:>10.2f}")
     print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
-    for look in looks:
+    for look in LOOKS:
         print(f"\nstages of (c), {look} look, one process, ms of processor time a sample:")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, one_thread_each():
             stages = pool.submit(profile, replace(config, look=look), scenes).result()
-        for name, seconds in stages.items():
-            print(f"  {name:12} {1000 * seconds:6.1f}  {seconds / sum(stages.values()):4.0%}")
+        for name, each in stages.items():
+            print(f"  {name:12} {1000 * each:6.1f}  {each / sum(stages.values()):4.0%}")
 
 
-def plain_program(source: RenderedSource, scenes: Sequence[Scene], folder: Path) -> None:
+def plain_program(renderer: Any, source: RenderedSource, scenes: Sequence[Scene], folder: Path) -> None:
     """(a): nothing clever, nothing wasteful; one scene after the other."""
     import pyrender
     from pyrender.constants import RenderFlags
 
     from aih_gen.render.pyrender import FROM_OPENCV
 
-    folder.mkdir()
     size, hands = source.config.size, source.hands
-    renderer = pyrender.OffscreenRenderer(size, size)
     for k, scene in enumerate(scenes):
         background = background_image(scene.background, source.scenes.library, size)
         world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
@@ -126,20 +136,18 @@ def plain_program(source: RenderedSource, scenes: Sequence[Scene], folder: Path)
             Image.fromarray(blended).save(folder / f"{k}_{name}.png", compress_level=1)
         for name, mask in masks.items():
             Image.fromarray(mask).save(folder / f"{k}_{name}.png")
-    renderer.delete()
 
 
-def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out: Path) -> float:
-    """(c): seconds a sample."""
+@contextmanager
+def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out: Path) -> Iterator[Callable[[], None]]:
+    """(c), in processes that are ready."""
     parts = [list(scenes[k::workers]) for k in range(workers)]
     paths = [out / f"{config.look}_{k}.h5" for k in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(config,)) as pool:
         with one_thread_each():  # submitting starts the workers
             warm = pool.map(_warm, [scenes] * workers, paths, chunksize=1)
         list(warm)
-        started = time.perf_counter()
-        list(pool.map(_work, parts, paths, chunksize=1))
-        return (time.perf_counter() - started) / len(scenes)
+        yield lambda: list(pool.map(_work, parts, paths, chunksize=1)).clear()
 
 
 def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
