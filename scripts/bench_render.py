@@ -147,16 +147,19 @@ def in_workers(config: RenderConfig, scenes: Sequence[Scene], workers: int, out:
         with one_thread_each():  # submitting starts the workers
             warm = pool.map(_warm, [scenes] * workers, paths, chunksize=1)
         list(warm)
-        yield lambda: list(pool.map(_work, parts, paths, chunksize=1)).clear()
+
+        def work() -> None:
+            list(pool.map(_work, parts, paths, chunksize=1))
+
+        yield work
 
 
 def profile(config: RenderConfig, scenes: Sequence[Scene]) -> dict[str, float]:
     """Processor seconds a sample of each stage, in this process."""
-    source = open_in_worker(config)
-    assert isinstance(source, RenderedSource)
+    _start(config)
     with tempfile.TemporaryDirectory() as folder:
-        _stages(source, scenes, Path(folder) / "x.h5")
-        return _stages(source, scenes, Path(folder) / "x.h5")
+        _stages(_worker, scenes, Path(folder) / "x.h5")
+        return _stages(_worker, scenes, Path(folder) / "x.h5")
 
 
 def _stages(source: RenderedSource, scenes: Sequence[Scene], path: Path) -> dict[str, float]:
