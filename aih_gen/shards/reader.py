@@ -36,8 +36,13 @@ from aih_gen.shards.schema import (
     mask,
 )
 
-MOST_OPEN_FILES = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
-"""HDF5 keeps about a megabyte for each."""
+
+def most_open_files(limit: int) -> int:
+    """How many shards stay open where a process may open ``limit`` files: HDF5 keeps about a megabyte for each."""
+    return 256 if limit == resource.RLIM_INFINITY else max(1, min(256, limit // 4))
+
+
+MOST_OPEN_FILES = most_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 StrPath = str | os.PathLike[str]
 

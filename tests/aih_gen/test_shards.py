@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import pickle
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.errors import ShardError
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
-from aih_gen.shards.reader import AIHShards
+from aih_gen.shards.reader import AIHShards, most_open_files
 from aih_gen.shards.schema import MASK_BITS
 from aih_gen.shards.writer import write_shard
 from tests.data.samples import make_header, make_sample, write_samples
@@ -171,6 +172,10 @@ def listed(tmp_path: Path) -> Path:
     manifest = Manifest(json.loads(header.config), header.config_sha256, 3, "zstd", False, tuple(entries))
     write_manifest(tmp_path, manifest)
     return tmp_path
+
+
+def test_some_shard_may_always_be_open_whatever_the_process_may_open() -> None:
+    assert [most_open_files(limit) for limit in (3, 40, 1024, 10**6, resource.RLIM_INFINITY)] == [1, 10, 256, 256, 256]
 
 
 def test_a_manifest_tells_the_lengths_and_every_shard_is_checked_before_it_is_believed(listed: Path) -> None:
