@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError, ShardError
+from aih_gen.interruption import Interruption
 from aih_gen.shards.disk import UnfailingFile
 from aih_gen.shards.manifest import ManifestEntry, describe_file
 from aih_gen.shards.schema import (
@@ -71,14 +72,17 @@ def write_shard(
     Raises:
         ShardError: the file cannot be written.
         ValueError: a sample's arrays are not those of the schema, or the batches do not hold ``count`` samples.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches; the file is not made.
     """
     temporary = temporary_path(path)
     try:
-        with UnfailingFile(str(temporary)) as disk:
-            with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
-                _fill(file, _while_it_fits(batches, disk), count, codec, depth)
-                _describe(file, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
-            disk.check()
+        with Interruption() as interruption:
+            with UnfailingFile(str(temporary)) as disk:
+                with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
+                    _fill(file, _while_it_fits(batches, disk, interruption), count, codec, depth)
+                    _describe(file, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
+                disk.check()
+            interruption.check()
         sync(temporary)
         entry = describe_file(temporary, path.name, count)
         os.replace(temporary, path)
@@ -90,10 +94,13 @@ def write_shard(
     return entry
 
 
-def _while_it_fits(batches: Iterable[Sequence[Sample]], disk: UnfailingFile) -> Iterator[Sequence[Sample]]:
+def _while_it_fits(
+    batches: Iterable[Sequence[Sample]], disk: UnfailingFile, interruption: Interruption
+) -> Iterator[Sequence[Sample]]:
     for samples in batches:
         yield samples
         disk.check()
+        interruption.check()
 
 
 def _fill(file: h5py.File, batches: Iterable[Sequence[Sample]], count: int, codec: Codec, depth: bool) -> None:

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
+from aih_gen.interruption import leave_signals_to_the_loop
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TrainConfig
-from hdr_model.training.interruption import leave_signals_to_the_loop
 
 Batch = dict[str, Tensor]
 Source = str | PathLike[str]

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError
+from aih_gen.interruption import Interruption
 from hdr_model.config import TrainConfig
 from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
 from hdr_model.data.draws import Draws
@@ -32,7 +33,6 @@ from hdr_model.training.checkpoint import (
     save_state,
 )
 from hdr_model.training.compilation import compile_networks
-from hdr_model.training.interruption import Interruption
 from hdr_model.training.log import History, Log
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm

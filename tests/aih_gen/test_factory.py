@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.factory import generate, one_thread_each
+from aih_gen.shards.disk import UnfailingFile
 from aih_gen.shards.folder import sole_writer
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import read_manifest
@@ -280,6 +282,25 @@ def test_ctrl_c_leaves_only_whole_shards(tmp_path: Path, config: SynConfig) -> N
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_is_heard_while_hdf5_writes(
+    tmp_path: Path, config: SynConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """HDF5 calls the file's ``write``, and an exception raised in there goes no further."""
+    write, written = UnfailingFile.write, itertools.count()
+
+    def write_and_signal(file: UnfailingFile, data: bytes) -> int:
+        if next(written) == 5:
+            os.kill(os.getpid(), number)
+        return write(file, data)
+
+    monkeypatch.setattr(UnfailingFile, "write", write_and_signal)
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, tmp_path, 8)
+    assert set(contents(tmp_path)) <= {"manifest.json"}
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
 def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynConfig) -> None:
     """One worker has made the short last shard and waits; the other is at the first one for hours."""
     process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
@@ -292,9 +313,11 @@ def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynC
 
 def test_the_workers_of_a_killed_run_write_no_more(tmp_path: Path, config: SynConfig) -> None:
     process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
+    while not (begun := list(tmp_path.glob(".aih_syn-00000*.tmp"))):  # the other worker may have been slower to start
+        time.sleep(0.02)
     process.kill()
     process.communicate(timeout=20)
-    (unfinished,) = tmp_path.glob(".*.tmp")
+    (unfinished,) = begun
     size = unfinished.stat().st_size
     time.sleep(1)
     assert unfinished.stat().st_size == size, "a worker outlived the run"

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+"""Ctrl-C and SIGTERM as a wish that a loop grants between two steps.
+
+Python raises KeyboardInterrupt wherever it happens to be, and in a function that a C library has called that is lost.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within it, the first SIGINT or SIGTERM only sets ``wished``; a second SIGINT interrupts at once."""
+    """Within it, the first SIGINT or SIGTERM only sets ``wished``; a second SIGINT interrupts at once.
+
+    A signal that the process ignores stays ignored, and outside the main thread, where none arrives, nothing is done.
+    """
 
     def __init__(self) -> None:
         self.wished = False
@@ -19,12 +25,18 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # others may not set handlers
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where it is wished for."""
+        if self.wished:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.wished and number == signal.SIGINT:
