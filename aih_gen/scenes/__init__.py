@@ -49,6 +49,7 @@ class SceneSampler:
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
         self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
+        self.least_hidden = min(config.occlusion[0], self.most_hidden)
         self.recorded = None
         if config.poses != "sampled":
             self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
@@ -88,7 +89,7 @@ class SceneSampler:
         Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
         ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
         """
-        wanted = rng.uniform(*self.config.occlusion)
+        wanted = rng.uniform(self.least_hidden, self.most_hidden)
         for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
@@ -114,7 +115,7 @@ class SceneSampler:
         """Recorded pair ``index`` before its own camera, or in a view from anywhere: what fits call up is not known."""
         if self.cameras is not None:
             return self._own_view(rng, index, recorded, self.cameras)
-        wanted = rng.uniform(*self.config.occlusion)
+        wanted = rng.uniform(self.least_hidden, self.most_hidden)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
             view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
