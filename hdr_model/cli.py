@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
@@ -18,6 +18,7 @@ from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig
 if TYPE_CHECKING:
     import torch
 
+    from hdr_model.nets.pretrained import PretrainedNetwork
     from hdr_model.training.loop import Task as TrainingTask
 
 
@@ -45,6 +46,9 @@ class _Train:
     """Held-out shards: the weights of the step with the lowest loss on them are kept in RUN/best."""
     validate_every: int | None = None
     """Steps between these."""
+    start_from: Path | None = None
+    """Weights to start from in place of random ones, of the preset's sizes: a folder with hasm, hdrm and shpe, such as
+    assets/weights, or a run."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -86,8 +90,12 @@ class _Train:
         return choose_device(self.device)
 
     def _train(self, task: TrainingTask, config: TrainConfig, device: torch.device, **settings: object) -> None:
+        from hdr_model.training.checkpoint import start_from
         from hdr_model.training.loop import train
 
+        if self.start_from:
+            start_from(cast("PretrainedNetwork", task.networks[config.task]), self.start_from)
+            settings["start_from"] = str(self.start_from)
         weights = train(
             task,
             config,
@@ -124,6 +132,8 @@ class TrainHASM(_Train):
         network = preset("hasm", self.preset)
         task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
         if self.init:
+            if self.start_from:
+                raise AIHError("--init and --start-from: expected one of them, as both give the encoder its weights")
             start_encoder(task.hasm, self.init)
         self._train(task, config, device, init=str(self.init) if self.init else None)
 

@@ -22,6 +22,7 @@ import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import Task
+from hdr_model.nets.pretrained import PretrainedNetwork
 
 SETTINGS, STATE, WEIGHTS, BEST = "run.json", "last.pt", "weights", "best"
 SCHEMA = 1
@@ -113,6 +114,24 @@ def find_weights(folder: Path, task: Task) -> Path:
     raise AssetError(
         f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[2]}"
     )
+
+
+def start_from(network: PretrainedNetwork, folder: Path) -> None:
+    """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
+
+    Raises:
+        AssetError: there are none, or those of a network of other sizes.
+    """
+    place = find_weights(folder, network.task)
+    trained = type(network).from_pretrained(place)
+    wanted, found = asdict(network.config), asdict(trained.config)
+    if other := [name for name in wanted if wanted[name] != found[name]]:
+        name = other[0]
+        raise AssetError(
+            f"{place}: expected a network of the sizes that are to be trained, with {name} {wanted[name]}, found "
+            f"{found[name]}; --preset says which"
+        )
+    network.load_state_dict(trained.state_dict())
 
 
 def code_version() -> dict[str, str]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hdr_model.cli import main
+from hdr_model.nets.shpe import SHPE
 from tests.data.samples import write_samples
 
 
@@ -40,6 +43,8 @@ from tests.data.samples import write_samples
         (["bench", "--batch-sizes", "0"], "--batch-sizes should be above 0, found 0"),
         (["demo", "--port", "0"], "--port should be 1 to 65535, found 0"),
         (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--start-from", "w"], "no weights of shpe in w"),
+        (["train", "hasm", "--data", "d", "--out", "o", "--start-from", "w", "--init", "i"], "expected one of them"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -76,3 +81,26 @@ def test_training_is_one_command_and_resumes(tmp_path: Path, capsys: pytest.Capt
     assert main([*arguments, *sizes, "--steps", "2"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "run/weights")] * 2
     assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_training_starts_from_trained_weights_of_the_same_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_samples(tmp_path / "data/aih-00000.h5", 4)
+    arguments = ["train", "shpe", "--data", str(tmp_path / "data"), "--size", "64", "--batch-size", "2", "--steps", "1"]
+    nano = [*arguments, "--preset", "nano", "--out"]
+    assert main([*nano, str(tmp_path / "first"), "--seed", "1"]) == 0
+    still = ["--learning-rate", "1e-9", "--start-from", str(tmp_path / "first")]
+    assert main([*nano, str(tmp_path / "second"), "--seed", "2", *still]) == 0
+    first, second = (
+        dict(SHPE.from_pretrained(tmp_path / run / "weights").named_parameters()) for run in ("first", "second")
+    )
+    for name, parameter in first.items():
+        assert torch.allclose(parameter, second[name], atol=1e-6), name
+    assert json.loads((tmp_path / "second/run.json").read_text())["start_from"] == str(tmp_path / "first")
+
+    capsys.readouterr()
+    assert main([*arguments, "--preset", "tiny", "--out", str(tmp_path / "third"), *still]) == 2
+    said = capsys.readouterr().err
+    assert "first/weights: expected a network of the sizes that are to be trained, with width 16, found 12" in said
+    assert said.count("\n") == 1 and not (tmp_path / "third").exists()
