@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Makes assets/weights: data, the three networks trained on it, and their weights as bfloat16 with a model card.
-#   bash scripts/build_weights.sh --work DIR [--preset tiny] [--count 20000] [--seed 11] [--held-out 2000]
-#       [--device auto] [--environment .venv]
-# A second run continues in DIR: what is whole there is kept. On a GPU, for hours: --preset base --count 100000.
+#   bash scripts/build_weights.sh --work WORK [--preset tiny] [--count 20000] [--seed 11] [--held-out 2000]
+#       [--start-from DIR] [--device auto] [--environment .venv]
+# --start-from assets/weights goes on from the shipped weights, in place of from nothing. A second run continues in
+# WORK: what is whole there is kept. On a GPU, for hours: --preset base --count 100000.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh
 
-work='' preset=tiny count=20000 seed=11 device=auto environment=.venv held_out=2000
+work='' start=() preset=tiny count=20000 seed=11 device=auto environment=.venv held_out=2000
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || fail "$1 needs a value"
     case $1 in
@@ -17,9 +18,10 @@ while [ $# -gt 0 ]; do
         --count) [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "--count needs a number of samples, found: $2"; count=$2 ;;
         --seed) [[ $2 =~ ^[0-9]+$ ]] || fail "--seed needs a number, found: $2"; seed=$2 ;;
         --device) device=$2 ;;
+        --start-from) start=(--start-from "$2") ;;
         --held-out) [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "--held-out needs a number of samples, found: $2"; held_out=$2 ;;
         --environment) environment=$2 ;;
-        *) fail "expected --work, --preset, --count, --seed, --held-out, --device or --environment, found: $1" ;;
+        *) fail "expected --work, --preset, --count, --seed, --held-out, --start-from, --device or --environment, found: $1" ;;
     esac
     shift 2
 done
@@ -40,6 +42,6 @@ run aih_gen.cli syn --source "$work/aih_render" --out "$work/aih_syn" --count "$
 run aih_gen.cli render --out "$work/aih_heldout" --count "$held_out" --seed $((seed + 1000)) --workers "$(nproc)"
 for network in hasm hdrm shpe; do
     run hdr_model.cli train "$network" --data "$work/aih_render" "$work/aih_syn" --out "$work/runs/$network" \
-        --preset "$preset" --seed "$seed" --device "$device" --workers "$workers" --resume
+        --preset "$preset" --seed "$seed" --device "$device" --workers "$workers" --resume "${start[@]}"
 done
 PYTHONPATH=$PWD "$environment/bin/python" scripts/pack_weights.py "$work" assets/weights

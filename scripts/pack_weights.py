@@ -69,12 +69,14 @@ def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
         for name in ("aih_render", "aih_syn", "aih_heldout")
         for shards in [AIHShards(work / name)]
     )
+    again = any("--start-from" in command for command, *_ in lines)
+    before = "They started from earlier weights that were made likewise: see this file's history.\n\n" if again else ""
     figures = "\n".join("| " + " | ".join(row.cells[1:5]) + " |" for row in found.rows if _in_card(row))
     sizes = "\n".join(f"| {task} | {size / 1e6:.1f} MB |" for task, size in packed.items())
     return (
-        "# Weights of HDR\n\nHASM, HDRM and SHPE, stored as bfloat16, trained from nothing on drawn hands alone: "
+        "# Weights of HDR\n\nHASM, HDRM and SHPE, stored as bfloat16, trained on drawn hands alone: "
         "expect them to fail on photographs that look otherwise.\n\n"
-        f"Made in {hours:.1f} hours on {device}, PyTorch {torch.__version__}:\n\n```\n{commands}\n```\n\n"
+        f"Made in {hours:.1f} hours on {device}, PyTorch {torch.__version__}:\n\n```\n{commands}\n```\n\n{before}"
         f"| data | samples | seed | SHA-256 |\n|---|---|---|---|\n{data}\n\n| network | size |\n|---|---|\n{sizes}\n\n"
         f"On the {found.settings['samples']} held-out pairs, which no training saw (aih_heldout):\n\n"
         f"| figure | ours | trivial baseline | its figure |\n|---|---|---|---|\n{figures}\n"
