@@ -38,6 +38,8 @@ class _Train:
     """Side of the network's input in pixels."""
     batch_size: int | None = None
     learning_rate: float | None = None
+    log_every: int | None = None
+    """Steps between points of the curves."""
     picture_every: int | None = None
     """Steps between pictures of the predictions."""
     checkpoint_every: int | None = None
@@ -69,7 +71,7 @@ class _Train:
 
     def _config(self, task: Task) -> TrainConfig:
         names = ["steps", "size", "batch_size", "learning_rate"]
-        names += ["picture_every", "checkpoint_every", "validate_every"]
+        names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in changes.items():
             if value <= 0:

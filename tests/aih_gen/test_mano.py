@@ -26,6 +26,7 @@ from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.joints import JOINT_NAMES, MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano import MAX_BYTES, read_mano
+from aih_gen.hands.model import IN_CACHE
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no shared/reference beside the project")
@@ -145,9 +146,9 @@ def test_float64_is_exact_and_float32_is_its_rounding(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_its_hands_one_by_one(tmp_path: Path) -> None:
-    hand, batch = load_hand_model(write(tmp_path)), inputs(5)
+    hand, batch = load_hand_model(write(tmp_path)), inputs(2 * IN_CACHE + 5)
     together = hand(*batch)
-    for k in range(5):
+    for k in (0, 4, IN_CACHE - 1, IN_CACHE, 2 * IN_CACHE + 4):
         alone = hand(*(tensor[k : k + 1] for tensor in batch))
         for a, b in zip(together, alone, strict=True):
             assert torch.allclose(a[k], b[0], atol=1e-6)
