@@ -247,6 +247,8 @@ class Evaluate:
     """VGG16's weights as torchvision stores them: with --lpips, LPIPS is measured too."""
     lpips: Path | None = None
     """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
+    inception: Path | None = None
+    """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
@@ -258,12 +260,12 @@ class Evaluate:
             raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
         if (self.vgg is None) != (self.lpips is None):
             raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
-        from hdr_model.evaluation.lpips import LPIPS
+        from hdr_model.evaluation.judges import Judges
         from hdr_model.evaluation.protocols import evaluate
 
-        lpips = LPIPS.from_files(self.vgg, self.lpips) if self.vgg and self.lpips else None
+        judges = Judges.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, lpips)
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, judges)
 
     def _annotated(self) -> Path:
         """The shards of all annotated photos; those that are there already are checked and kept."""

@@ -119,6 +119,29 @@ def ssim_map(predicted: Tensor, true: Tensor) -> Tensor:
     return likeness / ((mean_p**2 + mean_t**2 + _C1) * (variances + _C2))
 
 
+def frechet_distance(features: NDArray[np.floating], others: NDArray[np.floating]) -> float:
+    """Fréchet distance of the normal distributions of two sets of features (N,D) and (M,D) (Heusel et al. 2017); NaN
+    where a set has fewer than two.
+
+    The trace of the root of the product of their covariances is the sum of the singular values of one set, centred and
+    scaled, times the other: no root of a matrix is taken.
+    """
+    if min(len(features), len(others)) < 2:
+        return float("nan")
+    (mean, factor), (other_mean, other_factor) = (_mean_and_factor(values) for values in (features, others))
+    shared = np.linalg.svd(factor @ other_factor.T, compute_uv=False).sum()
+    variances = (factor**2).sum() + (other_factor**2).sum()
+    return float(((mean - other_mean) ** 2).sum() + variances - 2 * shared)
+
+
+def _mean_and_factor(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of features (N,D): the mean (D,), and F with at most D rows, of which F^T F is the covariance."""
+    values = np.asarray(features, np.float64)
+    mean = values.mean(0)
+    scaled = (values - mean) / np.sqrt(len(values) - 1)
+    return mean, np.asarray(np.linalg.qr(scaled, mode="r"))
+
+
 def joint_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
     """Distance of each joint, (N,21), between joints (N,21,3), in their unit; NaN where the truth is unknown."""
     offsets = np.asarray(predicted, np.float64) - np.asarray(true, np.float64)

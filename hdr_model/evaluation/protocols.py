@@ -30,8 +30,8 @@ from hdr_model.evaluation.examine import (
     named_masks,
     with_occluded,
 )
-from hdr_model.evaluation.lpips import LPIPS
-from hdr_model.evaluation.metrics import Overlap, RegionError, best_threshold, mpjpe, ssim_map
+from hdr_model.evaluation.judges import Judges
+from hdr_model.evaluation.metrics import Overlap, RegionError, best_threshold, frechet_distance, mpjpe, ssim_map
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.pictures import image_row, look, mask_row, pose_row, ranked, save_rows
 from hdr_model.evaluation.pose import (
@@ -57,6 +57,8 @@ REGIONS = {
 }
 
 HASM, COPY, MEAN_MASK, AS_VISIBLE = ("HASM", "copy the input", "the mean training mask", "amodal = true visible")
+TARGET = "the true target"
+NO_JUDGES = Judges()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,8 @@ class Scores:
     """(region, method) -> hands with a true target"""
     lpips: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """method -> hands with a true target and a hole; empty without the network"""
+    features: defaultdict[str, list[NDArray[np.float32]]] = field(default_factory=lambda: defaultdict(list))
+    """method, or ``TARGET`` -> Inception's features (2048,) of the same hands; empty without the network"""
     pose: PoseScores = field(default_factory=lambda: PoseScores(MEAN_BONE_LENGTH))
     targets: list[tuple[int, int]] = field(default_factory=list)
     """Sample and side of each hand with a true target."""
@@ -96,14 +100,14 @@ def evaluate(
     train_data: list[Path],
     device: str,
     limit: int | None,
-    lpips: LPIPS | None = None,
+    judges: Judges = NO_JUDGES,
 ) -> Evaluation:
     """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
     Args:
         train_data: the shards trained on, for the guesses that know their mean; with none those are left out ("-").
         limit: at most so many samples, spread evenly.
-        lpips: also measures painted crops.
+        judges: also measure painted crops.
 
     Raises:
         AIHError: a folder or a number is not what it should be.
@@ -112,14 +116,14 @@ def evaluate(
     dataset = AIHDataset(data, FIELDS)
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
-    lpips = lpips.to(where) if lpips else None
+    judges = judges.to(where)
     prior = training_prior(train_data) if train_data else None
     chosen = spread(len(dataset), limit)
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = {name: value.to(hdr.device) for name, value in dataset[indices].items()}
         seen, stories = examine(hdr, batch), read_stories(dataset, indices, batch)
-        add_scores(scores, indices, batch, seen, prior, stories, lpips)
+        add_scores(scores, indices, batch, seen, prior, stories, judges)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
@@ -198,11 +202,11 @@ def add_scores(
     seen: Examined,
     prior: Prior | None,
     stories: Sequence[Story],
-    lpips: LPIPS | None = None,
+    judges: Judges = NO_JUDGES,
 ) -> None:
     """Take in one examined batch of the samples ``indices``, each with its story."""
     _add_masks(scores, seen, prior, ~batch["present"].bool() | known_hands(batch)[0])
-    _add_images(scores, seen, lpips)
+    _add_images(scores, seen, judges)
     _add_joints(scores.pose, indices, batch, seen, prior, stories)
     scores.samples += indices
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
@@ -216,7 +220,7 @@ def result_rows(scores: Scores) -> Iterator[Row]:
     """The table."""
     yield from _mask_rows(scores)
     yield from _image_rows(scores)
-    yield from _lpips_rows(scores)
+    yield from _judges_rows(scores)
     yield from _pose_rows(scores)
 
 
@@ -239,7 +243,8 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         "regions / the number of their pixels and channels. SSIM: its map averaged in the region, then over hands. "
         f"{hands - len(scores.targets)} hands have no picture that shows them alone, and no figure here. Hands without "
         f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole; LPIPS, where its "
-        "weights are given, is VGG16's, mean over these.",
+        "weights are given, is VGG16's, mean over these; FID, where Inception's are, is between these and their true "
+        "targets: it falls as hands are added, so compare equal numbers of them.",
         f"Joints: rows above are MPJPE after {HDR_OWN.name}. HASM's masks: crop and painting from HASM alone (the "
         "whole image where it found no hand). True masks: crop and painting from the truth.",
     )
@@ -261,7 +266,7 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tenso
 
 
 @torch.inference_mode()
-def _add_images(scores: Scores, seen: Examined, lpips: LPIPS | None) -> None:
+def _add_images(scores: Scores, seen: Examined, judges: Judges) -> None:
     crops, known = seen.crops, seen.alone
     covered = hidden(crops.amodal, crops.visible)[known, 0]
     removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[known, 0]
@@ -270,12 +275,17 @@ def _add_images(scores: Scores, seen: Examined, lpips: LPIPS | None) -> None:
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}
     target = crops.target[known]
     with_hole = whole[:, 0, 0]
+    judged = bool(with_hole.any())
+    if judges.inception and judged:
+        scores.features[TARGET] += list(judges.inception(target[with_hole]).cpu().numpy())
     for method, image in {COPY: crops.image, **seen.composites}.items():
         similarity = ssim_map(image[known], target)
         for name, region in regions.items():
             scores.region[name, method].add(image[known], target, region, similarity)
-        if lpips and bool(with_hole.any()):
-            scores.lpips[method] += lpips(image[known][with_hole], target[with_hole]).tolist()
+        if judges.lpips and judged:
+            scores.lpips[method] += judges.lpips(image[known][with_hole], target[with_hole]).tolist()
+        if judges.inception and judged:
+            scores.features[method] += list(judges.inception(image[known][with_hole]).cpu().numpy())
 
 
 def _add_joints(
@@ -336,10 +346,17 @@ def _image_rows(scores: Scores) -> Iterator[Row]:
                 yield Row("images", metric, unit, mine, COPY, other, "higher", cases, headline)
 
 
-def _lpips_rows(scores: Scores) -> Iterator[Row]:
-    for method, masks in ((TRUE, "true masks"), (FOUND, "HASM's masks")) if scores.lpips else ():
+def _judges_rows(scores: Scores) -> Iterator[Row]:
+    methods = ((TRUE, "true masks"), (FOUND, "HASM's masks"))
+    for method, masks in methods if scores.lpips else ():
         ours, other = (float(np.mean(scores.lpips[name])) for name in (method, COPY))
         yield Row("images", f"LPIPS whole crop, {masks}", "", ours, COPY, other, "lower", len(scores.lpips[method]))
+    if scores.features:
+        sets = {name: np.stack(features) for name, features in scores.features.items()}
+        copied = frechet_distance(sets[COPY], sets[TARGET])
+        for method, masks in methods:
+            ours = frechet_distance(sets[method], sets[TARGET])
+            yield Row("images", f"FID whole crop, {masks}", "", ours, COPY, copied, "lower", len(sets[method]))
 
 
 def _pose_rows(scores: Scores) -> Iterator[Row]:

@@ -29,6 +29,7 @@ from tests.data.samples import write_samples
         (["eval", "--data", "d", "--out", "o"], "d: expected a shard"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--out", "o"], "--vgg and --lpips, found only one"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--lpips", "l.pth", "--out", "o"], "v.pth"),
+        (["eval", "--data", "d", "--inception", "i.pth", "--out", "o"], "i.pth"),
         (["eval", "--out", "o"], "expected --data with shards, or --dataset and --root, found neither"),
         (["eval", "--data", "d", "--dataset", "tzionas", "--root", "r", "--out", "o"], "found both"),
         (["eval", "--dataset", "tzionas", "--out", "o"], "--root: expected the folder of tzionas, found nothing"),

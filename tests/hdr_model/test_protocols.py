@@ -21,6 +21,8 @@ from aih_gen.sources.tzionas import TzionasConfig
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.evaluation.examine import ALONE, BOUND, FIELDS, FOUND, TRUE, examine
+from hdr_model.evaluation.judges import Judges
+from hdr_model.evaluation.metrics import frechet_distance
 from hdr_model.evaluation.pose import HDR_OWN, MEAN_POSE, pose_grids
 from hdr_model.evaluation.protocols import (
     AS_VISIBLE,
@@ -295,16 +297,27 @@ class MeanDifference(nn.Module):
         return (image - other).abs().mean((1, 2, 3))
 
 
-def test_lpips_is_taken_of_the_hands_with_a_hole_and_of_the_input_too(shards: Path, scores: Scores) -> None:
+class MeanColour(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((2, 3))
+
+
+def test_lpips_and_fid_are_taken_of_the_hands_with_a_hole_and_of_the_input_too(shards: Path, scores: Scores) -> None:
     gathered, batch = Scores(), AIHDataset(shards, FIELDS)[[0, 3]]
     seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
-    add_scores(gathered, [0, 3], batch, seen, None, [Story(True), Story(False)], cast(Any, MeanDifference()))
+    judges = Judges(cast(Any, MeanDifference()), cast(Any, MeanColour()))
+    add_scores(gathered, [0, 3], batch, seen, None, [Story(True), Story(False)], judges)
     first = [row for row in result_rows(gathered) if row.metric.startswith("LPIPS")]
     copied = (seen.crops.image - seen.crops.target).abs().mean((1, 2, 3))
     assert [row.cases for row in first] == [2, 2], "a hand by itself has no hole"
     assert first[0].baseline == pytest.approx(float(copied[:2].mean())) and float(copied[2]) == 0
     assert 0 < first[0].ours < first[0].baseline
-    assert not any("LPIPS" in row.metric for row in result_rows(scores))
+    assert not any("LPIPS" in row.metric or "FID" in row.metric for row in result_rows(scores))
+
+    fid = [row for row in result_rows(gathered) if row.metric.startswith("FID")]
+    colours = [image[:2].mean((2, 3)).numpy() for image in (seen.crops.image, seen.crops.target)]
+    assert fid[0].baseline == pytest.approx(frechet_distance(*colours), rel=1e-5)
+    assert [row.cases for row in fid] == [2, 2] and 0 < fid[0].ours < fid[0].baseline
 
 
 def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shards: Path) -> None:
