@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +36,7 @@ from aih_gen.config import (
     config_document,
 )
 from aih_gen.errors import AIHError
+from aih_gen.interruption import die_with_parent
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
@@ -296,15 +296,7 @@ def _start_worker(made: Any, stop: Any) -> None:
     global _made, _stop
     _made, _stop = made, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """A parent that was killed has let go of the folder, so its workers may not write to it any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    die_with_parent()  # one that was killed has let go of the folder, so nothing may be written to it any more
 
 
 def _run_in_worker(job: Job) -> ManifestEntry:

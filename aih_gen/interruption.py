@@ -5,6 +5,8 @@ Python raises KeyboardInterrupt wherever it happens to be, and in a function tha
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType
@@ -48,3 +50,20 @@ def leave_signals_to_the_loop(_: int) -> None:
     """For processes that only read: Ctrl-C and SIGTERM reach them too, but they end when the loop does."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """From now on this process ends when the one that started it has ended, however that came about.
+
+    Behind a fork server (the default from Python 3.14 on) that one is not the operating system's parent process.
+    """
+    parent = multiprocessing.parent_process()
+
+    def wait_and_exit() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=wait_and_exit, daemon=True).start()
