@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop grants between two steps.
+"""Ctrl-C and SIGTERM as a wish that a loop grants between two steps, and processes that end with their starter.
 
 Python raises KeyboardInterrupt wherever it happens to be, and in a function that a C library has called that is lost.
 """
@@ -59,11 +59,11 @@ def die_with_parent() -> None:
     Behind a fork server (the default from Python 3.14 on) that one is not the operating system's parent process.
     """
     parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def wait_and_exit() -> None:
-        assert parent is not None
         parent.join()
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=wait_and_exit, daemon=True).start()
+    threading.Thread(target=wait_and_exit, daemon=True).start()

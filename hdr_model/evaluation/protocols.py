@@ -275,17 +275,21 @@ def _add_images(scores: Scores, seen: Examined, judges: Judges) -> None:
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}
     target = crops.target[known]
     with_hole = whole[:, 0, 0]
-    judged = bool(with_hole.any())
-    if judges.inception and judged:
-        scores.features[TARGET] += list(judges.inception(target[with_hole]).cpu().numpy())
-    for method, image in {COPY: crops.image, **seen.composites}.items():
-        similarity = ssim_map(image[known], target)
+    for method, images in {COPY: crops.image, **seen.composites}.items():
+        image = images[known]
+        similarity = ssim_map(image, target)
         for name, region in regions.items():
-            scores.region[name, method].add(image[known], target, region, similarity)
-        if judges.lpips and judged:
-            scores.lpips[method] += judges.lpips(image[known][with_hole], target[with_hole]).tolist()
-        if judges.inception and judged:
-            scores.features[method] += list(judges.inception(image[known][with_hole]).cpu().numpy())
+            scores.region[name, method].add(image, target, region, similarity)
+        _add_judgements(scores, method, image[with_hole], target[with_hole], judges)
+    if judges.inception and bool(with_hole.any()):
+        scores.features[TARGET] += list(judges.inception(target[with_hole]).cpu().numpy())
+
+
+def _add_judgements(scores: Scores, method: str, image: Tensor, target: Tensor, judges: Judges) -> None:
+    if judges.lpips and len(image):
+        scores.lpips[method] += judges.lpips(image, target).tolist()
+    if judges.inception and len(image):
+        scores.features[method] += list(judges.inception(image).cpu().numpy())
 
 
 def _add_joints(

@@ -27,6 +27,7 @@ from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import verify
 from tests.data.samples import write_samples
+from tests.waiting import until
 
 PROOF = os.environ.get("AIH_PROOF") == "1"
 """All of it, which takes minutes: AIH_PROOF=1 python -m pytest -s tests/aih_gen/test_factory*.py"""
@@ -313,11 +314,10 @@ def test_ctrl_c_stops_busy_and_idle_workers_at_once(tmp_path: Path, config: SynC
 
 def test_the_workers_of_a_killed_run_write_no_more(tmp_path: Path, config: SynConfig) -> None:
     process = start(config, tmp_path, 1_000_008, 1_000_000, workers=2, awaited="aih_syn-00001.h5")
-    while not (begun := list(tmp_path.glob(".aih_syn-00000*.tmp"))):  # the other worker may have been slower to start
-        time.sleep(0.02)
+    until(lambda: any(tmp_path.glob(".aih_syn-00000*.tmp")))  # the other worker may have been slower to start
     process.kill()
     process.communicate(timeout=20)
-    (unfinished,) = begun
+    (unfinished,) = tmp_path.glob(".*.tmp")
     size = unfinished.stat().st_size
     time.sleep(1)
     assert unfinished.stat().st_size == size, "a worker outlived the run"

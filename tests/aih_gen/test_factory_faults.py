@@ -18,6 +18,7 @@ import pytest
 from aih_gen.cli import main
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
+from tests.waiting import until
 
 KILLS = 50 if os.environ.get("AIH_PROOF") == "1" else 2
 COUNT, SHARD_SIZE = 240, 6
@@ -78,13 +79,6 @@ def test_killed_at_any_moment_and_started_again_it_makes_the_same(tmp_path: Path
     print(f"{KILLS} kills; {read_all(out)} of {COUNT} samples after the last one")
     assert main(making(source, out)) == 0
     assert contents(out) == contents(tmp_path / "expected")
-
-
-def until(holds: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
