@@ -50,7 +50,7 @@ class HandData:
 
 
 IN_CACHE = 32
-"""Hands skinned at once on a CPU: what lies between the steps stays in its cache, which takes two thirds of the time."""
+"""Hands skinned at once on a CPU: what lies between the steps stays in its cache, in two thirds of the time."""
 
 
 def rotation_matrices(axis_angle: Tensor) -> Tensor:
