@@ -34,6 +34,8 @@ class HASMConfig:
     drop_path: float = 0.1
     arms: bool = False
     """Also predict the visible forearm or sleeve of each side."""
+    naming: bool = False
+    """Tell two hands apart first, and name them after a close look at each (``nets.naming``); the paper does not."""
 
     def __post_init__(self) -> None:
         stages = {len(values) for values in (self.hidden_sizes, self.depths, self.heads, self.reductions)}
@@ -102,8 +104,10 @@ NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig
 _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hasm": {
         "nano": HASMConfig((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8), decoder_width=32, drop_path=0.0, arms=True),
-        "tiny": HASMConfig((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=32, drop_path=0.0, arms=True),
-        "base": HASMConfig((64, 128, 320, 512), (3, 4, 6, 3), arms=True),
+        "tiny": HASMConfig(
+            (32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), decoder_width=32, drop_path=0.0, arms=True, naming=True
+        ),
+        "base": HASMConfig((64, 128, 320, 512), (3, 4, 6, 3), arms=True, naming=True),
         "paper": HASMConfig(),
     },
     "hdrm": {
@@ -136,11 +140,15 @@ def preset(task: Task, name: Preset) -> NetworkConfig:
 
 @dataclass(frozen=True)
 class HASMLossWeights:
-    """Cross entropy of each mask of a hand and of an arm; and 1 - soft Dice of every mask, which the paper lacks."""
+    """Cross entropy of each mask of a hand and of an arm; and what the paper lacks: 1 - soft Dice of every mask, and,
+    with ``naming``, the cross entropy of each hand's name and the distance of its axes.
+    """
 
     hand: float = 1.0
     arm: float = 0.5
     overlap: float = 0.0
+    name: float = 1.0
+    axes: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HASM
+from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, exchange, probability
+from hdr_model.nets.naming import Named
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
@@ -49,9 +50,39 @@ def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summe
         mask = masks[name]
         resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
-        probability = (resized[:, 1] - resized[:, 0]).sigmoid()
-        terms[f"overlap/{name}"] = 1 - _soft_dice(probability, mask.to(resized.dtype), summed)
+        terms[f"overlap/{name}"] = 1 - _soft_dice(probability(resized), mask.to(resized.dtype), summed)
     return terms
+
+
+def named_alike(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """True masks (B, H, W) whose right and left change places where the logits (B, 2, h, w) fit better so.
+
+    What a network is to learn that tells hands apart without naming them (Yu et al. 2017, permutation-invariant
+    training).
+    """
+    with torch.no_grad():
+        always = torch.ones_like(masks[HAND_MASKS[0]][:, 0, 0], dtype=torch.bool)
+        exchanged = exchange(masks, always)
+        return exchange(masks, _misfit(logits, exchanged) < _misfit(logits, masks))
+
+
+def _misfit(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+    """(B,) cross entropy of the hands' masks."""
+    resized = {n: F.interpolate(logits[n].float(), masks[n].shape[-2:], mode="bilinear") for n in HAND_MASKS}
+    each = [F.cross_entropy(resized[n], masks[n].long(), reduction="none").mean((1, 2)) for n in HAND_MASKS]
+    return torch.stack(each).sum(0)
+
+
+def naming_losses(named: Named, right: Tensor, axes: Tensor, seen: Tensor) -> Terms:
+    """``name`` and ``axes``: cross entropy of the names and mean distance of the axes of N close looks.
+
+    ``right``, ``seen`` (N,) bool: whether it is a right hand, and whether it is to be seen at all; ``axes`` (N, 9), NaN
+    where unknown. Means over all N, seen or not, so that processes with as many agree on them.
+    """
+    crossed = F.binary_cross_entropy_with_logits(named.score.float(), right.float(), reduction="none")
+    known = axes.isfinite() & seen[:, None]
+    distance = (named.axes.float() - torch.where(known, axes, 0)).abs() * known
+    return {"name": (crossed * seen).mean(), "axes": distance.mean()}
 
 
 def _soft_dice(probability: Tensor, mask: Tensor, summed: Summed) -> Tensor:

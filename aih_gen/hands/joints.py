@@ -16,7 +16,7 @@ JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in FINGERS for k in (1, 2, 3
 BONES = tuple((0 if k == 1 else 4 * f + k - 1, 4 * f + k) for f in range(5) for k in (1, 2, 3, 4))
 """The 20 bones of those joints as (parent, child)."""
 
-WRIST, MIDDLE_MCP = 0, 9
+WRIST, INDEX_MCP, MIDDLE_MCP, LITTLE_MCP = 0, 5, 9, 17
 """Root of every root-relative pose, and the other end of the reference bone."""
 
 MANO_FINGERS = ("index", "middle", "little", "ring", "thumb")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import SegformerConfig, SegformerModel
 
+from aih_gen.config import SIDES
 from hdr_model.config import HASMConfig
+from hdr_model.nets.naming import Naming, close_looks
 from hdr_model.nets.pretrained import PretrainedNetwork
 
 MaskName = Literal["left_amodal", "left_visible", "right_amodal", "right_visible", "left_arm", "right_arm"]
@@ -17,9 +20,20 @@ MaskName = Literal["left_amodal", "left_visible", "right_amodal", "right_visible
 HAND_MASKS: tuple[MaskName, ...] = ("left_amodal", "left_visible", "right_amodal", "right_visible")
 ARM_MASKS: tuple[MaskName, ...] = ("left_arm", "right_arm")
 
+_OTHER: dict[str, MaskName] = {
+    "left_amodal": "right_amodal", "left_visible": "right_visible", "left_arm": "right_arm",
+    "right_amodal": "left_amodal", "right_visible": "left_visible", "right_arm": "left_arm",
+}  # fmt: skip
+
+Logits = dict[str, Tensor]
+"""By a ``MaskName``: (B, 2, h, w) logits of outside and inside."""
+
 
 class HASM(PretrainedNetwork):
-    """A Mix Transformer encoder and a decoder whose heads share its projections (paper, section 3.2)."""
+    """A Mix Transformer encoder and a decoder whose heads share its projections (paper, section 3.2).
+
+    With ``naming`` the heads only tell two hands apart, and a close look at each says whose masks they are.
+    """
 
     task = "hasm"
     config_type = HASMConfig
@@ -44,6 +58,7 @@ class HASM(PretrainedNetwork):
         self.fusion = _conv_bn_relu(width * len(config.hidden_sizes), width * masks)
         self.dropout = nn.Dropout2d(config.dropout)
         self.classifier = nn.Conv2d(width * masks, 2 * masks, 1, groups=masks)
+        self.naming = Naming() if config.naming else None
 
     @property
     def mask_names(self) -> tuple[MaskName, ...]:
@@ -62,8 +77,20 @@ class HASM(PretrainedNetwork):
             for m in cast(Any, self.encoder(image, output_hidden_states=True)).hidden_states
         ]
 
-    def forward(self, image: Tensor) -> dict[MaskName, Tensor]:
-        """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside."""
+    def forward(self, image: Tensor) -> Logits:
+        """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside.
+
+        In training mode hands stay as they are told apart, and ``naming`` is called with the true ones.
+        """
+        logits = self.separate(image)
+        if self.naming is None or self.training:
+            return logits
+        looks, found = close_looks(image, torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1))
+        score = self.naming(looks.flatten(0, 1)).score.unflatten(0, (-1, 2)) * found
+        return exchange(logits, score[:, 0] < score[:, 1])
+
+    def separate(self, image: Tensor) -> Logits:
+        """What ``forward`` gives in training mode: with ``naming``, either hand may be called the right one."""
         maps = [project(features) for project, features in zip(self.projections, self.features(image), strict=True)]
         convolution, normalise, activate = self.fusion
         # A 1x1 convolution and a resize change places freely: each map is convolved while it is still small.
@@ -73,6 +100,17 @@ class HASM(PretrainedNetwork):
         total = fused[0] + sum(F.interpolate(m, size, mode="bilinear") for m in fused[1:])
         logits = self.classifier(self.dropout(activate(normalise(total))))
         return dict(zip(self.mask_names, logits.split(2, 1), strict=True))
+
+
+def probability(logits: Tensor) -> Tensor:
+    """Logits (B, 2, h, w) of outside and inside -> (B, h, w) probability of inside."""
+    return (logits[:, 1] - logits[:, 0]).float().sigmoid()
+
+
+def exchange(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
+    """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
+    chosen = {name: where.view(-1, *[1] * (mask.ndim - 1)) for name, mask in masks.items()}
+    return {name: torch.where(chosen[name], masks[_OTHER[name]], mask) for name, mask in masks.items()}
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -1,22 +1,26 @@
-"""Training HASM: a cross entropy for each mask of the whole picture."""
+"""Training HASM: the masks of the whole picture, and the names of the hands in it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from aih_gen.config import SIDES
 from aih_gen.shards.schema import MASK_BITS
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample
+from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, rotate_to_crop, sample
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
-from hdr_model.losses import Terms, hasm_losses, weighted_sum
-from hdr_model.nets.hasm import HASM
+from hdr_model.data.targets import hand_axes
+from hdr_model.losses import Summed, Terms, hasm_losses, named_alike, naming_losses, weighted_sum
+from hdr_model.nets.hasm import HASM, Logits
+from hdr_model.nets.naming import Naming, close_looks
 from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
@@ -30,10 +34,14 @@ WINDOW_SCALE = 0.25
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.4, colour_gain=0.15, gamma=0.3, noise=0.04, blur=0.3)
 
 
+LEAST_SEEN = 0.004
+"""A hand of which less than this share of the picture is visible is not named."""
+
+
 class HASMTask:
     """HASM and its optimiser."""
 
-    fields = ("rgb", "masks")
+    fields = ("rgb", "masks", "joints_3d")
 
     def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
         assert isinstance(config.losses, HASMLossWeights)
@@ -41,31 +49,62 @@ class HASMTask:
         self.hasm = HASM(network).to(device)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
         decoder = nn.ModuleList([self.hasm.projections, self.hasm.fusion, self.hasm.classifier])
+        if self.hasm.naming is not None:
+            decoder.append(self.hasm.naming)
         self.optimisers = [adamw([(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)], config)]
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """One cross entropy for each mask."""
-        config, size, stride = self.config, self.config.size, self.config.mask_stride
+        """Cross entropy and overlap of each mask; with ``naming``, by whichever name, and the names of close looks."""
+        config = self.config
+        colours = COLOURS.scaled(config.colour_changes)
+        scene = scenes(batch, config.size, draws, config.mask_stride, config.windows, colours)
+        images = shown = normalise(scene.images)
         if draws.step <= config.coarse * config.steps:
-            size, stride = max(size // 2 // self.hasm.stride, 1) * self.hasm.stride, max(stride // 2, 1)
-        images, masks = scenes(batch, size, draws, stride, config.windows, COLOURS.scaled(config.colour_changes))
-        terms = hasm_losses(self.hasm(normalise(images)), masks, sum_over_processes)
+            stride = self.hasm.stride
+            shown = F.interpolate(images, (max(config.size // 2 // stride, 1) * stride,) * 2, mode="area")
+        terms = _terms(self.hasm(shown), self.hasm.naming, images, scene, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of pictures as they are."""
-        images, masks = scenes(batch, self.config.size, mask_stride=self.config.mask_stride)
-        return weighted_sum(hasm_losses(network(normalise(images)), masks), self.weights)
+        assert isinstance(network, HASM)
+        scene = scenes(batch, self.config.size, mask_stride=self.config.mask_stride)
+        images = normalise(scene.images)
+        return weighted_sum(_terms(network.separate(images), network.naming, images, scene), self.weights)
 
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Picture, predicted masks, true masks; what is hidden is bright."""
-        images, masks = scenes(batch, self.config.size)
+        images, masks, _ = scenes(batch, self.config.size)
         logits = network(normalise(images))
         predicted = {
             name: nn.functional.interpolate(pair.float(), (self.config.size,) * 2, mode="bilinear").argmax(1) == 1
             for name, pair in logits.items()
         }
         return grid([images, tint(images, predicted), tint(images, masks)])
+
+
+class Scenes(NamedTuple):
+    """Whole pictures as HASM sees them."""
+
+    images: Tensor
+    """(B,3,size,size) in [0, 1]"""
+    masks: dict[str, Tensor]
+    """(B,M,M) bool by HASM's names, M = size / mask_stride"""
+    joints: Tensor
+    """(B,2,21,3) m, of the right and the left hand, mirrored and turned as the picture is"""
+
+
+def _terms(logits: Logits, naming: Naming | None, images: Tensor, scene: Scenes, summed: Summed | None = None) -> Terms:
+    masks = scene.masks if naming is None else named_alike(logits, scene.masks)
+    terms = hasm_losses(logits, masks, summed) if summed else hasm_losses(logits, masks)
+    if naming is None:
+        return terms
+    visible = torch.stack([scene.masks[f"{side}_visible"] for side in SIDES], 1).float()
+    looks, found = close_looks(images, visible)
+    right = torch.tensor([True, False], device=images.device).repeat(len(images))
+    axes = hand_axes(scene.joints.flatten(0, 1), right)
+    seen = (found & (visible.mean((2, 3)) > LEAST_SEEN)).flatten()
+    return terms | naming_losses(naming(looks.flatten(0, 1)), right, axes, seen)
 
 
 def scenes(
@@ -75,8 +114,8 @@ def scenes(
     mask_stride: int = 1,
     windows: float = 0.0,
     colours: Photometric = COLOURS,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Whole pictures (B,3,size,size) in [0, 1] and their masks (B,M,M) bool by HASM's names, M = size / mask_stride.
+) -> Scenes:
+    """Whole pictures with their masks and joints.
 
     With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours; the
     share ``windows`` of them shows a part of the picture only.
@@ -98,7 +137,10 @@ def scenes(
     stacked = (nearest_bits(batch["masks"], coarser, size // mask_stride)[:, None] & bits[:, None, None]) != 0
     swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
     stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
-    return images, {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}
+    turned = rotate_to_crop(batch["joints_3d"].flatten(1, 2), affine).unflatten(1, (2, -1))
+    joints = torch.where(mirror[:, None, None, None], turned.flip(1), turned)
+    by_name = {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}
+    return Scenes(images, by_name, joints)
 
 
 def _moves(draws: Draws, windows: float) -> Tensor:
