@@ -31,11 +31,11 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack(weighted).sum()
 
 
-def _mine(total: Tensor) -> Tensor:
+def of_this_process(total: Tensor) -> Tensor:
     return total
 
 
-def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summed: Summed = _mine) -> Terms:
+def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summed: Summed = of_this_process) -> Terms:
     """Cross entropy and overlap of each mask that both arguments hold, at the masks' resolution.
 
     Args:
@@ -159,7 +159,12 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def shpe_losses(
-    predicted: SHPEOutput, heatmap: Tensor, delta: Tensor, location: Tensor, valid: Tensor, summed: Summed = _mine
+    predicted: SHPEOutput,
+    heatmap: Tensor,
+    delta: Tensor,
+    location: Tensor,
+    valid: Tensor,
+    summed: Summed = of_this_process,
 ) -> Terms:
     """The terms of DetNet (Zhou et al. 2020): Frobenius norms over the batch / number of valid joints.
 

@@ -18,7 +18,15 @@ from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, rotate_to_cr
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import hand_axes
-from hdr_model.losses import Summed, Terms, hasm_losses, named_alike, naming_losses, weighted_sum
+from hdr_model.losses import (
+    Summed,
+    Terms,
+    hasm_losses,
+    named_alike,
+    naming_losses,
+    of_this_process,
+    weighted_sum,
+)
 from hdr_model.nets.hasm import HASM, Logits
 from hdr_model.nets.naming import Naming, close_looks
 from hdr_model.nets.normalisation import normalise
@@ -94,9 +102,11 @@ class Scenes(NamedTuple):
     """(B,2,21,3) m, of the right and the left hand, mirrored and turned as the picture is"""
 
 
-def _terms(logits: Logits, naming: Naming | None, images: Tensor, scene: Scenes, summed: Summed | None = None) -> Terms:
+def _terms(
+    logits: Logits, naming: Naming | None, images: Tensor, scene: Scenes, summed: Summed = of_this_process
+) -> Terms:
     masks = scene.masks if naming is None else named_alike(logits, scene.masks)
-    terms = hasm_losses(logits, masks, summed) if summed else hasm_losses(logits, masks)
+    terms = hasm_losses(logits, masks, summed)
     if naming is None:
         return terms
     visible = torch.stack([scene.masks[f"{side}_visible"] for side in SIDES], 1).float()

@@ -190,7 +190,7 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
+        images, masks, _ = scenes(batch, 64, Draws(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
@@ -203,8 +203,8 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
 
 def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
-    _, fine = scenes(batch, 64, Draws(0, 0, 0, 6))
-    _, coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2)
+    fine = scenes(batch, 64, Draws(0, 0, 0, 6)).masks
+    coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2).masks
     steps = torch.arange(32.0)
     for name in ("right_amodal", "left_amodal"):
         share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
@@ -217,7 +217,8 @@ def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
     areas = {}
     for share in (0.0, 1.0):
-        images, masks = zip(*(scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8)), strict=True)
+        shown = (scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8))
+        images, masks, _ = zip(*shown, strict=True)
         assert all(image.shape == (6, 3, 64, 64) for image in images)
         areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
     assert areas[1.0].max() > 1.3 * areas[0.0].max()  # some are closer to a hand than any whole picture,
