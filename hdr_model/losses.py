@@ -54,16 +54,15 @@ def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summe
     return terms
 
 
-def named_alike(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """True masks (B, H, W) whose right and left change places where the logits (B, 2, h, w) fit better so.
+@torch.no_grad()
+def fit_exchanged(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+    """(B,) bool: whether logits (B, 2, h, w) fit true masks (B, H, W) better whose right and left change places.
 
-    What a network is to learn that tells hands apart without naming them (Yu et al. 2017, permutation-invariant
-    training).
+    A network that tells hands apart without naming them learns from the masks so exchanged (Yu et al. 2017,
+    permutation-invariant training).
     """
-    with torch.no_grad():
-        always = torch.ones_like(masks[HAND_MASKS[0]][:, 0, 0], dtype=torch.bool)
-        exchanged = exchange(masks, always)
-        return exchange(masks, _misfit(logits, exchanged) < _misfit(logits, masks))
+    always = torch.ones_like(masks[HAND_MASKS[0]][:, 0, 0], dtype=torch.bool)
+    return _misfit(logits, exchange(masks, always)) < _misfit(logits, masks)
 
 
 def _misfit(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:

@@ -15,10 +15,11 @@ from aih_gen.hands import load_hand_model
 from hdr_model import HASM
 from hdr_model.config import HASMConfig
 from hdr_model.data.targets import hand_axes
-from hdr_model.losses import hasm_losses, named_alike, naming_losses
+from hdr_model.losses import fit_exchanged, hasm_losses, naming_losses
 from hdr_model.nets.hasm import HAND_MASKS, exchange
-from hdr_model.nets.naming import SIDE, Named, close_looks
+from hdr_model.nets.naming import SIDE, Named, Naming, close_looks
 from hdr_model.training.checkpoint import start_from
+from hdr_model.training.hasm import Scenes, _terms
 
 SMALL = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=8, dropout=0, drop_path=0, naming=True)
 
@@ -43,14 +44,14 @@ def test_hands_are_told_apart_under_either_name() -> None:
     _, masks = squares()
     swapped_in_second = exchange(masks, torch.tensor([False, True]))
     for told in (masks, swapped_in_second):
-        alike = named_alike(as_logits(told), masks)
+        alike = exchange(masks, fit_exchanged(as_logits(told), masks))
         assert all(torch.equal(alike[name], told[name]) for name in HAND_MASKS)
     assert not torch.equal(swapped_in_second["right_visible"], masks["right_visible"])
     assert torch.equal(swapped_in_second["right_visible"][0], masks["right_visible"][0])
     # One hand in both masks fits neither name, and costs more than two hands under the wrong ones.
     both = dict.fromkeys(HAND_MASKS, masks["right_visible"] | masks["left_visible"])
     cost = [
-        sum(hasm_losses(as_logits(told), named_alike(as_logits(told), masks)).values())
+        sum(hasm_losses(as_logits(told), exchange(masks, fit_exchanged(as_logits(told), masks))).values())
         for told in (swapped_in_second, both)
     ]
     assert cost[0] < 0.5 * cost[1]
@@ -69,7 +70,7 @@ class RedIsRight(nn.Module):
 def test_a_close_look_at_each_hand_names_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     image, masks = squares()
     network = HASM(SMALL).eval()
-    network.naming = cast(None, RedIsRight())
+    network.naming = cast(Naming, RedIsRight())
     for exchanged in ([False, False], [True, False], [False, True], [True, True]):
         told = as_logits(exchange(masks, torch.tensor(exchanged)))
         monkeypatch.setattr(network, "separate", lambda _, told=told: told)
@@ -82,13 +83,28 @@ def test_a_close_look_at_each_hand_names_the_masks(monkeypatch: pytest.MonkeyPat
 def test_one_hand_is_named_by_its_own_look_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     image, masks = squares()
     network = HASM(SMALL).eval()
-    network.naming = cast(None, RedIsRight())
+    network.naming = cast(Naming, RedIsRight())
     masks |= {name: torch.zeros_like(mask) for name, mask in masks.items() if name.startswith("left")}
     told = as_logits(exchange(masks, torch.tensor([False, True])))
     monkeypatch.setattr(network, "separate", lambda _: told)
     named = network(image)
     assert (named["right_visible"].argmax(1) == 1).sum() == masks["right_visible"].sum()
     assert not (named["left_visible"].argmax(1) == 1).any()
+
+
+def test_a_hand_is_named_in_training_whatever_it_was_called_when_told_apart() -> None:
+    image, masks = squares()
+    scene = Scenes(image, masks, torch.full((2, 2, 21, 3), torch.nan))
+    right_names = _terms(as_logits(masks), cast(Naming, RedIsRight()), image, scene)
+    other_names = _terms(
+        as_logits(exchange(masks, torch.tensor([True, True]))), cast(Naming, RedIsRight()), image, scene
+    )
+    torch.testing.assert_close(sum(other_names.values()), sum(right_names.values()))
+    torch.testing.assert_close(other_names["name"], right_names["name"])
+    assert right_names["name"] < 1e-3 and right_names["axes"] == 0
+    # The second picture is looked at as it was told apart: what is not told apart is not named.
+    both = as_logits(dict.fromkeys(HAND_MASKS, masks["right_visible"] | masks["left_visible"]))
+    assert _terms(both, cast(Naming, RedIsRight()), image, scene)["name"] > 0.1
 
 
 def test_a_close_look_shows_one_hand_at_one_size() -> None:
