@@ -35,6 +35,8 @@ class ColourHASM(nn.Module):
         inside = {"right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left}
         return {name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}
 
+    separate = forward
+
 
 class OneColourHDRM(nn.Module):
     config = HDRMConfig()
