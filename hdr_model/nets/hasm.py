@@ -109,8 +109,10 @@ def probability(logits: Tensor) -> Tensor:
 
 def exchange(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
     """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
-    chosen = {name: where.view(-1, *[1] * (mask.ndim - 1)) for name, mask in masks.items()}
-    return {name: torch.where(chosen[name], masks[_OTHER[name]], mask) for name, mask in masks.items()}
+    return {
+        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), masks[_OTHER[name]], mask)
+        for name, mask in masks.items()
+    }
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
