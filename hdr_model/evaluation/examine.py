@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
+from hdr_model.nets.hasm import HAND_MASKS, exchange
 from hdr_model.pipeline import HDR, HandInput, HandStage, cut_hands
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
@@ -46,6 +48,19 @@ def named_masks(bits: Tensor) -> dict[str, Tensor]:
 def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """``masks`` and, for each side, ``right_occluded``, ...: what of the whole hand is not visible."""
     return masks | {f"{side}_occluded": hidden(masks[f"{side}_amodal"], masks[f"{side}_visible"]) for side in SIDES}
+
+
+def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tensor:
+    """(B,) pixels of the hands' masks (B,H,W) that would be wrong besides if right and left were exchanged.
+
+    Negative where fewer would be: that guess has the wrong names.
+    """
+    always = torch.ones_like(true[HAND_MASKS[0]][:, 0, 0])
+    wrong = [
+        torch.stack([(named[n] ^ true[n]).sum((1, 2)) for n in HAND_MASKS]).sum(0)
+        for named in (exchange(guess, always), guess)
+    ]
+    return wrong[0] - wrong[1]
 
 
 def known_hands(batch: Batch) -> tuple[Tensor, Tensor]:

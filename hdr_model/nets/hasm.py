@@ -20,11 +20,6 @@ MaskName = Literal["left_amodal", "left_visible", "right_amodal", "right_visible
 HAND_MASKS: tuple[MaskName, ...] = ("left_amodal", "left_visible", "right_amodal", "right_visible")
 ARM_MASKS: tuple[MaskName, ...] = ("left_arm", "right_arm")
 
-_OTHER: dict[str, MaskName] = {
-    "left_amodal": "right_amodal", "left_visible": "right_visible", "left_arm": "right_arm",
-    "right_amodal": "left_amodal", "right_visible": "left_visible", "right_arm": "left_arm",
-}  # fmt: skip
-
 Logits = dict[str, Tensor]
 """By a ``MaskName``: (B, 2, h, w) logits of outside and inside."""
 
@@ -110,9 +105,15 @@ def probability(logits: Tensor) -> Tensor:
 def exchange(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
     """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
     return {
-        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), masks[_OTHER[name]], mask)
+        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), masks[_of_other_hand(name)], mask)
         for name, mask in masks.items()
     }
+
+
+def _of_other_hand(name: str) -> str:
+    """``left_amodal`` of ``right_amodal``, ..."""
+    side, kind = name.split("_")
+    return f"{SIDES[1 - SIDES.index(side)]}_{kind}"
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

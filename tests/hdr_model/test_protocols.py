@@ -223,6 +223,45 @@ def test_occlusion_bins_hold_every_hand_once(scores: Scores) -> None:
     assert sum(count for name, count in cases.items() if name.startswith("hidden")) == 7
 
 
+class CarelessHASM(PerfectHASM):
+    """Exchanges the hands of one sample."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.image = SAMPLES[index].image.astype(int)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        here = torch.tensor([np.abs(self.image - p).max() < 3 for p in pixels])
+        return hasm.exchange(super().forward(image), here)
+
+
+def scores_of(network: nn.Module, shards: Path) -> Scores:
+    gathered, everything = Scores(), list(range(len(SAMPLES)))
+    batch = AIHDataset(shards, FIELDS)[everything]
+    seen = examine(stubbed(network, GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, everything, batch, seen, training_prior([shards]), [Story(True)] * len(SAMPLES))
+    return gathered
+
+
+def test_a_pair_under_the_wrong_names_is_counted_and_fits_under_the_others(shards: Path) -> None:
+    rows = {row.metric: row for row in result_rows(scores_of(CarelessHASM(1), shards)) if row.group == "masks"}
+    share = rows["pairs under the right names"]
+    assert (share.ours, share.cases) == (pytest.approx(2 / 3), 3), "a hand by itself is no pair"
+    for words in ("whole hand (amodal)", "visible part"):
+        assert rows[f"IoU, {words}, over the set"].ours < 0.9
+        assert rows[f"IoU, {words}, over the set, whichever name fits"].ours == pytest.approx(1.0)
+
+
+def test_the_mean_mask_is_free_of_names_too_and_gains_nothing_where_it_has_them(shards: Path, scores: Scores) -> None:
+    named, unnamed = scores.overlap["amodal", MEAN_MASK], scores.unnamed["amodal", MEAN_MASK]
+    assert named.pooled == pytest.approx(unnamed.pooled), "right hands are always left of left ones here"
+
+
+def test_nothing_found_is_under_no_name(shards: Path) -> None:
+    assert not any(scores_of(BlindHASM(), shards).named)
+
+
 class BlindHASM(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         nothing = torch.stack([torch.ones(len(image), 16, 16), -torch.ones(len(image), 16, 16)], 1)
