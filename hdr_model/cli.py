@@ -124,6 +124,8 @@ class TrainHASM(_Train):
     """Mix Transformer, in place of the preset's."""
     init: Path | None = None
     """ImageNet weights of that encoder, in mmsegmentation's or transformers' layout."""
+    only_names: bool = False
+    """Go on from the HASM in --start-from and train only what names its hands; its masks stay as they are."""
 
     def run(self) -> None:
         """Train."""
@@ -132,6 +134,12 @@ class TrainHASM(_Train):
 
         config, device = self._config("hasm"), self._device()
         network = preset("hasm", self.preset)
+        if self.only_names:
+            if not network.naming:
+                raise AIHError(f"--only-names: expected a preset that names hands (tiny or base), found {self.preset}")
+            if not self.start_from:
+                raise AIHError("--only-names: expected --start-from with the HASM whose hands are to be named")
+            config = replace(config, only_names=True, coarse=0.0)
         task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
         if self.init:
             if self.start_from:

@@ -57,9 +57,13 @@ class HASMTask:
         self.hasm = HASM(network).to(device)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
         decoder = nn.ModuleList([self.hasm.projections, self.hasm.fusion, self.hasm.classifier])
-        if self.hasm.naming is not None:
+        trained: list[tuple[nn.Module, float]] = [(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)]
+        if config.only_names:
+            assert self.hasm.naming is not None
+            trained = [(self.hasm.naming, config.head_learning_rate)]
+        elif self.hasm.naming is not None:
             decoder.append(self.hasm.naming)
-        self.optimisers = [adamw([(self.hasm.encoder, 1.0), (decoder, config.head_learning_rate)], config)]
+        self.optimisers = [adamw(trained, config)]
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """Cross entropy and overlap of each mask; with ``naming``, by whichever name, and the names of close looks."""
@@ -70,8 +74,21 @@ class HASMTask:
         if draws.step <= config.coarse * config.steps:
             stride = self.hasm.stride
             shown = F.interpolate(images, (max(config.size // 2 // stride, 1) * stride,) * 2, mode="area")
-        terms = _terms(self.hasm(shown), self.hasm.naming, images, scene, sum_over_processes)
+        if config.only_names:
+            terms = self._names(images, scene)
+        else:
+            terms = _terms(self.hasm(shown), self.hasm.naming, images, scene, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
+
+    def _names(self, images: Tensor, scene: Scenes) -> Terms:
+        """The names of close looks at true masks, and at those of HASM, which stays as it is."""
+        hasm, naming = self.hasm.eval(), self.hasm.naming
+        assert naming is not None
+        with torch.no_grad():
+            hands = _told_apart(hasm.separate(images), scene)
+        naming.train()
+        true, told = (_name_terms(naming, images, visible, hands) for visible in (hands.true, hands.told))
+        return {name: (true[name] + told[name]) / 2 for name in true}
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of pictures as they are."""
@@ -102,25 +119,46 @@ class Scenes(NamedTuple):
     """(B,2,21,3) m, of the right and the left hand, mirrored and turned as the picture is"""
 
 
+class _Hands(NamedTuple):
+    """Both hands of each picture, in the order in which HASM tells them apart."""
+
+    right: Tensor
+    """(B,2) bool, which of them is the right one"""
+    true: Tensor
+    """(B,2,M,M) in [0, 1], where they are visible"""
+    told: Tensor
+    """(B,2,M,M) in [0, 1], where HASM sees them"""
+    axes: Tensor
+    """(B,2,9) as ``hand_axes`` gives them"""
+
+
+def _told_apart(logits: Logits, scene: Scenes) -> _Hands:
+    exchanged = fit_exchanged(logits, scene.masks)
+    right = torch.stack([~exchanged, exchanged], 1)
+    masks = exchange(scene.masks, exchanged)
+    true = torch.stack([masks[f"{side}_visible"] for side in SIDES], 1).float()
+    told = torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1).detach()
+    joints = torch.where(exchanged[:, None, None, None], scene.joints.flip(1), scene.joints)
+    axes = hand_axes(joints.flatten(0, 1), right.flatten()).unflatten(0, (-1, 2))
+    return _Hands(right, true, F.interpolate(told, true.shape[-2:], mode="bilinear"), axes)
+
+
+def _name_terms(naming: Naming, images: Tensor, visible: Tensor, hands: _Hands) -> Terms:
+    looks, found = close_looks(images, visible)
+    seen = found & (hands.true.mean((2, 3)) > LEAST_SEEN)
+    return naming_losses(naming(looks.flatten(0, 1)), hands.right.flatten(), hands.axes.flatten(0, 1), seen.flatten())
+
+
 def _terms(
     logits: Logits, naming: Naming | None, images: Tensor, scene: Scenes, summed: Summed = of_this_process
 ) -> Terms:
     if naming is None:
         return hasm_losses(logits, scene.masks, summed)
-    exchanged = fit_exchanged(logits, scene.masks)
-    masks = exchange(scene.masks, exchanged)
-    true = torch.stack([masks[f"{side}_visible"] for side in SIDES], 1).float()
-    told = torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1).detach()
+    hands = _told_apart(logits, scene)
     # Half of the looks are at hands as HASM tells them apart, which is what it names in the end.
-    told = F.interpolate(told, true.shape[-2:], mode="bilinear")
-    every_second = (torch.arange(len(true), device=true.device) % 2 == 1)[:, None, None, None]
-    looks, found = close_looks(images, torch.where(every_second, told, true))
-    right = torch.stack([~exchanged, exchanged], 1).flatten()
-    joints = torch.where(exchanged[:, None, None, None], scene.joints.flip(1), scene.joints)
-    axes = hand_axes(joints.flatten(0, 1), right)
-    seen = (found & (true.mean((2, 3)) > LEAST_SEEN)).flatten()
-    named = naming_losses(naming(looks.flatten(0, 1)), right, axes, seen)
-    return hasm_losses(logits, masks, summed) | named
+    every_second = (torch.arange(len(images), device=images.device) % 2 == 1)[:, None, None, None]
+    named = _name_terms(naming, images, torch.where(every_second, hands.told, hands.true), hands)
+    return hasm_losses(logits, exchange(scene.masks, hands.right[:, 1]), summed) | named
 
 
 def scenes(

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from aih_gen.errors import AssetError
 from aih_gen.hands import load_hand_model
 from hdr_model import HASM
-from hdr_model.config import HASMConfig
+from hdr_model.cli import main
+from hdr_model.config import HASMConfig, training_preset
 from hdr_model.data.targets import hand_axes
 from hdr_model.losses import fit_exchanged, hasm_losses, naming_losses
 from hdr_model.nets.hasm import HAND_MASKS, exchange
 from hdr_model.nets.naming import SIDE, Named, Naming, close_looks
 from hdr_model.training.checkpoint import start_from
-from hdr_model.training.hasm import Scenes, _terms
+from hdr_model.training.hasm import HASMTask, Scenes, _terms
+from hdr_model.training.loop import train
+from tests.data.samples import write_samples
 
 SMALL = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=8, dropout=0, drop_path=0, naming=True)
 
@@ -172,3 +175,46 @@ def test_every_parameter_of_a_network_that_names_is_saved_and_read(tmp_path: Pat
     read = HASM.from_pretrained(tmp_path)
     assert read.config.naming and read.naming is not None
     assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+ONLY_NAMES = replace(
+    training_preset("hasm", "tiny"), size=64, batch_size=4, steps=3, coarse=0.0, bfloat16=False, only_names=True
+)
+
+
+def test_training_only_names_leaves_the_rest_of_the_network_as_it_was(tmp_path: Path) -> None:
+    write_samples(tmp_path / "aih-00000.h5", 6)
+    task = HASMTask(ONLY_NAMES, SMALL, torch.device("cpu"))
+    before = {name: tensor.clone() for name, tensor in task.hasm.state_dict().items()}
+    train(task, ONLY_NAMES, [tmp_path], tmp_path / "run", device=torch.device("cpu"))
+    after = HASM.from_pretrained(tmp_path / "run/weights").state_dict()
+    same = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
+    assert same == {name for name in after if not name.startswith("naming.")}
+
+
+def test_names_are_learned_from_true_masks_and_from_those_of_hasm(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, masks = squares()
+    scene = Scenes(image, masks, torch.full((2, 2, 21, 3), torch.nan))
+    task = HASMTask(ONLY_NAMES, SMALL, torch.device("cpu"))
+    task.hasm.naming = cast(Naming, RedIsRight())
+    both = dict.fromkeys(HAND_MASKS, masks["right_visible"] | masks["left_visible"])
+    terms = []
+    for told in (masks, both):
+        monkeypatch.setattr(task.hasm, "separate", lambda _, told=told: as_logits(told))
+        terms.append(float(task._names(image, scene)["name"]))
+    unseen = as_logits({name: torch.zeros_like(mask) for name, mask in masks.items()})
+    monkeypatch.setattr(task.hasm, "separate", lambda _: unseen)
+    assert terms[0] < 1e-3 < 0.1 < terms[1], "hands that are not told apart are not named"
+    assert float(task._names(image, scene)["name"]) < 1e-3, "what HASM does not see is not asked for"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [(["--preset", "nano"], "tiny or base"), ([], "expected --start-from with the HASM")]
+)
+def test_only_names_needs_a_hasm_that_tells_hands_apart(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "hasm", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--only-names", *options]
+    assert main(arguments) != 0
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
