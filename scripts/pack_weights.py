@@ -19,7 +19,7 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
-from hdr_model.evaluation.protocols import MEAN_MASK, evaluate
+from hdr_model.evaluation.protocols import COIN, MEAN_MASK, evaluate
 from hdr_model.evaluation.table import Evaluation, Row
 from hdr_model.training.checkpoint import SETTINGS, find_weights
 
@@ -86,7 +86,7 @@ def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
 def _in_card(row: Row) -> bool:
     """Whether a row is one of the few that say most."""
     if row.group == "masks":
-        return row.metric.endswith("over the set") and row.baseline_name == MEAN_MASK
+        return row.baseline_name in (MEAN_MASK, COIN) and not row.metric.endswith("per mask")
     if row.group == "images":
         return row.metric.startswith(("PSNR in the hole", "SSIM in the hole"))
     return row.metric.endswith(("all hands", "hands with some occlusion"))

@@ -59,7 +59,7 @@ REGIONS = {
 }
 
 HASM, COPY, MEAN_MASK, AS_VISIBLE = ("HASM", "copy the input", "the mean training mask", "amodal = true visible")
-EITHER_NAME = "whichever name fits"
+EITHER_NAME, COIN = "whichever name fits", "a coin"
 TARGET = "the true target"
 NO_JUDGES = Judges()
 
@@ -351,7 +351,7 @@ def _mask_rows(scores: Scores) -> Iterator[Row]:
                 cases - ours.empty,
             )  # fmt: skip
     share = float(np.mean(scores.named)) if scores.named else float("nan")
-    yield Row("masks", "pairs under the right names", "", share, "a coin", 0.5, "higher", len(scores.named))
+    yield Row("masks", "pairs under the right names", "", share, COIN, 0.5, "higher", len(scores.named))
 
 
 def _image_rows(scores: Scores) -> Iterator[Row]:
