@@ -36,12 +36,22 @@ run() { # run COMMAND ...: the command and its seconds go into the model card, o
     PYTHONPATH=$PWD "$environment/bin/python" -m "$@"
     printf '%s\t%d\n' "$*" $((SECONDS - started)) >>"$work/commands.tsv"
 }
+train() { # train NETWORK OUT OPTION ...
+    run hdr_model.cli train "$1" --data "$work/aih_render" "$work/aih_syn" --out "$2" --preset "$preset" --seed "$seed" \
+        --device "$device" --workers "$workers" --resume "${@:3}"
+}
 
 run aih_gen.cli render --out "$work/aih_render" --count "$count" --seed "$seed" --workers "$(nproc)"
 run aih_gen.cli syn --source "$work/aih_render" --out "$work/aih_syn" --count "$count" --seed "$seed" --workers "$(nproc)"
 run aih_gen.cli render --out "$work/aih_heldout" --count "$held_out" --seed $((seed + 1000)) --workers "$(nproc)"
-for network in hasm hdrm shpe; do
-    run hdr_model.cli train "$network" --data "$work/aih_render" "$work/aih_syn" --out "$work/runs/$network" \
-        --preset "$preset" --seed "$seed" --device "$device" --workers "$workers" --resume "${start[@]}"
-done
+
+case $preset in tiny) names=1600 ;; base) names=20000 ;; *) names=0 ;; esac # steps: names take longest to learn
+if [ "$names" -gt 0 ]; then
+    train hasm "$work/masks/hasm" "${start[@]}"
+    train hasm "$work/runs/hasm" --only-names --steps "$names" --batch-size 32 --start-from "$work/masks"
+else
+    train hasm "$work/runs/hasm" "${start[@]}"
+fi
+train hdrm "$work/runs/hdrm" "${start[@]}"
+train shpe "$work/runs/shpe" "${start[@]}"
 PYTHONPATH=$PWD "$environment/bin/python" scripts/pack_weights.py "$work" assets/weights
