@@ -15,9 +15,8 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
 from hdr_model.config import preset
-from hdr_model.evaluation import ablation
+from hdr_model.evaluation import ablation, bench
 from hdr_model.evaluation.ablation import ROWS, Study, ablate
-from hdr_model.evaluation.bench import measure
 from hdr_model.evaluation.published import ABLATION
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
@@ -103,5 +102,12 @@ def test_rows_that_need_missing_data_are_refused_before_anything_is_written(stud
 
 def test_times_are_of_single_runs_after_one_that_is_not_counted() -> None:
     runs: list[int] = []
-    times = measure(lambda: runs.append(1), torch.device("cpu"), 1e-9)
+    times = bench.measure(lambda: runs.append(1), torch.device("cpu"), 1e-9)
     assert len(runs) == len(times) + 1 == 4
+
+
+def test_what_takes_too_long_is_run_once_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "PATIENCE", 0.0)
+    runs: list[int] = []
+    times = bench.measure(lambda: runs.append(1), torch.device("cpu"), 1e-9)
+    assert len(runs) == len(times) == 1
