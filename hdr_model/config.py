@@ -191,7 +191,7 @@ class TrainConfig:
     windows: float = 0.0
     """Share of HASM's pictures that are a small part of the photo, with or without hands."""
     only_names: bool = False
-    """HASM stays as it is but for ``naming``, which so learns several times as fast."""
+    """HASM stays as it is but for ``naming``, which so sees about twice as many hands a second."""
     colour_changes: float = 1.0
     """Factor on how strongly HASM's pictures change their colours, lose detail and get noise."""
     batch_size: int = 16

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, exchange, probability
+from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, exchange_all, probability
 from hdr_model.nets.naming import Named
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
@@ -61,8 +61,7 @@ def fit_exchanged(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> 
     A network that tells hands apart without naming them learns from the masks so exchanged (Yu et al. 2017,
     permutation-invariant training).
     """
-    always = torch.ones_like(masks[HAND_MASKS[0]][:, 0, 0], dtype=torch.bool)
-    return _misfit(logits, exchange(masks, always)) < _misfit(logits, masks)
+    return _misfit(logits, exchange_all(masks)) < _misfit(logits, masks)
 
 
 def _misfit(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:

@@ -84,8 +84,10 @@ def measure(run: Callable[[], object], device: torch.device, seconds: float) -> 
     A first run of more than ``PATIENCE`` seconds is the only one.
     """
     first = _seconds(run, device)
-    times = [first] if first > PATIENCE else []
-    while first <= PATIENCE and (len(times) < LEAST_RUNS or sum(times) < seconds):
+    if first > PATIENCE:
+        return [first]
+    times: list[float] = []
+    while len(times) < LEAST_RUNS or sum(times) < seconds:
         times.append(_seconds(run, device))
     return times
 

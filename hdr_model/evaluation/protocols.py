@@ -212,7 +212,8 @@ def add_scores(
     judges: Judges = NO_JUDGES,
 ) -> None:
     """Take in one examined batch of the samples ``indices``, each with its story."""
-    _add_masks(scores, seen, prior, ~batch["present"].bool() | known_hands(batch)[0])
+    masked = known_hands(batch)[0]
+    _add_masks(scores, seen, prior, ~batch["present"].bool() | masked, masked.all(1))
     _add_images(scores, seen, judges)
     _add_joints(scores.pose, indices, batch, seen, prior, stories)
     scores.samples += indices
@@ -259,24 +260,26 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
     )
 
 
-def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tensor) -> None:
-    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong."""
+def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tensor, pairs: Tensor) -> None:
+    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong.
+
+    ``pairs`` (B,): both hands are there, and masked.
+    """
     true, found = with_occluded(seen.true_masks), with_occluded(seen.found_masks)
-    guesses = {HASM: found}
+    visible = {f"{side}_{kind}": true[f"{side}_visible"] for side in SIDES for kind in ("amodal", "visible")}
+    guesses = {HASM: found, AS_VISIBLE: with_occluded(visible)}
     if prior:
-        guesses[MEAN_MASK] = {name: _resized(mask, true[name]) for name, mask in prior.masks.items()}
+        named = (name for name in prior.masks if name.endswith(tuple(PARTS)))
+        guesses[MEAN_MASK] = {name: _resized(prior.masks[name], true[name]) for name in named}
     where = known.flatten()[:, None, None]
+    margins = {method: name_margin(guess, true) for method, guess in guesses.items()}
     for method, guess in guesses.items():
-        unnamed = exchange(guess, (name_margin(guess, true) < 0) & known.all(1))
+        unnamed = exchange(guess, (margins[method] < 0) & known.all(1))
         for part in PARTS:
             truth = _both_hands(true, part)
             scores.overlap[part, method].add(_both_hands(guess, part) & where, truth)
             scores.unnamed[part, method].add(_both_hands(unnamed, part) & where, truth)
-    visible = _both_hands(true, "visible")
-    scores.overlap["amodal", AS_VISIBLE].add(visible, _both_hands(true, "amodal"))
-    scores.overlap["occluded", AS_VISIBLE].add(torch.zeros_like(visible), _both_hands(true, "occluded"))
-    pairs = _both_hands(true, "amodal").flatten(1).any(1).unflatten(0, (-1, len(SIDES))).all(1)
-    scores.named += (name_margin(found, true) > 0)[pairs].tolist()
+    scores.named += (margins[HASM] > 0)[pairs].tolist()
 
 
 @torch.inference_mode()

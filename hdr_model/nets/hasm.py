@@ -80,7 +80,7 @@ class HASM(PretrainedNetwork):
         logits = self.separate(image)
         if self.naming is None or self.training:
             return logits
-        looks, found = close_looks(image, torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1))
+        looks, found = close_looks(image, visible_probability(logits))
         score = self.naming(looks.flatten(0, 1)).score.unflatten(0, (-1, 2)) * found
         return exchange(logits, score[:, 0] < score[:, 1])
 
@@ -102,12 +102,22 @@ def probability(logits: Tensor) -> Tensor:
     return (logits[:, 1] - logits[:, 0]).float().sigmoid()
 
 
+def visible_probability(logits: Logits) -> Tensor:
+    """(B, 2, h, w) probability that the right hand, and the left one, is visible there."""
+    return torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1)
+
+
 def exchange(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
     """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
+    other = exchange_all(masks)
     return {
-        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), masks[_of_other_hand(name)], mask)
-        for name, mask in masks.items()
+        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), other[name], mask) for name, mask in masks.items()
     }
+
+
+def exchange_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks, or their logits, whose right and left change places."""
+    return {name: masks[_of_other_hand(name)] for name in masks}
 
 
 def _of_other_hand(name: str) -> str:

@@ -27,7 +27,7 @@ from hdr_model.losses import (
     of_this_process,
     weighted_sum,
 )
-from hdr_model.nets.hasm import HASM, Logits, exchange, probability
+from hdr_model.nets.hasm import HASM, Logits, exchange, visible_probability
 from hdr_model.nets.naming import Naming, close_looks
 from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
@@ -137,7 +137,7 @@ def _told_apart(logits: Logits, scene: Scenes) -> _Hands:
     right = torch.stack([~exchanged, exchanged], 1)
     masks = exchange(scene.masks, exchanged)
     true = torch.stack([masks[f"{side}_visible"] for side in SIDES], 1).float()
-    told = torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1).detach()
+    told = visible_probability(logits).detach()
     joints = torch.where(exchanged[:, None, None, None], scene.joints.flip(1), scene.joints)
     axes = hand_axes(joints.flatten(0, 1), right.flatten()).unflatten(0, (-1, 2))
     return _Hands(right, true, F.interpolate(told, true.shape[-2:], mode="bilinear"), axes)
