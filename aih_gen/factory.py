@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -54,6 +55,12 @@ ONE_THREAD["LP_NUM_THREADS"] = "0"
 """For PyTorch, NumPy and llvmpipe, which counts the threads beside its caller's, where many processes are the
 parallelism.
 """
+
+KILLED = "a worker process was killed (out of memory?); the same command continues"
+ENDED_AT_START = (
+    "workers: expected a script that calls generate(...) under if __name__ == '__main__', found worker processes that "
+    "ended while they ran the script again, as each does first"
+)
 
 
 class Source(Protocol):
@@ -127,7 +134,8 @@ def generate(
         config: what to make.
         out: the folder; made when missing.
         count: number of samples in all, over all tasks.
-        workers: processes of this machine; 1 makes the samples in this process.
+        workers: processes of this machine; 1 makes the samples in this process. More run the calling script again, all
+            but what stands under ``if __name__ == "__main__":``, where it must call this.
         shard_size: samples in a shard (the last one may hold fewer).
         num_tasks: machines or jobs that share the work, each called with its own ``task_index``, at once or in turn.
         task_index: this one's number, from 0.
@@ -142,6 +150,8 @@ def generate(
         AIHError: a value out of range, or another run is writing to the folder.
         ShardError: the folder holds something else than shards of this configuration.
     """
+    if workers > 1 and _script_is_run_again():
+        raise SystemExit(1)  # silently: the process that started this one says why
     check_config(config)
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
     out = Path(out)
@@ -240,8 +250,8 @@ def _in_this_process(source: Source, jobs: Sequence[Job], workers: int, finished
 def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
     """Workers are spawned, never forked: an OpenGL context does not survive a fork."""
     context = multiprocessing.get_context("spawn")
-    made, stop = context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(made, stop))
+    started, made, stop = context.Event(), context.Value("q", 0), context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(started, made, stop))
     with pool:
         with one_thread_each():  # submitting starts the workers
             pending = {pool.submit(_run_in_worker, job) for job in jobs}
@@ -251,8 +261,8 @@ def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tq
                 for future in done:
                     finished(future.result())
                 bar.update(made.value - bar.n)
-        except BrokenProcessPool as error:
-            raise AIHError("a worker process was killed (out of memory?); the same command continues") from error
+        except BrokenProcessPool:
+            raise AIHError(KILLED if started.is_set() else ENDED_AT_START) from None
         finally:
             stop.set()
             for future in pending:
@@ -292,9 +302,20 @@ def open_in_worker(config: DatasetConfig) -> Source:
     return source
 
 
-def _start_worker(made: Any, stop: Any) -> None:
+def _script_is_run_again() -> bool:
+    """Whether this is a worker that has not begun: multiprocessing runs the main script again under another name."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "__mp_main__" and frame.f_code.co_name == "<module>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _start_worker(started: Any, made: Any, stop: Any) -> None:
     global _made, _stop
     _made, _stop = made, stop
+    started.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     die_with_parent()  # one that was killed has let go of the folder, so nothing may be written to it any more
 

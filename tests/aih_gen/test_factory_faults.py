@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 
 from aih_gen.cli import main
+from aih_gen.factory import ENDED_AT_START
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
 from tests.waiting import until
 
+ROOT = Path(__file__).parents[2]
 KILLS = 50 if os.environ.get("AIH_PROOF") == "1" else 2
 COUNT, SHARD_SIZE = 240, 6
 
@@ -81,6 +84,39 @@ def test_killed_at_any_moment_and_started_again_it_makes_the_same(tmp_path: Path
     assert contents(out) == contents(tmp_path / "expected")
 
 
+GUARD = 'if __name__ == "__main__":\n'
+
+
+def run_script(folder: Path, text: str) -> tuple[int, str]:
+    """The exit code and what was said; with one sample in place of thousands."""
+    (folder / "script.py").write_text(text.replace("20000, workers=8", "1, workers=2"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def documented() -> str:
+    """The script of docs/data.md."""
+    return (ROOT / "docs" / "data.md").read_text().rpartition("```python\n")[2].partition("```")[0]
+
+
+def test_the_documented_script_makes_data_in_many_processes(tmp_path: Path, documented: str) -> None:
+    code, said = run_script(tmp_path, documented)
+    assert (code, read_all(tmp_path / "data" / "aih_render")) == (0, 1), said
+
+
+@pytest.mark.parametrize("before", ["", "open('only once', 'x')\n"])
+def test_a_script_without_the_guard_is_told_so(tmp_path: Path, documented: str, before: str) -> None:
+    imports, _, call = documented.partition(GUARD)
+    code, said = run_script(tmp_path, before + imports + textwrap.dedent(call))
+    assert (code, read_all(tmp_path / "data" / "aih_render")) == (1, 0)
+    assert said.splitlines()[-1] == f"aih_gen.errors.AIHError: {ENDED_AT_START}"
+    assert said.count("Traceback") == 1 or before, said  # a worker that comes to generate is silent
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a small file system, or changes how it is mounted."""
@@ -90,7 +126,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     def mount(options: str) -> Path:
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
         if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("file systems can only be mounted by root")
+            pytest.skip("needs root: mounts a file system")
         return place
 
     yield mount
