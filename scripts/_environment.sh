@@ -1,4 +1,4 @@
-# Shared by test.sh and quickstart.sh: the virtual environment, and something to draw with. Sourced, not run.
+# Shared by the scripts: virtual environments, something to draw with, a browser. Sourced, not run.
 
 step() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
 
@@ -26,11 +26,28 @@ find_python() {
     fail "Python 3.11 or newer is needed, found: $(python3 --version 2>&1 || true); set PYTHON to the path of one"
 }
 
-# make_environment FOLDER [EXTRAS]: this project, editable, with the versions of constraints.txt. Reused while they,
-# pyproject.toml, the interpreter and the place are the same.
+# find_version 3.12: prints the path of that Python, which pyenv may have without having chosen it; fails without one.
+find_version() {
+    local chosen
+    chosen=$(pyenv whence "python$1" 2>/dev/null | tail -n 1)
+    PYENV_VERSION=$chosen "python$1" -c 'import sys; print(sys.executable)' 2>/dev/null
+}
+
+# make_environment FOLDER [EXTRAS]: this project, editable, with the versions of constraints.txt.
 make_environment() {
-    local folder=$1 extras=${2:-} python wanted
+    local python
     python=$(find_python) || exit $?
+    environment_of "$1" "$python" install_project "${2:-}"
+}
+
+install_project() {
+    "$1" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e ".${2:+[$2]}"
+}
+
+# environment_of FOLDER PYTHON INSTALL [ARGUMENT]: a virtual environment that the function INSTALL fills, given its Python
+# and ARGUMENT. Reused while they, pyproject.toml, constraints.txt, the interpreter and the place are the same.
+environment_of() {
+    local folder=$1 python=$2 wanted
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         local package
         package="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
@@ -38,7 +55,7 @@ make_environment() {
         step "installing $package"
         apt_install "$package"
     fi
-    wanted=$({ cat pyproject.toml constraints.txt; "$python" --version; echo "$PWD $extras"; } | sha256sum)
+    wanted=$({ cat pyproject.toml constraints.txt; "$python" --version; declare -f "$3"; echo "$PWD ${*:4}"; } | sha256sum)
     if [ "$(cat "$folder/installed.sha256" 2>/dev/null)" = "$wanted" ]; then
         step "environment $folder: unchanged, reused"
         return
@@ -46,8 +63,7 @@ make_environment() {
     step "environment $folder: installing (the first time takes minutes)"
     rm -f "$folder/installed.sha256"
     "$python" -m venv --clear "$folder"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        -c constraints.txt -e ".${extras:+[$extras]}"
+    "$3" "$folder/bin/python" "${@:4}"
     echo "$wanted" >"$folder/installed.sha256"
 }
 
@@ -76,4 +92,15 @@ check_drawing() {
     install_gl
     can_draw "$1" || fail "OpenGL 3.3 over EGL does not start: $("$1" -c \
         'import moderngl; moderngl.create_standalone_context(backend="egl", require=330)' 2>&1 | tail -n 1)"
+}
+
+# install_browser: one test looks at the demo's page in Chromium. Without root it is skipped, and this says what to type.
+install_browser() {
+    { command -v chromium && command -v chromedriver; } >/dev/null && return
+    if may_install; then
+        step "installing chromium chromium-driver"
+        apt_install chromium chromium-driver
+    else
+        step "no Chromium for the test of the demo's page; type: sudo apt-get install chromium chromium-driver"
+    fi
 }

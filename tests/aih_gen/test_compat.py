@@ -16,7 +16,7 @@ from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.compat import ManoLayer
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no shared/reference beside the project")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
 MANO = REFERENCE / "mano"
 
 

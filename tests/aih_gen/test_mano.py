@@ -29,7 +29,7 @@ from aih_gen.hands.mano import MAX_BYTES, read_mano
 from aih_gen.hands.model import IN_CACHE
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no shared/reference beside the project")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
 TIPS = [JOINT_NAMES.index(f"{finger}4") for finger in ("thumb", "index", "middle", "ring", "little")]
 
 

@@ -154,7 +154,7 @@ def test_tzionas_joints_stay_on_what_they_mark_and_get_our_names(tmp_path: Path)
     assert not (sample.joint_state == JOINT_OUTSIDE).any() and np.isnan(sample.joints_3d).all()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real frame is not shipped")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs licensed files: {REAL}")
 def test_the_real_frames_joints_lie_on_skin(tmp_path: Path) -> None:
     frames = TzionasConfig(source=str(REAL), size=256).open()
     (sample,) = frames.samples([0])

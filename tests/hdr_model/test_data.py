@@ -93,7 +93,7 @@ def test_reading_processes_change_nothing(data: Path) -> None:
         assert torch.equal(one["index"], other["index"]) and torch.equal(one["rgb"], other["rgb"])
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason=f"no {REFERENCE}")
+@pytest.mark.skipif(not REFERENCE.exists(), reason=f"needs licensed files: {REFERENCE}")
 def test_hdrm_sees_what_the_reference_implementation_shows_it() -> None:
     case = np.load(REFERENCE)
     amodal, visible, other = (

@@ -1,6 +1,7 @@
 """The demo page, in a real browser without a screen."""
 
 import json
+import os
 import shutil
 import threading
 import urllib.error
@@ -53,7 +54,7 @@ def test_a_browser_shows_six_pictures_and_a_hand_that_turns(address: str, tmp_pa
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
+        pytest.skip(f"{'needs root: ' if os.geteuid() else ''}chromium and chromedriver are not installed")
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)).save(photo)
     options = webdriver.ChromeOptions()

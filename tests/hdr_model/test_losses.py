@@ -27,7 +27,7 @@ from hdr_model.nets.shpe import SHPEOutput
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 
 
-@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no reference cases at {REFERENCE}")
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
 def test_hdrm_terms_are_the_references() -> None:
     with np.load(REFERENCE / "hdrm_case.npz") as file:
         case = {name: torch.from_numpy(np.array(file[name])) for name in file.files}

@@ -30,7 +30,7 @@ from tests.hdr_model.literal_hdrm import LiteralHDRM, literal_partial_convolutio
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 NETWORKS: tuple[type[PretrainedNetwork], ...] = (HASM, HDRM, SHPE)
 
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no reference cases at {REFERENCE}")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
 
 
 def make(network: type[PretrainedNetwork], name: str = "nano") -> PretrainedNetwork:

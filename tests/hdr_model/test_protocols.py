@@ -310,7 +310,7 @@ def test_hands_without_masks_are_cut_around_their_joints_and_measured_in_pixels_
     assert (gathered.unmasked, gathered.unknown) == (2, 0)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real frame is not shipped")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs licensed files: {REAL}")
 def test_both_hands_of_the_real_frame_have_an_error_in_pixels(tmp_path: Path) -> None:
     gathered = tzionas_scores(REAL, tmp_path)
     (grid,) = (grid for grid in pose_grids(gathered.pose) if "EPE" in grid.title)

@@ -25,7 +25,7 @@ from tests.data.samples import write_samples
 from tests.hdr_model.test_training import run, short
 
 SIZE = 64
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "pose", "betas", "transl", "present", "occlusion", "alone")
 
 
