@@ -35,8 +35,7 @@ test_lowest() {
         fi
         environment_of ".venv-lowest-$version" "$python" install_lowest
         check_drawing ".venv-lowest-$version/bin/python"
-        step "the installed packages on Python $version"
-        ".venv-lowest-$version/bin/python" -m uv pip list --quiet
+        step "Python $version with $(".venv-lowest-$version/bin/python" -m uv pip freeze --quiet | tr '\n' ' ')"
         run_tests ".venv-lowest-$version/bin/python" tests/test_installed.py "$@"
     done
 }

@@ -22,10 +22,15 @@ ROOT = Path(__file__).parent.parent
 BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 IMPORT_ALL = """
 import importlib, pkgutil, aih_gen, hdr_model
+from aih_gen.errors import AIHError
 for package in (aih_gen, hdr_model):
     print(package.__file__)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except AIHError as error:
+            if "expected the extra" not in str(error):
+                raise
 """
 
 
@@ -153,7 +158,7 @@ def run(room: Path, place: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-def test_every_module_of_both_packages_is_imported(room: Path, tmp_path: Path) -> None:
+def test_every_module_is_imported_or_names_the_extra_it_lacks(room: Path, tmp_path: Path) -> None:
     printed = run(room, tmp_path, room / "bin" / "python", "-c", IMPORT_ALL).splitlines()
     assert [Path(line).is_relative_to(room) for line in printed] == [True, True], printed
 
