@@ -15,6 +15,7 @@ from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
     JOINT_SELF_OCCLUDED,
+    JOINT_UNKNOWN,
     JOINT_VISIBLE,
     Sample,
 )
@@ -28,6 +29,8 @@ from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
 
 NOBODY = -1
+HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
+"""``provenance["hand_type"]`` by whether there is a right and a left hand; the first three are InterHand2.6M's."""
 BELOW_SKIN = 0.03
 """A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
 
@@ -59,8 +62,8 @@ class RenderedSource:
             "backgrounds": {"name": library.name, "sha256": library.digest()},
             "textures": {"name": textures.name, "sha256": textures.digest()},
         }
-        if self.scenes.recorded is not None:
-            fits = self.scenes.recorded.fits
+        for recorded in self.scenes.recorded.values():  # all of one file
+            fits = recorded.fits
             inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
         return inputs
 
@@ -71,6 +74,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
     does not reach, its edge is blended with the background; all pictures of the scene share that blend, so image and
     target differ only where the other hand owns the pixel, throws its shadow, or blurs over its edge.
+
+    The target of a hand that is absent shows the background without the other one. Where the picture shows nothing of
+    the other hand and arm, nothing is removed, and the target is the image.
     """
     owner = _owner(layers)
     taken = [owner == 1 - side for side in (0, 1)]
@@ -82,6 +88,16 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
     present = amodal.any((1, 2))
+    state = _joint_state(layers, owner, joints_2d)
+    state[~present] = JOINT_UNKNOWN
+
+    def known(values: Sequence[NDArray[np.float32] | None], *shape: int) -> NDArray[np.float32]:
+        """(2,...) of the hands that the picture shows; of the others nothing is known."""
+        stacked = np.full((2, *shape), np.nan, np.float32)
+        for side in np.flatnonzero(present):
+            stacked[side] = values[side]
+        return stacked
+
     return Sample(
         image=to_picture(image),
         target_right=to_picture(targets[0]),
@@ -93,17 +109,19 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         arm_right=arm[0],
         arm_left=arm[1],
         shaded=shaded[0] | shaded[1],
-        joints_3d=layers.joints_3d.astype(np.float32),
-        joints_2d=joints_2d,
-        joint_state=_joint_state(layers, owner, joints_2d),
-        pose=np.stack([hand.pose for hand in scene.hands]),
-        betas=np.stack([hand.betas for hand in scene.hands]),
-        transl=np.stack([hand.transl for hand in scene.hands]),
+        joints_3d=known(list(layers.joints_3d), 21, 3),
+        joints_2d=known(list(joints_2d), 21, 2),
+        joint_state=state,
+        pose=known([hand and hand.pose for hand in scene.hands], 48),
+        betas=known([hand and hand.betas for hand in scene.hands], 10),
+        transl=known([hand and hand.transl for hand in scene.hands], 3),
         camera=scene.camera.matrix,
         present=present,
         occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
         index=scene.index,
         provenance={
+            "number_of_hands": sum(hand is not None for hand in scene.hands),
+            "hand_type": HAND_TYPES[tuple(hand is not None for hand in scene.hands)],
             "interaction": scene.interaction,
             "background": scene.background.kind,
             "tone": scene.skin.tone,
@@ -129,6 +147,8 @@ def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uin
         if layers.shaded_colour is not layers.colour:
             shown = _over(_picked(layers.shaded_colour[side], place), under, solid)
         image.ravel()[place[own]] = shown[own]
+        if not covered[1 - side].any():
+            alone[side] = image  # the shadow of what is outside the picture stays
     return image, alone
 
 
@@ -162,7 +182,7 @@ def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArra
 def _joint_state(layers: Layers, owner: NDArray[np.int8], joints_2d: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(2,21) what the picture shows of each joint: visible means that its own pixel shows this hand's skin near it."""
     size = owner.shape[0]
-    pixel = np.rint(joints_2d).astype(np.int64)
+    pixel = np.rint(np.nan_to_num(joints_2d, nan=-1.0)).astype(np.int64)  # an absent hand's joints are outside
     outside = ((pixel < 0) | (pixel >= size)).any(-1)
     column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
     state = np.full(outside.shape, JOINT_VISIBLE, np.uint8)
