@@ -36,7 +36,7 @@ TWO_HANDS = (1.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """AIH_Render: textured hand pairs, rendered over backgrounds."""
+    """AIH_Render: textured hands, mostly pairs, rendered over backgrounds."""
 
     subset: ClassVar[str] = "AIH_Render"
 
@@ -189,9 +189,9 @@ def check_config(config: DatasetConfig) -> None:
         least, most = config.occlusion
         _expect("occlusion", least, 0 <= least <= most, "0 to the greatest occlusion")
         _expect("occlusion", most, most <= 1, "at most 1")
-        _expect("hands", config.hands, _are_shares(config.hands), "three shares from 0 to 1 that sum to 1")
-        drawn = config.poses == RenderConfig.poses
-        _expect("hands", config.hands, drawn or not config.hands[2], "no scenes without hands from recorded poses")
+        hands, sampled = " ".join(f"{share:g}" for share in config.hands), config.poses == RenderConfig.poses
+        _expect("hands", hands, _are_shares(config.hands), "three shares from 0 to 1 that sum to 1")
+        _expect("hands", hands, sampled or not config.hands[2], "no share of none where poses are recorded")
         _expect("pose_noise", config.pose_noise, 0 <= config.pose_noise <= 30, "0 to 30 degrees")
     if isinstance(config, SynConfig):
         _expect(
@@ -217,6 +217,6 @@ def _are_shares(shares: tuple[float, ...]) -> bool:
     return len(shares) == 3 and all(0 <= share <= 1 for share in shares) and abs(sum(shares) - 1) < 1e-6
 
 
-def _expect(name: str, value: object, holds: bool, expected: str) -> None:
+def _expect(name: str, value: float | str, holds: bool, expected: str) -> None:
     if not holds:
         raise AIHError(f"{name}: expected {expected}, found {value}")

@@ -26,7 +26,7 @@ from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
-from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.scene import Hand, Scene
 
 NOBODY = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
@@ -88,16 +88,8 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
     present = amodal.any((1, 2))
-    state = _joint_state(layers, owner, joints_2d)
-    state[~present] = JOINT_UNKNOWN
-
-    def known(values: Sequence[NDArray[np.float32] | None], *shape: int) -> NDArray[np.float32]:
-        """(2,...) of the hands that the picture shows; of the others nothing is known."""
-        stacked = np.full((2, *shape), np.nan, np.float32)
-        for side in np.flatnonzero(present):
-            stacked[side] = values[side]
-        return stacked
-
+    shown = present[:, None, None]
+    there = scene.hands[0] is not None, scene.hands[1] is not None
     return Sample(
         image=to_picture(image),
         target_right=to_picture(targets[0]),
@@ -109,25 +101,35 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         arm_right=arm[0],
         arm_left=arm[1],
         shaded=shaded[0] | shaded[1],
-        joints_3d=known(list(layers.joints_3d), 21, 3),
-        joints_2d=known(list(joints_2d), 21, 2),
-        joint_state=state,
-        pose=known([hand and hand.pose for hand in scene.hands], 48),
-        betas=known([hand and hand.betas for hand in scene.hands], 10),
-        transl=known([hand and hand.transl for hand in scene.hands], 3),
+        joints_3d=np.where(shown, layers.joints_3d, np.float32(np.nan)),
+        joints_2d=np.where(shown, joints_2d, np.float32(np.nan)),
+        joint_state=np.where(present[:, None], _joint_state(layers, owner, joints_2d), np.uint8(JOINT_UNKNOWN)),
+        **_parameters(scene.hands, present),
         camera=scene.camera.matrix,
         present=present,
         occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
         index=scene.index,
         provenance={
-            "number_of_hands": sum(hand is not None for hand in scene.hands),
-            "hand_type": HAND_TYPES[tuple(hand is not None for hand in scene.hands)],
+            "number_of_hands": sum(there),
+            "hand_type": HAND_TYPES[there],
             "interaction": scene.interaction,
             "background": scene.background.kind,
             "tone": scene.skin.tone,
         },
         depth=torch.from_numpy(layers.depth).half().numpy(),  # vectorised, unlike NumPy's conversion
     )
+
+
+def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
+    """``pose`` (2,48), ``betas`` (2,10) and ``transl`` (2,3); NaN of hands that the picture does not show."""
+    found = {
+        name: np.full((2, width), np.nan, np.float32) for name, width in (("pose", 48), ("betas", 10), ("transl", 3))
+    }
+    for side, hand in enumerate(hands):
+        if hand is not None and present[side]:
+            for name, array in found.items():
+                array[side] = getattr(hand, name)
+    return found
 
 
 def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:

@@ -17,8 +17,9 @@ class Sample:
     """One image of two hands, one or none, and the same image with each hand alone. First axis of per-hand arrays:
     right, left.
 
-    A hand that is not ``present`` has empty masks, NaN for joints, pose and occlusion, and state 0; its target shows the
-    background without the other hand. Where nothing of the other hand is in the image, a hand's target is the image.
+    A hand that is not ``present`` has empty masks, NaN for joints, pose and occlusion, and state 0; its target shows
+    the background without the other hand. Where nothing of the other hand is in the image, a hand's target is the
+    image.
 
     Outside ``amodal & ~visible`` and the other hand's (and arm's) visible pixels, image and target are equal to the
     bit, shaded pixels excepted. What a source does not know is NaN (or state 0).

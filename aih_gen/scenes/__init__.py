@@ -36,7 +36,7 @@ COARSE = 0.08
 MOST_HIDDEN = 0.82
 """Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
 MAX_TRIES = 16
-MIN_SHOWN = 0.35
+MIN_SHOWN = 0.45
 """Least share of a hand that is alone which the picture holds, by points of its surface."""
 Framed = tuple[tuple[Hand | None, Hand | None], Camera, str]
 """Hands before a camera, and what they do."""
@@ -60,7 +60,9 @@ class SceneSampler:
         if config.poses != "sampled":
             wanted = [number for number, share in zip((2, 1), config.hands, strict=False) if share]
             fits = {number: read_fits(Path(config.poses), number) for number in wanted}
-            self.recorded = {k: RecordedPairs(its, models, config.pose_noise, config.contact) for k, its in fits.items()}
+            self.recorded = {
+                k: RecordedPairs(its, models, config.pose_noise, config.contact) for k, its in fits.items()
+            }
         for setting in ("cameras", "backgrounds"):
             if getattr(config, setting) == "recorded" and not any(its.fits.frames for its in self.recorded.values()):
                 raise AIHError(

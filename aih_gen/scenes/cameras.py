@@ -25,7 +25,7 @@ LONE_FILL = (0.3, 0.85)
 """The same of a hand that is alone, evenly by its logarithm."""
 CUT_OFF = 0.3
 """How often a hand that is alone is brought to the picture's border."""
-CUT = (0.1, 0.6)
+CUT = (0.1, 0.5)
 """Share of a hand that is then outside, about."""
 ROUNDNESS = 0.75
 """A hand's shorter side in the picture / its longer side, on average."""
@@ -92,7 +92,7 @@ def sample_any_views(rng: np.random.Generator, count: int) -> Views:
 def lone_views(rng: np.random.Generator, views: Views) -> Views:
     """The same cameras before one hand: nearer or farther away, the hand often on the border of the picture."""
     count = len(views.turns)
-    fill = np.exp(rng.uniform(*np.log(LONE_FILL), count))
+    fill = LONE_FILL[0] * (LONE_FILL[1] / LONE_FILL[0]) ** rng.random(count)
     border, cut = rng.integers(4, size=count), rng.uniform(*CUT, count)
     aside = 0.9 * rng.random((count, 2)) - 0.45
     off = 0.5 + ROUNDNESS * fill * (cut - 0.5)  # image sides from the picture's middle to the hand's

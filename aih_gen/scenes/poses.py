@@ -272,13 +272,15 @@ _LONE_LOW, _LONE_HIGH = np.array([-0.17, -0.25, -0.45]), np.array([-0.17, 0.35, 
 
 
 def _lone_arm(rng: np.random.Generator) -> Arms:
-    """A right arm that is held freely, comfortably rather."""
-    wrists = _LONE_LOW + (_LONE_HIGH - _LONE_LOW) * rng.random((CANDIDATES, 3))
-    wrists[:, 0] += 0.08 * rng.standard_normal(CANDIDATES)
-    arms = comfortable_arms(rng, CANDIDATES, wrists)
-    ease = np.where(arms.possible, -0.25 * arms.discomfort(), -np.inf)
-    best = int((ease + rng.gumbel(size=CANDIDATES)).argmax())
-    return arms[best : best + 1]
+    """A right arm that is held freely, so more comfortably than one that has to meet the other."""
+    while True:
+        wrists = _LONE_LOW + (_LONE_HIGH - _LONE_LOW) * rng.random((CANDIDATES, 3))
+        wrists[:, 0] += 0.08 * rng.standard_normal(CANDIDATES)
+        arms = comfortable_arms(rng, CANDIDATES, wrists)
+        if arms.possible.any():
+            ease = np.where(arms.possible, -0.5 * arms.discomfort(), -np.inf)
+            best = int((ease + rng.gumbel(size=CANDIDATES)).argmax())
+            return arms[best : best + 1]
 
 
 def _carried(arms: Arms, joints: Array) -> Array:

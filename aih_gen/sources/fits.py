@@ -102,7 +102,7 @@ def _chosen(
     """
     rows = np.flatnonzero(valid.sum(1) == hands)
     if not len(rows):
-        fits = "fits of both hands" if hands == 2 else "a fit of one hand alone"
+        fits = "fits of both hands" if hands == 2 else "a fit of one hand alone, which --hands has a share of"
         raise AssetError(f"{path}: expected {what} with {fits}, found none among {len(valid)}")
     present = valid[rows]
     pose, betas, transl = (np.where(present[..., None], arrays[name][rows], 0.0) for name in WIDTHS)

@@ -259,7 +259,7 @@ def shards(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def drawn(tree: Tree, shards: Path) -> list[Sample]:
     """Both photos of the pair as AIH_Render draws them in the frames' own places, at half the size."""
-    recorded: dict[str, Any] = {"poses": str(shards), "cameras": "recorded", "backgrounds": "recorded"}
+    recorded: dict[str, Any] = {"poses": str(shards), "hands": TWO_HANDS, "cameras": "recorded", "backgrounds": "recorded"}
     config = RenderConfig(hand_model=str(tree.hand_model), look="plain", contact=False, size=SIZE // 2, **recorded)
     return RenderedSource(config).samples([0, 1])
 
