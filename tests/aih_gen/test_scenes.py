@@ -48,7 +48,9 @@ def same(a: object, b: object) -> bool:
 
 def test_a_scene_depends_on_seed_and_index_alone(sampler: SceneSampler) -> None:
     forward = [asdict(sampler.sample(i)) for i in range(4)]
-    backward = [asdict(SceneSampler(RenderConfig(seed=3, hands=TWO_HANDS), MODELS).sample(i)) for i in reversed(range(4))][::-1]
+    backward = [
+        asdict(SceneSampler(RenderConfig(seed=3, hands=TWO_HANDS), MODELS).sample(i)) for i in reversed(range(4))
+    ][::-1]
     assert all(map(same, forward, backward))
     assert not same(forward[0], asdict(SceneSampler(RenderConfig(seed=4, hands=TWO_HANDS), MODELS).sample(0)))
 
