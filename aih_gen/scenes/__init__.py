@@ -115,7 +115,7 @@ class SceneSampler:
         """One hand in a view with no forearm before the lens, which holds enough of the hand."""
         for _ in range(MAX_TRIES):
             hand = self.pairs.lone(rng, side)
-            views = lone_views(rng, sample_views(rng, VIEWS, hand.middle()))
+            views = lone_views(rng, sample_views(rng, VIEWS, hand.middle()), hand.elbows[side])
             seen = hand.before(views)
             clear = np.flatnonzero(~seen.blocked & (hand.shown(views, seen) > MIN_SHOWN))
             if len(clear):

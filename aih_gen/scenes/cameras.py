@@ -27,6 +27,8 @@ CUT_OFF = 0.3
 """How often a hand that is alone is brought to the picture's border."""
 CUT = (0.1, 0.5)
 """Share of a hand that is then outside, about."""
+WRIST_FIRST = 0.8
+"""How often that is the border from which the arm comes; else fingers are outside."""
 ROUNDNESS = 0.75
 """A hand's shorter side in the picture / its longer side, on average."""
 NEAREST = 0.12
@@ -89,15 +91,19 @@ def sample_any_views(rng: np.random.Generator, count: int) -> Views:
     return _with_lenses(rng, Rotation.random(count, rng=rng).as_matrix())
 
 
-def lone_views(rng: np.random.Generator, views: Views) -> Views:
-    """The same cameras before one hand: nearer or farther away, the hand often on the border of the picture."""
+def lone_views(rng: np.random.Generator, views: Views, elbow: Array) -> Views:
+    """The same cameras before one hand, whose forearm leads along ``elbow`` (3,): nearer or farther away, the hand
+    often on the border of the picture, rather where the arm comes from.
+    """  # fmt: skip
     count = len(views.turns)
     fill = LONE_FILL[0] * (LONE_FILL[1] / LONE_FILL[0]) ** rng.random(count)
-    border, cut = rng.integers(4, size=count), rng.uniform(*CUT, count)
     aside = 0.9 * rng.random((count, 2)) - 0.45
-    off = 0.5 + ROUNDNESS * fill * (cut - 0.5)  # image sides from the picture's middle to the hand's
-    chosen = np.flatnonzero(rng.random(count) < CUT_OFF)
-    aside[chosen, border[chosen] // 2] = (np.where(border % 2, off, -off) / (1 - fill))[chosen]
+    direction = (views.turns @ elbow)[:, :2]
+    direction[rng.random(count) > WRIST_FIRST] *= -1
+    cut = np.flatnonzero(rng.random(count) < CUT_OFF)
+    axis = np.abs(direction[cut]).argmax(1)
+    off = 0.5 + ROUNDNESS * fill[cut] * (rng.uniform(*CUT, len(cut)) - 0.5)  # image sides from the middle to the hand's
+    aside[cut, axis] = np.sign(direction[cut, axis]) * off / (1 - fill[cut])
     return replace(views, fill=fill, aside=aside)
 
 
