@@ -14,11 +14,13 @@ import pytest
 from aih_gen.card import card
 from aih_gen.cli import main
 from aih_gen.compose.copy_paste import CopyPasteSource
-from aih_gen.compose.rendered import RenderedSource
+from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
+from aih_gen.render.layers import NOTHING
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources.aih_export import export_aih_folders
@@ -115,8 +117,24 @@ def test_where_nothing_is_removed_the_target_is_the_image_and_else_the_backgroun
             assert np.abs(target - sample.image)[hand].mean() > 5
 
 
+def test_the_shadow_of_a_hand_outside_the_picture_stays_in_the_target(source: RenderedSource) -> None:
+    pairs = SceneSampler(RenderConfig(seed=11, size=128, contact=False, hands=TWO_HANDS), source.hands.models)
+    shaded = 0
+    for index in range(4):
+        scene = dataclasses.replace(pairs.sample(index), sensor=PERFECT)
+        (layers,) = source.renderer.render([scene])
+        part, depth = layers.part.copy(), layers.depth.copy()
+        part[1], depth[1] = NOTHING, np.inf
+        background = np.zeros((128, 128, 3), np.uint8)
+        sample = compose(scene, dataclasses.replace(layers, part=part, depth=depth), background)
+        assert np.array_equal(sample.target_right, sample.image) and list(sample_problems(sample)) == []
+        assert not sample.present[1] and np.isnan(sample.joints_3d[1]).all()
+        shaded += int((layers.colour[0] != layers.shaded_colour[0]).any(-1).sum())
+    assert shaded > 100
+
+
 def test_a_hand_that_is_alone_is_drawn_as_it_is_beside_another_but_for_shadows(source: RenderedSource) -> None:
-    pair = SceneSampler(RenderConfig(seed=2, contact=False, hands=TWO_HANDS), source.hands.models).sample(0)
+    pair = SceneSampler(RenderConfig(seed=2, size=128, contact=False, hands=TWO_HANDS), source.hands.models).sample(0)
     pair = dataclasses.replace(pair, lights=dataclasses.replace(pair.lights, shadows=False))
     right, left = pair.hands
     both, *alone = source.renderer.render(

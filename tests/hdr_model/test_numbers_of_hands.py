@@ -126,7 +126,7 @@ def test_what_is_measured_are_the_hands_that_are_there(indices: list[int], data:
 
 def test_the_report_tells_hands_that_are_invented_and_one_that_is_told_as_two() -> None:
     none, right, left, both = (False, False), (True, False), (False, True), (True, True)
-    counted = [Counted(none, both), *[Counted(none, none)] * 3, Counted(right, right), Counted(right, left)]
+    counted = [Counted(none, left), *[Counted(none, none)] * 3, Counted(right, right), Counted(right, left)]
     counted += [Counted(left, both), Counted(left, none), Counted(both, both), Counted(both, left)]
     rows = {row.metric: (row.ours, row.cases) for row in count_rows(counted)}
     assert rows == {
