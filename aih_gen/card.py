@@ -69,7 +69,7 @@ def croissant(shards: AIHShards, folder: Path) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": CROISSANT_VERSION,
         "name": header.subset,
-        "description": f"{len(shards)} images of two interacting hands, {width}x{height}, with each hand alone, amodal "
+        "description": f"{len(shards)} images of interacting hands, {width}x{height}, with each hand alone, amodal "
         f"and visible masks, 3D joints and poses, as HDF5 shards of the AIH schema {SCHEMA_VERSION}.",
         "license": sorted({licence for _, _, licence in _assets(shards)}),
         "version": f"{header.generator_version}.0.0",

@@ -13,7 +13,17 @@ from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.card import card, write_card
-from aih_gen.config import Cameras, DatasetConfig, Look, RenderConfig, RendererName, SynConfig, SynRecipe, check_config
+from aih_gen.config import (
+    TWO_HANDS,
+    Cameras,
+    DatasetConfig,
+    Look,
+    RenderConfig,
+    RendererName,
+    SynConfig,
+    SynRecipe,
+    check_config,
+)
 from aih_gen.errors import AIHError
 from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
@@ -57,7 +67,7 @@ class _Making:
 
 @dataclass(frozen=True, kw_only=True)
 class Render(_Making):
-    """Make AIH_Render: textured hand pairs over backgrounds."""
+    """Make AIH_Render: textured hands over backgrounds, mostly pairs."""
 
     size: int = 256
     """Image side in pixels, a multiple of 32."""
@@ -68,6 +78,9 @@ class Render(_Making):
     aih-gen annotate."""
     cameras: Cameras = "sampled"
     """recorded: those of the photos, where the poses are such shards."""
+    hands: tuple[float, float, float] | None = None
+    """Shares of the scenes with two hands, one, none; by default 0.75 0.17 0.08, of recorded poses 1 0 0. A share of
+    one needs frames in which one hand alone is fitted, and none is for sampled poses only."""
     pose_noise: float = 0.0
     """Degrees by which recorded fingers are bent otherwise."""
     occlusion: tuple[float, float] = (0.05, 0.9)
@@ -88,8 +101,10 @@ class Render(_Making):
     """Store each hand's depth map too."""
 
     def run(self) -> int:
-        config = RenderConfig(**{field.name: getattr(self, field.name) for field in fields(RenderConfig)})
-        return _make(config, self, self.depth)
+        settings = {field.name: getattr(self, field.name) for field in fields(RenderConfig)}
+        if self.hands is None:
+            settings["hands"] = RenderConfig.hands if self.poses == RenderConfig.poses else TWO_HANDS
+        return _make(RenderConfig(**settings), self, self.depth)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,10 +30,13 @@ Branch = Literal["all", "human", "machine"]
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""
 
+TWO_HANDS = (1.0, 0.0, 0.0)
+"""``RenderConfig.hands`` where every scene shows two."""
+
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """AIH_Render: textured hand pairs, rendered over backgrounds."""
+    """AIH_Render: textured hands, mostly pairs, rendered over backgrounds."""
 
     subset: ClassVar[str] = "AIH_Render"
 
@@ -47,6 +50,9 @@ class RenderConfig:
     cameras: Cameras = "sampled"
     """``recorded``: the recorded fits' own, where those are shards of annotated photos; what hides what is then theirs
     too."""
+    hands: tuple[float, float, float] = (0.75, 0.17, 0.08)
+    """Shares of the scenes with two hands, with one (either side), and with none. Recorded fits of two hands need
+    ``TWO_HANDS``; a share of one takes those frames in which one hand alone is fitted."""
     pose_noise: float = 0.0
     """Standard deviation in degrees by which recorded fingers are bent otherwise; 0 uses fits as they are."""
     occlusion: tuple[float, float] = (0.05, 0.9)
@@ -183,6 +189,9 @@ def check_config(config: DatasetConfig) -> None:
         least, most = config.occlusion
         _expect("occlusion", least, 0 <= least <= most, "0 to the greatest occlusion")
         _expect("occlusion", most, most <= 1, "at most 1")
+        hands, sampled = " ".join(f"{share:g}" for share in config.hands), config.poses == RenderConfig.poses
+        _expect("hands", hands, _are_shares(config.hands), "three shares from 0 to 1 that sum to 1")
+        _expect("hands", hands, sampled or not config.hands[2], "no share of none where poses are recorded")
         _expect("pose_noise", config.pose_noise, 0 <= config.pose_noise <= 30, "0 to 30 degrees")
     if isinstance(config, SynConfig):
         _expect(
@@ -204,6 +213,10 @@ def check_config(config: DatasetConfig) -> None:
         _expect("max_tries", config.max_tries, config.max_tries >= 1, "1 or more")
 
 
-def _expect(name: str, value: float, holds: bool, expected: str) -> None:
+def _are_shares(shares: tuple[float, ...]) -> bool:
+    return len(shares) == 3 and all(0 <= share <= 1 for share in shares) and abs(sum(shares) - 1) < 1e-6
+
+
+def _expect(name: str, value: float | str, holds: bool, expected: str) -> None:
     if not holds:
         raise AIHError(f"{name}: expected {expected}, found {value}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from aih_gen.config import Branch, RenderConfig, SourceConfig, Split, check_config
+from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split, check_config
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
 from aih_gen.preview import contact_sheet
@@ -147,7 +147,8 @@ class Import(_Reading):
         from aih_gen.compose.rendered import RenderedSource
 
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
-        drawn = RenderedSource(RenderConfig(poses=str(path), size=self.size, look="plain")).samples(range(count))
+        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
+        drawn = RenderedSource(config).samples(range(count))
         contact_sheet(drawn).save(self.out / SHEET, quality=90)
         print(f"{path}: for aih-gen render --poses")
         return _tell(tally, self.out)

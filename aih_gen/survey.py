@@ -20,6 +20,7 @@ OCCLUSION_BINS = np.linspace(0, 1, 11)
 
 OCCLUSION_STEPS = (0.05, 0.3, 0.6, 0.9)
 OCCLUSION_NAMES = ("up to 5%", "5 to 30%", "30 to 60%", "60 to 90%", "over 90%")
+HAND_NAMES = ("two", "right alone", "left alone", "none")
 UNKNOWN, OTHERS = "unknown", "others"
 MOST_GROUPS = 8
 """Names beyond the most frequent ones are counted together."""
@@ -72,30 +73,33 @@ def survey(shards: AIHShards) -> Survey:
 
 
 def facets(shards: AIHShards) -> tuple[Facet, ...]:
-    """The samples by interaction, skin tone, occlusion (of the more hidden hand) and background.
+    """The samples by their hands, interaction, skin tone, occlusion (of the more hidden hand) and background.
 
-    Tones go from light to dark and occlusion from little to much, empty groups included; the others begin with what is
-    frequent. What a sample does not tell is a last group, ``unknown``; a facet that no sample tells about is left out.
+    Hands go from two to none, tones from light to dark and occlusion from little to much, empty groups included; the
+    others begin with what is frequent. What a sample does not tell is a last group, ``unknown``; a facet that no sample
+    tells about is left out, and so are the hands where all samples show two.
     """
     from aih_gen.scenes.skin import TONES  # its package loads PyTorch, which nothing else here needs
 
     positions = _looked_at(len(shards))
-    interactions, tones, occlusions, backgrounds = [], [], [], []
+    hands, interactions, tones, occlusions, backgrounds = [], [], [], [], []
     for start in range(0, len(positions), BLOCK):
-        read = shards.read(positions[start : start + BLOCK], ("provenance", "occlusion"))
+        read = shards.read(positions[start : start + BLOCK], ("provenance", "occlusion", "present"))
+        hands += [HAND_NAMES[3 - 2 * right - left] for right, left in read["present"].astype(int).tolist()]
         interactions += [_name(story.get("interaction")) for story in read["provenance"]]
         tones += [_name(story.get("tone")) for story in read["provenance"]]
         backgrounds += [_name(story.get("background")) for story in read["provenance"]]
         occlusions += [_occlusion_name(share) for share in np.fmax(*read["occlusion"].T)]
     named = (
+        ("hands", hands, HAND_NAMES),
         ("interaction", interactions, ()),
         ("skin tone", tones, TONES),
         ("occlusion", occlusions, OCCLUSION_NAMES),
         ("background", backgrounds, ()),
     )
-    return tuple(
-        Facet(title, _groups(positions, names, order)) for title, names, order in named if set(names) != {UNKNOWN}
-    )
+    plain = ({UNKNOWN}, {HAND_NAMES[0]})
+    told = (one for one in named if set(one[1]) not in plain)
+    return tuple(Facet(title, _groups(positions, names, order)) for title, names, order in told)
 
 
 def _looked_at(samples: int) -> list[int]:

@@ -30,7 +30,7 @@ from PIL import Image
 
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
-from aih_gen.config import Look, RenderConfig
+from aih_gen.config import TWO_HANDS, Look, RenderConfig
 from aih_gen.factory import one_thread_each, open_in_worker
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
@@ -62,7 +62,7 @@ def main() -> None:
     os.environ.setdefault("LP_NUM_THREADS", str(os.cpu_count()))  # (a)'s, llvmpipe's default; ours would set others
     import pyrender
 
-    config = RenderConfig(seed=arguments.seed, size=arguments.size)
+    config = RenderConfig(seed=arguments.seed, size=arguments.size, hands=TWO_HANDS)  # what (a) draws
     source = RenderedSource(config)
     started = time.perf_counter()
     scenes = [source.scenes.sample(k) for k in range(arguments.count)]

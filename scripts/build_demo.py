@@ -9,9 +9,9 @@ from PIL import Image
 
 from aih_gen.assets import asset_path
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.config import RenderConfig
+from aih_gen.config import TWO_HANDS, RenderConfig
 
-CONFIG = RenderConfig(seed=2026, size=512)
+CONFIG = RenderConfig(seed=2026, size=512, hands=TWO_HANDS)
 INDEX = 8
 
 

@@ -44,7 +44,7 @@ run() { # run TITLE COMMAND ...: a line with its time goes into times.tsv, which
 installed=$SECONDS
 mkdir -p "$out"
 : >"$out/times.tsv"
-run "AIH_Render: $count hand pairs" aih_gen render --out "$out/aih_render" --count "$count" --seed 1 --workers "$(nproc)"
+run "AIH_Render: $count samples" aih_gen render --out "$out/aih_render" --count "$count" --seed 1 --workers "$(nproc)"
 run "AIH_Render, held out: $held_out" aih_gen render --out "$out/aih_heldout" --count "$held_out" --seed 2 \
     --workers "$(nproc)" --shard-size 100
 run "AIH_Syn: $count copy-pasted pairs" aih_gen syn --source "$out/aih_render" --out "$out/aih_syn" --count "$count" \

@@ -1,7 +1,8 @@
 """How sampled scenes are distributed: ``python scripts/report_scenes.py --count 300 --out report.png``.
 
-Prints a table of occlusion, joint angles against their limits, depth before and after hands were moved apart, pairs
-that were drawn again and shares of interactions, and draws histograms. True occlusion comes from rendered samples.
+Prints a table of occlusion, joint angles against their limits, depth before and after hands were moved apart, poses
+that were drawn again, and shares of numbers of hands and of interactions, and draws histograms. True occlusion comes
+from rendered samples of two hands.
 """
 
 from __future__ import annotations
@@ -48,15 +49,18 @@ class Report:
     size: int = 128
 
 
-def occlusions(source: RenderedSource, count: int) -> tuple[Array, Counter[str]]:
-    """(N,2) hidden shares of right and left hand, and how often each interaction came."""
+def occlusions(source: RenderedSource, count: int) -> tuple[Array, Counter[str], Counter[str]]:
+    """(N,2) hidden shares of right and left hand where both are, how often each interaction came, and which hands."""
     shares: list[Array] = []
     names: Counter[str] = Counter()
+    hands: Counter[str] = Counter()
     for first in range(0, count, BATCH):
         for sample in source.samples(range(first, min(first + BATCH, count))):
-            shares.append(sample.occlusion.astype(np.float64))
+            if sample.present.all():
+                shares.append(sample.occlusion.astype(np.float64))
             names[str(sample.provenance["interaction"])] += 1
-    return np.stack(shares), names
+            hands[str(sample.provenance["hand_type"])] += 1
+    return np.stack(shares), names, hands
 
 
 def freed_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
@@ -110,7 +114,7 @@ def charts(pictures: Sequence[Image.Image], columns: int = 3) -> Image.Image:
 
 def main(report: Report) -> None:
     source = RenderedSource(RenderConfig(seed=report.seed, size=report.size))
-    shares, names = occlusions(source, report.count)
+    shares, names, hands = occlusions(source, report.count)
     freed = freed_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
     fits = np.array([(pair.fit.depth_before, pair.fit.depth, pair.fit.gap) for pair in freed if pair.fit]) * 1000
     angles = np.stack([hand.angles for pair in freed for hand in pair.hands])
@@ -130,12 +134,14 @@ def main(report: Report) -> None:
     for row, finger in enumerate(FINGERS):
         for k, joint in enumerate(THUMB_ANGLES if row == 0 else FINGER_ANGLES):
             percentiles(f"{finger} {joint} in {LOWEST[row, k]:g}..{HIGHEST[row, k]:g}", angles[:, row, k], "degrees")
-    print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes")
+    print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes of two")
     print(
         f"{1 - kept.mean():.0%} of {len(fits)} freed pairs are deeper than 2 mm or apart by over 5 mm, and drawn again"
     )
     for reason, number in source.scenes.rejected.most_common():
         print(f"drawn again for {reason:18} {number / report.count:8.2f} times a scene")
+    for name, number in hands.most_common():
+        print(f"hands: {name:27} {number / report.count:8.1%}")
     for name, number in names.most_common():
         print(f"{name:34} {number / report.count:8.1%}")
     tones = Counter(sample_skin(sample_rng(report.seed, index, LOOKS)).tone for index in range(report.count))

@@ -15,6 +15,7 @@ from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
     JOINT_SELF_OCCLUDED,
+    JOINT_UNKNOWN,
     JOINT_VISIBLE,
     Sample,
 )
@@ -25,9 +26,11 @@ from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
-from aih_gen.scenes.scene import Scene
+from aih_gen.scenes.scene import Hand, Scene
 
 NOBODY = -1
+HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
+"""``provenance["hand_type"]`` by whether there is a right and a left hand; the first three are InterHand2.6M's."""
 BELOW_SKIN = 0.03
 """A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
 
@@ -59,8 +62,8 @@ class RenderedSource:
             "backgrounds": {"name": library.name, "sha256": library.digest()},
             "textures": {"name": textures.name, "sha256": textures.digest()},
         }
-        if self.scenes.recorded is not None:
-            fits = self.scenes.recorded.fits
+        for recorded in self.scenes.recorded.values():  # all of one file
+            fits = recorded.fits
             inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
         return inputs
 
@@ -71,6 +74,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
     does not reach, its edge is blended with the background; all pictures of the scene share that blend, so image and
     target differ only where the other hand owns the pixel, throws its shadow, or blurs over its edge.
+
+    The target of a hand that is absent shows the background without the other one. Where the picture shows nothing of
+    the other hand and arm, nothing is removed, and the target is the image.
     """
     owner = _owner(layers)
     taken = [owner == 1 - side for side in (0, 1)]
@@ -82,6 +88,8 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
     present = amodal.any((1, 2))
+    shown = present[:, None, None]
+    there = scene.hands[0] is not None, scene.hands[1] is not None
     return Sample(
         image=to_picture(image),
         target_right=to_picture(targets[0]),
@@ -93,23 +101,35 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
         arm_right=arm[0],
         arm_left=arm[1],
         shaded=shaded[0] | shaded[1],
-        joints_3d=layers.joints_3d.astype(np.float32),
-        joints_2d=joints_2d,
-        joint_state=_joint_state(layers, owner, joints_2d),
-        pose=np.stack([hand.pose for hand in scene.hands]),
-        betas=np.stack([hand.betas for hand in scene.hands]),
-        transl=np.stack([hand.transl for hand in scene.hands]),
+        joints_3d=np.where(shown, layers.joints_3d, np.float32(np.nan)),
+        joints_2d=np.where(shown, joints_2d, np.float32(np.nan)),
+        joint_state=np.where(present[:, None], _joint_state(layers, owner, joints_2d), np.uint8(JOINT_UNKNOWN)),
+        **_parameters(scene.hands, present),
         camera=scene.camera.matrix,
         present=present,
         occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
         index=scene.index,
         provenance={
+            "number_of_hands": sum(there),
+            "hand_type": HAND_TYPES[there],
             "interaction": scene.interaction,
             "background": scene.background.kind,
             "tone": scene.skin.tone,
         },
         depth=torch.from_numpy(layers.depth).half().numpy(),  # vectorised, unlike NumPy's conversion
     )
+
+
+def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
+    """``pose`` (2,48), ``betas`` (2,10) and ``transl`` (2,3); NaN of hands that the picture does not show."""
+    found = {
+        name: np.full((2, width), np.nan, np.float32) for name, width in (("pose", 48), ("betas", 10), ("transl", 3))
+    }
+    for side, hand in enumerate(hands):
+        if hand is not None and present[side]:
+            for name, array in found.items():
+                array[side] = getattr(hand, name)
+    return found
 
 
 def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
@@ -129,6 +149,8 @@ def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uin
         if layers.shaded_colour is not layers.colour:
             shown = _over(_picked(layers.shaded_colour[side], place), under, solid)
         image.ravel()[place[own]] = shown[own]
+        if not covered[1 - side].any():
+            alone[side] = image  # the shadow of what is outside the picture stays
     return image, alone
 
 
@@ -162,7 +184,7 @@ def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArra
 def _joint_state(layers: Layers, owner: NDArray[np.int8], joints_2d: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(2,21) what the picture shows of each joint: visible means that its own pixel shows this hand's skin near it."""
     size = owner.shape[0]
-    pixel = np.rint(joints_2d).astype(np.int64)
+    pixel = np.rint(np.nan_to_num(joints_2d, nan=-1.0)).astype(np.int64)  # an absent hand's joints are outside
     outside = ((pixel < 0) | (pixel >= size)).any(-1)
     column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
     state = np.full(outside.shape, JOINT_VISIBLE, np.uint8)

@@ -14,7 +14,12 @@ JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_O
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image of two hands, and the same image with each hand alone. First axis of per-hand arrays: right, left.
+    """One image of two hands, one or none, and the same image with each hand alone. First axis of per-hand arrays:
+    right, left.
+
+    A hand that is not ``present`` has empty masks, NaN for joints, pose and occlusion, and state 0; its target shows
+    the background without the other hand. Where nothing of the other hand is in the image, a hand's target is the
+    image.
 
     Outside ``amodal & ~visible`` and the other hand's (and arm's) visible pixels, image and target are equal to the
     bit, shaded pixels excepted. What a source does not know is NaN (or state 0).
@@ -40,7 +45,7 @@ class Sample:
     betas: NDArray[np.float32]  # (2,10)
     transl: NDArray[np.float32]  # (2,3) m
     camera: NDArray[np.float32]  # (3,3) intrinsics, px
-    present: NDArray[np.bool_]  # (2,)
+    present: NDArray[np.bool_]  # (2,) has a pixel in the image, or is said to be there by a source without masks
     occlusion: NDArray[np.float32]  # (2,) area hidden by the other hand or arm / amodal area; NaN if that is 0
     index: int
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable

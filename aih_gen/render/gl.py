@@ -147,21 +147,22 @@ class GLRenderer:
             return [self._render_scene(scene, meshes, boxes[k], k) for k, scene in enumerate(scenes)]
 
     def _render_scene(self, scene: Scene, meshes: Sequence[Meshes], boxes: Sequence[Box], k: int) -> Layers:
-        shadows = self.detailed and scene.lights.shadows
+        sides = [side for side, hand in enumerate(scene.hands) if hand is not None]
+        shadows = self.detailed and scene.lights.shadows and bool(sides)
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
-        self._fill_scene(scene, joints, shadows)
+        self._fill_scene(scene, joints[sides], shadows)
         self.block.write(self.scene)
-        for array, mesh in zip(self.arrays, meshes, strict=True):
-            array.write(mesh, k)
-        self._draw_hands(self.surface, self.geometry, self.surface_program)
+        for side in sides:
+            self.arrays[side].write(meshes[side], k)
+        self._draw_hands(self.surface, self.geometry, self.surface_program, sides)
         if shadows:
-            self._draw_hands(self.shadow, self.shadow, self.shadow_program)
+            self._draw_hands(self.shadow, self.shadow, self.shadow_program, sides)
         if scene.skin.texture is not None:
             self._texture(scene.skin.texture).use(UNITS.index("painted_volume"))
         picture = self.drawn[shadows]
         self._draw_screen(picture, "shade.frag", self._needs(scene), boxes)
         if self.detailed:
-            self._draw_hands(self.samples, self.samples, self.sample_program)
+            self._draw_hands(self.samples, self.samples, self.sample_program, sides)
             picture = self.resolved[shadows]
             self._draw_screen(picture, "resolve.frag", ("SHADOWS",) * shadows, boxes)
         return self._read(picture, shadows, joints)
@@ -176,16 +177,18 @@ class GLRenderer:
         }
         return tuple(name for name, needed in needs.items() if needed)
 
-    def _draw_hands(self, target: moderngl.Framebuffer, cleared: moderngl.Framebuffer, program: Any) -> None:
+    def _draw_hands(
+        self, target: moderngl.Framebuffer, cleared: moderngl.Framebuffer, program: Any, sides: Sequence[int]
+    ) -> None:
         """Clear what of a target must be empty where no hand is, then draw each hand into its half of the target."""
         cleared.use()  # else the scissor of the target that was used before would hold
         cleared.clear(red=np.inf, depth=1.0)
         target.use()
         self.context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         width, height = target.size[0], target.size[1] // 2
-        for side, array in enumerate(self.arrays):
+        for side in sides:
             target.viewport = (0, side * height, width, height)
-            array.draw(program)
+            self.arrays[side].draw(program)
         target.viewport = (0, 0, *target.size)
 
     def _draw_screen(
@@ -201,6 +204,8 @@ class GLRenderer:
         self.context.enable_only(moderngl.DEPTH_TEST)
         self.context.depth_func = ">"
         for side, (left, top, right, bottom) in enumerate(boxes):
+            if right == left:
+                continue
             target.scissor = (left, side * self.size + top, right - left, bottom - top)
             if "side" in screen.program:
                 screen.program["side"] = side
@@ -317,7 +322,7 @@ class GLRenderer:
 
 
 def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list[Box]:
-    """What vertices (N,V,3) of each scene may cover; the whole image if some are beside the camera."""
+    """What vertices (N,V,3) of each scene may cover; the whole image if some are beside the camera, nothing if NaN."""
     size, depth = scenes[0].camera.size, vertices[..., 2]
     matrices = np.stack([scene.camera.matrix for scene in scenes])
     near = depth.min(1) <= DEPTH_RANGE[0]
@@ -325,9 +330,10 @@ def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list
     for axis in (0, 1):
         with np.errstate(divide="ignore", invalid="ignore"):  # where some are beside the camera
             pixels = vertices[..., axis] / depth * matrices[:, axis, axis, None] + matrices[:, axis, 2, None]
-        low = np.clip(np.where(near, 0, pixels.min(1) - 2), 0, size).astype(int)
+        low = np.clip(np.nan_to_num(np.where(near, 0, pixels.min(1) - 2)), 0, size).astype(int)
         lows.append(low)
-        highs.append(np.clip(np.where(near, size, pixels.max(1) + 3), low, size).astype(int))
+        high = np.where(near, size, np.nan_to_num(pixels.max(1) + 3))
+        highs.append(np.clip(high, low, size).astype(int))
     return [tuple(box) for box in np.stack([*lows, *highs], 1).tolist()]
 
 

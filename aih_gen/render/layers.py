@@ -23,7 +23,7 @@ class Layers:
     shaded_colour: NDArray[np.uint8]  # (2,H,W,4) with the other hand's shadow; ``colour`` itself if there is none
     part: NDArray[np.uint8]  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
     depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing
-    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
+    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space; NaN where there is no hand
 
 
 class Renderer(Protocol):

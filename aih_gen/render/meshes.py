@@ -38,7 +38,7 @@ class Topology:
 
 @dataclass(frozen=True, eq=False)
 class Meshes:
-    """The same side's hand in N scenes."""
+    """The same side's hand in N scenes; NaN where it is absent."""
 
     vertices: NDArray[np.float32]  # (N,V,3) m, camera space
     normals: NDArray[np.float32]  # (N,V,3) unit
@@ -56,12 +56,18 @@ class HandPair:
 
     def pose(self, scenes: Sequence[Scene], side: int) -> Meshes:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
-        posed = [self._pose_one(scene.hands[side], side) for scene in scenes]
-        vertices, joints = (np.stack(arrays) for arrays in zip(*posed, strict=True))
-        vertices = self._with_upper_arm(vertices, joints, side)
-        normals, regions = self.normals[side](vertices), self.topology[side].regions
-        clothes = np.stack([thickness(regions, scene.skin) for scene in scenes])
-        return Meshes(vertices + normals * clothes[..., None], normals, joints)
+        there = [(k, hand) for k, scene in enumerate(scenes) if (hand := scene.hands[side]) is not None]
+        points = len(self.topology[side].rest)
+        vertices, normals, joints = (np.full((len(scenes), n, 3), np.nan, np.float32) for n in (points, points, 21))
+        if there:
+            rows = [k for k, _ in there]
+            posed = [self._pose_one(hand, side) for _, hand in there]
+            bare, joints[rows] = (np.stack(arrays) for arrays in zip(*posed, strict=True))
+            bare = self._with_upper_arm(bare, joints[rows], side)
+            normals[rows], regions = self.normals[side](bare), self.topology[side].regions
+            clothes = np.stack([thickness(regions, scenes[k].skin) for k in rows])
+            vertices[rows] = bare + normals[rows] * clothes[..., None]
+        return Meshes(vertices, normals, joints)
 
     def _with_upper_arm(
         self, vertices: NDArray[np.float32], joints: NDArray[np.float32], side: int

@@ -48,6 +48,9 @@ class PyrenderRenderer:
     def _render_hand(
         self, scene: Scene, meshes: Meshes, side: int, k: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if scene.hands[side] is None:
+            empty = np.zeros((self.size, self.size, 4), np.uint8)
+            return empty, empty[..., 0], np.full(empty.shape[:2], np.inf, np.float32)
         world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
         world.add(_camera(scene.camera), pose=FROM_OPENCV)
         for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):

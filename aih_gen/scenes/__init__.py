@@ -12,7 +12,7 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import Seen, Views, camera, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.cameras import Seen, Views, camera, lone_views, sample_any_views, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
@@ -22,7 +22,8 @@ from aih_gen.scenes.scene import Camera, Hand, Scene
 from aih_gen.scenes.sensor import sample_sensor
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
-from aih_gen.sources.fits import Frames, read_fits
+from aih_gen.shards.reader import AIHShards
+from aih_gen.sources.fits import read_fits
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
@@ -35,10 +36,14 @@ COARSE = 0.08
 MOST_HIDDEN = 0.82
 """Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
 MAX_TRIES = 16
-Framed = tuple[tuple[Hand, Hand], Camera, str]
+MIN_SHOWN = 0.45
+"""Least share of a hand that is alone which the picture holds, by points of its surface."""
+Framed = tuple[tuple[Hand | None, Hand | None], Camera, str]
 """Hands before a camera, and what they do."""
-LOOKS = 1
-"""The stream of random numbers for everything but the hands and the camera."""
+NO_HAND = "no hand"
+"""The interaction of a scene without hands."""
+LOOKS, HANDS = 1, 2
+"""The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
 
 
 class SceneSampler:
@@ -50,26 +55,34 @@ class SceneSampler:
         self.pairs = PairSampler(models)
         self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
         self.least_hidden = min(config.occlusion[0], self.most_hidden)
-        self.recorded = None
+        self.recorded: dict[int, RecordedPairs] = {}
+        """By the number of hands in a frame."""
         if config.poses != "sampled":
-            self.recorded = RecordedPairs(read_fits(Path(config.poses)), models, config.pose_noise, config.contact)
+            wanted = [number for number, share in zip((2, 1), config.hands, strict=False) if share]
+            fits = {number: read_fits(Path(config.poses), number) for number in wanted}
+            self.recorded = {
+                k: RecordedPairs(its, models, config.pose_noise, config.contact) for k, its in fits.items()
+            }
+        for setting in ("cameras", "backgrounds"):
+            if getattr(config, setting) == "recorded" and not any(its.fits.frames for its in self.recorded.values()):
+                raise AIHError(
+                    f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
+                )
         self.library: BackgroundLibrary | CleanPlates
         if config.backgrounds == "recorded":
-            self.library = CleanPlates(self._frames("backgrounds"))
+            self.library = CleanPlates(AIHShards(config.poses))
         else:
             self.library = BackgroundLibrary(config.backgrounds)
-        self.cameras = self._frames("cameras") if config.cameras == "recorded" else None
         self.rejected: Counter[str] = Counter()
-        """How many pairs were drawn again, by the reason."""
+        """How many poses were drawn again, by the reason."""
 
     def sample(self, index: int) -> Scene:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
-        rng = sample_rng(self.config.seed, index)
-        hands, lens, interaction = (
-            self._framed_pair(rng) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
-        )
+        sides = self._sides(index)
+        recorded = self.recorded.get(len(sides))
+        hands, lens, interaction = self._framed_hands(index, sides, recorded)
         looks = sample_rng(self.config.seed, index, LOOKS)
-        background = self._background(looks, index)
+        background = self._background(looks, index, recorded)
         skin = sample_skin(looks, self.textures)
         reflectance = float(max(skin.back.max(), skin.palm.max()))
         return Scene(
@@ -82,6 +95,35 @@ class SceneSampler:
             sensor=sample_sensor(looks, self.config.size, self.config.look),
             interaction=interaction,
         )
+
+    def _sides(self, index: int) -> tuple[int, ...]:
+        """Which hands scene ``index`` shows: 0 right, 1 left."""
+        rng = sample_rng(self.config.seed, index, HANDS)
+        two, one, _ = self.config.hands
+        drawn, side = rng.random(), int(rng.integers(2))
+        return (0, 1) if drawn < two else (side,) if drawn < two + one else ()
+
+    def _framed_hands(self, index: int, sides: tuple[int, ...], recorded: RecordedPairs | None) -> Framed:
+        rng = sample_rng(self.config.seed, index)
+        if not sides:
+            return (None, None), camera(straight_view(rng), self.config.size), NO_HAND
+        if recorded is not None:
+            return self._framed_fit(rng, index, recorded)
+        return self._framed_pair(rng) if len(sides) == 2 else self._framed_lone(rng, sides[0])
+
+    def _framed_lone(self, rng: np.random.Generator, side: int) -> Framed:
+        """One hand in a view with no forearm before the lens, which holds enough of the hand."""
+        for _ in range(MAX_TRIES):
+            hand = self.pairs.lone(rng, side)
+            views = lone_views(rng, sample_views(rng, VIEWS, hand.middle()), hand.elbows[side])
+            seen = hand.before(views)
+            clear = np.flatnonzero(~seen.blocked & (hand.shown(views, seen) > MIN_SHOWN))
+            if len(clear):
+                return self._framed(hand, views[int(clear[0])], seen[int(clear[0])])
+            self.rejected["view"] += 1
+        self.rejected["all tries"] += 1
+        hand, view = self.pairs.plain(self.pairs.apart(rng)).alone(side), straight_view(rng)
+        return self._framed(hand, view, hand.before(view))
 
     def _framed_pair(self, rng: np.random.Generator) -> Framed:
         """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
@@ -112,9 +154,9 @@ class SceneSampler:
         return self._framed(plain, view, plain.before(view))
 
     def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
-        """Recorded pair ``index`` before its own camera, or in a view from anywhere: what fits call up is not known."""
-        if self.cameras is not None:
-            return self._own_view(rng, index, recorded, self.cameras)
+        """Recorded hands before their own camera, or in a view from anywhere: what fits call up is not known."""
+        if self.config.cameras == "recorded":
+            return self._own_view(rng, index, recorded)
         wanted = rng.uniform(self.least_hidden, self.most_hidden)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
@@ -126,9 +168,10 @@ class SceneSampler:
         view = straight_view(rng, pair.elbows.sum(0))
         return self._framed(pair, view, pair.before(view))
 
-    def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs, frames: Frames) -> Framed:
-        """Recorded pair ``index`` before its own camera, with forearms that leave the hands to be seen if there are."""
-        lens = own_camera(frames, index, self.config.size)
+    def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
+        """Recorded hands before their own camera, with forearms that leave the hands to be seen if there are."""
+        assert recorded.fits.frames is not None
+        lens = own_camera(recorded.fits.frames, index, self.config.size)
         pair = recorded.pair(index, rng)
         for _ in range(MAX_TRIES):
             if not pair.arms_before(lens):
@@ -137,24 +180,22 @@ class SceneSampler:
             pair = recorded.pair(index, rng)
         return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
 
-    def _background(self, rng: np.random.Generator, index: int) -> Background:
+    def _background(self, rng: np.random.Generator, index: int, recorded: RecordedPairs | None) -> Background:
         """One of the library's; of recorded ones the fit's own, as it is."""
         if isinstance(self.library, BackgroundLibrary):
             return sample_background(rng, self.library)
-        return self.library.background(index)
-
-    def _frames(self, setting: str) -> Frames:
-        if self.recorded is None or self.recorded.fits.frames is None:
-            raise AIHError(
-                f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {self.config.poses}"
-            )
-        return self.recorded.fits.frames
+        assert recorded is not None and recorded.fits.frames is not None
+        rows = recorded.fits.frames.rows
+        return self.library.background(int(rows[index % len(rows)]))
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Seen, float]:
-        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is."""
+        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is.
+
+        A hand that is alone is hidden by nothing.
+        """
         seen = pair.before(views)
         hidden = _hidden(seen)
-        error = np.abs(hidden - wanted) + 10 * (seen.blocked | (hidden > self.most_hidden))
+        error = np.abs(hidden - wanted) * (len(pair.sides) == 2) + 10 * (seen.blocked | (hidden > self.most_hidden))
         best = int(error.argmin())
         return views[best], seen[best], float(error[best])
 

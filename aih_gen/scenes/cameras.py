@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ FOCAL_LENGTHS_MM = (30.0, 85.0)
 FILM_WIDTH_MM = 36.0
 FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
+LONE_FILL = (0.3, 0.85)
+"""The same of a hand that is alone, evenly by its logarithm."""
+CUT_OFF = 0.3
+"""How often a hand that is alone is brought to the picture's border."""
+CUT = (0.1, 0.5)
+"""Share of a hand that is then outside, about."""
+WRIST_FIRST = 0.8
+"""How often that is the border from which the arm comes; else fingers are outside."""
+ROUNDNESS = 0.75
+"""A hand's shorter side in the picture / its longer side, on average."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 CELLS = 20
@@ -80,6 +91,22 @@ def sample_any_views(rng: np.random.Generator, count: int) -> Views:
     return _with_lenses(rng, Rotation.random(count, rng=rng).as_matrix())
 
 
+def lone_views(rng: np.random.Generator, views: Views, elbow: Array) -> Views:
+    """The same cameras before one hand, whose forearm leads along ``elbow`` (3,): nearer or farther away, the hand
+    often on the border of the picture, rather where the arm comes from.
+    """  # fmt: skip
+    count = len(views.turns)
+    fill = LONE_FILL[0] * (LONE_FILL[1] / LONE_FILL[0]) ** rng.random(count)
+    aside = 0.9 * rng.random((count, 2)) - 0.45
+    direction = (views.turns @ elbow)[:, :2]
+    direction[rng.random(count) > WRIST_FIRST] *= -1
+    cut = np.flatnonzero(rng.random(count) < CUT_OFF)
+    axis = np.abs(direction[cut]).argmax(1)
+    off = 0.5 + ROUNDNESS * fill[cut] * (rng.uniform(*CUT, len(cut)) - 0.5)  # image sides from the middle to the hand's
+    aside[cut, axis] = np.sign(direction[cut, axis]) * off / (1 - fill[cut])
+    return replace(views, fill=fill, aside=aside)
+
+
 def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
     """One camera that looks along ``along`` (3,), down on the hands over the body's shoulder if absent."""
     along = unit(along)
@@ -96,10 +123,10 @@ def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A pair of hands before N cameras."""
+    """H hands, two or one, before N cameras."""
 
-    shift: Array  # (N,3) m, from the turned pair to camera space
-    hidden: Array  # (N,2) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
+    shift: Array  # (N,3) m, from the turned hands to camera space
+    hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
     blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``)
 
     def __getitem__(self, chosen: int) -> Seen:
@@ -107,10 +134,10 @@ class Seen:
         return Seen(self.shift[one], self.hidden[one], self.blocked[one])
 
 
-def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
-    """What ``views`` see of ``hands``, points (P,3) of their surfaces.
+def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
+    """What ``views`` see of H ``hands``, two or one: points (P,3) of their surfaces.
 
-    Where ``armed``, arms lead from the ``wrists`` (2,3) m in the unit directions ``elbows`` (2,3).
+    Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
     """
     turned = views.turns.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
     points = turned.reshape(len(views.turns), 3, -1)
@@ -121,8 +148,10 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
     if armed:
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
-    hidden = np.ones((len(shift), 2))
-    if len(clear):
+    hidden = np.ones((len(shift), len(hands)))
+    if len(hands) == 1:
+        hidden[clear] = 0
+    elif len(clear):
         points = points[clear]
         points += shift[clear, :, None].astype(np.float32)
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
@@ -137,6 +166,13 @@ def _shift(views: Views, low: Array, high: Array) -> Array:
     distance = np.maximum(views.focal * extent / views.fill, NEAREST + centre[:, 2] - low[:, 2])
     off_centre = views.aside * ((1 - views.fill) * distance / views.focal)[:, None]
     return np.concatenate([off_centre, distance[:, None]], 1) - centre
+
+
+def shown_shares(views: Views, points: Array, shift: Array) -> Array:
+    """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
+    x, y, z = (points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(2, 0, 1)
+    reach = np.maximum(np.abs(x), np.abs(y)) * views.focal[:, None]
+    return np.asarray((reach < 0.5 * z).mean(1))
 
 
 def camera(views: Views, size: int) -> Camera:
@@ -254,11 +290,11 @@ def _without_holes(depths: Floats, wide: int) -> Floats:
 
 
 def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
-    """(N,) whether a forearm from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3) passes through the picture close before
+    """(N,) whether a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the picture close before
     the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip
     wrists_first, elbows_first = wrists.transpose(2, 0, 1)[..., None], elbows.transpose(2, 0, 1)[..., None]
-    across, down, away = wrists_first + ALONG * elbows_first  # (N,2,16) each
+    across, down, away = wrists_first + ALONG * elbows_first  # (N,H,16) each
     # The arm is thick: what lies a little outside the picture still fills part of it.
     scale = focal[:, None, None] / np.maximum(away, 0.02)
     across, down, thick = across * scale, down * scale, ARM_RADIUS * scale
@@ -272,7 +308,7 @@ def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bo
 
 
 def shown_lengths(wrists: Array, elbows: Array) -> Array:
-    """(N,2) share of a forearm's length that is seen, from ``wrists`` (N,2,3) m towards ``elbows`` (N,2,3): 1 square to
+    """(N,H) share of a forearm's length that is seen, from ``wrists`` (N,H,3) m towards ``elbows`` (N,H,3): 1 square to
     the line of sight and not farther away than the wrist, 0 along that line.
     """  # fmt: skip
     cosine = np.einsum("nsi,nsi->ns", wrists, elbows) / length(wrists)

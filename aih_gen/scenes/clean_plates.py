@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
 from aih_gen.scenes.backgrounds import Background
-from aih_gen.sources.fits import Frames
+from aih_gen.shards.reader import AIHShards
 
 RIM = 1 / 40
 """How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
@@ -25,24 +25,24 @@ _KNUCKLES = JOINT_NAMES.index("index1"), JOINT_NAMES.index("little1")
 
 
 class CleanPlates:
-    """One background for each pair of recorded fits; a library as ``BackgroundLibrary`` is."""
+    """The photos that recorded fits were made for; a library as ``BackgroundLibrary`` is."""
 
-    def __init__(self, frames: Frames) -> None:
-        self.frames, self.name = frames, "recorded"
+    def __init__(self, shards: AIHShards) -> None:
+        self.shards, self.name = shards, "recorded"
 
-    def background(self, index: int) -> Background:
-        """Of pair ``index``, counted round and round: the whole picture as it is."""
-        return Background("photo", photo=str(self.frames.rows[index % len(self.frames.rows)]))
+    def background(self, row: int) -> Background:
+        """The whole picture of the sample at a position of the shards, as it is."""
+        return Background("photo", photo=str(row))
 
     def photo(self, name: str) -> Image.Image:
         """The picture of the sample at a position of the shards."""
         fields = ("image", *(f"amodal_{side}" for side in SIDES), "joints_2d")
-        image, right, left, joints = (array[0] for array in self.frames.shards.read([int(name)], fields).values())
+        image, right, left, joints = (array[0] for array in self.shards.read([int(name)], fields).values())
         return Image.fromarray(filled(image, to_fill(image, right | left, joints)))
 
     def digest(self) -> str:
         """SHA-256 of the shards."""
-        return self.frames.shards.digest()
+        return self.shards.digest()
 
 
 def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:

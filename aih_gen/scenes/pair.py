@@ -1,15 +1,15 @@
-"""Two posed hands before any camera: what sampled and recorded poses have in common."""
+"""Posed hands before any camera: what sampled and recorded poses have in common."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES
-from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look
+from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look, shown_shares
 from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning
 from aih_gen.scenes.vectors import length
@@ -32,7 +32,9 @@ def outline(skinning: Skinning) -> Skinning:
 
 @dataclass(frozen=True, eq=False)
 class PairPose:
-    """Two posed hands in some common frame. First axis: right, left."""
+    """Two posed hands in some common frame, or one of them: what ``sides`` leaves out is not there. First axis: right,
+    left.
+    """  # fmt: skip
 
     roots: Array  # (2,3,3) orientations of the hands
     fingers: Array  # (2,5,3,3,3) rotations of the bones
@@ -44,27 +46,36 @@ class PairPose:
     hand_points: tuple[Array, Array]  # (P,3) m of each hand's surface
     armed: bool  # whether the models have forearms
     interaction: str
+    sides: tuple[int, ...] = (0, 1)
+
+    def alone(self, side: int) -> PairPose:
+        """Hand ``side`` without the other one."""
+        return replace(self, sides=(side,))
 
     def before(self, views: Views) -> Seen:
-        """What cameras see of the pair."""
-        return look(views, self.hand_points, self.wrists, self.elbows, self.armed)
+        """What cameras see of the hands."""
+        sides = list(self.sides)
+        return look(views, self._points(), self.wrists[sides], self.elbows[sides], self.armed)
+
+    def shown(self, views: Views, seen: Seen) -> Array:
+        """(N,) share of the hands' points that each of N pictures holds."""
+        return shown_shares(views, np.concatenate(self._points()), seen.shift)
 
     def arms_before(self, camera: Camera) -> bool:
-        """Whether a forearm is in the way of a camera in whose space the pair is."""
+        """Whether a forearm is in the way of a camera in whose space the hands are."""
         focal = float(camera.matrix[0, 0])
         middle = (camera.size - 1) / 2
         # What a camera sees whose axis is off the picture's middle, one in the middle sees of a sheared space.
         centred = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
         shear = np.linalg.solve(centred, camera.matrix.astype(np.float64)).T
-        wrists, elbows = (self.wrists @ shear)[None], (self.elbows @ shear)[None]
+        wrists, elbows = ((points[list(self.sides)] @ shear)[None] for points in (self.wrists, self.elbows))
         return self.armed and bool(arms_in_the_way(wrists, elbows, np.array([focal / camera.size]))[0])
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""
-        right, left = self.hand_points
-        return np.asarray(right.sum(0) / len(right) + left.sum(0) / len(left)) / 2
+        return np.asarray(sum(points.sum(0) / len(points) for points in self._points())) / len(self.sides)
 
-    def hands(self, turn: Array, shift: Array) -> tuple[Hand, Hand]:
+    def hands(self, turn: Array, shift: Array) -> tuple[Hand | None, Hand | None]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
         turns = np.empty((2, 17, 3, 3))
         turns[:, 0], turns[:, FINGER_BONES], turns[:, 16] = turn @ self.roots, self.fingers, self.arms
@@ -73,5 +84,11 @@ class PairPose:
         rest_wrists = self.wrists - self.transl
         transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
-        right, left = (Hand(pose[k, :48], betas[k], transl[k], pose[k, 48:]) for k in (0, 1))
+        right, left = (
+            Hand(pose[k, :48], betas[k], transl[k], pose[k, 48:]) if k in self.sides else None for k in (0, 1)
+        )
         return right, left
+
+    def _points(self) -> tuple[Array, ...]:
+        """(P,3) m of the surface of each hand that is there."""
+        return tuple(self.hand_points[side] for side in self.sides)

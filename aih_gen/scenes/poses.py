@@ -33,6 +33,9 @@ ALIKE = 3
 FREE_GESTURES = tuple(name for name in GESTURES if name != "woven")
 APART = "apart"
 """The name of hands that are held well apart, for want of a better pair."""
+LONE = "one hand"
+LONE_GESTURES = (*FREE_GESTURES, "relaxed", "relaxed", "spread", "flat")
+"""A hand that is alone rests more often, or is held up to somebody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,15 @@ class PairSampler:
         # Fingers point forwards, away from the body.
         arm = fitting_arms(np.array([[-0.11, 0.12, -0.4]]), np.array([[[0.0, 0, 1], [0, -1, 0], [1, 0, 0]]]))
         return self._pair(APART, betas, shaped, (angles[0], angles[1]), (arm, arm.mirrored()), (), False)
+
+    def lone(self, rng: np.random.Generator, side: int) -> PairPose:
+        """One hand alone, relaxed or gesturing, where a person's arm can comfortably bring it."""
+        betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
+        shaped = self._shaped(betas)
+        angles = self.room.sample(rng, (LONE_GESTURES, LONE_GESTURES), self.room.at_rest(shaped))
+        arm = _lone_arm(rng)
+        gestures = angles[side], angles[side]  # both hands make it, as a pair is easily posed; one stays
+        return self.plain(self._pair(LONE, betas, shaped, gestures, (arm, arm.mirrored()), (), False)).alone(side)
 
     def free(self, pair: Pair) -> Pair:
         """The pair with the left hand and the fingers moved such that surfaces touch but do not intersect."""
@@ -253,6 +265,22 @@ def _arms(
     # The greatest of Gumbel numbers: drawn without replacement, in proportion to exp(ease).
     drawn = chosen[np.argsort(-(ease + rng.gumbel(size=len(chosen))))[:ALIKE]]
     return [(first[k : k + 1], second[k : k + 1]) for k in drawn]
+
+
+_LONE_LOW, _LONE_HIGH = np.array([-0.17, -0.25, -0.45]), np.array([-0.17, 0.35, -0.2])
+"""Where the wrist of a right hand may be that has nothing to do with a left one: raised beside the head, or lowered."""
+
+
+def _lone_arm(rng: np.random.Generator) -> Arms:
+    """A right arm that is held freely, so more comfortably than one that has to meet the other."""
+    while True:
+        wrists = _LONE_LOW + (_LONE_HIGH - _LONE_LOW) * rng.random((CANDIDATES, 3))
+        wrists[:, 0] += 0.08 * rng.standard_normal(CANDIDATES)
+        arms = comfortable_arms(rng, CANDIDATES, wrists)
+        if arms.possible.any():
+            ease = np.where(arms.possible, -0.5 * arms.discomfort(), -np.inf)
+            best = int((ease + rng.gumbel(size=CANDIDATES)).argmax())
+            return arms[best : best + 1]
 
 
 def _carried(arms: Arms, joints: Array) -> Array:

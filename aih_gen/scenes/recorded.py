@@ -1,4 +1,4 @@
-"""Recorded fits as pairs for scenes: used as they are, or with their fingers bent a little otherwise."""
+"""Recorded fits for scenes: used as they are, or with their fingers bent a little otherwise."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ Array = NDArray[np.float64]
 
 RECORDED = "recorded"
 """The name of such a pair's interaction."""
+FAR = np.array([10.0, 0.0, 0.0])
+"""Metres between a hand and one that stands in for the other where that is absent."""
 BENDS = 24
 """Wrist bends that are tried for the forearms, which fits do not know."""
 
 
 class RecordedPairs:
-    """Pairs from fits, posed by one pair of hand models."""
+    """The hands of fits, two or one, posed by one pair of hand models."""
 
     def __init__(
         self, fits: Fits, models: tuple[HandModel, HandModel], noise: float = 0.0, contact: bool = True
@@ -40,9 +42,12 @@ class RecordedPairs:
         self.outlines = outline(self.room.skinnings[0]), outline(self.room.skinnings[1])
 
     def pair(self, index: int, rng: np.random.Generator) -> PairPose:
-        """Pair ``index``, counted round and round."""
+        """The hands of frame ``index``, counted round and round."""
         row = index % len(self.fits)
         pose, betas, transl = (array[row] for array in (self.fits.pose, self.fits.betas, self.fits.transl))
+        present = self.fits.present[row]
+        if not present.all():
+            transl = np.where(present[:, None], transl, transl[present] + FAR)
         turns = bone_turns(pose)  # (2,16,3,3)
         angles = np.zeros((2, 5, 4))
         if self.noise:
@@ -58,11 +63,12 @@ class RecordedPairs:
         arms, elbows = _free_arms(rng, roots, (both[0].joints, both[1].joints))
         hands = replace(hands[0], arm=arms[0]), replace(hands[1], arm=arms[1])
         both = posed(self.room, self.outlines, hands)
-        return pair_pose(self.outlines, hands, both, elbows, RECORDED)
+        pair = pair_pose(self.outlines, hands, both, elbows, RECORDED)
+        return pair if present.all() else pair.alone(int(present.argmax()))
 
 
 def own_camera(frames: Frames, index: int, size: int) -> Camera:
-    """The camera of pair ``index``, counted round and round, for its picture brought to ``size`` pixels a side."""
+    """The camera of frame ``index``, counted round and round, for its picture brought to ``size`` pixels a side."""
     scale = size / frames.shards.size[0]
     middle = (scale - 1) / 2
     matrix = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ frames.camera[index % len(frames.rows)]

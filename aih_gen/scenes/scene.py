@@ -84,10 +84,10 @@ class Sensor:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Two hands of one person before a camera. ``hands`` is (right, left)."""
+    """Hands of one person before a camera. ``hands`` is (right, left), None where there is none."""
 
     index: int
-    hands: tuple[Hand, Hand]
+    hands: tuple[Hand | None, Hand | None]
     skin: Skin
     lights: Lights
     camera: Camera

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
-from aih_gen.compose.sample import JOINT_VISIBLE, Sample
+from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, Side
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
@@ -124,13 +124,31 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
         for joint in _astray(sample.joints_2d[side], sample.joint_state[side], amodal[side]):
             what = f"{name} joint {joint} is called visible, but is over {JOINT_TOLERANCE} px from its amodal mask"
             yield "joint_state", what
-        if not sample.present[side] and amodal[side].any():
-            yield "present", f"{name}: expected a hand that is present, for it has pixels"
+        told = sample.provenance.get("hand_type")
+        if told in (*SIDES, "none") and told != name and (sample.present[side] or arm[side].any()):
+            yield "present", f"{name}: expected neither hand nor arm, as hand_type is {told}"
+        if not sample.present[side]:
+            yield from _absent_problems(sample, side, name)
+        if changed == 0 and not (amodal[1 - side].any() or arm[1 - side].any()):
+            differing = int((targets[side] != sample.image).any(-1).sum())
+            if differing:
+                yield "rgb", f"target_{name} differs from the image in {differing} pixels, where nothing is removed"
     projected = sample.joints_3d @ sample.camera.T
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.linalg.norm(projected[..., :2] / projected[..., 2:] - sample.joints_2d, axis=-1)
     if (error > PROJECTION_TOLERANCE).any():  # NaN, where something is unknown, is no error
         yield "joints_2d", f"up to {np.nanmax(error):.1f} px from the projection of joints_3d"
+
+
+def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[str, str]]:
+    """What is told of a hand that is not present."""
+    if getattr(sample, f"amodal_{name}").any() or getattr(sample, f"visible_{name}").any():
+        yield "present", f"{name}: expected a hand that is present, for it has pixels"
+    for dataset in ("joints_3d", "joints_2d", "pose", "betas", "transl", "occlusion"):
+        if not np.isnan(getattr(sample, dataset)[side]).all():
+            yield dataset, f"{name}: expected NaN, as the hand is not present, found numbers"
+    if sample.joint_state[side].any():
+        yield "joint_state", f"{name}: expected state {JOINT_UNKNOWN}, as the hand is not present, found others"
 
 
 def _is_unknown(sample: Sample, name: Side) -> bool:

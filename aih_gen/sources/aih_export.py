@@ -18,7 +18,7 @@ QUALITY = 95
 
 
 def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBranch) -> int:
-    """Write every sample of which both hands are known; returns how many.
+    """Write every sample once for each hand that is present, so those of no hand not at all; returns how many samples.
 
     The format has no joints, arms or shadows: what is exported is the pictures (JPEG, quality 95, full colour) and the
     masks. Masks are 0 and 1, ``rl_visible`` 0, 1 and 2, as the authors' loader wants them.
@@ -36,19 +36,22 @@ def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBran
         files = render_files(folder, side, "x")
         for path in (files.image, files.target, files.amodal, files.visible):
             path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
     for position in tqdm(range(len(shards)), desc="export", unit="sample", mininterval=1):
         sample = shards[position]
+        written += bool(sample.present.any())
         visible = sum(
             getattr(sample, f"visible_{name}") * np.uint8(value)
             for name, value in zip(SIDES, VISIBLE_VALUES, strict=True)
         )
-        for side, name in enumerate(SIDES):
+        for side in np.flatnonzero(sample.present).tolist():
+            name = SIDES[side]
             files = render_files(folder, side, f"{position:08d}")
             _jpeg(files.image, sample.image)
             _jpeg(files.target, getattr(sample, f"target_{name}"))
             Image.fromarray(getattr(sample, f"amodal_{name}").astype(np.uint8)).save(files.amodal)
             Image.fromarray(np.asarray(visible, np.uint8)).save(files.visible)
-    return len(shards)
+    return written
 
 
 def _jpeg(path: Path, picture: NDArray[np.uint8]) -> None:

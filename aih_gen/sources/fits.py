@@ -1,4 +1,4 @@
-"""Recorded fits of two hands, read from other people's files, or from shards of annotated photos.
+"""Recorded fits of hands, read from other people's files, or from shards of annotated photos.
 
 Three layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
 (10), trans (3)} or null}}}. An npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
@@ -33,7 +33,7 @@ JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The pictures that N pairs were fitted to; the pairs are in the cameras' space."""
+    """The pictures that N fits were made for; the hands are in the cameras' space."""
 
     shards: AIHShards
     rows: NDArray[np.int64]  # (N,) where in the shards
@@ -42,13 +42,14 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """N pairs of hands, in the order of the file. Second axis: right, left."""
+    """The hands of N frames, in the order of the file: two in each, or one in each. Second axis: right, left."""
 
-    pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand
+    pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand; 0 where there is no hand, like the next two
     betas: Array  # (N,2,10)
     transl: Array  # (N,2,3) m
+    present: NDArray[np.bool_]  # (N,2)
     skipped: int
-    """Frames of the file that lack one of the two hands."""
+    """Frames of the file with another number of hands."""
     name: str
     sha256: str
     frames: Frames | None = None
@@ -58,16 +59,20 @@ class Fits:
         return len(self.pose)
 
 
-def read_fits(path: Path) -> Fits:
-    """The frames of a file, or of a shard or a folder of shards, in which both hands are fitted.
+def read_fits(path: Path, hands: int = 2) -> Fits:
+    """The frames of a file, or of a shard or a folder of shards, in which both hands are fitted, or one alone.
+
+    Args:
+        path: the file or folder.
+        hands: 2 or 1; frames with another number are skipped.
 
     Raises:
         AssetError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
-            frame with both hands.
+            frame with as many hands.
         ShardError: shards that cannot be trusted.
     """
     if path.is_dir() or path.suffix == ".h5":
-        return _from_shards(path)
+        return _from_shards(path, hands)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -78,23 +83,43 @@ def read_fits(path: Path) -> Fits:
         if len(bad):
             row, side = bad[0]
             raise AssetError(f"{path}: {name}: expected finite numbers, found others in fit {row}, {SIDES[side]}")
-    both = valid.all(1)
-    if not both.any():
-        raise AssetError(f"{path}: expected frames with fits of both hands, found none among {len(valid)}")
-    pose, betas, transl = (arrays[name][both].astype(np.float64) for name in WIDTHS)
-    return Fits(pose, betas, transl, int((~both).sum()), path.name, hashlib.sha256(content).hexdigest())
+    return _chosen(path, hands, arrays, valid, "frames", hashlib.sha256(content).hexdigest())
 
 
-def _from_shards(path: Path) -> Fits:
+def _chosen(
+    path: Path,
+    hands: int,
+    arrays: dict[str, Array],
+    valid: NDArray[np.bool_],
+    what: str,
+    sha256: str,
+    of_shards: tuple[AIHShards, Array] | None = None,
+) -> Fits:
+    """The rows of ``arrays`` (N,2,...) of which as many hands are ``valid`` (N,2); ``of_shards``: with cameras (N,3,3).
+
+    Raises:
+        AssetError: there is none.
+    """
+    rows = np.flatnonzero(valid.sum(1) == hands)
+    if not len(rows):
+        fits = "fits of both hands" if hands == 2 else "a fit of one hand alone, which --hands has a share of"
+        raise AssetError(f"{path}: expected {what} with {fits}, found none among {len(valid)}")
+    present = valid[rows]
+    pose, betas, transl = (np.where(present[..., None], arrays[name][rows], 0.0) for name in WIDTHS)
+    frames = Frames(of_shards[0], rows, of_shards[1][rows]) if of_shards else None
+    return Fits(pose, betas, transl, present, len(valid) - len(rows), path.name, sha256, frames)
+
+
+def _from_shards(path: Path, hands: int) -> Fits:
     shards = AIHShards(path)
     stored = shards.read(range(len(shards)), (*WIDTHS, "camera", "present"))
-    whole = np.logical_and.reduce([np.isfinite(stored[name]).all((1, 2)) for name in (*WIDTHS, "camera")])
-    rows = np.flatnonzero(whole & stored["present"].all(1))
-    if not len(rows):
-        raise AssetError(f"{path}: expected samples with fits of both hands, found none among {len(shards)}")
-    pose, betas, transl, camera = (stored[name][rows].astype(np.float64) for name in (*WIDTHS, "camera"))
-    frames = Frames(shards, rows, camera)
-    return Fits(pose, betas, transl, len(shards) - len(rows), path.name, shards.digest(), frames)
+    arrays = {name: stored[name].astype(np.float64) for name in WIDTHS}
+    camera = stored["camera"].astype(np.float64)
+    fitted = np.logical_and.reduce([np.isfinite(array).all(2) for array in arrays.values()])
+    # A hand that is there and not fitted could not be drawn over.
+    whole = (fitted | ~stored["present"]).all(1) & np.isfinite(camera).all((1, 2))
+    valid = stored["present"] & whole[:, None]
+    return _chosen(path, hands, arrays, valid, "samples", shards.digest(), (shards, camera))
 
 
 def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_]]:

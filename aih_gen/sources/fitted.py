@@ -31,8 +31,6 @@ Float32 = NDArray[np.float32]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-NOWHERE = np.array([0.0, 0.0, 100.0], np.float32)
-"""Where a hand stands that is not there: farther than anything is drawn."""
 _GREY = np.full(3, 0.5, np.float32)
 _SKIN = Skin(_GREY, _GREY, _GREY, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, "light", None)
 _LIGHTS = Lights(
@@ -87,7 +85,7 @@ class FitRenderer:
         hands = [
             Hand(pair.pose[side], pair.betas[side], pair.transl[side], np.zeros(3, np.float32))
             if pair.drawn[side]
-            else Hand(np.zeros(48, np.float32), np.zeros(10, np.float32), NOWHERE, np.zeros(3, np.float32))
+            else None
             for side in (0, 1)
         ]
         camera = Camera(pair.camera, self.size)

@@ -127,7 +127,7 @@ def _measured(bits: Tensor) -> Batch:
     area = amodal.sum((2, 3))
     occlusion = hidden(amodal, visible).sum((2, 3)) / area  # NaN where there is no hand
     present = area > 0
-    return {"present": present, "occlusion": occlusion, "alone": present & (occlusion > 0) | ~present.flip(1)}
+    return {"present": present, "occlusion": occlusion, "alone": present & ((occlusion > 0) | ~present.flip(1))}
 
 
 def _own_size(hands: Path) -> int:

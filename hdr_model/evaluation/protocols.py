@@ -19,6 +19,7 @@ from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import MIDDLE_MCP, WRIST
 from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.evaluation.counts import Counted, count_hands, count_rows
 from hdr_model.evaluation.examine import (
     ALONE,
     FIELDS,
@@ -46,7 +47,7 @@ from hdr_model.evaluation.pose import (
 )
 from hdr_model.evaluation.table import Evaluation, Row
 from hdr_model.nets.hasm import exchange
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH
+from hdr_model.pipeline import HDR, LEAST_AREA, MEAN_BONE_LENGTH
 from hdr_model.training.loop import choose_device, use_bfloat16
 
 BATCH = 16
@@ -82,6 +83,8 @@ class Scores:
     """The same, right and left exchanged in the samples that fit better so."""
     named: list[bool] = field(default_factory=list)
     """Of each pair of known hands: whether HASM's masks fit better under their names than exchanged."""
+    counted: list[Counted] = field(default_factory=list)
+    """Of each sample whose masks are known."""
     region: defaultdict[tuple[str, str], RegionError] = field(default_factory=lambda: defaultdict(RegionError))
     """(region, method) -> hands with a true target"""
     lpips: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -246,7 +249,7 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         "unions. Per mask: mean of intersection / union over masks whose truth is not empty. Whichever name fits: "
         "right and left are exchanged in samples of which fewer pixels are wrong so; a pair is under the right names "
         "where more would be. "
-        f"Empty truths: {empty}.",
+        f"Empty truths: {empty}. A hand is told where HASM's mask of it covers at least {LEAST_AREA:.1%} of the image.",
         f"Images: {hdr.hand_size} x {hdr.hand_size} crops around the true amodal box, colours in [0, 1]; painted with "
         "the true masks, or with HASM's (hole dilated) in the same crop; every region is the true one. PSNR: mean over "
         "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "
@@ -280,6 +283,8 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tenso
             scores.overlap[part, method].add(_both_hands(guess, part) & where, truth)
             scores.unnamed[part, method].add(_both_hands(unnamed, part) & where, truth)
     scores.named += (margins[HASM] > 0)[pairs].tolist()
+    whole = known.all(1)
+    scores.counted += count_hands(*({name: mask[whole] for name, mask in masks.items()} for masks in (true, found)))
 
 
 @torch.inference_mode()
@@ -355,6 +360,7 @@ def _mask_rows(scores: Scores) -> Iterator[Row]:
             )  # fmt: skip
     share = float(np.mean(scores.named)) if scores.named else float("nan")
     yield Row("masks", "pairs under the right names", "", share, COIN, 0.5, "higher", len(scores.named))
+    yield from count_rows(scores.counted)
 
 
 def _image_rows(scores: Scores) -> Iterator[Row]:
@@ -402,7 +408,8 @@ def _pose_rows(scores: Scores) -> Iterator[Row]:
 
 
 def _pictures(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:
-    ious = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES)).mean(1).tolist()
+    of_hands = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES))
+    ious = [float(np.nanmean(one)) if np.isfinite(one).any() else float("nan") for one in of_hands]
     psnrs = scores.region["hole", TRUE].psnr_of_each()
     pose = scores.pose
     by_hand = pose.errors(FOUND, HDR_OWN) if pose.sample else np.empty((0, 1))

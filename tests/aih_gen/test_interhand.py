@@ -16,7 +16,7 @@ from aih_gen.cli import main
 from aih_gen.compose.copy_paste import CopyPasteSource
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sample import Sample
-from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.config import TWO_HANDS, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
 from aih_gen.scenes.clean_plates import to_fill
@@ -259,7 +259,12 @@ def shards(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def drawn(tree: Tree, shards: Path) -> list[Sample]:
     """Both photos of the pair as AIH_Render draws them in the frames' own places, at half the size."""
-    recorded: dict[str, Any] = {"poses": str(shards), "cameras": "recorded", "backgrounds": "recorded"}
+    recorded: dict[str, Any] = {
+        "poses": str(shards),
+        "hands": TWO_HANDS,
+        "cameras": "recorded",
+        "backgrounds": "recorded",
+    }
     config = RenderConfig(hand_model=str(tree.hand_model), look="plain", contact=False, size=SIZE // 2, **recorded)
     return RenderedSource(config).samples([0, 1])
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.config import RenderConfig
+from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.scenes import MAX_PENETRATION, SceneSampler
@@ -29,7 +29,7 @@ MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
 @pytest.fixture(scope="module")
 def sampler() -> SceneSampler:
-    return SceneSampler(RenderConfig(seed=3), MODELS)
+    return SceneSampler(RenderConfig(seed=3, hands=TWO_HANDS), MODELS)
 
 
 def sphere(centre: tuple[float, float, float], radius: float, count: int = 2000):  # type: ignore[no-untyped-def]
@@ -48,9 +48,11 @@ def same(a: object, b: object) -> bool:
 
 def test_a_scene_depends_on_seed_and_index_alone(sampler: SceneSampler) -> None:
     forward = [asdict(sampler.sample(i)) for i in range(4)]
-    backward = [asdict(SceneSampler(RenderConfig(seed=3), MODELS).sample(i)) for i in reversed(range(4))][::-1]
+    backward = [
+        asdict(SceneSampler(RenderConfig(seed=3, hands=TWO_HANDS), MODELS).sample(i)) for i in reversed(range(4))
+    ][::-1]
     assert all(map(same, forward, backward))
-    assert not same(forward[0], asdict(SceneSampler(RenderConfig(seed=4), MODELS).sample(0)))
+    assert not same(forward[0], asdict(SceneSampler(RenderConfig(seed=4, hands=TWO_HANDS), MODELS).sample(0)))
 
 
 def test_depths_of_points_inside_a_surface() -> None:
@@ -161,7 +163,7 @@ def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
 def test_the_wanted_occlusion_changes_what_is_sampled() -> None:
     hidden = []
     for wanted in ((0.05, 0.15), (0.7, 0.85)):
-        source = RenderedSource(RenderConfig(seed=3, size=64, occlusion=wanted, contact=False))
+        source = RenderedSource(RenderConfig(seed=3, size=64, hands=TWO_HANDS, occlusion=wanted, contact=False))
         hidden.append(np.mean([sample.occlusion.max() for sample in source.samples(range(16))]))
     assert hidden[0] < 0.2 < 0.62 < hidden[1]
 

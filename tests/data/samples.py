@@ -17,8 +17,10 @@ from aih_gen.shards.writer import write_shard
 Mask = NDArray[np.bool_]
 
 
-def make_sample(index: int, size: int = 64) -> Sample:
-    """Two "hands", each a palm with fingers and an arm that leaves the picture; either may be in front."""
+def make_sample(index: int, size: int = 64, hands: tuple[int, ...] = (0, 1)) -> Sample:
+    """Two "hands", each a palm with fingers and an arm that leaves the picture; either may be in front. Of ``hands`` (0
+    right, 1 left) that are left out nothing is there.
+    """  # fmt: skip
     rng = sample_rng(7, index)
     ends = rng.uniform(0, 255, (2, 3))
     slope = np.add.outer(np.linspace(0, 0.5, size), np.linspace(0, 0.5, size))[..., None]
@@ -30,6 +32,8 @@ def make_sample(index: int, size: int = 64) -> Sample:
     joints_2d = np.stack([_joints(centre[side], side, rng) for side in (0, 1)]) * (size - 1)
     parts = [_hand_and_arm(joints_2d[side], side, size) for side in (0, 1)]
     amodal, arm = (np.stack([part[k] for part in parts]) for k in (0, 1))
+    present = np.array([side in hands for side in (0, 1)])
+    amodal, arm = amodal & present[:, None, None], arm & present[:, None, None]
     whole = amodal | arm
     front = int(rng.integers(2))
     shown = whole.copy()
@@ -56,19 +60,31 @@ def make_sample(index: int, size: int = 64) -> Sample:
         arm_right=visible_arm[0],
         arm_left=visible_arm[1],
         shaded=np.zeros_like(amodal[0]),
-        joints_3d=joints_3d.astype(np.float32),
-        joints_2d=joints_2d.astype(np.float32),
-        joint_state=_states(joints_2d, amodal, whole, front),
-        pose=rng.normal(0, 0.3, (2, 48)).astype(np.float32),
-        betas=rng.normal(size=(2, 10)).astype(np.float32),
-        transl=joints_3d[:, 0].astype(np.float32),
+        joints_3d=_known(joints_3d, present),
+        joints_2d=_known(joints_2d, present),
+        joint_state=_states(joints_2d, amodal, whole, front) * present[:, None],
+        pose=_known(rng.normal(0, 0.3, (2, 48)), present),
+        betas=_known(rng.normal(size=(2, 10)), present),
+        transl=_known(joints_3d[:, 0], present),
         camera=camera.astype(np.float32),
-        present=np.array([True, True]),
+        present=present,
         occlusion=np.array([occlusion(amodal[s], visible[s]) for s in (0, 1)], np.float32),
         index=index,
         provenance={"drawn": "ellipses", "front": front},
         depth=np.where(whole, depth.mean(1)[:, None, None], np.inf).astype(np.float16),
     )
+
+
+NUMBERS: tuple[tuple[int, ...], ...] = ((0, 1), (0,), (1,), ())
+"""Two hands, the right one, the left one, none."""
+
+
+def write_numbers(path: Path, count: int, size: int = 64) -> list[Sample]:
+    """Write ``count`` samples of two hands, one and none in turn (``NUMBERS``) as one shard, and return them."""
+    samples = [make_sample(index, size, NUMBERS[index % len(NUMBERS)]) for index in range(count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_shard(path, [samples], count, make_header())
+    return samples
 
 
 def write_samples(path: Path, count: int, size: int = 64, codec: Codec = "zstd", depth: bool = False) -> list[Sample]:
@@ -82,6 +98,12 @@ def write_samples(path: Path, count: int, size: int = 64, codec: Codec = "zstd",
 def make_header() -> Header:
     config = canonical_json({"subset": "AIH_Render", "drawn": "ellipses"})
     return Header("AIH_Render", config, hashlib.sha256(config.encode()).hexdigest(), 7, "ellipses", "1")
+
+
+def _known(values: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Values (2,...) of the hands that are present, NaN of the others."""
+    there = present.reshape(2, *[1] * (values.ndim - 1))
+    return np.where(there, values, np.nan).astype(np.float32)
 
 
 def _joints(centre: NDArray[np.float64], side: int, rng: np.random.Generator) -> NDArray[np.float64]:

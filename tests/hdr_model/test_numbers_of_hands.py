@@ -1,0 +1,153 @@
+"""Samples of one hand and of none, from the batch to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, TrainConfig, training_preset
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.draws import Draws
+from hdr_model.data.synthesis import SynthesisDataset
+from hdr_model.evaluation.counts import Counted, count_rows
+from hdr_model.evaluation.examine import FIELDS, examine
+from hdr_model.evaluation.protocols import evaluate
+from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.shpe import SHPE
+from hdr_model.pipeline import HDR
+from hdr_model.training.hands import choose_hands
+from hdr_model.training.hasm import HASMTask
+from hdr_model.training.hdrm import HDRMTask
+from hdr_model.training.loop import Task
+from hdr_model.training.shpe import SHPETask
+from tests.data.samples import NUMBERS, write_numbers
+
+CPU, COUNT, EMPTY = torch.device("cpu"), 8, 3
+"""Every fourth sample, from ``EMPTY`` on, shows no hand."""
+EMPTY_BATCH = [EMPTY, EMPTY + 4]
+SMALL_HASM = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=16, arms=True, naming=True)
+SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
+SMALL_SHPE = SHPEConfig(width=8, layers=(1, 1, 1), head_width=16)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are faster so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mixed")
+    write_numbers(folder / "aih-00000.h5", COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hdr() -> HDR:
+    torch.manual_seed(0)
+    networks = HASM(SMALL_HASM), HDRM(SMALL_HDRM), SHPE(SMALL_SHPE)
+    return HDR(*networks, segmentation_size=64, hand_size=64)
+
+
+def make_task(name: str) -> Task:
+    config: TrainConfig = training_preset(name, "nano")  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    if name == "hasm":
+        return HASMTask(config, SMALL_HASM, CPU)
+    return HDRMTask(config, SMALL_HDRM, CPU) if name == "hdrm" else SHPETask(config, SMALL_SHPE, CPU)
+
+
+def test_a_hand_to_learn_from_is_one_that_is_there(data: Path) -> None:
+    batch = AIHDataset(data, ("present", "occlusion", "alone"))[list(range(COUNT))]
+    for index in range(COUNT):
+        assert batch["alone"][index].tolist() == [side in NUMBERS[index % 4] for side in (0, 1)]
+    for step in range(10):
+        for index, hand in enumerate(choose_hands(batch, Draws(0, step, 0, COUNT)).tolist()):
+            assert hand in NUMBERS[index % 4] or index % 4 == EMPTY
+
+
+@pytest.mark.parametrize("name", ["hasm", "hdrm", "shpe"])
+@pytest.mark.parametrize("indices", [list(range(4)), EMPTY_BATCH])
+def test_every_network_learns_from_pictures_of_one_hand_and_of_none(name: str, indices: list[int], data: Path) -> None:
+    task = make_task(name)
+    batch = AIHDataset(data, task.fields)[indices]
+    for loss, terms in task.losses(batch, Draws(0, 0, 0, len(indices))):
+        assert all(bool(torch.isfinite(term)) for term in terms.values())
+        loss.backward()  # type: ignore[no-untyped-call]
+    for parameter in cast(nn.Module, task.networks).parameters():
+        assert parameter.grad is None or bool(parameter.grad.isfinite().all())
+    network = task.networks[name].eval()
+    assert bool(torch.isfinite(task.validation(network, batch, Draws(0, 0, 0, len(indices)))))
+    assert task.picture(network, batch, Draws(0, 0, 0, len(indices))).dtype == torch.uint8
+
+
+def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(data: Path) -> None:
+    shpe = make_task("shpe")
+    ((_, terms),) = shpe.losses(AIHDataset(data, shpe.fields)[EMPTY_BATCH], Draws(0, 0, 0, 2))
+    assert [term.item() for term in terms.values()] == [0.0] * len(terms)
+    hasm = make_task("hasm")
+    batch = AIHDataset(data, hasm.fields)[EMPTY_BATCH]
+    optimiser = torch.optim.Adam(hasm.networks.parameters(), 3e-3)
+    shares = []
+    for step in range(20):
+        logits = cast(HASM, hasm.networks["hasm"]).separate(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
+        shares.append(logits["right_amodal"].softmax(1)[:, 1].mean().item())
+        ((loss, _),) = hasm.losses(batch, Draws(0, step, 0, 2))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert shares[-1] < 0.5 * shares[0]
+
+
+def test_composed_samples_are_of_hands_that_are_there(data: Path) -> None:
+    source = SynthesisDataset(None, data, SHPETask.fields, 1.0)
+    batch = source.compose(source[list(range(6))])
+    assert bool(batch["present"].all()) and bool(batch["joints_3d"].isfinite().all())
+
+
+@pytest.mark.parametrize("indices", [list(range(8)), EMPTY_BATCH])
+def test_what_is_measured_are_the_hands_that_are_there(indices: list[int], data: Path, hdr: HDR) -> None:
+    seen = examine(hdr, AIHDataset(data, FIELDS)[indices])
+    hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
+    assert hands == [(row, side) for row, index in enumerate(indices) for side in NUMBERS[index % 4]]
+    assert bool(seen.alone.all()) and all(len(joints) == len(hands) for joints in seen.joints_3d.values())
+
+
+def test_the_report_tells_hands_that_are_invented_and_one_that_is_told_as_two() -> None:
+    none, right, left, both = (False, False), (True, False), (False, True), (True, True)
+    counted = [Counted(none, left), *[Counted(none, none)] * 3, Counted(right, right), Counted(right, left)]
+    counted += [Counted(left, both), Counted(left, none), Counted(both, both), Counted(both, left)]
+    rows = {row.metric: (row.ours, row.cases) for row in count_rows(counted)}
+    assert rows == {
+        "pictures of no hand in which one is told": (0.25, 4),
+        "pictures of one hand told as one": (0.5, 4),
+        "of these, under the right name": (0.5, 2),
+        "pictures of two hands told as two": (0.5, 2),
+    }
+    assert [row.metric for row in count_rows(counted[-1:])] == ["pictures of two hands told as two"]
+
+
+def test_an_evaluation_has_columns_for_one_hand_and_for_two(
+    data: Path, hdr: HDR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HDR, "from_pretrained", lambda *_, **__: hdr)
+    evaluation = evaluate(data, None, tmp_path, [data], "cpu", None)
+    (grid,) = [grid for grid in evaluation.grids if grid.title == "MPJPE in mm, by protocol"]
+    ours = [line for line in grid.lines if not line.published]
+    assert grid.columns[:2] == ("SH", "IH") and np.isfinite([line.values[:2] for line in ours]).all()
+    assert "Hands: SH 4, IH 4, ALL 8" in grid.note
+    rows = {row.metric: row for row in evaluation.rows}
+    assert rows["pictures of no hand in which one is told"].cases == 2
+    assert rows["pictures of one hand told as one"].cases == 4
+    assert (tmp_path / "pictures" / "masks.png").exists()
