@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aih_gen.config import Look
 from aih_gen.errors import AIHError
+from aih_gen.render.dress import BINDING, DressBlock, dress_needs
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
@@ -131,6 +132,7 @@ class GLRenderer:
         self.scene = np.zeros((), SCENE)
         self.block = self.context.buffer(reserve=SCENE.itemsize, dynamic=True)
         self.block.bind_to_uniform_block(0)
+        self.dress = DressBlock(self.context, hands.models[0])
         self.screens: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._make_framebuffers()
         self._make_volumes(skin_volume(hands.models[0]))
@@ -151,6 +153,7 @@ class GLRenderer:
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
         self._fill_scene(scene, joints, shadows)
         self.block.write(self.scene)
+        self.dress.fill(scene)
         for array, mesh in zip(self.arrays, meshes, strict=True):
             array.write(mesh, k)
         self._draw_hands(self.surface, self.geometry, self.surface_program)
@@ -174,6 +177,8 @@ class GLRenderer:
             "SLEEVED": scene.skin.sleeve is not None and self.hands.models[0].has_arm,
             "TEXTURED": scene.skin.texture is not None,
         }
+        if self.detailed:
+            needs |= dress_needs(scene.skin.dress)
         return tuple(name for name, needed in needs.items() if needed)
 
     def _draw_hands(self, target: moderngl.Framebuffer, cleared: moderngl.Framebuffer, program: Any) -> None:
@@ -218,6 +223,8 @@ class GLRenderer:
         block["lamp_colour"][:lamps, :3] = lights.colours
         for name in ("back", "palm", "nail", "roughness", "mottle", "crease", "vein", "flush"):
             block[name] = getattr(skin, name)
+        if skin.dress.polish is not None:
+            block["nail"] = skin.dress.polish
         block["noise_seed"] = skin.seed
         if sleeve is not None:
             block["sleeve"], block["sleeve_start"] = sleeve.colour, sleeve.start
@@ -290,8 +297,11 @@ class GLRenderer:
         for kind, name in (("vertex_shader", vertex), ("fragment_shader", fragment)):
             version, _, body = (SHADERS / name).read_text().partition("\n")
             defined = "".join(f"#define {need}\n" for need in needs)
+            body = body.replace('#include "dress.glsl"\n', (SHADERS / "dress.glsl").read_text())
             sources[kind] = f"{version}\n{defined}{shared}{body}"
         program: Any = self.context.program(sources["vertex_shader"], sources["fragment_shader"])
+        if "Dress" in program:
+            program["Dress"].binding = BINDING
         for unit, name in enumerate(UNITS):
             if name in program:
                 program[name] = unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
 from aih_gen.scenes.cameras import Seen, Views, camera, sample_any_views, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
+from aih_gen.scenes.dress import sample_dress
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Scene
+from aih_gen.scenes.scene import Camera, Hand, Scene, Skin
 from aih_gen.scenes.sensor import sample_sensor
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
@@ -39,6 +41,8 @@ Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
+DRESS = 21
+"""The stream for what hands wear."""
 
 
 class SceneSampler:
@@ -70,8 +74,9 @@ class SceneSampler:
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = self._background(looks, index)
-        skin = sample_skin(looks, self.textures)
-        reflectance = float(max(skin.back.max(), skin.palm.max()))
+        skin = self._dressed(sample_skin(looks, self.textures), index)
+        glove = skin.dress.glove
+        reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
         return Scene(
             index=index,
             hands=hands,
@@ -136,6 +141,12 @@ class SceneSampler:
             self.rejected["view"] += 1
             pair = recorded.pair(index, rng)
         return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
+
+    def _dressed(self, skin: Skin, index: int) -> Skin:
+        """The person with gloves, rings and the like, which the plain look leaves out."""
+        if self.config.look == "plain":
+            return skin
+        return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS), skin))
 
     def _background(self, rng: np.random.Generator, index: int) -> Background:
         """One of the library's; of recorded ones the fit's own, as it is."""

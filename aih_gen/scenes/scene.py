@@ -33,6 +33,62 @@ class Sleeve:
 
 
 @dataclass(frozen=True, eq=False)
+class Glove:
+    """A pair of gloves."""
+
+    colour: Array  # (3,)
+    knitted: bool  # of wool, else of rubber
+    cuff: float  # m from the wrist, along the forearm
+
+
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """A metal ring around the first bone of a finger."""
+
+    side: int  # hand
+    finger: int  # of ``joints.FINGERS``
+    place: float  # share of the bone from the knuckle
+    width: float  # m
+    colour: Array  # (3,) reflectance of the metal
+    gem: Array | None  # (3,) stone on the back of the finger
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A bracelet, or the strap of a watch."""
+
+    side: int
+    start: float  # m from the wrist to its middle
+    width: float  # m
+    colour: Array  # (3,)
+    metal: bool  # else cloth, leather or plastic
+    beads: int  # around the wrist, 0 for a smooth band
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """The case of a wristwatch, on the back of a forearm; its strap is a band."""
+
+    side: int
+    start: float  # m from the wrist to its middle
+    radius: float  # m
+    metal: Array  # (3,)
+    dial: Array  # (3,)
+    square: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Dress:
+    """What hands and wrists wear, without clothes. Colours are linear reflectances in [0, 1]."""
+
+    glove: Glove | None = None
+    polish: Array | None = None  # (3,) of the nails
+    rings: tuple[Ring, ...] = ()
+    bands: tuple[Band, ...] = ()
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Skin:
     """One person's skin and clothes. Colours are linear reflectances in [0, 1], amplitudes of order one."""
 
@@ -48,6 +104,7 @@ class Skin:
     tone: str  # class of the back's colour, ``skin.TONES``
     sleeve: Sleeve | None  # None for bare arms
     texture: str | None = None  # name in the texture library, instead of ``back`` and ``palm``
+    dress: Dress = Dress()
 
 
 @dataclass(frozen=True, eq=False)
