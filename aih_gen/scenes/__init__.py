@@ -13,15 +13,16 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import Seen, Views, camera, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.cameras import Seen, Views, camera, closer, sample_any_views, sample_close, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Scene, Skin
-from aih_gen.scenes.sensor import sample_sensor
+from aih_gen.scenes.scene import Camera, Hand, Lights, Scene, Sensor, Skin
+from aih_gen.scenes.sensor import sample_grey, sample_sensor
+from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.sources.fits import Frames, read_fits
@@ -41,8 +42,8 @@ Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
-DRESS = 21
-"""The stream for what hands wear."""
+DRESS, SETTING, GREY, FRAMING = 21, 22, 23, 24
+"""Streams for what hands wear, for studio and daylight, for grey pictures, and for hands close to the camera."""
 
 
 class SceneSampler:
@@ -70,34 +71,56 @@ class SceneSampler:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
         rng = sample_rng(self.config.seed, index)
         hands, lens, interaction = (
-            self._framed_pair(rng) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
+            self._framed_pair(rng, index) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = self._background(looks, index)
         skin = self._dressed(sample_skin(looks, self.textures), index)
         glove = skin.dress.glove
         reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
+        lights = sample_lights(looks, background, reflectance, self.config.shadows)
+        background, lights = self._set(background, lights, reflectance, index)
         return Scene(
             index=index,
             hands=hands,
             skin=skin,
-            lights=sample_lights(looks, background, reflectance, self.config.shadows),
+            lights=lights,
             camera=lens,
             background=background,
-            sensor=sample_sensor(looks, self.config.size, self.config.look),
+            sensor=self._sensor(looks, index),
             interaction=interaction,
         )
 
-    def _framed_pair(self, rng: np.random.Generator) -> Framed:
+    def _set(self, background: Background, lights: Lights, reflectance: float, index: int) -> tuple[Background, Lights]:
+        """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
+        rng = sample_rng(self.config.seed, index, SETTING)
+        setting = sample_setting(rng)
+        if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
+            return background, lights
+        if setting == "dark studio":
+            return dark_studio(rng, reflectance, self.config.shadows)
+        return daylight(rng, self.library, reflectance, self.config.shadows)
+
+    def _sensor(self, looks: np.random.Generator, index: int) -> Sensor:
+        sensor = sample_sensor(looks, self.config.size, self.config.look)
+        if self.config.look == "plain":
+            return sensor
+        return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
+
+    def _framed_pair(self, rng: np.random.Generator, index: int) -> Framed:
         """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
 
         Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
         ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
         """
         wanted = rng.uniform(self.least_hidden, self.most_hidden)
+        framing = sample_rng(self.config.seed, index, FRAMING)
+        close = sample_close(framing)
         for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
+            if close:
+                views = closer(framing, views)
             view, seen, error = self._best_view(plain, views, wanted)
             if error > LEEWAY + MORE_LEEWAY * attempt:
                 self.rejected["occlusion"] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ FOCAL_LENGTHS_MM = (30.0, 85.0)
 FILM_WIDTH_MM = 36.0
 FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
+CLOSE = 0.08
+"""How often the hands are close to the camera, and the picture's border cuts them."""
+CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
+"""The same as ``FILL`` there, and the farthest off-centre, in image sides."""
+LEAST_INSIDE = 0.66
+"""Share of either hand's surface that every picture holds, as far as its outline's points tell."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 CELLS = 20
@@ -48,7 +54,7 @@ class Views:
     turns: Array  # (N,3,3) from the pair's axes to the camera's
     focal: Array  # (N,) in image sides
     fill: Array  # (N,)
-    aside: Array  # (N,2) in shares of the room that is left: off-centre right and down
+    aside: Array  # (N,2) in image sides: off-centre right and down
 
     def __getitem__(self, chosen: int) -> Views:
         one = slice(chosen, chosen + 1)
@@ -91,7 +97,20 @@ def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
 def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
     count = len(turns)
     focal = rng.uniform(*FOCAL_LENGTHS_MM, count) / FILM_WIDTH_MM
-    return Views(turns, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
+    fill = rng.uniform(*FILL, count)
+    return Views(turns, focal, fill, (0.6 * rng.random((count, 2)) - 0.3) * (1 - fill)[:, None])
+
+
+def sample_close(rng: np.random.Generator) -> bool:
+    """Whether the hands of a scene are close to the camera."""
+    return bool(rng.random() < CLOSE)
+
+
+def closer(rng: np.random.Generator, views: Views) -> Views:
+    """The same views from so near, and so far off-centre, that the border cuts the hands."""
+    count = len(views.turns)
+    aside = CLOSE_ASIDE * (2 * rng.random((count, 2)) - 1)
+    return replace(views, fill=rng.uniform(*CLOSE_FILL, count), aside=aside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +119,7 @@ class Seen:
 
     shift: Array  # (N,3) m, from the turned pair to camera space
     hidden: Array  # (N,2) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
-    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``)
+    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Seen:
         one = slice(chosen, chosen + 1)
@@ -125,8 +144,11 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
     if len(clear):
         points = points[clear]
         points += shift[clear, :, None].astype(np.float32)
+        outside = shares_inside(points, len(hands[0]), views.focal[clear]).min(1) < LEAST_INSIDE
+        blocked[clear[outside]] = True
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
         hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
+        hidden[blocked] = 1
     return Seen(shift, hidden, blocked)
 
 
@@ -135,7 +157,7 @@ def _shift(views: Views, low: Array, high: Array) -> Array:
     centre = (low + high) / 2
     extent = (high - low)[:, :2].max(1)
     distance = np.maximum(views.focal * extent / views.fill, NEAREST + centre[:, 2] - low[:, 2])
-    off_centre = views.aside * ((1 - views.fill) * distance / views.focal)[:, None]
+    off_centre = views.aside * (distance / views.focal)[:, None]
     return np.concatenate([off_centre, distance[:, None]], 1) - centre
 
 
@@ -144,6 +166,12 @@ def camera(views: Views, size: int) -> Camera:
     focal = size * views.focal[0]
     matrix = np.array([[focal, 0, (size - 1) / 2], [0, focal, (size - 1) / 2], [0, 0, 1]])
     return Camera(matrix.astype(np.float32), size)
+
+
+def shares_inside(points: Floats, right: int, focal: Array) -> Array:
+    """(N,2) how much of each hand lies in N pictures; arguments as of ``hidden_shares``."""
+    inside = (np.abs(points[:, :2]) < points[:, 2:] * (0.5 / focal)[:, None, None]).all(1)
+    return np.stack([inside[:, :right].mean(1), inside[:, right:].mean(1)], 1)
 
 
 def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:

@@ -27,6 +27,10 @@ _POLISH = np.array(
     [[0.45, 0.01, 0.02], [0.7, 0.05, 0.15], [0.8, 0.45, 0.45], [0.12, 0.0, 0.03], [0.01, 0.01, 0.015],
      [0.85, 0.83, 0.8], [0.02, 0.1, 0.35], [0.25, 0.45, 0.4]]
 )  # fmt: skip
+_BEADS = np.array(
+    [[0.02, 0.02, 0.02], [0.18, 0.08, 0.03], [0.7, 0.68, 0.62], [0.03, 0.25, 0.3], [0.35, 0.02, 0.02], [0.02, 0.04, 0.2],
+     [0.5, 0.3, 0.03], [0.3, 0.1, 0.2]]
+)  # fmt: skip
 _STRAPS = np.array([[0.015, 0.015, 0.015], [0.09, 0.04, 0.02], [0.25, 0.13, 0.06], [0.02, 0.03, 0.08], [0.6, 0.6, 0.6]])
 
 
@@ -101,7 +105,7 @@ def _bracelets(rng: np.random.Generator, side: int, metal: Array) -> tuple[Band,
     for _ in range(1 + int(rng.random() < 0.35)):
         kind = rng.random()
         width = float(rng.uniform(0.003, 0.006) if kind < 0.5 else rng.uniform(0.005, 0.012))
-        colour = metal if kind < 0.5 else np.clip(rng.uniform(0.01, 0.7, 3), 0, 1).astype(np.float32)
+        colour = metal if kind < 0.5 else _shade(rng, _BEADS)
         bands.append(Band(side, float(start), width, colour, kind < 0.5, int(rng.integers(18, 30)) * (kind > 0.75)))
         start += 0.005 + width
     return tuple(bands)

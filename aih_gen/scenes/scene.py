@@ -137,6 +137,8 @@ class Sensor:
     read_noise: float  # standard deviation, grey levels
     jpeg: int | None  # quality, None for no compression
     seed: int
+    grey: bool = False  # stored without colour
+    contrast: float = 0.0  # 0 leaves the tone curve, 1 bends it to an S
 
 
 @dataclass(frozen=True, eq=False)
