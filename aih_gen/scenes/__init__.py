@@ -16,6 +16,7 @@ from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_bac
 from aih_gen.scenes.cameras import Seen, Views, camera, closer, sample_any_views, sample_close, sample_views, straight_view
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
+from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
 from aih_gen.scenes.poses import PairSampler
@@ -42,8 +43,10 @@ Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
-DRESS, SETTING, GREY, FRAMING = 21, 22, 23, 24
-"""Streams for what hands wear, for studio and daylight, for grey pictures, and for hands close to the camera."""
+DRESS, SETTING, GREY, FRAMING, TIGHT = 21, 22, 23, 24, 25
+"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, and for those
+that hold each other tightly.
+"""
 
 
 class SceneSampler:
@@ -116,7 +119,8 @@ class SceneSampler:
         wanted = rng.uniform(self.least_hidden, self.most_hidden)
         framing = sample_rng(self.config.seed, index, FRAMING)
         close = sample_close(framing)
-        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
+        tight = sample_tight(sample_rng(self.config.seed, index, TIGHT))
+        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng, tight), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
             if close:
