@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from aih_gen.config import Look
 from aih_gen.errors import AIHError
 from aih_gen.render.dress import BINDING, DressBlock, dress_needs
+from aih_gen.render.gl_props import PropDrawer
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
@@ -34,7 +36,8 @@ SHADOW_REACH = 1.4
 KEPT_TEXTURES = 16
 UNITS = (
     "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
-    "drawn_alone", "drawn_together", "samples",
+    "drawn_alone", "drawn_together", "samples", "prop_geometry", "prop_surface", "prop_albedo", "prop_together",
+    "prop_right", "prop_left", "prop_samples", "picture",
 )  # fmt: skip
 """Texture units by the name of the sampler."""
 SCENE = np.dtype(
@@ -140,6 +143,8 @@ class GLRenderer:
         self.sample_program = self._program("hand.vert", "depth.frag")
         self.shadow_program = self._program("shadow.vert", "depth.frag")
         self.arrays = tuple(SideArrays(self.context, topology) for topology in hands.topology)
+        finer = SUPERSAMPLING if self.detailed else 0
+        self.props = PropDrawer(self.context, size, finer, UNITS, self._program, self._draw_screen)
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
@@ -167,7 +172,13 @@ class GLRenderer:
             self._draw_hands(self.samples, self.samples, self.sample_program)
             picture = self.resolved[shadows]
             self._draw_screen(picture, "resolve.frag", ("SHADOWS",) * shadows, boxes)
-        return self._read(picture, shadows, joints)
+        layers = self._read(picture, shadows, joints)
+        if not scene.props:
+            return layers
+        needs = ("DETAILED",) * self.detailed + ("SHADOWS",) * shadows
+        vertices = np.concatenate([prop.vertices for prop in scene.props])
+        box = _pixel_boxes(vertices[None], [scene])[0]
+        return replace(layers, behind=self.props.draw(scene.props, box, shadows, needs))
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
         """What the shading program has to do for this scene."""

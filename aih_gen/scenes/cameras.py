@@ -54,7 +54,7 @@ class Views:
     turns: Array  # (N,3,3) from the pair's axes to the camera's
     focal: Array  # (N,) in image sides
     fill: Array  # (N,)
-    aside: Array  # (N,2) in image sides: off-centre right and down
+    aside: Array  # (N,2) in shares of the room that is left: off-centre right and down
 
     def __getitem__(self, chosen: int) -> Views:
         one = slice(chosen, chosen + 1)
@@ -97,8 +97,7 @@ def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
 def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
     count = len(turns)
     focal = rng.uniform(*FOCAL_LENGTHS_MM, count) / FILM_WIDTH_MM
-    fill = rng.uniform(*FILL, count)
-    return Views(turns, focal, fill, (0.6 * rng.random((count, 2)) - 0.3) * (1 - fill)[:, None])
+    return Views(turns, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
 
 
 def sample_close(rng: np.random.Generator) -> bool:
@@ -109,8 +108,10 @@ def sample_close(rng: np.random.Generator) -> bool:
 def closer(rng: np.random.Generator, views: Views) -> Views:
     """The same views from so near, and so far off-centre, that the border cuts the hands."""
     count = len(views.turns)
+    fill = rng.uniform(*CLOSE_FILL, count)
     aside = CLOSE_ASIDE * (2 * rng.random((count, 2)) - 1)
-    return replace(views, fill=rng.uniform(*CLOSE_FILL, count), aside=aside)
+    room = np.where(np.abs(1 - fill) < 0.02, 0.02, 1 - fill)
+    return replace(views, fill=fill, aside=aside / room[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,7 @@ def _shift(views: Views, low: Array, high: Array) -> Array:
     centre = (low + high) / 2
     extent = (high - low)[:, :2].max(1)
     distance = np.maximum(views.focal * extent / views.fill, NEAREST + centre[:, 2] - low[:, 2])
-    off_centre = views.aside * (distance / views.focal)[:, None]
+    off_centre = views.aside * ((1 - views.fill) * distance / views.focal)[:, None]
     return np.concatenate([off_centre, distance[:, None]], 1) - centre
 
 

@@ -118,6 +118,23 @@ class Lights:
 
 
 @dataclass(frozen=True, eq=False)
+class Prop:
+    """A mesh behind the hands, part of the background: the image and both targets show it, no mask does.
+
+    Lit as the hands are, from both sides; ``scenes.props.prop`` makes one with defaults.
+    """
+
+    vertices: Array  # (V,3) m, camera space, farther away than the hands before it
+    normals: Array  # (V,3) unit, outwards
+    faces: NDArray[np.int32]  # (F,3) counter-clockwise seen from outside
+    albedo: Array  # (V,3) linear reflectance
+    roughness: Array  # (V,) 0.2 polished .. 0.9 cloth
+    scatter: Array  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
+    picture: NDArray[np.uint8] | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
+    places: Array | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
+
+
+@dataclass(frozen=True, eq=False)
 class Camera:
     """A pinhole camera at the origin; (0, 0) is the centre of the first pixel."""
 
@@ -143,7 +160,7 @@ class Sensor:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Two hands of one person before a camera. ``hands`` is (right, left)."""
+    """Two hands of one person before a camera, and what is behind them. ``hands`` is (right, left)."""
 
     index: int
     hands: tuple[Hand, Hand]
@@ -153,3 +170,5 @@ class Scene:
     background: Background
     sensor: Sensor
     interaction: str
+    props: tuple[Prop, ...] = ()
+    """Drawn over the background picture and behind the hands, which throw shadows on them."""
