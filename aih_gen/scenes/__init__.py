@@ -18,10 +18,11 @@ from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
 from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
-from aih_gen.scenes.pair import PairPose
+from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
+from aih_gen.scenes.pair import PairPose, surface
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Lights, Scene, Sensor, Skin
+from aih_gen.scenes.scene import Camera, Hand, Lights, Prop, Scene, Sensor, Skin
 from aih_gen.scenes.sensor import sample_grey, sample_sensor
 from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
@@ -43,9 +44,9 @@ Framed = tuple[tuple[Hand, Hand], Camera, str]
 """Hands before a camera, and what they do."""
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
-DRESS, SETTING, GREY, FRAMING, TIGHT = 21, 22, 23, 24, 25
-"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, and for those
-that hold each other tightly.
+DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS = 21, 22, 23, 24, 25, 26
+"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for those that
+hold each other tightly, and for objects.
 """
 
 
@@ -92,7 +93,16 @@ class SceneSampler:
             background=background,
             sensor=self._sensor(looks, index),
             interaction=interaction,
+            props=self._objects(hands, lens, lights, index),
         )
+
+    def _objects(self, hands: tuple[Hand, Hand], lens: Camera, lights: Lights, index: int) -> tuple[Prop, ...]:
+        """In a share of scenes a table with objects behind the hands; recorded backgrounds stay as they are."""
+        rng = sample_rng(self.config.seed, index, OBJECTS)
+        if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
+            return ()
+        points = [surface(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True)]
+        return sample_objects(rng, *(np.concatenate(part) for part in zip(*points, strict=True)), lens, lights)
 
     def _set(self, background: Background, lights: Lights, reflectance: float, index: int) -> tuple[Background, Lights]:
         """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
