@@ -32,9 +32,9 @@ class Topology:
 
     faces: NDArray[np.int32]  # (F,3)
     part: NDArray[np.uint8]  # (F,) HAND or ARM
-    rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side; a watch's in its own units
+    rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
     regions: SkinRegions
-    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; the forearm's last E are these, ``UPPER_ARM`` farther
+    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; its last E are these, ``UPPER_ARM`` farther
 
 
 @dataclass(frozen=True, eq=False)

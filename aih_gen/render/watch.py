@@ -21,11 +21,11 @@ _ANGLES = 2 * np.pi * np.arange(CORNERS) / CORNERS
 
 
 def case_shape(square: bool) -> Array:
-    """(2C,3) vertices in units of the case's radius, in the forearm's axes: the ring on the skin, then the upper one."""
+    """(2C,3) vertices in units of the case's radius, in the forearm's axes: the lower ring, then the upper one."""
     outline = np.stack([np.cos(_ANGLES), np.zeros(CORNERS), np.sin(_ANGLES)], 1)
     if square:
         outline *= np.minimum(1 / np.abs(outline).max(1, keepdims=True), ROUND_SQUARE)
-    return np.concatenate([outline, outline + [0, 1, 0]])
+    return np.concatenate([outline, outline + np.array([0, 1, 0])])
 
 
 def case_faces(first: int) -> NDArray[np.int32]:

@@ -13,7 +13,16 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import Seen, Views, camera, closer, sample_any_views, sample_close, sample_views, straight_view
+from aih_gen.scenes.cameras import (
+    Seen,
+    Views,
+    camera,
+    closer,
+    sample_any_views,
+    sample_close,
+    sample_views,
+    straight_view,
+)
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
 from aih_gen.scenes.interactions import sample_tight
@@ -45,8 +54,8 @@ Framed = tuple[tuple[Hand, Hand], Camera, str]
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
 DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS = 21, 22, 23, 24, 25, 26
-"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for those that
-hold each other tightly, and for objects.
+"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for tightly
+held ones, and for objects.
 """
 
 
@@ -101,8 +110,9 @@ class SceneSampler:
         rng = sample_rng(self.config.seed, index, OBJECTS)
         if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
             return ()
-        points = [surface(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True)]
-        return sample_objects(rng, *(np.concatenate(part) for part in zip(*points, strict=True)), lens, lights)
+        surfaces = [surface(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True)]
+        points, arms = (np.concatenate(part) for part in zip(*surfaces, strict=True))
+        return sample_objects(rng, points, arms, lens, lights)
 
     def _set(self, background: Background, lights: Lights, reflectance: float, index: int) -> tuple[Background, Lights]:
         """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""

@@ -137,7 +137,7 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
     shift = _shift(views, points.min(2), points.max(2))
     its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
     its_elbows = elbows @ views.turns.transpose(0, 2, 1)
-    blocked = np.zeros(len(shift), bool)
+    blocked: NDArray[np.bool_] = np.zeros(len(shift), bool)
     if armed:
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
@@ -146,7 +146,7 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
         points = points[clear]
         points += shift[clear, :, None].astype(np.float32)
         outside = shares_inside(points, len(hands[0]), views.focal[clear]).min(1) < LEAST_INSIDE
-        blocked[clear[outside]] = True
+        blocked[clear] = outside
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
         hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
         hidden[blocked] = 1

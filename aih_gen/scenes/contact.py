@@ -278,9 +278,7 @@ class Steps:
                 asks.append(Asks(right[i : i + 1], left[j : j + 1], apart[None] / distance, wanted, weight))
         return asks, deepest, widest
 
-    def changed(
-        self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks], towards: Array | None = None
-    ) -> Hands:
+    def changed(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks], towards: Array | None = None) -> Hands:
         """Hands after one step towards what is asked, and towards these angles (2,5,4) in degrees if there are any."""
         angles = np.stack([hand.angles for hand in hands])
         way = None if towards is None else np.radians(towards - angles).ravel()

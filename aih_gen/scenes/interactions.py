@@ -171,6 +171,8 @@ def sample_tight(rng: np.random.Generator) -> str | None:
         return None
     shares = np.array([one.share for one in TIGHT.values()])
     return str(rng.choice(list(TIGHT), p=shares / shares.sum()))
+
+
 INDEPENDENT = "independent"
 
 

@@ -52,7 +52,7 @@ def dark_studio(rng: np.random.Generator, reflectance: float, shadows: bool) -> 
 def daylight(
     rng: np.random.Generator, library: BackgroundLibrary, reflectance: float, shadows: bool
 ) -> tuple[Background, Lights]:
-    """The hard light of a high sun, five to twelve times as strong as the sky's on what faces it, before a bright place."""
+    """The hard light of a high sun, five to twelve times as strong as the sky's, before a bright place."""
     background = sample_background(rng, library)
     if background.kind in ("photo", "black"):
         names = [name for name in library.photos if name.startswith(OUTDOORS) or library.name != "shipped"]
@@ -71,9 +71,7 @@ def daylight(
     return replace(background, gain=(red, green, blue)), lit
 
 
-def _one_lamp(
-    harmonics: np.ndarray, direction: np.ndarray, colour: np.ndarray, shadows: bool
-) -> Lights:
+def _one_lamp(harmonics: np.ndarray, direction: np.ndarray, colour: np.ndarray, shadows: bool) -> Lights:
     return Lights(
         harmonics=harmonics.astype(np.float32),
         directions=unit(direction)[None].astype(np.float32),
