@@ -134,24 +134,36 @@ def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dic
 
 def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
     """The image, and each hand alone. Touches the covered pixels only."""
-    behind = from_picture(background)
-    image, alone = behind.copy(), []
+    image, *alone = _behind(layers, background)
     covered = (layers.part != NOTHING).reshape(2, -1)
     for side in (0, 1):
         place = np.flatnonzero(covered[side])
         own = owner.ravel()[place] == side
         solid = own & covered[1 - side][place]
-        under = behind.ravel()[place]
-        shown = _over(_picked(layers.colour[side], place), under, solid)
-        target = behind.copy()
-        target.ravel()[place] = shown
-        alone.append(target)
-        if layers.shaded_colour is not layers.colour:
-            shown = _over(_picked(layers.shaded_colour[side], place), under, solid)
+        target = alone[side].ravel()
+        under, in_image = target[place], image.ravel()[place]
+        target[place] = shown = _over(_picked(layers.colour[side], place), under, solid)
+        if layers.shaded_colour is not layers.colour or layers.behind is not None:
+            shown = _over(_picked(layers.shaded_colour[side], place), in_image, solid)
         image.ravel()[place[own]] = shown[own]
         if not covered[1 - side].any():
             alone[side] = image  # the shadow of what is outside the picture stays
     return image, alone
+
+
+def _behind(layers: Layers, background: NDArray[np.uint8]) -> list[Pixels]:
+    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props."""
+    behind = from_picture(background)
+    if layers.behind is None:
+        return [behind, behind.copy(), behind.copy()]
+    place = np.flatnonzero(layers.behind[0, ..., 3])
+    under, solid = behind.ravel()[place], np.zeros(len(place), bool)
+    pictures = []
+    for colour in layers.behind:
+        picture = behind.copy()
+        picture.ravel()[place] = _over(_picked(colour, place), under, solid)
+        pictures.append(picture)
+    return pictures
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from aih_gen.compose.pixels import Pixels, channels, from_image, to_image
+from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_image, to_image
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import PERFECT
 
@@ -25,6 +25,11 @@ RINGING = 12
 target repeats the image nonetheless. All such pixels would be a tenth of the picture, in whole blocks. A hole that is
 filled in a photo has this very rim around it, as the photo is kept outside the hole.
 """
+
+
+LUMA = np.array([19595, 38470, 7471, 0], np.uint32)
+"""Weights of red, green and blue in grey (ITU-R BT.601), in 65536ths."""
+GREY_PIXEL = np.array([1, 1, 1, 0], np.uint8).view(np.uint32)[0]
 
 
 def sense(
@@ -93,8 +98,9 @@ def _exposed(picture: Pixels, sensor: Sensor) -> Pixels:
     if sensor.defocus:
         # An unfocused lens makes discs, of which a box of the same deviation is no worse a picture than a Gaussian.
         shown = shown.filter(ImageFilter.BoxBlur((float(np.sqrt(12 * sensor.defocus**2 + 1)) - 1) / 2))
-    if sensor.gain != (1.0, 1.0, 1.0) or sensor.gamma != 1.0:
+    if sensor.gain != (1.0, 1.0, 1.0) or sensor.gamma != 1.0 or sensor.contrast:
         values = np.clip(np.arange(256) / 255 * np.array([*sensor.gain, 1.0])[:, None], 0, 1) ** sensor.gamma
+        values += sensor.contrast * (values * values * (3 - 2 * values) - values)
         shown = shown.point(np.rint(255 * values).astype(np.uint8).tobytes())
     return from_image(shown)
 
@@ -145,6 +151,9 @@ def _noisy(picture: Pixels, grain: NDArray[np.float32] | None, sensor: Sensor) -
 
 
 def _stored(picture: Pixels, sensor: Sensor) -> Pixels:
+    if sensor.grey:
+        levels = channels(np.ascontiguousarray(picture)).astype(np.uint32) @ LUMA
+        picture = (levels >> 16) * GREY_PIXEL | OPAQUE
     if sensor.jpeg is None:
         return picture
     buffer = io.BytesIO()

@@ -218,3 +218,42 @@ GESTURES: dict[str, Gesture] = {
     "woven": Gesture(Thumb(5, 0, 5, 10), *(Finger(mcp=5, pip=15, dip=8, spread=s) for s in (16, 2, 9, 15))),
 }
 """Gestures that people know by name."""
+
+TIGHT_GESTURES: dict[str, Gesture] = {
+    "grip": Gesture(
+        Thumb(35, 15, 25, 35),
+        Finger(70, 75, 42, 2),
+        Finger(72, 78, 45),
+        Finger(74, 78, 45, 1),
+        Finger(76, 76, 44, 3),
+    ),
+    "woven tight": Gesture(
+        Thumb(5, 0, 5, 10),
+        Finger(4, 10, 6, 19),
+        Finger(4, 10, 6, -3),
+        Finger(4, 10, 6, 9),
+        Finger(4, 10, 6, 20),
+    ),
+    "hooked": Gesture(
+        Thumb(30, 15, 20, 25),
+        Finger(45, 75, 42, 8),
+        Finger(45, 78, 44),
+        Finger(45, 78, 44, 4),
+        Finger(45, 75, 42, 8),
+    ),
+    "half hooked": Gesture(
+        Thumb(20, 18, 15, 15),
+        Finger(25, 35, 20, 8),
+        Finger(25, 36, 20),
+        Finger(25, 36, 20, 4),
+        Finger(25, 34, 20, 8),
+    ),
+    "thumb hooked": Gesture(
+        Thumb(10, 0, 35, 50),
+        Finger(12, 15, 9, 10),
+        Finger(12, 15, 9),
+        Finger(14, 16, 9, 5),
+        Finger(14, 16, 9, 9),
+    ),
+}
+"""Gestures of hands that hold each other, before and after their fingers close."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from aih_gen.config import Look
 from aih_gen.errors import AIHError
+from aih_gen.render.dress import BINDING, DressBlock, dress_needs
+from aih_gen.render.gl_props import PropDrawer
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
@@ -33,7 +36,8 @@ SHADOW_REACH = 1.4
 KEPT_TEXTURES = 16
 UNITS = (
     "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
-    "drawn_alone", "drawn_together", "samples",
+    "drawn_alone", "drawn_together", "samples", "prop_geometry", "prop_surface", "prop_albedo", "prop_together",
+    "prop_right", "prop_left", "prop_samples", "picture",
 )  # fmt: skip
 """Texture units by the name of the sampler."""
 SCENE = np.dtype(
@@ -131,6 +135,7 @@ class GLRenderer:
         self.scene = np.zeros((), SCENE)
         self.block = self.context.buffer(reserve=SCENE.itemsize, dynamic=True)
         self.block.bind_to_uniform_block(0)
+        self.dress = DressBlock(self.context, hands.models[0])
         self.screens: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._make_framebuffers()
         self._make_volumes(skin_volume(hands.models[0]))
@@ -138,6 +143,8 @@ class GLRenderer:
         self.sample_program = self._program("hand.vert", "depth.frag")
         self.shadow_program = self._program("shadow.vert", "depth.frag")
         self.arrays = tuple(SideArrays(self.context, topology) for topology in hands.topology)
+        finer = SUPERSAMPLING if self.detailed else 0
+        self.props = PropDrawer(self.context, size, finer, UNITS, self._program, self._draw_screen)
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
@@ -152,6 +159,7 @@ class GLRenderer:
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
         self._fill_scene(scene, joints[sides], shadows)
         self.block.write(self.scene)
+        self.dress.fill(scene)
         for side in sides:
             self.arrays[side].write(meshes[side], k)
         self._draw_hands(self.surface, self.geometry, self.surface_program, sides)
@@ -165,7 +173,13 @@ class GLRenderer:
             self._draw_hands(self.samples, self.samples, self.sample_program, sides)
             picture = self.resolved[shadows]
             self._draw_screen(picture, "resolve.frag", ("SHADOWS",) * shadows, boxes)
-        return self._read(picture, shadows, joints)
+        layers = self._read(picture, shadows, joints)
+        if not scene.props:
+            return layers
+        needs = ("DETAILED",) * self.detailed + ("SHADOWS",) * shadows
+        vertices = np.concatenate([prop.vertices for prop in scene.props])
+        box = _pixel_boxes(vertices[None], [scene])[0]
+        return replace(layers, behind=self.props.draw(scene.props, box, shadows, needs))
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
         """What the shading program has to do for this scene."""
@@ -175,6 +189,8 @@ class GLRenderer:
             "SLEEVED": scene.skin.sleeve is not None and self.hands.models[0].has_arm,
             "TEXTURED": scene.skin.texture is not None,
         }
+        if self.detailed:
+            needs |= dress_needs(scene.skin.dress)
         return tuple(name for name, needed in needs.items() if needed)
 
     def _draw_hands(
@@ -223,6 +239,8 @@ class GLRenderer:
         block["lamp_colour"][:lamps, :3] = lights.colours
         for name in ("back", "palm", "nail", "roughness", "mottle", "crease", "vein", "flush"):
             block[name] = getattr(skin, name)
+        if skin.dress.polish is not None:
+            block["nail"] = skin.dress.polish
         block["noise_seed"] = skin.seed
         if sleeve is not None:
             block["sleeve"], block["sleeve_start"] = sleeve.colour, sleeve.start
@@ -295,8 +313,11 @@ class GLRenderer:
         for kind, name in (("vertex_shader", vertex), ("fragment_shader", fragment)):
             version, _, body = (SHADERS / name).read_text().partition("\n")
             defined = "".join(f"#define {need}\n" for need in needs)
+            body = body.replace('#include "dress.glsl"\n', (SHADERS / "dress.glsl").read_text())
             sources[kind] = f"{version}\n{defined}{shared}{body}"
         program: Any = self.context.program(sources["vertex_shader"], sources["fragment_shader"])
+        if "Dress" in program:
+            program["Dress"].binding = BINDING
         for unit, name in enumerate(UNITS):
             if name in program:
                 program[name] = unit

@@ -24,6 +24,8 @@ class Layers:
     part: NDArray[np.uint8]  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
     depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing
     joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space; NaN where there is no hand
+    behind: NDArray[np.uint8] | None = None
+    """(3,H,W,4) the scene's props as ``colour``: in the shadows of both hands, of the right one, of the left one."""
 
 
 class Renderer(Protocol):

@@ -17,6 +17,7 @@ from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
+from aih_gen.render.watch import CASE_REACH, case_faces, case_shape, case_vertices, forearm_axes
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
 from aih_gen.scenes.skinning import framed, skinning
@@ -27,13 +28,13 @@ UPPER_ARM = 0.35
 
 @dataclass(frozen=True, eq=False)
 class Topology:
-    """What all meshes of one side share. Hand vertices first, then the forearm's."""
+    """What all meshes of one side share. Hand vertices first, then the forearm's, then those of a watch's case."""
 
     faces: NDArray[np.int32]  # (F,3)
     part: NDArray[np.uint8]  # (F,) HAND or ARM
-    rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side
+    rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
     regions: SkinRegions
-    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; the last E vertices are these, ``UPPER_ARM`` farther
+    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; its last E are these, ``UPPER_ARM`` farther
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +58,16 @@ class HandPair:
     def pose(self, scenes: Sequence[Scene], side: int) -> Meshes:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
         there = [(k, hand) for k, scene in enumerate(scenes) if (hand := scene.hands[side]) is not None]
-        points = len(self.topology[side].rest)
+        points = len(self.topology[side].rest)  # with the watch's case
         vertices, normals, joints = (np.full((len(scenes), n, 3), np.nan, np.float32) for n in (points, points, 21))
         if there:
             rows = [k for k, _ in there]
+            shown = [scenes[k] for k in rows]
             posed = [self._pose_one(hand, side) for _, hand in there]
             bare, joints[rows] = (np.stack(arrays) for arrays in zip(*posed, strict=True))
-            bare = self._with_upper_arm(bare, joints[rows], side)
+            bare = self._with_watch(self._with_upper_arm(bare, joints[rows], side), joints[rows], shown, side)
             normals[rows], regions = self.normals[side](bare), self.topology[side].regions
-            clothes = np.stack([thickness(regions, scenes[k].skin) for k in rows])
+            clothes = np.stack([thickness(regions, scene.skin) for scene in shown])
             vertices[rows] = bare + normals[rows] * clothes[..., None]
         return Meshes(vertices, normals, joints)
 
@@ -79,6 +81,22 @@ class HandPair:
         away = end.mean(1) - joints[:, WRIST]
         away *= UPPER_ARM / np.linalg.norm(away, axis=1, keepdims=True)
         return np.concatenate([vertices, end + away[:, None]], axis=1)
+
+    def _with_watch(
+        self, vertices: NDArray[np.float32], joints: NDArray[np.float32], scenes: Sequence[Scene], side: int
+    ) -> NDArray[np.float32]:
+        model = self.models[side]
+        if not model.has_arm:
+            return vertices
+        cases = []
+        for scene, posed, joint in zip(scenes, vertices, joints, strict=True):
+            watch = scene.skin.dress.watch
+            worn = watch if watch is not None and watch.side == side else None
+            hand = scene.hands[side]
+            assert hand is not None, "only hands that are there wear a watch"
+            axes = forearm_axes(hand, side)
+            cases.append(case_vertices(worn, posed[model.num_vertices :], joint[WRIST], axes))
+        return np.concatenate([vertices, np.stack(cases).astype(np.float32)], axis=1)
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
@@ -112,6 +130,16 @@ def _topology(model: HandModel) -> Topology:
         faces = np.concatenate([faces, *wall])
     lid = [(ring[0], a, b) for a, b in pairwise(ring[1:])]
     faces = np.concatenate([faces, np.array(lid, np.int32).reshape(-1, 3)])
+    if model.has_arm:
+        case, outwards = case_shape(False).astype(np.float32), slice(None, None, 1 if model.side == "right" else -1)
+        faces = np.concatenate([faces, case_faces(len(rest))[:, outwards]])
+        rest = np.concatenate([rest, case])
+        none, reach = np.zeros(len(case), np.float32), np.full(len(case), CASE_REACH, np.float32)
+        regions = SkinRegions(
+            palm=np.concatenate([regions.palm, none]),
+            nail=np.concatenate([regions.nail, none]),
+            arm_reach=np.concatenate([regions.arm_reach, reach]),
+        )
     part = np.concatenate([part, np.full(len(faces) - len(part), part[-1])])
     return Topology(faces, part, rest, regions, end if model.has_arm else end[:0])
 

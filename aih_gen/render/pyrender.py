@@ -10,7 +10,7 @@ import numpy as np
 from aih_gen.errors import AIHError
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes
-from aih_gen.scenes.scene import Camera, Scene
+from aih_gen.scenes.scene import Camera, Prop, Scene
 from aih_gen.scenes.skin import vertex_albedo
 
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
@@ -43,7 +43,16 @@ class PyrenderRenderer:
         drawn = [self._render_hand(scene, meshes[side], side, k) for side in (0, 1)]
         colour, part, depth = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
-        return Layers(colour, colour, part, depth, joints)
+        return Layers(colour, colour, part, depth, joints, self._behind(scene) if scene.props else None)
+
+    def _behind(self, scene: Scene) -> np.ndarray:
+        """(3,H,W,4) the scene's props, without any hand's shadow."""
+        world = _world(scene)
+        for prop in scene.props:
+            colours = np.clip(prop.albedo * _painted(prop), 0, 1)
+            world.add(_mesh(prop.vertices, prop.normals, prop.faces, colours, float(prop.roughness.mean())))
+        shown, _ = self.renderer.render(world, RenderFlags.RGBA | RenderFlags.SKIP_CULL_FACES)
+        return np.broadcast_to(_unblended(shown, shown[..., 3]), (3, *shown.shape))
 
     def _render_hand(
         self, scene: Scene, meshes: Meshes, side: int, k: int
@@ -51,11 +60,7 @@ class PyrenderRenderer:
         if scene.hands[side] is None:
             empty = np.zeros((self.size, self.size, 4), np.uint8)
             return empty, empty[..., 0], np.full(empty.shape[:2], np.inf, np.float32)
-        world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
-        world.add(_camera(scene.camera), pose=FROM_OPENCV)
-        for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):
-            light = pyrender.DirectionalLight(color=colour / colour.max(), intensity=2.0 * float(colour.max()))
-            world.add(light, pose=_looking_along(-direction))
+        world = _world(scene)
         topology = self.hands.topology[side]
         albedo = np.clip(vertex_albedo(topology.regions, scene.skin), 0, 1)
         nodes = {}
@@ -68,11 +73,36 @@ class PyrenderRenderer:
         flags = RenderFlags.SEG | RenderFlags.SKIP_CULL_FACES
         segments, depth = self.renderer.render(world, flags, seg_node_map=nodes)
         part = segments[..., 0].astype(np.uint8)
-        # Multisampled edges are blended with black: undo that, so that every pixel of the hand has the hand's colour.
-        alpha = np.maximum(shown[..., 3:].astype(np.float32), 1)
-        colour = np.full(shown.shape, 255, np.uint8)
-        colour[..., :3] = np.clip(shown[..., :3] * (255 / alpha), 0, 255)
+        colour = _unblended(shown, 255)
         return colour, part, np.where(part > 0, depth, np.inf).astype(np.float32)
+
+
+def _world(scene: Scene) -> pyrender.Scene:
+    """A scene's camera and lights."""
+    world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
+    world.add(_camera(scene.camera), pose=FROM_OPENCV)
+    for direction, colour in zip(scene.lights.directions, scene.lights.colours, strict=True):
+        light = pyrender.DirectionalLight(color=colour / colour.max(), intensity=2.0 * float(colour.max()))
+        world.add(light, pose=_looking_along(-direction))
+    return world
+
+
+def _unblended(shown: np.ndarray, coverage: np.ndarray | int) -> np.ndarray:
+    """(H,W,4) colours without the black that multisampling blends with edges, and the given coverage."""
+    alpha = np.maximum(shown[..., 3:].astype(np.float32), 1)
+    colour = np.empty(shown.shape, np.uint8)
+    colour[..., :3] = np.clip(shown[..., :3] * (255 / alpha), 0, 255)
+    colour[..., 3] = coverage
+    return colour
+
+
+def _painted(prop: Prop) -> np.ndarray:
+    """(V,3) or one: what the prop's picture multiplies the colour of each vertex by."""
+    if prop.picture is None or prop.places is None:
+        return np.ones(3, np.float32)
+    height, width = prop.picture.shape[:2]
+    column, row = (np.floor(prop.places * [width, height]).astype(int) % [width, height]).T
+    return (prop.picture[row, column] / np.float32(255)) ** 2
 
 
 def _camera(camera: Camera) -> pyrender.IntrinsicsCamera:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,28 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
-from aih_gen.scenes.cameras import Seen, Views, camera, lone_views, sample_any_views, sample_views, straight_view
+from aih_gen.scenes.cameras import (
+    Seen,
+    Views,
+    camera,
+    closer,
+    lone_views,
+    sample_any_views,
+    sample_close,
+    sample_views,
+    straight_view,
+)
 from aih_gen.scenes.clean_plates import CleanPlates
+from aih_gen.scenes.dress import sample_dress
+from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
-from aih_gen.scenes.pair import PairPose
+from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
+from aih_gen.scenes.pair import PairPose, surface
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Scene
-from aih_gen.scenes.sensor import sample_sensor
+from aih_gen.scenes.scene import Camera, Hand, Lights, Prop, Scene, Sensor, Skin
+from aih_gen.scenes.sensor import sample_grey, sample_sensor
+from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.shards.reader import AIHShards
@@ -42,8 +57,14 @@ Framed = tuple[tuple[Hand | None, Hand | None], Camera, str]
 """Hands before a camera, and what they do."""
 NO_HAND = "no hand"
 """The interaction of a scene without hands."""
+NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
+"""Where in camera space (m) hands would be in a scene without any, above the table of one that has a table."""
 LOOKS, HANDS = 1, 2
 """The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
+DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS = 21, 22, 23, 24, 25, 26
+"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for tightly
+held ones, and for objects.
+"""
 
 
 class SceneSampler:
@@ -83,17 +104,21 @@ class SceneSampler:
         hands, lens, interaction = self._framed_hands(index, sides, recorded)
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = self._background(looks, index, recorded)
-        skin = sample_skin(looks, self.textures)
-        reflectance = float(max(skin.back.max(), skin.palm.max()))
+        skin = self._dressed(sample_skin(looks, self.textures), index)
+        glove = skin.dress.glove
+        reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
+        lights = sample_lights(looks, background, reflectance, self.config.shadows)
+        background, lights = self._set(background, lights, reflectance, index)
         return Scene(
             index=index,
             hands=hands,
             skin=skin,
-            lights=sample_lights(looks, background, reflectance, self.config.shadows),
+            lights=lights,
             camera=lens,
             background=background,
-            sensor=sample_sensor(looks, self.config.size, self.config.look),
+            sensor=self._sensor(looks, index),
             interaction=interaction,
+            props=self._objects(hands, lens, lights, index),
         )
 
     def _sides(self, index: int) -> tuple[int, ...]:
@@ -109,7 +134,7 @@ class SceneSampler:
             return (None, None), camera(straight_view(rng), self.config.size), NO_HAND
         if recorded is not None:
             return self._framed_fit(rng, index, recorded)
-        return self._framed_pair(rng) if len(sides) == 2 else self._framed_lone(rng, sides[0])
+        return self._framed_pair(rng, index) if len(sides) == 2 else self._framed_lone(rng, sides[0])
 
     def _framed_lone(self, rng: np.random.Generator, side: int) -> Framed:
         """One hand in a view with no forearm before the lens, which holds enough of the hand."""
@@ -125,16 +150,51 @@ class SceneSampler:
         hand, view = self.pairs.plain(self.pairs.apart(rng)).alone(side), straight_view(rng)
         return self._framed(hand, view, hand.before(view))
 
-    def _framed_pair(self, rng: np.random.Generator) -> Framed:
+    def _objects(
+        self, hands: tuple[Hand | None, Hand | None], lens: Camera, lights: Lights, index: int
+    ) -> tuple[Prop, ...]:
+        """In a share of scenes a table with objects behind the hands; recorded backgrounds stay as they are."""
+        rng = sample_rng(self.config.seed, index, OBJECTS)
+        if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
+            return ()
+        shown = [(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
+        points, arms = NO_HANDS_POINT, np.empty((0, 3))
+        if shown:
+            surfaces = (surface(*both) for both in shown)
+            points, arms = (np.concatenate(part) for part in zip(*surfaces, strict=True))
+        return sample_objects(rng, points, arms, lens, lights)
+
+    def _set(self, background: Background, lights: Lights, reflectance: float, index: int) -> tuple[Background, Lights]:
+        """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
+        rng = sample_rng(self.config.seed, index, SETTING)
+        setting = sample_setting(rng)
+        if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
+            return background, lights
+        if setting == "dark studio":
+            return dark_studio(rng, reflectance, self.config.shadows)
+        return daylight(rng, self.library, reflectance, self.config.shadows)
+
+    def _sensor(self, looks: np.random.Generator, index: int) -> Sensor:
+        sensor = sample_sensor(looks, self.config.size, self.config.look)
+        if self.config.look == "plain":
+            return sensor
+        return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
+
+    def _framed_pair(self, rng: np.random.Generator, index: int) -> Framed:
         """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
 
         Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
         ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
         """
         wanted = rng.uniform(self.least_hidden, self.most_hidden)
-        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng), strict=False):
+        framing = sample_rng(self.config.seed, index, FRAMING)
+        close = sample_close(framing)
+        tight = sample_tight(sample_rng(self.config.seed, index, TIGHT))
+        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng, tight), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
+            if close:
+                views = closer(framing, views)
             view, seen, error = self._best_view(plain, views, wanted)
             if error > LEEWAY + MORE_LEEWAY * attempt:
                 self.rejected["occlusion"] += 1
@@ -179,6 +239,12 @@ class SceneSampler:
             self.rejected["view"] += 1
             pair = recorded.pair(index, rng)
         return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
+
+    def _dressed(self, skin: Skin, index: int) -> Skin:
+        """The person with gloves, rings and the like, which the plain look leaves out."""
+        if self.config.look == "plain":
+            return skin
+        return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS), skin))
 
     def _background(self, rng: np.random.Generator, index: int, recorded: RecordedPairs | None) -> Background:
         """One of the library's; of recorded ones the fit's own, as it is."""

@@ -31,6 +31,12 @@ WRIST_FIRST = 0.8
 """How often that is the border from which the arm comes; else fingers are outside."""
 ROUNDNESS = 0.75
 """A hand's shorter side in the picture / its longer side, on average."""
+CLOSE = 0.08
+"""How often the hands are close to the camera, and the picture's border cuts them."""
+CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
+"""The same as ``FILL`` there, and the farthest off-centre, in image sides."""
+LEAST_INSIDE = 0.66
+"""Share of either hand's surface that every picture holds, as far as its outline's points tell."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 CELLS = 20
@@ -121,13 +127,27 @@ def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
     return Views(turns, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
 
 
+def sample_close(rng: np.random.Generator) -> bool:
+    """Whether the hands of a scene are close to the camera."""
+    return bool(rng.random() < CLOSE)
+
+
+def closer(rng: np.random.Generator, views: Views) -> Views:
+    """The same views from so near, and so far off-centre, that the border cuts the hands."""
+    count = len(views.turns)
+    fill = rng.uniform(*CLOSE_FILL, count)
+    aside = CLOSE_ASIDE * (2 * rng.random((count, 2)) - 1)
+    room = np.where(np.abs(1 - fill) < 0.02, 0.02, 1 - fill)
+    return replace(views, fill=fill, aside=aside / room[:, None])
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """H hands, two or one, before N cameras."""
 
     shift: Array  # (N,3) m, from the turned hands to camera space
     hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
-    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``)
+    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Seen:
         one = slice(chosen, chosen + 1)
@@ -144,7 +164,7 @@ def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, arm
     shift = _shift(views, points.min(2), points.max(2))
     its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
     its_elbows = elbows @ views.turns.transpose(0, 2, 1)
-    blocked = np.zeros(len(shift), bool)
+    blocked: NDArray[np.bool_] = np.zeros(len(shift), bool)
     if armed:
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
@@ -154,8 +174,12 @@ def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, arm
     elif len(clear):
         points = points[clear]
         points += shift[clear, :, None].astype(np.float32)
+        right = len(hands[0])
+        shares = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
+        blocked[clear] = np.minimum(*shares) < LEAST_INSIDE
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
         hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
+        hidden[blocked] = 1
     return Seen(shift, hidden, blocked)
 
 
@@ -170,9 +194,13 @@ def _shift(views: Views, low: Array, high: Array) -> Array:
 
 def shown_shares(views: Views, points: Array, shift: Array) -> Array:
     """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
-    x, y, z = (points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(2, 0, 1)
-    reach = np.maximum(np.abs(x), np.abs(y)) * views.focal[:, None]
-    return np.asarray((reach < 0.5 * z).mean(1))
+    return share_inside((points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
+
+
+def share_inside(points: Floats | Array, focal: Array) -> Array:
+    """(N,) share of the points (N,3,P) in camera space that each picture holds."""
+    inside = (np.abs(points[:, :2]) < points[:, 2:] * (0.5 / focal)[:, None, None]).all(1)
+    return np.asarray(inside.mean(1))
 
 
 def camera(views: Views, size: int) -> Camera:

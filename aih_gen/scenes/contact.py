@@ -50,6 +50,13 @@ PULL = 3.0
 """Weight of an intended contact against that of one point inside."""
 YIELD = 25.0
 """Degrees by which the joints of recorded fingers may be bent otherwise."""
+CLOSING_ROUNDS, CLOSING_STEPS = 4, 4
+CLOSING_REACH, CLOSING_STRIDE = 0.025, 2
+"""Rounds and steps in which fingers close; how near (m) to the other hand the vertices of a round are, and of how many
+one takes part.
+"""
+CLOSING_PACE = 0.5
+"""Units by which an angle may close in one step: a finger tip goes no farther than half a finger is thick."""
 APART, MOST_APART = 0.004, 60
 """Metres of a step by which hands that no bending frees are moved apart, and how many such steps there may be."""
 
@@ -190,6 +197,17 @@ class ContactSolver:
             best, fit = self._apart(best, fit)
         return best, replace(fit, depth_before=first)
 
+    def closed(self, hands: Hands, contacts: Contacts, towards: Array) -> Hands:
+        """Hands whose fingers are drawn towards the angles ``towards`` (2,5,4) degrees, as far as the other hand lets
+        them; ``free`` has the last word.
+        """  # fmt: skip
+        for _ in range(CLOSING_ROUNDS):
+            steps = Steps(self.room, self.skinnings, hands, contacts, CLOSING_REACH, CLOSING_STRIDE)
+            for _ in range(CLOSING_STEPS):
+                both = steps.posed(hands)
+                hands = steps.changed(hands, both, steps.asked(both)[0], towards)
+        return hands
+
     def measured(self, hands: Hands, contacts: Contacts = ()) -> Fit:
         """How the surfaces lie to each other, by all vertices."""
         every = Steps(self.room, self.skinnings, hands, contacts, REACH)
@@ -219,11 +237,12 @@ class Steps:
         hands: Hands,
         contacts: Contacts,
         distance: float = VICINITY,
+        stride: int = 1,
     ) -> None:
         self.room, self.skinnings = room, list(skinnings)
         points = [one.vertices for one in posed(room, self.skinnings, hands)]
         for side in (0, 1):
-            close = np.flatnonzero(near(points[side], points[1 - side], distance))
+            close = np.flatnonzero(near(points[side], points[1 - side], distance))[::stride]
             rows = np.unique(np.concatenate([close, skinnings[side].tips, *(pair[side] for pair in contacts)]))
             self.skinnings[side] = skinnings[side].only(rows)
             contacts = tuple(_renumbered(pair, rows, side) for pair in contacts)
@@ -259,11 +278,13 @@ class Steps:
                 asks.append(Asks(right[i : i + 1], left[j : j + 1], apart[None] / distance, wanted, weight))
         return asks, deepest, widest
 
-    def changed(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks]) -> Hands:
-        """Hands after one step towards what is asked."""
-        change = _least_squares(*self._rows(hands, pair, asks))
+    def changed(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks], towards: Array | None = None) -> Hands:
+        """Hands after one step towards what is asked, and towards these angles (2,5,4) in degrees if there are any."""
+        angles = np.stack([hand.angles for hand in hands])
+        way = None if towards is None else np.radians(towards - angles).ravel()
+        change = _least_squares(*self._rows(hands, pair, asks), way)
         turn = turns_about(change[3:6])
-        angles = np.stack([hand.angles for hand in hands]) + np.degrees(change[6:]).reshape(2, 5, 4)
+        angles = angles + np.degrees(change[6:]).reshape(2, 5, 4)
         if hands[0].recorded is None:
             angles, _ = self.room.cleared(held(angles), self.rest)
         else:
@@ -275,6 +296,8 @@ class Steps:
 
     def _rows(self, hands: Hands, pair: tuple[Posed, Posed], asks: list[Asks]) -> tuple[Array, Array]:
         """Derivatives (N,46) of what is asked by the unknowns, and how much (N,) is asked; both weighted."""
+        if not asks:
+            return np.zeros((0, len(SCALE))), np.zeros(0)
         right, left, direction, wanted, weight = (np.concatenate(part) for part in zip(*asks, strict=True))
         rows = np.empty((len(wanted), len(SCALE)))
         rows[:, :3] = -direction
@@ -346,12 +369,17 @@ def _pivot(posed: Posed) -> Array:
     return posed.joints[[0, 1, 4, 7]].mean(0)
 
 
-def _least_squares(rows: Array, wanted: Array) -> Array:
-    """(46,) the change that comes nearest to what is wanted while staying small."""
+def _least_squares(rows: Array, wanted: Array, way: Array | None) -> Array:
+    """(46,) the change that comes nearest to what is wanted while staying small, or while the angles go their ``way``
+    (40,) in radians.
+    """  # fmt: skip
     scaled = 1000 * rows * SCALE
     normal = scaled.T @ scaled
     normal.flat[:: len(SCALE) + 1] += DAMPING
-    units = np.linalg.solve(normal, scaled.T @ (1000 * wanted))
+    sought = scaled.T @ (1000 * wanted)
+    if way is not None:
+        sought[6:] += DAMPING * np.clip(way / SCALE[6:], -CLOSING_PACE, CLOSING_PACE)
+    units = np.linalg.solve(normal, sought)
     return SCALE * units * min(1.0, LARGEST / max(np.abs(units).max(), 1e-9))
 
 

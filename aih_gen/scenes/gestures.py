@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, MCP, SPREAD, FingerJoints, held, spread_room
+from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, MCP, SPREAD, TIGHT_GESTURES, FingerJoints, held, spread_room
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.skinning import Shaped, Skinning, skinning
 from aih_gen.scenes.vectors import length, turned
@@ -27,7 +27,7 @@ STEPS, MAX_TRIES = 8, 6
 POINTS = np.linspace(0, 1, 5)[:, None]
 
 
-_ANGLES = {name: gesture.angles() for name, gesture in GESTURES.items()}
+_ANGLES = {name: gesture.angles() for name, gesture in (GESTURES | TIGHT_GESTURES).items()}
 
 
 def sample_gestures(rng: np.random.Generator, names: Sequence[Sequence[str]]) -> Array:

@@ -49,6 +49,8 @@ class Interaction:
     regions meet."""
     offset: float = 0.0
     """Metres by which the second hand lies to one side of the first along the thumb's direction: fingers in gaps."""
+    closing: tuple[str, str] | None = None
+    """Gestures towards which both hands close, finger by finger, until they meet the other hand."""
 
 
 def _leaning(mean: float, deviation: float) -> Turn:
@@ -130,6 +132,47 @@ INTERACTIONS: dict[str, Interaction] = {
     ),
 }  # fmt: skip
 """Interactions of hands that belong together; ``INDEPENDENT`` is sampled else."""
+_OPEN = ("flat", "spread")
+TIGHT: dict[str, Interaction] = {
+    "fingers clasped": Interaction(
+        0.15, ("flat",), _OPEN, _spun(True, (-90, -70, 70, 90), 10), (("fingers", "palm"),), closing=("cup", "grip")
+    ),
+    "fingers hooked": Interaction(
+        0.1, ("flat",), ("flat",), _spun(True, (180, 160, -160), 8), (("fingers", "fingers"),), closing=("grip", "grip")
+    ),
+    "fingers interlocked": Interaction(
+        0.25, ("woven tight",), ("woven tight",), _leaning(50, 8), (("bases", "bases"),), 0.003, laid=0.0, offset=0.016,
+        closing=("hooked", "hooked"),
+    ),
+    "prayer interlaced": Interaction(
+        0.15, ("woven tight",), ("woven tight",), _leaning(25, 6), (("bases", "bases"),), 0.003, laid=0.0, offset=0.016,
+        closing=("half hooked", "half hooked"),
+    ),
+    "fist wrapped": Interaction(
+        0.15, ("fist",), _OPEN, _faced(1, 15), (("knuckles", "palm"),), closing=("fist", "grip")
+    ),
+    "hand wrapped": Interaction(
+        0.15, ("relaxed", "fist"), _OPEN, _spun(False, (-90, -60, 60, 90), 14), (("back", "palm"),),
+        closing=("relaxed", "grip"),
+    ),
+    "thumbs crossed": Interaction(
+        0.1, _OPEN, _OPEN, _spun(False, (70, 90), 12), (("thumb bone", "thumb bone"),), 0.004,
+        closing=("thumb hooked", "thumb hooked"),
+    ),
+}  # fmt: skip
+"""Interactions of hands that hold each other tightly, whose shares are among themselves."""
+TIGHT_SHARE = 0.10
+"""How often hands hold each other tightly."""
+
+
+def sample_tight(rng: np.random.Generator) -> str | None:
+    """The name of a tight interaction, in a share of all scenes."""
+    if rng.random() >= TIGHT_SHARE:
+        return None
+    shares = np.array([one.share for one in TIGHT.values()])
+    return str(rng.choice(list(TIGHT), p=shares / shares.sum()))
+
+
 INDEPENDENT = "independent"
 
 
@@ -153,6 +196,8 @@ def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
         "wrist back": outer & (owner == 0) & (reach < 0.3),
         "fingers": inner & finger,
         "knuckles": outer & base,
+        "bases": inner & base,
+        "thumb bone": (owner == 14) & (np.abs(facing) < 0.9),
         "middle bones": finger & (owner % 3 == 2) & (np.abs(facing) < 0.8),
     }
     tips = vertices[model.tip_vertices.numpy()]

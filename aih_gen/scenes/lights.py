@@ -38,24 +38,31 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
     ``reflectance`` is that of the palest skin in its brightest channel, which the camera does not overexpose.
     """
     lights = _studio(rng) if rng.random() < STUDIO_SHARE else _place(rng, background)
-    lights = _without_black(lights)
-    # The camera exposes for what it sees, give or take.
-    given = facing_light(lights)
     wanted = float(np.exp(min(max(rng.normal(-0.35, 0.22), -0.8), 0.1)))
-    exposure = min(wanted / float(given.mean()), WHITEST / (reflectance * float(given.max())))
+    return replace(exposed(lights, wanted, reflectance), shadows=shadows)
+
+
+def exposed(
+    lights: Lights, wanted: float, reflectance: float, least_soft: float = LEAST_SOFT, whitest: float = WHITEST
+) -> Lights:
+    """Lights as a camera shows them that exposes for what faces it: ``wanted`` bright on the mean, ``whitest`` where
+    skin of this ``reflectance`` is brightest; with softer light, where some side has less than ``least_soft``.
+    """  # fmt: skip
+    lights = _without_black(lights, least_soft)
+    given = facing_light(lights)
+    exposure = min(wanted / float(given.mean()), whitest / (reflectance * float(given.max())))
     return replace(
         lights,
         harmonics=(lights.harmonics * exposure).astype(np.float32),
         colours=(lights.colours * exposure).astype(np.float32),
-        shadows=shadows,
     )
 
 
-def _without_black(lights: Lights) -> Lights:
+def _without_black(lights: Lights, least_soft: float) -> Lights:
     """Softer light, where the harmonics of a place are dark or negative on some side."""
     darkest = (_BASIS @ lights.harmonics).min(0)
     harmonics = lights.harmonics.copy()
-    harmonics[0] += np.maximum(LEAST_SOFT * facing_light(lights).mean(0) - darkest, 0)
+    harmonics[0] += np.maximum(least_soft * facing_light(lights).mean(0) - darkest, 0)
     return replace(lights, harmonics=harmonics)
 
 

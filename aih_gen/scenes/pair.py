@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_BONES
+from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look, shown_shares
 from aih_gen.scenes.scene import Camera, Hand
-from aih_gen.scenes.skinning import Skinning
+from aih_gen.scenes.skinning import Skinning, framed
 from aih_gen.scenes.vectors import length
 
 Array = NDArray[np.float64]
@@ -28,6 +28,15 @@ def outline(skinning: Skinning) -> Skinning:
         chosen.append(free[0])
         free = free[length(points[free] - points[free[0]]) >= SPACING]
     return skinning.only(np.concatenate([chosen, np.arange(skinning.num_hand, len(points), 2)]))
+
+
+def surface(skinning: Skinning, hand: Hand) -> tuple[Array, Array]:
+    """Points (P,3) m of a hand and of its forearm where a scene shows them."""
+    shaped, turns = skinning.shape(hand.betas.astype(np.float64)), bone_turns(hand.pose)
+    arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
+    frames = framed(shaped.joints, turns[0], turns[FINGER_BONES], arm, hand.transl.astype(np.float64))
+    vertices = skinning(shaped, frames).vertices
+    return vertices[: skinning.num_hand], vertices[skinning.num_hand :]
 
 
 @dataclass(frozen=True, eq=False)

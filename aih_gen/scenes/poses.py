@@ -13,8 +13,8 @@ from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import MIRROR, MIRROR_FRAME, Arms, arms_apart, bend, comfortable_arms, fitting_arms
 from aih_gen.scenes.contact import Contacts, ContactSolver, Fit, Hands, HeldHand, way_to_touch
 from aih_gen.scenes.contact import posed as posed_hands
-from aih_gen.scenes.gestures import FingerRoom
-from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, Interaction, meetings, regions
+from aih_gen.scenes.gestures import FingerRoom, sample_gestures
+from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, Interaction, meetings, regions
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.skinning import Posed, Shaped, Skinning, bones
 from aih_gen.scenes.vectors import cross, length, turned, turns_about, unit
@@ -31,6 +31,8 @@ NEAR, FAR = 0.03, 0.22
 ALIKE = 3
 """How many pairs with the same gestures, held otherwise, may come one after the other."""
 FREE_GESTURES = tuple(name for name in GESTURES if name != "woven")
+OPEN_DEPTH = 0.005
+"""Depth (m) in each other at which hands are not worth closing."""
 APART = "apart"
 """The name of hands that are held well apart, for want of a better pair."""
 LONE = "one hand"
@@ -49,6 +51,8 @@ class Pair:
     angles: Array  # (2,4) degrees: flexion, deviation and pronation of the wrist, swivel of the elbow
     interaction: str
     contacts: Contacts
+    closing: Array | None = None
+    """(2,5,4) degrees towards which fingers close once the hands lie on each other."""
     fit: Fit | None = None
     """How well hands and intended contacts fit, once that has been looked after."""
 
@@ -82,7 +86,7 @@ class PairSampler:
             its_name = name or _drawn_interaction(rng)
             betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
             swapped = bool(rng.random() < 0.5)
-            interaction = INTERACTIONS.get(its_name)
+            interaction = (INTERACTIONS | TIGHT).get(its_name)
             shaped = self._shaped(betas)
             first, second = self._gestured(rng, interaction, betas, shaped)
             contacts = interaction.contacts if interaction and interaction.gap[1] == 0 else ()
@@ -90,6 +94,8 @@ class PairSampler:
                 pair = self._pair(its_name, betas, shaped, (first.angles, second.angles), arms, contacts, swapped)
                 if interaction and interaction.laid:
                     pair = self._laid(rng, pair, interaction, 0 if swapped else 1)
+                if interaction and interaction.closing:
+                    pair = replace(pair, closing=_closing(rng, interaction.closing, swapped))
                 yield pair
 
     def apart(self, rng: np.random.Generator) -> Pair:
@@ -113,6 +119,10 @@ class PairSampler:
     def free(self, pair: Pair) -> Pair:
         """The pair with the left hand and the fingers moved such that surfaces touch but do not intersect."""
         hands, fit = self.solver.free(pair.hands, pair.contacts)
+        if pair.closing is not None and fit.depth <= OPEN_DEPTH:
+            first = fit.depth_before
+            hands, fit = self.solver.free(self.solver.closed(hands, pair.contacts, pair.closing), pair.contacts)
+            fit = replace(fit, depth_before=first)
         posed = posed_hands(self.room, self.outlines, hands)
         # The left forearm turns with its hand.
         turn = hands[1].root @ pair.hands[1].root.T
@@ -203,6 +213,12 @@ def pair_pose(
         armed=len(posed[0].vertices) > counts[0],
         interaction=interaction,
     )
+
+
+def _closing(rng: np.random.Generator, gestures: tuple[str, str], swapped: bool) -> Array:
+    """(2,5,4) degrees of the right and the left hand's fingers closed, some more than others."""
+    angles = sample_gestures(rng, [(name,) for name in gestures])
+    return angles[::-1] if swapped else angles
 
 
 def _left_moved(points: Array, shift: Array) -> Array:

@@ -33,6 +33,62 @@ class Sleeve:
 
 
 @dataclass(frozen=True, eq=False)
+class Glove:
+    """A pair of gloves."""
+
+    colour: Array  # (3,)
+    knitted: bool  # of wool, else of rubber
+    cuff: float  # m from the wrist, along the forearm
+
+
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """A metal ring around the first bone of a finger."""
+
+    side: int  # hand
+    finger: int  # of ``joints.FINGERS``
+    place: float  # share of the bone from the knuckle
+    width: float  # m
+    colour: Array  # (3,) reflectance of the metal
+    gem: Array | None  # (3,) stone on the back of the finger
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A bracelet, or the strap of a watch."""
+
+    side: int
+    start: float  # m from the wrist to its middle
+    width: float  # m
+    colour: Array  # (3,)
+    metal: bool  # else cloth, leather or plastic
+    beads: int  # around the wrist, 0 for a smooth band
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """The case of a wristwatch, on the back of a forearm; its strap is a band."""
+
+    side: int
+    start: float  # m from the wrist to its middle
+    radius: float  # m
+    metal: Array  # (3,)
+    dial: Array  # (3,)
+    square: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Dress:
+    """What hands and wrists wear, without clothes. Colours are linear reflectances in [0, 1]."""
+
+    glove: Glove | None = None
+    polish: Array | None = None  # (3,) of the nails
+    rings: tuple[Ring, ...] = ()
+    bands: tuple[Band, ...] = ()
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Skin:
     """One person's skin and clothes. Colours are linear reflectances in [0, 1], amplitudes of order one."""
 
@@ -48,6 +104,7 @@ class Skin:
     tone: str  # class of the back's colour, ``skin.TONES``
     sleeve: Sleeve | None  # None for bare arms
     texture: str | None = None  # name in the texture library, instead of ``back`` and ``palm``
+    dress: Dress = Dress()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +115,23 @@ class Lights:
     directions: Array  # (L,3) unit vectors towards the lamps
     colours: Array  # (L,3)
     shadows: bool  # the first lamp casts them
+
+
+@dataclass(frozen=True, eq=False)
+class Prop:
+    """A mesh behind the hands, part of the background: the image and both targets show it, no mask does.
+
+    Lit as the hands are, from both sides; ``scenes.props.prop`` makes one with defaults.
+    """
+
+    vertices: Array  # (V,3) m, camera space, farther away than the hands before it
+    normals: Array  # (V,3) unit, outwards
+    faces: NDArray[np.int32]  # (F,3) counter-clockwise seen from outside
+    albedo: Array  # (V,3) linear reflectance
+    roughness: Array  # (V,) 0.2 polished .. 0.9 cloth
+    scatter: Array  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
+    picture: NDArray[np.uint8] | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
+    places: Array | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +154,16 @@ class Sensor:
     read_noise: float  # standard deviation, grey levels
     jpeg: int | None  # quality, None for no compression
     seed: int
+    grey: bool = False  # stored without colour
+    contrast: float = 0.0  # 0 leaves the tone curve, 1 bends it to an S
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Hands of one person before a camera. ``hands`` is (right, left), None where there is none."""
+    """Hands of one person before a camera, and what is behind them.
+
+    ``hands`` is (right, left), None where there is none.
+    """
 
     index: int
     hands: tuple[Hand | None, Hand | None]
@@ -94,3 +173,5 @@ class Scene:
     background: Background
     sensor: Sensor
     interaction: str
+    props: tuple[Prop, ...] = ()
+    """Drawn over the background picture and behind the hands, which throw shadows on them."""

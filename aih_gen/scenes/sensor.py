@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from aih_gen.config import Look
@@ -9,6 +11,16 @@ from aih_gen.scenes.scene import Sensor
 
 PERFECT = Sensor((0.0, 0.0), 0.0, (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, None, 0)
 """Leaves every pixel as it is drawn."""
+GREY = 0.05
+"""How often pictures have no colour."""
+
+
+def sample_grey(rng: np.random.Generator, sensor: Sensor) -> Sensor:
+    """The same camera, or in a share of scenes one that takes grey pictures, some of them hard black and white."""
+    if rng.random() >= GREY:
+        return sensor
+    hard = rng.uniform(0.3, 1.0) if rng.random() < 0.4 else 0.0
+    return replace(sensor, gain=(sensor.gain[1],) * 3, grey=True, contrast=float(hard))
 
 
 def sample_sensor(rng: np.random.Generator, size: int, look: Look) -> Sensor:

@@ -94,7 +94,9 @@ def _smoothstep(low: float, high: float, x: NDArray[np.float32]) -> NDArray[np.f
 def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
     """(V,3) linear reflectance of each vertex."""
     colour = skin.back + regions.palm[:, None] * (skin.palm - skin.back)
-    colour += regions.nail[:, None] * (skin.nail - colour)
+    colour += regions.nail[:, None] * ((skin.nail if skin.dress.polish is None else skin.dress.polish) - colour)
+    if skin.dress.glove is not None:
+        colour[regions.arm_reach < skin.dress.glove.cuff] = skin.dress.glove.colour
     if skin.sleeve is not None:
         colour[regions.arm_reach > skin.sleeve.start] = skin.sleeve.colour
     return colour.astype(np.float32)

@@ -1,7 +1,7 @@
 #version 330
 // Skin and cloth under soft light and up to four lamps, twice: as if the other hand were not there, and in its shadow.
 // Software renderers carry out both sides of every branch, so what a scene does not need is left out by SHADOWS,
-// SLEEVED, TEXTURED and DETAILED.
+// SLEEVED, TEXTURED, DETAILED, and DRESSED with its parts.
 uniform sampler2D geometry;  // of ``hand.frag``
 uniform sampler2D surfaces;
 uniform sampler2D places;
@@ -16,16 +16,10 @@ layout(location = 0) out vec4 alone;
 layout(location = 1) out vec4 together;
 #endif
 
-const float GRAIN_SIDE = 0.077;   // m
-const vec3 BLEED = vec3(0.20, 0.09, 0.06);  // light bleeds past the terminator in skin, red the farthest
 
-// Linear light as a camera shows it: highlights roll off above half, then the sRGB curve but for its straight foot, from
-// roots, which are cheaper than powers.
-vec3 display(vec3 linear) {
-    vec3 shown = mix(linear, 1.0 - 0.25 / max(linear, 0.5), step(0.5, linear));
-    vec3 root = sqrt(max(shown, 0.0)), fourth = sqrt(root);
-    return 0.662002687 * root + 0.684122060 * fourth - 0.323583601 * sqrt(fourth) - 0.0225411470 * shown;
-}
+#ifdef DRESSED
+#include "dress.glsl"
+#endif
 
 void main() {
     ivec2 pixel = ivec2(gl_FragCoord.xy);
@@ -52,9 +46,15 @@ void main() {
     colour *= 1.0 - flush * fine.z * vec3(0.02, 0.30, 0.26);
     colour *= 1.0 - vein * fine.y * vec3(0.22, 0.10, 0.06);
     colour *= 1.0 - crease * fine.x * vec3(0.35, 0.45, 0.48);
-    colour = mix(colour, nail_colour, fine.w);
-    rough = mix(roughness, 0.3, fine.w);
-    sheen = mix(0.02, 0.05, fine.w);
+    float nails = fine.w, gloss = 0.3;
+#ifdef POLISHED
+    nail_colour = nail;
+    nails = smoothstep(0.25, 0.6, nails);
+    gloss = 0.22;
+#endif
+    colour = mix(colour, nail_colour, nails);
+    rough = mix(roughness, gloss, nails);
+    sheen = mix(0.02, 0.05, nails);
 #endif
 #ifdef SLEEVED
     float reach = -turned.w;
@@ -73,20 +73,48 @@ void main() {
     }
 #endif
 
+#ifdef DRESSED
+    Surface dressed = Surface(colour, n, bleed, rough, sheen, 0.0);
+    float footprint = abs(depth) / intrinsics.x;
+#ifdef GLOVED
+#ifdef SLEEVED
+    if (depth > 0.0 || reach < sleeve_start)
+#endif
+    wear_glove(dressed, place, max(-turned.w, 0.0), fine, uneven, footprint, view);
+#endif
+#ifdef RINGED
+    if (depth > 0.0) wear_rings(dressed, place, footprint);
+#endif
+#ifdef BANDED
+    if (depth < 0.0) wear_bands(dressed, place, -turned.w, uneven, footprint);
+#endif
+    colour = dressed.colour;
+    n = dressed.n;
+    bleed = dressed.bleed;
+    rough = dressed.rough;
+    sheen = dressed.sheen;
+#endif
+
     bleed *= smoothstep(0.02, 0.35, dot(colour, vec3(0.333)));  // dark skin scatters little
-    vec3 soft = harmonics[0].rgb + harmonics[1].rgb * n.x + harmonics[2].rgb * n.y + harmonics[3].rgb * n.z
-        + harmonics[4].rgb * n.x * n.y + harmonics[5].rgb * n.y * n.z + harmonics[6].rgb * (3.0 * n.z * n.z - 1.0)
-        + harmonics[7].rgb * n.x * n.z + harmonics[8].rgb * (n.x * n.x - n.y * n.y);
-    soft = max(soft, 0.03 * harmonics[0].rgb);
+    vec3 soft = soft_light(n);
     float shine = 2.0 / (rough * rough * rough * rough) - 2.0;
     float rim = 1.0 - max(dot(n, view), 0.0);
     vec3 rest = colour * (1.0 + 0.2 * rim * rim * rim * rim) * soft;  // what skin scatters, it let through before
+#ifdef DRESSED
+    // Metal mirrors its surroundings: brighter above than below, and not evenly so.
+    vec3 mirrored = reflect(-view, n);
+    float sky = smoothstep(-0.35, 0.45, 0.25 * sin(7.0 * mirrored.x) - mirrored.y);
+    rest = mix(rest, colour * soft_light(mirrored) * mix(0.3, 1.6, sky), dressed.metallic);
+    vec3 scattered = colour * (1.0 - dressed.metallic), gloss_colour = mix(vec3(sheen), 0.6 * colour, dressed.metallic);
+#else
+    vec3 scattered = colour, gloss_colour = vec3(sheen);
+#endif
     vec3 first = vec3(0.0);
     for (int k = 0; k < lamps; k++) {
         float facing = dot(n, lamp_direction[k].xyz);
         float h = max(dot(n, normalize(lamp_direction[k].xyz + view)), 0.0);
-        vec3 given = lamp_colour[k].rgb * (colour * max((facing + bleed) / (1.0 + bleed), 0.0)
-            + max(facing, 0.0) * sheen * (shine + 8.0) / 8.0 * pow(h, shine));
+        vec3 given = lamp_colour[k].rgb * (scattered * max((facing + bleed) / (1.0 + bleed), 0.0)
+            + max(facing, 0.0) * gloss_colour * (shine + 8.0) / 8.0 * pow(h, shine));
         if (k == 0) first = given; else rest += given;
     }
 #ifdef SHADOWS

@@ -1,0 +1,36 @@
+"""Things behind the hands, as meshes: people and objects. They belong to the background."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.hands.normals import VertexNormals
+from aih_gen.scenes.scene import Array, Prop
+
+
+def prop(
+    vertices: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    albedo: NDArray[np.floating],
+    roughness: NDArray[np.floating] | float = 0.7,
+    scatter: NDArray[np.floating] | float = 0.0,
+    normals: NDArray[np.floating] | None = None,
+) -> Prop:
+    """A prop of ``vertices`` (V,3) m in camera space and ``faces`` (F,3), counter-clockwise seen from outside.
+
+    ``albedo`` (V,3) or (3,) is the linear reflectance, ``roughness`` and ``scatter`` are (V,) or one for all (see
+    ``Prop``), ``normals`` (V,3) those of smooth shading if absent: give every flat face vertices of its own.
+    """
+    count = len(vertices)
+    points: Array = np.ascontiguousarray(vertices, np.float32)
+    if normals is None:
+        normals = VertexNormals(faces, count)(points[None])[0]
+    return Prop(
+        vertices=points,
+        normals=np.asarray(normals, np.float32),
+        faces=np.ascontiguousarray(faces, np.int32),
+        albedo=np.broadcast_to(np.asarray(albedo, np.float32), (count, 3)),
+        roughness=np.broadcast_to(np.asarray(roughness, np.float32), (count,)),
+        scatter=np.broadcast_to(np.asarray(scatter, np.float32), (count,)),
+    )
