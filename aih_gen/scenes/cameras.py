@@ -24,8 +24,8 @@ CLOSE = 0.08
 """How often the hands are close to the camera, and the picture's border cuts them."""
 CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
 """The same as ``FILL`` there, and the farthest off-centre, in image sides."""
-LEAST_INSIDE = 0.66
-"""Share of either hand's surface that every picture holds, as far as its outline's points tell."""
+LEAST_INSIDE = 0.76
+"""Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 CELLS = 20
@@ -137,7 +137,7 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
     shift = _shift(views, points.min(2), points.max(2))
     its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
     its_elbows = elbows @ views.turns.transpose(0, 2, 1)
-    blocked: NDArray[np.bool_] = np.zeros(len(shift), bool)
+    blocked = np.zeros(len(shift), bool)
     if armed:
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
@@ -148,8 +148,8 @@ def look(views: Views, hands: tuple[Array, Array], wrists: Array, elbows: Array,
         outside = shares_inside(points, len(hands[0]), views.focal[clear]).min(1) < LEAST_INSIDE
         blocked[clear] = outside
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
-        hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
-        hidden[blocked] = 1
+        shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
+        hidden[clear] = np.where(outside[:, None], 1, shares)
     return Seen(shift, hidden, blocked)
 
 
@@ -170,9 +170,11 @@ def camera(views: Views, size: int) -> Camera:
 
 
 def shares_inside(points: Floats, right: int, focal: Array) -> Array:
-    """(N,2) how much of each hand lies in N pictures; arguments as of ``hidden_shares``."""
-    inside = (np.abs(points[:, :2]) < points[:, 2:] * (0.5 / focal)[:, None, None]).all(1)
-    return np.stack([inside[:, :right].mean(1), inside[:, right:].mean(1)], 1)
+    """(N,2) about how much of what could be seen of each hand N pictures hold; arguments as of ``hidden_shares``."""
+    seen = 1 / np.square(points[:, 2])  # what is near is large
+    held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
+    hands = (slice(None, right), slice(right, None))
+    return np.stack([held[:, one].sum(1) / seen[:, one].sum(1) for one in hands], 1)
 
 
 def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
