@@ -35,8 +35,8 @@ CLOSE = 0.08
 """How often the hands are close to the camera, and the picture's border cuts them."""
 CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
 """The same as ``FILL`` there, and the farthest off-centre, in image sides."""
-LEAST_INSIDE = 0.66
-"""Share of either hand's surface that every picture holds, as far as its outline's points tell."""
+LEAST_INSIDE = 0.76
+"""Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 CELLS = 20
@@ -164,7 +164,7 @@ def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, arm
     shift = _shift(views, points.min(2), points.max(2))
     its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
     its_elbows = elbows @ views.turns.transpose(0, 2, 1)
-    blocked: NDArray[np.bool_] = np.zeros(len(shift), bool)
+    blocked = np.zeros(len(shift), bool)
     if armed:
         blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
     clear = np.flatnonzero(~blocked)
@@ -175,11 +175,12 @@ def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, arm
         points = points[clear]
         points += shift[clear, :, None].astype(np.float32)
         right = len(hands[0])
-        shares = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
-        blocked[clear] = np.minimum(*shares) < LEAST_INSIDE
+        inside = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
+        outside = np.minimum(*inside) < LEAST_INSIDE
+        blocked[clear] = outside
         arms = (its_wrists[clear], its_elbows[clear]) if armed else None
-        hidden[clear] = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
-        hidden[blocked] = 1
+        shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
+        hidden[clear] = np.where(outside[:, None], 1, shares)
     return Seen(shift, hidden, blocked)
 
 
@@ -198,9 +199,10 @@ def shown_shares(views: Views, points: Array, shift: Array) -> Array:
 
 
 def share_inside(points: Floats | Array, focal: Array) -> Array:
-    """(N,) share of the points (N,3,P) in camera space that each picture holds."""
-    inside = (np.abs(points[:, :2]) < points[:, 2:] * (0.5 / focal)[:, None, None]).all(1)
-    return np.asarray(inside.mean(1))
+    """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
+    seen = 1 / np.square(points[:, 2])  # what is near is large
+    held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
+    return np.asarray(held.sum(1) / seen.sum(1))
 
 
 def camera(views: Views, size: int) -> Camera:

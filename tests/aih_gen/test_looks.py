@@ -19,10 +19,13 @@ from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.render.meshes import HandPair
 from aih_gen.render.skin_volume import CREASE, NAIL, VEIN, VOXEL, skin_volume
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes import SceneSampler, settings
+from aih_gen.scenes import sensor as sensor_module
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, background_image, sample_background
 from aih_gen.scenes.lights import WHITEST, facing_light, harmonic_basis, place_lights, sample_lights, turn_harmonics
 from aih_gen.scenes.scene import Sensor
-from aih_gen.scenes.sensor import PERFECT
+from aih_gen.scenes.sensor import GREY, PERFECT, sample_grey
+from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, OUTDOORS, dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import TONES, sample_skin, tone_class
 
 
@@ -116,6 +119,72 @@ def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_eq
     assert np.array_equal(seen[far], kept[far]) and not np.array_equal(seen, image)
     assert (seen[taken] != kept[taken]).any(-1).mean() > 0.9
     assert np.abs(kept[26:34, 26:34].astype(int) - 90 * np.array([1.1, 1.0, 0.9])).mean() < 12
+
+
+def test_grey_pictures_have_no_colour_and_targets_are_as_grey() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    target, taken = image.copy(), np.zeros((64, 64), bool)
+    taken[20:40, 20:40] = True
+    target[taken] = (200, 90, 30)
+    for sensor in (replace(PERFECT, grey=True), Sensor((3.0, 1.0), 0.8, (1.1,) * 3, 1.1, 0.1, 2.0, 70, 5, True, 0.8)):
+        seen, kept = sensed(image, target, taken, sensor)
+        assert np.ptp(seen, axis=-1).max() == 0 and np.ptp(kept, axis=-1).max() == 0
+    seen, kept = sensed(image, target, taken, replace(PERFECT, grey=True))
+    assert np.array_equal(seen[~taken], kept[~taken])
+    assert np.abs(kept[taken] - (0.299 * 200 + 0.587 * 90 + 0.114 * 30)).max() <= 1
+    hard, _ = sensed(image, target, taken, replace(PERFECT, grey=True, contrast=1.0))
+    assert hard.std() > 1.15 * seen.std()
+
+
+def test_grey_pictures_and_settings_come_in_their_shares() -> None:
+    count = 3000
+    grey = [sample_grey(sample_rng(4, k), PERFECT).grey for k in range(count)]
+    settings = Counter(sample_setting(sample_rng(5, k)) for k in range(count))
+    assert np.mean(grey) == pytest.approx(GREY, abs=0.015)
+    assert settings["dark studio"] / count == pytest.approx(DARK_STUDIO, abs=0.015)
+    assert settings["daylight"] / count == pytest.approx(DAYLIGHT, abs=0.015)
+
+
+def test_a_dark_studio_is_lit_by_one_lamp_from_the_side() -> None:
+    library = BackgroundLibrary()
+    for k in range(60):
+        background, lights = dark_studio(sample_rng(6, k), 0.5, True)
+        assert background_image(background, library, 32).mean() < 70
+        assert len(lights.directions) == 1 and abs(lights.directions[0, 0]) > 0.35
+        soft = (harmonic_basis(sphere()) @ lights.harmonics).mean()
+        assert lights.colours.mean() > 3 * soft and facing_light(lights).max() * 0.5 < WHITEST + 1e-3
+
+
+def test_daylight_is_a_hard_sun_from_above_before_a_bright_place() -> None:
+    library, bright, plain = BackgroundLibrary(), [], []
+    for k in range(60):
+        background, lights = daylight(sample_rng(7, k), library, 0.5, True)
+        assert background.photo is None or background.photo.startswith(OUTDOORS)
+        assert lights.directions[0, 1] < 0 and len(lights.directions) == 1
+        assert lights.colours.mean() > 3 * (harmonic_basis(sphere()) @ lights.harmonics).mean()
+        bright.append(facing_light(lights).mean())
+        rng = sample_rng(8, k)
+        plain.append(facing_light(sample_lights(rng, sample_background(rng, library), 0.5)).mean())
+    assert np.median(bright) > 1.1 * np.median(plain)
+
+
+def test_settings_and_grey_pictures_move_no_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = SceneSampler(RenderConfig(seed=11, size=64), HandPair("free").models)
+    plain = sampler.sample(3)
+    for module, name in ((settings, "DARK_STUDIO"), (settings, "DAYLIGHT"), (sensor_module, "GREY")):
+        with monkeypatch.context() as patched:
+            patched.setattr(settings, "DARK_STUDIO", 0.0)
+            patched.setattr(module, name, 1.0)
+            changed = sampler.sample(3)
+        assert (
+            changed.sensor.grey
+            or changed.lights.colours.shape != plain.lights.colours.shape
+            or (changed.lights.colours != plain.lights.colours).any()
+        )
+        for one, other in zip(plain.hands, changed.hands, strict=True):
+            assert np.array_equal(one.pose, other.pose) and np.array_equal(one.transl, other.transl)
+        assert np.array_equal(plain.skin.back, changed.skin.back)
 
 
 def test_compression_leaves_no_outline_of_what_was_taken_away() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfo
 from aih_gen.scenes.cameras import camera, sample_any_views
 from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
 from aih_gen.scenes.gestures import sample_gestures
-from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS
+from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, TIGHT_SHARE, sample_tight
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import framed, skinning
@@ -177,6 +178,32 @@ def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, pr
             apart = np.linalg.norm(right[a][:, None] - left[b], axis=-1)
             assert apart.min() <= MAX_GAP, pair.interaction
     assert kept >= 18
+
+
+def test_hands_that_hold_each_other_tightly_close_and_do_not_intersect(pairs: PairSampler) -> None:
+    kept, bent = 0, []
+    for k, name in enumerate(TIGHT):
+        pair = pairs.propose(sample_rng(7, k), name)
+        freed = pairs.free(pair)
+        assert freed.fit is not None and pair.closing is not None
+        if freed.fit.depth > MAX_PENETRATION or freed.fit.gap > MAX_GAP:
+            continue
+        kept += 1
+        count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
+        right, left = (one.vertices[:count] for one in posed(pairs.room, pairs.room.skinnings, freed.hands))
+        assert true_depth(left, right, faces[0]) < MAX_PENETRATION, name
+        assert true_depth(right, left, faces[1]) < MAX_PENETRATION, name
+        change = [after.angles - before.angles for after, before in zip(freed.hands, pair.hands, strict=True)]
+        bent.append(max(float(one[1:, MCP:].sum(1).mean()) for one in change))
+        for hand in freed.hands:
+            assert (hand.angles >= LOWEST - 1e-6).all() and (hand.angles <= HIGHEST + 1e-6).all()
+    assert kept >= 4 and np.median(bent) > 40
+
+
+def test_tight_interactions_come_in_their_share() -> None:
+    names = Counter(sample_tight(sample_rng(2, k)) for k in range(3000))
+    assert 1 - names[None] / 3000 == pytest.approx(TIGHT_SHARE, abs=0.02)
+    assert set(names) == {None, *TIGHT}
 
 
 def test_forearms_lead_to_the_elbows_of_hands_that_were_freed(pairs: PairSampler, proposed: list[Pair]) -> None:

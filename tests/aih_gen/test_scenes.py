@@ -12,17 +12,20 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
-from aih_gen.scenes import MAX_PENETRATION, SceneSampler
+from aih_gen.render.layers import HAND
+from aih_gen.scenes import MAX_PENETRATION, SceneSampler, cameras
 from aih_gen.scenes.cameras import (
     LEAST_LENGTH,
     NEAREST,
     arms_in_the_way,
     hidden_shares,
+    shares_inside,
     shown_lengths,
     straight_view,
 )
 from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
 from aih_gen.scenes.pair import SPACING
+from aih_gen.scenes.scene import Camera
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -175,3 +178,40 @@ def test_both_hands_are_in_the_picture(sampler: SceneSampler) -> None:
             wrist = hand.transl @ scene.camera.matrix.T
             assert wrist[2] > 0.1
             assert np.abs(wrist[:2] / wrist[2] - 127.5).max() < 256, model.side
+
+
+def test_a_share_of_a_square_is_in_the_picture() -> None:
+    square = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.5]), 0)
+    hand = square.reshape(1, 3, -1).astype(np.float32)
+    for aside, share in ((0.0, 1.0), (0.25, 0.5), (0.275, 0.25), (0.4, 0.0)):
+        moved = hand + np.array([aside, 0, 0], np.float32)[:, None]
+        shares = shares_inside(np.concatenate([hand, moved], 2), hand.shape[2], np.ones(1))
+        assert shares[0] == pytest.approx([1.0, share], abs=0.03)
+
+
+def test_hands_close_to_the_camera_are_cut_by_the_border_and_mostly_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = RenderedSource(RenderConfig(seed=3, size=128, contact=False))
+    ordinary = [source.scenes.sample(index) for index in range(12)]
+    monkeypatch.setattr(cameras, "CLOSE", 1.0)
+    scenes = [source.scenes.sample(index) for index in range(12)]
+    moved = [(a.hands[0].transl != b.hands[0].transl).any() for a, b in zip(scenes, ordinary, strict=True)]
+    assert np.mean(moved) > 0.8
+    wide = np.array([[0.5, 0, 63.5 / 2], [0, 0.5, 63.5 / 2], [0, 0, 1]], np.float32)
+    cut = 0
+    for scene in scenes:
+        far = replace(scene, camera=Camera(wide @ scene.camera.matrix, 128), props=())
+        near, whole = (layers.part == HAND for layers in source.renderer.render([scene, far]))
+        for side in (0, 1):
+            share = near[side].sum() / (4 * whole[side].sum())
+            assert share > 0.55, (scene.index, side)
+            cut += share < 0.97
+    assert cut >= 4
+
+
+def test_ordinary_scenes_stay_when_some_are_close(sampler: SceneSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [sampler.sample(index) for index in range(6)]
+    monkeypatch.setattr(cameras, "CLOSE", 0.0)
+    after = [sampler.sample(index) for index in range(6)]
+    monkeypatch.undo()
+    same_view = [np.array_equal(a.hands[0].transl, b.hands[0].transl) for a, b in zip(before, after, strict=True)]
+    assert sum(same_view) >= 4
