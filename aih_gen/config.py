@@ -57,6 +57,9 @@ class RenderConfig:
     backgrounds: str = "shipped"
     """``shipped``; a folder of photographs; or ``recorded``: the photos that shards of recorded fits show, without
     their hands (see ``aih_gen.scenes.clean_plates``)."""
+    people: float = 0.5
+    """Share of the scenes that show people beside the hands: the person they belong to, and others. Where cameras or
+    backgrounds are recorded there are none."""
     renderer: RendererName = "gl"
     look: Look = "full"
     """``plain`` draws smooth skin without shadows or supersampling, through a perfect sensor."""
@@ -183,6 +186,7 @@ def check_config(config: DatasetConfig) -> None:
         least, most = config.occlusion
         _expect("occlusion", least, 0 <= least <= most, "0 to the greatest occlusion")
         _expect("occlusion", most, most <= 1, "at most 1")
+        _expect("people", config.people, 0 <= config.people <= 1, "0 to 1")
         _expect("pose_noise", config.pose_noise, 0 <= config.pose_noise <= 30, "0 to 30 degrees")
     if isinstance(config, SynConfig):
         _expect(

@@ -54,6 +54,8 @@ KNEES = 1.15
 """How far (m) below the shoulders trousers are kept."""
 LOOSE = 0.007
 """Metres by which cloth stands off the body."""
+HEM_WIDER = 0.014
+"""Metres by which a shirt stands off the trousers at its hem."""
 NECK_BASE = np.array([0.0, -0.085, 0.0])
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "blink": {"eyeBlinkLeft": 1, "eyeBlinkRight": 1},
@@ -204,7 +206,8 @@ def loosened(shirt: Array, faces: Index, still: NDArray[np.bool_]) -> Array:
         cloth[:, ~still] += 0.5 * ((mean_of @ cloth) - cloth)[:, ~still]
     normals = vertex_normals(shirt.mean(0), faces)
     back = np.einsum("pvi,vi->pv", shirt - cloth, normals)
-    return cloth + (np.maximum(back, 0) + LOOSE * (~still))[..., None] * normals
+    hem = np.clip((shirt.mean(0)[:, 1] - 0.36) / 0.12, 0, 1) * HEM_WIDER
+    return cloth + (np.maximum(back, 0) + LOOSE * (~still) + hem)[..., None] * normals
 
 
 def vertex_normals(points: Array, faces: Index) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_picture, to_picture
@@ -74,7 +75,8 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     """
     owner = _owner(layers)
     taken = [owner == 1 - side for side in (0, 1)]
-    image, targets = sense(*_layered(layers, owner, background), taken, scene.sensor)
+    behind = _behind(layers, background, scene.props_blur)
+    image, targets = sense(*_layered(layers, owner, behind), taken, scene.sensor)
     shaded = [(target != image) & ~gone for target, gone in zip(targets, taken, strict=True)]
 
     amodal = layers.part == HAND
@@ -112,9 +114,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
-def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
-    """The image, and each hand alone. Touches the covered pixels only."""
-    image, *alone = _behind(layers, background)
+def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> tuple[Pixels, list[Pixels]]:
+    """The image, and each hand alone, over what is ``behind`` them. Touches the covered pixels only."""
+    image, *alone = behind
     covered = (layers.part != NOTHING).reshape(2, -1)
     for side in (0, 1):
         place = np.flatnonzero(covered[side])
@@ -129,19 +131,30 @@ def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uin
     return image, alone
 
 
-def _behind(layers: Layers, background: NDArray[np.uint8]) -> list[Pixels]:
-    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props."""
+def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[Pixels]:
+    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props, which
+    are blurred by a radius in image sides.
+    """  # fmt: skip
     behind = from_picture(background)
     if layers.behind is None:
         return [behind, behind.copy(), behind.copy()]
-    place = np.flatnonzero(layers.behind[0, ..., 3])
+    drawn = [_blurred(colour, blur * len(behind)) for colour in layers.behind]
+    place = np.flatnonzero(drawn[0][..., 3])
     under, solid = behind.ravel()[place], np.zeros(len(place), bool)
     pictures = []
-    for colour in layers.behind:
+    for colour in drawn:
         picture = behind.copy()
         picture.ravel()[place] = _over(_picked(colour, place), under, solid)
         pictures.append(picture)
     return pictures
+
+
+def _blurred(colour: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    """(H,W,4) a picture with coverage, out of focus by ``radius`` pixels."""
+    if radius < 0.3:
+        return colour
+    weighted = Image.fromarray(colour, "RGBA").convert("RGBa").filter(ImageFilter.BoxBlur(radius))
+    return np.array(weighted.convert("RGBA"))
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:

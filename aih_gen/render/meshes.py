@@ -23,6 +23,8 @@ from aih_gen.scenes.skinning import framed, skinning
 
 UPPER_ARM = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
+ELBOW_ROUND = 0.03
+"""Metres over which a forearm that ends at the elbow is rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,9 @@ class HandPair:
         posed = [self._pose_one(scene.hands[side], side) for scene in scenes]
         vertices, joints = (np.stack(arrays) for arrays in zip(*posed, strict=True))
         vertices = self._with_upper_arm(vertices, joints, side)
+        for k, scene in enumerate(scenes):
+            if np.isfinite(scene.hands[side].arm_length):
+                self._end_at_elbow(vertices[k], joints[k, WRIST], scene.hands[side].arm_length, side)
         normals, regions = self.normals[side](vertices), self.topology[side].regions
         clothes = np.stack([thickness(regions, scene.skin) for scene in scenes])
         return Meshes(vertices + normals * clothes[..., None], normals, joints)
@@ -73,6 +78,22 @@ class HandPair:
         away = end.mean(1) - joints[:, WRIST]
         away *= UPPER_ARM / np.linalg.norm(away, axis=1, keepdims=True)
         return np.concatenate([vertices, end + away[:, None]], axis=1)
+
+    def _end_at_elbow(
+        self, vertices: NDArray[np.float32], wrist: NDArray[np.float32], length: float, side: int
+    ) -> None:
+        """Let a forearm end, rounded, ``length`` m from its wrist."""
+        topology = self.topology[side]
+        if not len(topology.elbow):
+            return
+        along = vertices[topology.elbow].mean(0) - wrist
+        along /= np.linalg.norm(along)
+        far = np.flatnonzero(topology.regions.arm_reach > length - 0.06)
+        way = vertices[far] - wrist
+        reach = (way @ along)[:, None]
+        share = np.clip((reach - (length - ELBOW_ROUND)) / ELBOW_ROUND, 0, 1)
+        across = (way - reach * along) * np.sqrt(np.maximum(1 - share * share, 0.01))
+        vertices[far] = wrist + np.minimum(reach, length) * along + across
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).

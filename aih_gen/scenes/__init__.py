@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from aih_gen.scenes.cameras import Seen, Views, camera, sample_any_views, sample
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.pair import PairPose
+from aih_gen.scenes.people import ARM_LENGTH, Company, PeopleSampler, Placed
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Scene
+from aih_gen.scenes.scene import Camera, Hand, Scene, Skin
 from aih_gen.scenes.sensor import sample_sensor
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
@@ -35,10 +37,12 @@ COARSE = 0.08
 MOST_HIDDEN = 0.82
 """Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
 MAX_TRIES = 16
-Framed = tuple[tuple[Hand, Hand], Camera, str]
-"""Hands before a camera, and what they do."""
+Framed = tuple[tuple[Hand, Hand], Camera, str, Placed | None]
+"""Hands before a camera, what they do, and where their person is if that is known."""
 LOOKS = 1
 """The stream of random numbers for everything but the hands and the camera."""
+PEOPLE = 31
+"""The stream of random numbers for people."""
 
 
 class SceneSampler:
@@ -48,6 +52,7 @@ class SceneSampler:
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
+        self.people = PeopleSampler(models, self.pairs.room)
         self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
         self.least_hidden = min(config.occlusion[0], self.most_hidden)
         self.recorded = None
@@ -65,13 +70,16 @@ class SceneSampler:
     def sample(self, index: int) -> Scene:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
         rng = sample_rng(self.config.seed, index)
-        hands, lens, interaction = (
+        hands, lens, interaction, placed = (
             self._framed_pair(rng) if self.recorded is None else self._framed_fit(rng, index, self.recorded)
         )
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = self._background(looks, index)
         skin = sample_skin(looks, self.textures)
         reflectance = float(max(skin.back.max(), skin.palm.max()))
+        company = self._company(index, placed, skin, lens)
+        if company.joined:
+            hands = replace(hands[0], arm_length=ARM_LENGTH), replace(hands[1], arm_length=ARM_LENGTH)
         return Scene(
             index=index,
             hands=hands,
@@ -81,7 +89,16 @@ class SceneSampler:
             background=background,
             sensor=sample_sensor(looks, self.config.size, self.config.look),
             interaction=interaction,
+            props=company.props,
+            props_blur=company.blur * background.blur,
         )
+
+    def _company(self, index: int, placed: Placed | None, skin: Skin, lens: Camera) -> Company:
+        """The people of a scene; recorded cameras and backgrounds get none, as photos have their own."""
+        rng = sample_rng(self.config.seed, index, PEOPLE)
+        if rng.random() >= self.config.people or "recorded" in (self.config.cameras, self.config.backgrounds):
+            return Company()
+        return self.people.sample(rng, placed, skin, lens)
 
     def _framed_pair(self, rng: np.random.Generator) -> Framed:
         """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
@@ -135,7 +152,7 @@ class SceneSampler:
                 break
             self.rejected["view"] += 1
             pair = recorded.pair(index, rng)
-        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
+        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction, None
 
     def _background(self, rng: np.random.Generator, index: int) -> Background:
         """One of the library's; of recorded ones the fit's own, as it is."""
@@ -159,7 +176,9 @@ class SceneSampler:
         return views[best], seen[best], float(error[best])
 
     def _framed(self, pair: PairPose, view: Views, seen: Seen) -> Framed:
-        return pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
+        turn, shift = view.turns[0], seen.shift[0]
+        placed = Placed.of(pair, turn, shift, known=self.recorded is None)
+        return pair.hands(turn, shift), camera(view, self.config.size), pair.interaction, placed
 
 
 def _hidden(seen: Seen) -> NDArray[np.float64]:

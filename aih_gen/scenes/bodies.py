@@ -26,8 +26,13 @@ ELBOW, WRIST = 1.0, 2.0
 """Values of ``People.reach``."""
 END = 0.14
 """How far past the elbow, in forearms, an arm is drawn that another mesh continues; it tapers there."""
+HEM = 0.50
+"""How far (m) below the shoulders a shirt ends."""
 NECK_BASE = np.array([0.0, -0.085, 0.0], np.float32)
 HEAD_BONES = ("neck", "head")
+EYE_RADIUS = 0.0155
+CLOTH_EXTENT = 0.9
+"""Metres of a shirt's front that its picture shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,20 @@ class People:
         }
 
     @cached_property
+    def eye_places(self) -> Array:
+        """(V,2) on the picture of an eye from the front, of the eyes' vertices."""
+        span, places = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
+        middles = self.pivots.mean(0)[[self.bones.index("eye.L"), self.bones.index("eye.R")]]
+        side = (self.mean[span, 0] < 0).astype(int)
+        places[span] = 0.5 + 0.5 * (self.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
+        return np.clip(places, 0.02, 0.98)
+
+    @cached_property
+    def cloth_places(self) -> Array:
+        """(V,2) on the picture of a shirt's front."""
+        return self.mean[:, :2] / np.float32(CLOTH_EXTENT) + np.float32(0.5)
+
+    @cached_property
     def masks(self) -> dict[str, tuple[tuple[slice, slice], Array]]:
         """Rows and columns around what a picture marks, and that part of it."""
         found = {}
@@ -117,6 +136,11 @@ class Cut:
         """Which vertices are none of the mesh's own."""
         return np.flatnonzero(self.share[:, 0]).astype(np.int32)
 
+    def only(self, faces: Index) -> Cut:
+        """The same with some of its faces (F,3)."""
+        used, inverse = np.unique(faces, return_inverse=True)
+        return Cut(inverse.reshape(-1, 3).astype(np.int32), self.first[used], self.second[used], self.share[used])
+
     def of(self, values: Array) -> Array:
         """(K,...) of values (V,...)."""
         share = self.share if values.ndim > 1 else self.share[:, 0]
@@ -129,6 +153,8 @@ class Cut:
 @lru_cache(maxsize=128)
 def _cut(people: People, part: str, neck: float, sleeve: float) -> Cut:
     field = np.minimum(people.neck - neck, (sleeve - people.reach) * 0.28)
+    if part == "shirt":
+        field = np.minimum(field, HEM - people.mean[:, 1])
     return cut_mesh(people.faces[part], field)
 
 

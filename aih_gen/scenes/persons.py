@@ -8,20 +8,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.scenes.bodies import ELBOW, END, Build, Cut, People, Pose, Posed, posed, tapered
-from aih_gen.scenes.portraits import CLOTH_EXTENT, Face, Picture, cloth_picture, eye_picture, face_picture, hair_colour
-from aih_gen.scenes.scene import Prop, Sleeve
+from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, Cut, People, Pose, posed, tapered
+from aih_gen.scenes.portraits import Face, Picture, cloth_picture, eye_picture, face_picture, hair_colour
+from aih_gen.scenes.scene import Camera, Prop, Sleeve
 
 Array = NDArray[np.float64]
 
-SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS = 0.5, 0.6, 0.95
+SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
 LONG, WHOLE = 1.98, 3.0
 """Reach of sleeves to the wrist, and past everything."""
 NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.068, "turtleneck": 0.0}
 MEN = ("buzz", "crop", "crop", "short", "short", "side part", "swept back", "receding", "curly", "bald", "side part")
 WOMEN = ("bob", "long", "long", "wavy", "wavy", "fringe", "tied", "tied", "curly", "short")
 AFRICAN = ("buzz", "crop", "afro", "curly", "tied", "bald")
-EYE_RADIUS = 0.0155
+TEETH = np.array([0.6, 0.55, 0.46])
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,44 +141,78 @@ def _outfit(rng: np.random.Generator, woman: bool, sleeve: Sleeve | None, bare: 
     return Outfit(picture, round(neck, 3), round(reach, 1), np.clip(legs, 0.01, 0.6))
 
 
-def person_props(
-    people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool = False, handed: bool = False
-) -> tuple[Prop, ...]:
-    """The person's meshes where ``turn`` (3,3) and ``shift`` (3,) bring the body's frame to the camera's.
+class Shown:
+    """A posed person before a camera: where ``turn`` (3,3) and ``shift`` (3,) bring the body's frame to the camera's.
 
     ``headless`` is who looks through the camera. Where ``handed``, the arms end past the elbows, as other meshes
     continue them.
     """
-    build = Build.of(people, person.first, person.second, person.share, person.expression)
-    at = posed(people, build, pose)
-    points = tapered(people, at, pose.elbows, pose.wrists) if handed else at.points
-    end = ELBOW + END if handed else WHOLE
-    views = turn.astype(np.float32), shift.astype(np.float32)
-    props = _skin(people, person, points, end, views, headless) + _clothes(people, person, points, end, views)
+
+    def __init__(
+        self, people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool, handed: bool
+    ) -> None:
+        self.people, self.person, self.headless = people, person, headless
+        self.build = Build.of(people, person.first, person.second, person.share, person.expression)
+        self.at = posed(people, self.build, pose)
+        rest = tapered(people, self.at, pose.elbows, pose.wrists) if handed else self.at.points
+        self.end = ELBOW + END if handed else WHOLE
+        self.turn = turn.astype(np.float32)
+        self.shift = shift.astype(np.float32)
+        self.points = self.moved(rest)
+        """(V,3) m in the camera's frame."""
+
+    def moved(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (N,3) of the body's frame in the camera's."""
+        return points @ self.turn.T + self.shift
+
+    @property
+    def told(self) -> NDArray[np.int32]:
+        """Vertices that say whether the person is before or behind other things: not the arms near the elbows."""
+        return _told(self.people, self.headless)
+
+
+@lru_cache(maxsize=4)
+def _told(people: People, headless: bool) -> NDArray[np.int32]:
+    told = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
     if headless:
-        return props
-    props += _eyes_and_teeth(people, person, points, views)
-    names = ([person.style] if person.style in people.hair else []) + ["full beard"] * person.bearded
-    return props + tuple(_hair(people, person, build, at, name, views) for name in names)
+        told &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
+    return np.flatnonzero(told)[::3].astype(np.int32)
 
 
-Views = tuple[NDArray[np.float32], NDArray[np.float32]]
+def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
+    """What of a person a picture holds, as meshes."""
+    props = _skin(shown) + _clothes(shown)
+    if not shown.headless:
+        names = [shown.person.style] * (shown.person.style in shown.people.hair)
+        names += ["full beard"] * shown.person.bearded
+        props += _eyes_and_teeth(shown) + tuple(_hair(shown, name) for name in names)
+    return tuple(one for one in props if _in_picture(one.vertices, camera))
+
+
+def _in_picture(vertices: NDArray[np.float32], camera: Camera) -> bool:
+    """Whether any point (N,3) lies in the picture or near its border, or all around it."""
+    near = vertices[vertices[:, 2] > 0.02]
+    if not len(near):
+        return False
+    pixel = near[:, :2] / near[:, 2:] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
+    return bool(((pixel.max(0) > 0) & (pixel.min(0) < camera.size)).all())
 
 
 def _prop(
-    people: People, part: str, cut: Cut, points: NDArray[np.float32], views: Views, albedo: Array, roughness: float,
-    scatter: float = 0.0, picture: Picture | None = None, places: NDArray[np.float32] | None = None,
+    shown: Shown, part: str, cut: Cut, albedo: Array, roughness: float, scatter: float = 0.0,
+    picture: Picture | None = None, places: NDArray[np.float32] | None = None,
 ) -> Prop:  # fmt: skip
+    people, points = shown.people, shown.points
     span = people.parts[part]
     normals = np.zeros_like(points)
     normals[span] = people.normals[part](points[None, span])[0]
     count = len(cut.first)
     shade = cut.of(0.25 + 0.75 * people.sky)[:, None]
     return Prop(
-        vertices=cut.of(points) @ views[0].T + views[1],
-        normals=cut.of(normals) @ views[0].T,
+        vertices=cut.of(points),
+        normals=cut.of(normals),
         faces=cut.faces,
-        albedo=np.asarray(np.broadcast_to(albedo, (len(points), 3))[cut.first] * shade, np.float32),
+        albedo=np.asarray((albedo[cut.first] if albedo.ndim > 1 else albedo) * shade, np.float32),
         roughness=np.full(count, roughness, np.float32),
         scatter=np.full(count, scatter, np.float32),
         picture=picture,
@@ -186,83 +220,63 @@ def _prop(
     )
 
 
-def _skin(
-    people: People, person: Person, points: NDArray[np.float32], end: float, views: Views, headless: bool
-) -> tuple[Prop, ...]:
+def _skin(shown: Shown) -> tuple[Prop, ...]:
     """Head and neck with the face's picture, and what clothes leave bare of the rest."""
-    head, rest = _skin_cuts(people, person.outfit.neck, person.outfit.sleeve, end)
-    albedo = np.ones((len(points), 3))
-    span = people.parts["skin"]
-    albedo[span] -= people.inside[:, None] * [0.6, 0.8, 0.8]
+    people, person = shown.people, shown.person
+    head, rest = _skin_cuts(people, person.outfit.neck, person.outfit.sleeve, shown.end)
+    albedo = np.ones((len(people.mean), 3))
+    albedo[people.parts["skin"]] -= people.inside[:, None] * [0.6, 0.8, 0.8]
     props = []
     if len(rest.faces):
-        props.append(_prop(people, "skin", rest, points, views, person.tone, SKIN_ROUGHNESS, 1.0))
-    if not headless:
-        props.append(
-            _prop(people, "skin", head, points, views, albedo, SKIN_ROUGHNESS, 1.0, person.face, people.places)
-        )
+        props.append(_prop(shown, "skin", rest, person.tone, SKIN_ROUGHNESS, 1.0))
+    if not shown.headless:
+        props.append(_prop(shown, "skin", head, albedo, SKIN_ROUGHNESS, 1.0, person.face, people.places))
     return tuple(props)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=256)
 def _skin_cuts(people: People, neck: float, sleeve: float, end: float) -> tuple[Cut, Cut]:
     """Head and neck, and other skin, each without what is well under clothes."""
     whole = people.cut("skin", -1.0, end)
-    first = whole.first
-    seen = (people.neck[first] < neck + 0.02) & (people.reach[first] < 0.3) | (people.reach[first] > sleeve - 0.12) & (
-        people.reach[first] > 0
-    )
-    on_head = people.weights[first][:, [people.bones.index("neck"), people.bones.index("head")]].sum(1) > 0.3
-    shown, upper = seen[whole.faces].any(1), on_head[whole.faces].all(1)
-    return _only(whole, whole.faces[upper & (shown | ~seen[whole.faces].any(1))]), _only(whole, whole.faces[shown & ~upper])
+    neck_of, reach = people.neck[whole.first], people.reach[whole.first]
+    seen = ((neck_of < neck + 0.02) & (reach < 0.3)) | ((reach > sleeve - 0.12) & (reach > 0))
+    on_head = people.weights[whole.first][:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) > 0.3
+    upper, visible = on_head[whole.faces].all(1), seen[whole.faces].any(1)
+    return whole.only(whole.faces[upper]), whole.only(whole.faces[visible & ~upper])
 
 
-def _only(cut: Cut, faces: NDArray[np.int32]) -> Cut:
-    used, inverse = np.unique(faces, return_inverse=True)
-    return Cut(inverse.reshape(-1, 3).astype(np.int32), cut.first[used], cut.second[used], cut.share[used])
-
-
-def _clothes(
-    people: People, person: Person, points: NDArray[np.float32], end: float, views: Views
-) -> tuple[Prop, ...]:
-    shirt = people.cut("shirt", person.outfit.neck, min(person.outfit.sleeve, end))
+def _clothes(shown: Shown) -> tuple[Prop, ...]:
+    people, outfit = shown.people, shown.person.outfit
+    shirt = people.cut("shirt", outfit.neck, min(outfit.sleeve, shown.end))
     trousers = people.cut("trousers", -1.0, WHOLE)
-    places = people.mean[:, :2] / np.float32(CLOTH_EXTENT) + np.float32(0.5)
     return (
-        _prop(people, "shirt", shirt, points, views, np.ones(3), CLOTH_ROUGHNESS, 0.0, person.outfit.picture, places),
-        _prop(people, "trousers", trousers, points, views, person.outfit.trousers, CLOTH_ROUGHNESS),
+        _prop(shown, "shirt", shirt, np.ones(3), CLOTH_ROUGHNESS, 0.0, outfit.picture, people.cloth_places),
+        _prop(shown, "trousers", trousers, outfit.trousers, CLOTH_ROUGHNESS),
     )
 
 
-def _eyes_and_teeth(people: People, person: Person, points: NDArray[np.float32], views: Views) -> tuple[Prop, ...]:
-    span = people.parts["eyes"]
-    places = np.zeros((len(points), 2), np.float32)
-    middles = people.pivots.mean(0)[[people.bones.index("eye.L"), people.bones.index("eye.R")]]
-    side = (people.mean[span, 0] < 0).astype(int)
-    places[span] = 0.5 + 0.5 * (people.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
-    places = np.clip(places, 0.02, 0.98)
-    eyes = _prop(
-        people, "eyes", people.cut("eyes", -1.0, WHOLE), points, views, np.ones(3), 0.22, 0.0, person.eye, places
+def _eyes_and_teeth(shown: Shown) -> tuple[Prop, ...]:
+    people = shown.people
+    eyes, teeth = (people.cut(part, -1.0, WHOLE) for part in ("eyes", "teeth"))
+    return (
+        _prop(shown, "eyes", eyes, np.ones(3), EYE_ROUGHNESS, 0.0, shown.person.eye, people.eye_places),
+        _prop(shown, "teeth", teeth, TEETH, 0.35),
     )
-    teeth = _prop(people, "teeth", people.cut("teeth", -1.0, WHOLE), points, views, np.array([0.6, 0.55, 0.46]), 0.35)
-    return eyes, teeth
 
 
-def _hair(people: People, person: Person, build: Build, at: Posed, name: str, views: Views) -> Prop:
+def _hair(shown: Shown, name: str) -> Prop:
     """A head of hair grown on the mean head, on this one: the part below the chin follows the body."""
-    hair = people.hair[name]
+    people, hair, transforms = shown.people, shown.people.hair[name], shown.at.bones.astype(np.float32)
     head, inverse = people.from_head
-    affine = (inverse @ build.points[head]).astype(np.float32)
+    affine = (inverse @ shown.build.points[head]).astype(np.float32)
     grown = hair.points @ affine[:3] + affine[3]
-    bones = [people.bones.index(bone) for bone in ("head", "torso")]
-    carried = [grown @ at.bones[k, :, :3].T.astype(np.float32) + at.bones[k, :, 3].astype(np.float32) for k in bones]
-    hanging = np.clip((grown[:, 1:2] + 0.14) / 0.12, 0, 1)
-    points = carried[0] + hanging * (carried[1] - carried[0])
-    turn = views[0] @ at.bones[bones[0], :, :3].astype(np.float32)
-    colour = np.clip(person.hair * (1.1 if name == "full beard" else 1), 0, 1)
+    on_head, on_torso = (transforms[people.bones.index(bone)] for bone in ("head", "torso"))
+    points, below = (grown @ bone[:, :3].T + bone[:, 3] for bone in (on_head, on_torso))
+    points += np.clip((grown[:, 1:2] + 0.14) / 0.12, 0, 1) * (below - points)
+    colour = shown.person.hair * (1.1 if name == "full beard" else 1)
     return Prop(
-        vertices=points @ views[0].T + views[1],
-        normals=hair.normals @ turn.T,
+        vertices=shown.moved(points),
+        normals=hair.normals @ (shown.turn @ on_head[:, :3]).T,
         faces=hair.faces,
         albedo=np.asarray(np.clip(hair.bright[:, None] * colour, 0, 1), np.float32),
         roughness=np.full(len(points), HAIR_ROUGHNESS, np.float32),

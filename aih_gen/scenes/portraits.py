@@ -9,14 +9,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.scenes.bodies import People
+from aih_gen.scenes.bodies import CLOTH_EXTENT, People
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 EYE_SIDE, CLOTH_SIDE = 48, 192
-CLOTH_EXTENT = 0.9
-"""Metres of a shirt's front that its picture shows."""
 IRIS, PUPIL = 0.40, 0.15
 """Radii as shares of the eyeball's."""
 BLACK, BROWN, BLOND, RED, GREY = (

@@ -41,7 +41,10 @@ void main() {
     float rough = max(turned.w, 0.2), scatter = painted.a, sheen = mix(0.05, 0.015, rough);
 #ifdef DETAILED
     float uneven = texture(grain, (position + noise_seed) / GRAIN_SIDE).r - 0.5;
-    colour *= 1.0 + uneven * mix(0.12 * rough, 2.0 * mottle, scatter);
+    float cloth = step(0.9, rough) * (1.0 - scatter);  // rough as cloth: woven and creased, as sleeves are
+    float coarse = cloth * (texture(grain, position / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5);
+    colour *= 1.0 + uneven * mix(0.1 + 0.25 * cloth, 2.0 * mottle, scatter) + 0.7 * coarse;
+    n = normalize(n + 0.7 * coarse * vec3(1.0, 0.5, -0.7));
 #endif
     vec3 bleed = BLEED * scatter * smoothstep(0.02, 0.35, dot(colour, vec3(0.333)));
     float shine = 2.0 / (rough * rough * rough * rough) - 2.0;
