@@ -42,6 +42,8 @@ BONES = (
     "torso", "neck", "head", "eye.L", "eye.R", "clavicle.L", "clavicle.R", "upperarm.L", "upperarm.R", "lowerarm.L",
     "lowerarm.R", "upperleg.L", "upperleg.R", "lowerleg.L", "lowerleg.R",
 )  # fmt: skip
+KNOT = np.array([0, -0.02, 0.12])
+"""Where tied hair meets, from the centre of the head (m)."""
 PIVOTS = {
     "torso": "spine05", "neck": "neck01", "head": "head", "clavicle": "clavicle", "upperarm": "upperarm01",
     "lowerarm": "lowerarm01", "upperleg": "upperleg01", "lowerleg": "lowerleg01", "eye": "eye",
@@ -300,8 +302,8 @@ def masks(face: Face, points: Array, lips: Array, ears: Array) -> dict[str, Arra
     beard = np.minimum(np.minimum(y - top, bottom - y), 0.012 * (0.45 - lips))
     beard = np.where(ears > 0.3, -0.01, beard)
     line = curve(
-        azimuth, (0, -0.066), (22, -0.068), (38, -0.064), (50, -0.048), (60, -0.036), (70, -0.022), (78, 0.016), (84, 0.02),
-        (87, -0.02), (100, -0.018), (108, 0.045), (125, 0.075), (180, 0.085),
+        azimuth, (0, -0.066), (22, -0.068), (38, -0.064), (50, -0.048), (60, -0.036), (70, -0.022), (78, 0.016),
+        (84, 0.02), (87, -0.02), (100, -0.018), (108, 0.045), (125, 0.075), (180, 0.085),
     )  # fmt: skip
     scalp = np.where(ears > 0.3, -0.01, line - y)
     lash = np.linalg.norm(points[..., None, :] - face.lashes, axis=-1).min(-1)
@@ -339,19 +341,19 @@ class Style:
 
 
 STYLES = (
-    Style("crop", 0.020, 0.010, 1300, "forward", lift=0.30, gravity=0.1, points=3, width=0.007),
-    Style("short", 0.040, 0.016, 1200, "side", lift=0.22, gravity=0.2, points=4),
-    Style("side part", 0.075, 0.024, 1100, "side", lift=0.22, gravity=0.25, loose=0.07),
-    Style("swept back", 0.085, 0.032, 1100, "back", lift=0.22, gravity=0.15, loose=0.07),
-    Style("receding", 0.030, 0.018, 1000, "back", lift=0.2, gravity=0.2, points=4, higher=0.035),
-    Style("curly", 0.050, 0.035, 1200, "radial", lift=0.5, gravity=0.1, curl=1.2, width=0.009, tip=0.7),
-    Style("afro", 0.060, 0.050, 1300, "radial", lift=1.0, gravity=0.0, curl=0.9, width=0.011, tip=0.8),
-    Style("bob", 0.23, 0.17, 900, "down", lift=0.05, gravity=1.0, points=7, width=0.010, least=0.006, loose=0.05),
-    Style("long", 0.44, 0.37, 900, "down", lift=0.04, gravity=1.0, points=9, width=0.011, least=0.006, loose=0.045),
-    Style("wavy", 0.38, 0.32, 900, "down", lift=0.08, gravity=1.0, curl=0.2, points=9, width=0.011, least=0.008),
-    Style("fringe", 0.25, 0.22, 900, "fringe", lift=0.04, gravity=1.0, points=7, width=0.010, least=0.006, loose=0.05),
-    Style("tied", 0.16, 0.13, 1000, "knot", lift=0.03, gravity=0.0, points=6, width=0.010, loose=0.03),
-    Style("full beard", 0.018, 0.018, 800, "beard", lift=0.35, gravity=0.5, points=3, width=0.006, least=0.002),
+    Style("crop", 0.020, 0.010, 1000, "forward", lift=0.30, gravity=0.1, points=3, width=0.007),
+    Style("short", 0.040, 0.016, 900, "side", lift=0.22, gravity=0.2, points=4),
+    Style("side part", 0.075, 0.024, 850, "side", lift=0.22, gravity=0.25, loose=0.07),
+    Style("swept back", 0.085, 0.032, 850, "back", lift=0.22, gravity=0.15, loose=0.07),
+    Style("receding", 0.030, 0.018, 800, "back", lift=0.2, gravity=0.2, points=4, higher=0.035),
+    Style("curly", 0.050, 0.035, 900, "radial", lift=0.5, gravity=0.1, curl=1.2, width=0.009, tip=0.7),
+    Style("afro", 0.060, 0.050, 950, "radial", lift=1.0, gravity=0.0, curl=0.9, width=0.011, tip=0.8),
+    Style("bob", 0.23, 0.17, 600, "down", lift=0.05, gravity=1.0, points=6, width=0.013, least=0.006, loose=0.05),
+    Style("long", 0.44, 0.37, 560, "down", lift=0.04, gravity=1.0, points=7, width=0.014, least=0.006, loose=0.045),
+    Style("wavy", 0.38, 0.32, 560, "down", lift=0.08, gravity=1.0, curl=0.2, points=7, width=0.014, least=0.008),
+    Style("fringe", 0.25, 0.22, 620, "fringe", lift=0.04, gravity=1.0, points=6, width=0.013, least=0.006, loose=0.05),
+    Style("tied", 0.16, 0.13, 750, "knot", lift=0.03, gravity=0.0, points=6, width=0.010, loose=0.03),
+    Style("full beard", 0.018, 0.018, 600, "beard", lift=0.35, gravity=0.5, points=3, width=0.006, least=0.002),
 )
 
 
@@ -368,7 +370,7 @@ def combed(style: Style, face: Face, root: Array, place: Array, normal: Array) -
     if style.comb == "back":
         return -ahead + (1 - high) * 0.8 * down + 0.15 * side * across
     if style.comb == "knot":
-        knot = face.centre + [0, -0.02, 0.115]
+        knot = face.centre + KNOT
         return knot - place
     if style.comb == "beard":
         return down + 0.25 * ahead + 0.1 * side * across
@@ -447,7 +449,7 @@ def hair(
 
 def bun(rng: np.random.Generator, face: Face, points: int) -> Array:
     """(N,P,6) ribbons around a knot at the back of the head."""
-    middle, count = face.centre + [0, -0.02, 0.125], 90
+    middle, count = face.centre + KNOT, 90
     axis = rng.normal(size=(count, 3))
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     first = np.cross(axis, rng.normal(size=(count, 3)))
@@ -545,13 +547,12 @@ def main() -> None:
         chin=float(profile[profile[:, 2] < eyes[2] + 0.01][:, 1].max()),
         lashes=(every.mean(0))[lash_ids],
     )
-    print(face)
     upper = on_head | (weights[skin, BONES.index("neck")] > 0.3)
     head_points = mean[skin]
     outer = upper & (inside < 0.3) & (np.linalg.norm(head_points - face.centre, axis=1) > 0.055)
     pictures = head_pictures(face, head_points, lips, ears, outer)
 
-    dense_points, dense_normals, which = surface_points(
+    dense_points, dense_normals, _ = surface_points(
         rng, mean, np.concatenate([faces["skin"], faces["shirt"], faces["trousers"]]), 150000
     )
     normals = np.zeros_like(mean)
@@ -561,20 +562,45 @@ def main() -> None:
     sky[span["eyes"]] = 0.85
     sky[span["teeth"]] = np.minimum(sky[span["teeth"]], 0.5)
 
+    hairs = all_hair(rng, face, (dense_points, dense_normals), mean, faces["skin"], skin.start, upper, ears, on_lips)
+    arrays = {
+        "people": quantised(people - mean),
+        "mean": quantised(mean),
+        "pivots": pivots(heads, labels),
+        "weights": np.rint(255 * weights).astype(np.uint8),
+        "reach": reach.astype(np.float16),
+        "sky": np.rint(255 * np.clip(sky, 0, 1)).astype(np.uint8),
+        "parts": np.array(list(span)),
+        "starts": np.array([*(its.start for its in span.values()), len(mean)]),
+        "traits": traits.astype(np.float32),
+        "pictures": np.rint(255 * np.stack(list(pictures.values()))).astype(np.uint8),
+        "picture_names": np.array(list(pictures)),
+        "head_places": face.places(mean).astype(np.float32),
+        "inside": np.rint(255 * inside).astype(np.uint8),
+        **{f"faces_{name}": its.astype(np.uint16) for name, its in faces.items()},
+    }
+    save(arrays | stored_expressions(expressions) | stored_hair(hairs))
+
+
+def all_hair(
+    rng: np.random.Generator, face: Face, skin: tuple[Array, Array], mean: Array, faces: Index, start: int,
+    upper: NDArray[np.bool_], ears: Array, lips: Array,
+) -> dict[str, dict[str, Array]]:  # fmt: skip
+    """Every style on the ``mean`` head; its skin's vertices begin at ``start`` and are of head or neck if ``upper``."""
+    grown = faces[upper[faces - start].all(1)]
+    roots, normals, which = surface_points(rng, mean, grown, 60000)
+    where = masks(face, roots, np.zeros(len(roots)), ears[grown[which, 0] - start])
+    outer = np.linalg.norm(roots - face.centre, axis=1) > 0.05
+    free = cKDTree(lips).query(roots)[0] > 0.004
     hairs = {}
-    on_skin = surface_points(rng, mean, faces["skin"][upper[faces["skin"] - skin.start].all(1)], 60000)
-    root_masks = masks(face, on_skin[0], np.zeros(60000), ears[(faces["skin"][upper[faces["skin"] - skin.start].all(1)])[on_skin[2]][:, 0] - skin.start])
-    far = np.linalg.norm(on_skin[0] - face.centre, axis=1) > 0.05
-    lip_free = np.linalg.norm(on_skin[0][:, None] - on_lips[None], axis=-1).min(1) > 0.004
     for style in STYLES:
         if style.comb == "beard":
-            its = (root_masks["beard"] > 0.5) & far & lip_free
+            its = (where["beard"] > 0.5) & outer & free
         else:
-            line = root_masks["scalp"] - style.higher / 0.02 * np.clip(1 - face.azimuth(on_skin[0]) / 90, 0, 1)
-            its = (line > 0.5) & far
-        hairs[style.name] = hair(rng, style, face, (dense_points, dense_normals), (on_skin[0][its], on_skin[1][its]))
-        print(style.name, int(its.sum()), hairs[style.name]["points"].shape)
-    save(people, heads, labels, weights, reach, faces, span, traits, expressions, pictures, sky, hairs, face, inside, lips)
+            higher = style.higher / 0.02 * np.clip(1 - face.azimuth(roots) / 90, 0, 1)
+            its = (where["scalp"] - higher > 0.5) & outer
+        hairs[style.name] = hair(rng, style, face, skin, (roots[its], normals[its]))
+    return hairs
 
 
 def expressed(
@@ -590,47 +616,37 @@ def expressed(
     return np.stack(found)
 
 
-def save(people, heads, labels, weights, reach, faces, span, traits, expressions, pictures, sky, hairs, face, inside, lips):
-    mean = people.mean(0)
-    pivots = []
-    for bone in BONES:
+def pivots(heads: Array, labels: list[str]) -> NDArray[np.float32]:
+    """(P,B+2,3) m, where each of ``BONES`` begins, and the wrists."""
+    found = []
+    for bone in (*BONES, "wrist.L", "wrist.R"):
         name, _, side = bone.partition(".")
-        label = PIVOTS[name] + (f".{side}" if side else "")
-        pivots.append(heads[:, labels.index(label)])
-    for side in "LR":
-        pivots.append(heads[:, labels.index(f"wrist.{side}")])
+        found.append(heads[:, labels.index(PIVOTS.get(name, name) + (f".{side}" if side else ""))])
+    return np.stack(found, 1).astype(np.float32)
+
+
+def stored_expressions(expressions: Array) -> dict[str, NDArray[Any]]:
     moving = np.flatnonzero(np.abs(expressions).max((0, 2)) > 1e-4)
-    arrays = {
-        "version": VERSION,
-        "step": STEP,
-        "mean": quantised(mean),
-        "people": quantised(people - mean),
-        "pivots": np.stack(pivots, 1).astype(np.float32),
-        "bones": np.array(BONES),
-        "weights": np.rint(255 * weights).astype(np.uint8),
-        "reach": reach.astype(np.float16),
-        "sky": np.rint(255 * np.clip(sky, 0, 1)).astype(np.uint8),
-        "parts": np.array(list(span)),
-        "starts": np.array([its.start for its in span.values()] + [len(mean)]),
-        "traits": traits.astype(np.float32),
+    return {
         "moving": moving.astype(np.int32),
         "expressions": quantised(expressions[:, moving]),
         "expression_names": np.array(list(EXPRESSIONS)),
-        "pictures": np.rint(255 * np.stack(list(pictures.values()))).astype(np.uint8),
-        "picture_names": np.array(list(pictures)),
-        "face_centre": face.centre.astype(np.float32),
-        "head_places": face.places(mean).astype(np.float32),
-        "inside": np.rint(255 * inside).astype(np.uint8),
-        "hair_names": np.array(list(hairs)),
     }
-    arrays |= {f"faces_{name}": its.astype(np.uint16) for name, its in faces.items()}
+
+
+def stored_hair(hairs: dict[str, dict[str, Array]]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"hair_names": np.array(list(hairs))}
     for k, its in enumerate(hairs.values()):
         arrays[f"hair_{k}_points"] = quantised(its["points"])
         arrays[f"hair_{k}_normals"] = np.rint(127 * its["normals"]).astype(np.int8)
         arrays[f"hair_{k}_bright"] = np.rint(100 * np.clip(its["bright"], 0, 2.5)).astype(np.uint8)
+    return arrays
+
+
+def save(arrays: dict[str, Any]) -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(OUT, **arrays)
-    print({name: len(its) for name, its in faces.items()}, len(mean), f"{OUT.stat().st_size / 1e6:.2f} MB")
+    np.savez_compressed(OUT, version=VERSION, step=STEP, bones=np.array(BONES), **arrays)
+    print(f"{OUT.name}: {len(arrays['mean'])} vertices, {PEOPLE} people, {OUT.stat().st_size / 1e6:.2f} MB")
 
 
 def quantised(values: Array) -> NDArray[np.int16]:

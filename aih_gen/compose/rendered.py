@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_picture, to_picture
+from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_image, from_picture, to_picture
 from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
@@ -125,7 +125,7 @@ def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> t
         target = alone[side].ravel()
         under, in_image = target[place], image.ravel()[place]
         target[place] = shown = _over(_picked(layers.colour[side], place), under, solid)
-        if layers.shaded_colour is not layers.colour or layers.behind is not None:
+        if layers.shaded_colour is not layers.colour or (layers.behind is not None and len(layers.behind) == 3):
             shown = _over(_picked(layers.shaded_colour[side], place), in_image, solid)
         image.ravel()[place[own]] = shown[own]
     return image, alone
@@ -135,26 +135,18 @@ def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[
     """What is behind the hands in the image, and behind each hand alone: the background with the scene's props, which
     are blurred by a radius in image sides.
     """  # fmt: skip
-    behind = from_picture(background)
     if layers.behind is None:
+        behind = from_picture(background)
         return [behind, behind.copy(), behind.copy()]
-    drawn = [_blurred(colour, blur * len(behind)) for colour in layers.behind]
-    place = np.flatnonzero(drawn[0][..., 3])
-    under, solid = behind.ravel()[place], np.zeros(len(place), bool)
     pictures = []
-    for colour in drawn:
-        picture = behind.copy()
-        picture.ravel()[place] = _over(_picked(colour, place), under, solid)
-        pictures.append(picture)
-    return pictures
-
-
-def _blurred(colour: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
-    """(H,W,4) a picture with coverage, out of focus by ``radius`` pixels."""
-    if radius < 0.3:
-        return colour
-    weighted = Image.fromarray(colour, "RGBA").convert("RGBa").filter(ImageFilter.BoxBlur(radius))
-    return np.array(weighted.convert("RGBA"))
+    for colour in layers.behind:
+        drawn = Image.fromarray(colour)
+        if blur * len(colour) > 0.3:
+            drawn = drawn.convert("RGBa").filter(ImageFilter.BoxBlur(blur * len(colour))).convert("RGBA")
+        picture = Image.fromarray(background)
+        picture.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
+        pictures.append(from_image(picture))
+    return pictures if len(pictures) == 3 else [pictures[0], pictures[0].copy(), pictures[0].copy()]
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:

@@ -26,7 +26,7 @@ ELBOW, WRIST = 1.0, 2.0
 """Values of ``People.reach``."""
 END = 0.14
 """How far past the elbow, in forearms, an arm is drawn that another mesh continues; it tapers there."""
-HEM = 0.50
+HEM = 0.455
 """How far (m) below the shoulders a shirt ends."""
 NECK_BASE = np.array([0.0, -0.085, 0.0], np.float32)
 HEAD_BONES = ("neck", "head")
@@ -71,7 +71,7 @@ class People:
         """(V,) m from the base of the neck, at rest: necklines are where it is constant."""
         way = self.mean - NECK_BASE
         way[:, 1] = np.maximum(way[:, 1], 0)
-        return np.asarray(length(way), np.float32)
+        return np.sqrt((way * way).sum(1))
 
     @cached_property
     def carried(self) -> Array:
@@ -163,7 +163,7 @@ def cut_mesh(faces: Index, field: Array) -> Cut:
     inside = field[faces] > 0
     count = inside.sum(1)
     whole = faces[count == 3]
-    pieces, pairs = [np.stack([whole, whole], -1)], []
+    pieces = [np.stack([whole, whole], -1)]
     for wanted in (1, 2):
         some, its = faces[count == wanted], inside[count == wanted]
         lone = (its if wanted == 1 else ~its).argmax(1)  # the corner that differs from the two others
@@ -178,9 +178,7 @@ def cut_mesh(faces: Index, field: Array) -> Cut:
     first, second = unique.T
     gap = field[second] - field[first]
     share = np.where(first == second, 0, -field[first] / np.where(gap == 0, 1, gap))
-    return Cut(
-        inverse.reshape(-1, 3).astype(np.int32), first, second, np.clip(share, 0, 1).astype(np.float32)[:, None]
-    )
+    return Cut(inverse.reshape(-1, 3).astype(np.int32), first, second, np.clip(share, 0, 1).astype(np.float32)[:, None])
 
 
 @cache
@@ -217,7 +215,7 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
         bones=tuple(arrays["bones"].tolist()),
         weights=_normalised(arrays["weights"]),
         reach=arrays["reach"].astype(np.float32),
-        sky=arrays["sky"] / np.float32(255),
+        sky=(arrays["sky"] / 255).astype(np.float32),
         parts={name: slice(starts[k], starts[k + 1]) for k, name in enumerate(parts)},
         faces={name: arrays[f"faces_{name}"].astype(np.int32) for name in parts},
         moving=arrays["moving"],
@@ -226,7 +224,7 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
             name: arrays["pictures"][k] / np.float32(255) for k, name in enumerate(arrays["picture_names"].tolist())
         },
         places=arrays["head_places"],
-        inside=arrays["inside"] / np.float32(255),
+        inside=(arrays["inside"] / 255).astype(np.float32),
         hair={
             name: _hair(
                 arrays[f"hair_{k}_points"] * step, arrays[f"hair_{k}_normals"] / 127, arrays[f"hair_{k}_bright"] / 100
@@ -344,6 +342,6 @@ def tapered(people: People, at: Posed, elbows: NDArray[np.float64], wrists: NDAr
     axis = unit(wrists - elbows)[side].astype(np.float32)
     way = points[near] - elbows[side].astype(np.float32)
     along = (way * axis).sum(1, keepdims=True) * axis
-    share = np.minimum((people.reach[near] - ELBOW) / END, 1)[:, None]
-    points[near] = elbows[side].astype(np.float32) + along + (way - along) * np.sqrt(np.maximum(1 - share**2, 0.02))
+    share = np.minimum((people.reach[near] - ELBOW) / (0.75 * END), 1)[:, None]
+    points[near] = elbows[side].astype(np.float32) + along + (way - along) * np.sqrt(1 - share**2)
     return points

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.model import HandModel
-from aih_gen.scenes.body import FOREARM, HEAD
 from aih_gen.scenes.bodies import People, Pose, load_people
+from aih_gen.scenes.body import FOREARM, HEAD
 from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.pair import PairPose
-from aih_gen.scenes.persons import Person, Shown, person_props, sample_person
+from aih_gen.scenes.persons import Shown, person_props, sample_person
 from aih_gen.scenes.props import prop
 from aih_gen.scenes.scene import Camera, Prop, Skin
 from aih_gen.scenes.skin import SkinRegions, sample_skin, skin_regions, thickness, vertex_albedo
@@ -35,9 +35,11 @@ NEAREST = 0.18
 LEAST_SHOWN = 0.01
 """Share of the picture that a person must cover to be worth drawing."""
 HEAD_HEIGHT = 0.24
-HEAD_SIZES = (0.10, 0.42)
+HEAD_SIZES = (0.14, 0.42)
 """Heights of other people's heads, in image sides."""
 FARTHEST = 6.0
+DOWN_TO_KNEES = 1.3
+"""Metres from the eyes to where legs end."""
 HAND_LENGTH, HAND_SIZES = 0.19, (0.09, 0.22)
 """Metres, and lengths in image sides of other people's hands."""
 NECK_TURN, EYE_TURN = np.array([50.0, 28.0]), np.array([22.0, 14.0])
@@ -91,10 +93,59 @@ class PeopleSampler:
             own = _own_person(rng, people, placed, skin, camera, hidden)
         others: tuple[Prop, ...] = ()
         if not own or rng.random() < ALSO_OTHERS:
-            others = _other_person(rng, people, placed, camera, hidden)
+            others = self._other_person(rng, people, placed, camera, hidden)
         if rng.random() < OTHER_HAND:
             others += self._other_hand(rng, camera, hidden)
         return Company(own + others, bool(own), 0.3 if own else 0.7)
+
+    def _other_person(
+        self, rng: np.random.Generator, people: People, placed: Placed | None, camera: Camera, hidden: _Raster
+    ) -> tuple[Prop, ...]:
+        """Somebody in the background, whose head is to be seen beside the hands; their own are small or outside."""
+        skin = sample_skin(rng)
+        person = sample_person(rng, people, skin.back.astype(np.float64), None, bare=rng.random() < 0.6)
+        focal = float(camera.matrix[0, 0]) / camera.size
+        up = np.array([0, -1.0, 0])
+        if placed is not None and placed.known:
+            tilt = placed.turn @ up
+            up = unit(np.array([np.clip(tilt[0], -0.25, 0.25), min(tilt[1], -0.75), np.clip(tilt[2], -0.5, 0.5)]))
+        for _ in range(10):
+            size = float(np.exp(rng.uniform(*np.log(HEAD_SIZES))))
+            depth = min(max(focal * HEAD_HEIGHT / size, hidden.farthest + 0.35), FARTHEST)
+            size = focal * HEAD_HEIGHT / depth
+            place = np.array([rng.uniform(-0.47, 0.47), rng.uniform(-0.47, 0.2)])
+            whole = place[1] + size * DOWN_TO_KNEES / HEAD_HEIGHT < 0.5
+            if whole or size < 0.12 or hidden.free(place, 0.5 * size) < 0.6:
+                continue
+            turn = _standing(rng, up, place, focal)
+            shift = np.array([*(place / focal * depth), depth]) - turn @ HEAD
+            eye = -turn.T @ shift
+            elbows, wrists = _hanging(rng)
+            shown = Shown(people, person, _pose(rng, _target(rng, eye, eye), elbows, wrists, False), turn, shift)
+            if hidden.behind(shown.points[shown.told]):
+                hands = self._hands_of(rng, replace(skin, sleeve=None), shown, elbows, wrists, hidden)
+                if hands is not None:
+                    return person_props(shown, camera) + hands
+        return ()
+
+    def _hands_of(
+        self, rng: np.random.Generator, skin: Skin, shown: Shown, elbows: Array, wrists: Array, hidden: _Raster
+    ) -> tuple[Prop, ...] | None:
+        """The hands of somebody in the background, as far as in the picture; None if large, or near the scene's own."""
+        found = []
+        for side, row in ((0, 1), (1, 0)):
+            along = unit(elbows[row] - wrists[row]) * (1 if side == 0 else -1)
+            outwards = np.array([-1.0 if side == 0 else 1.0, 0, 0]) + 0.4 * rng.normal(size=3)
+            root = _frame(shown.turn @ along, shown.turn @ outwards)
+            wrist = shown.moved(wrists[row].astype(np.float32)).astype(np.float64)
+            tip = wrist - HAND_LENGTH * root[:, 0] * (1 if side == 0 else -1)
+            if not hidden.cells(np.stack([wrist, tip]))[2].any():
+                continue
+            middle, size = hidden.seen((wrist + tip) / 2, HAND_LENGTH)
+            if size > HAND_SIZES[1] or hidden.free(middle, 0.5 * size) < 0.8:
+                return None
+            found.append(self._hand(rng, side, skin, root, 0, wrist, armed=False))
+        return tuple(found)
 
     def _other_hand(self, rng: np.random.Generator, camera: Camera, hidden: _Raster) -> tuple[Prop, ...]:
         """A hand of somebody else, small, apart from the scene's own, its arm leading out of the picture."""
@@ -107,33 +158,27 @@ class PeopleSampler:
             depth = max(focal * HAND_LENGTH / extent, hidden.farthest + 0.1)
             size = focal * HAND_LENGTH / depth
             if size >= 0.05 and hidden.free(place, 0.8 * size) == 1:
-                middle = np.array([*(place / focal * depth), depth])
-                return (self._hand(rng, side, skin, middle, place),)
+                out = unit(np.array([*(place + 0.05 * rng.normal(size=2)), 0.25 * rng.normal()]))
+                root = _frame(out * (1 if side == 0 else -1), rng.normal(size=3))
+                return (self._hand(rng, side, skin, root, 4, np.array([*(place / focal * depth), depth]), armed=True),)
         return ()
 
-    def _hand(self, rng: np.random.Generator, side: int, skin: Skin, middle: Array, place: Array) -> Prop:
-        """A hand of that ``side`` in a gesture around ``middle`` (3,), its forearm away from the picture's middle."""
+    def _hand(
+        self, rng: np.random.Generator, side: int, skin: Skin, root: Array, joint: int, place: Array, armed: bool
+    ) -> Prop:
+        """A gesturing hand with axes ``root`` (3,3), its MANO ``joint`` at ``place`` (3,); with a forearm if ``armed``."""
+        shaped = [one.shape(np.clip(rng.normal(size=10), -2, 2)) for one in self.room.skinnings]
+        names = ("relaxed", "relaxed", "grasp", "flat", "fist", "point", "spread")[: 7 if armed else 3]
+        angles = self.room.sample(rng, (names, names), self.room.at_rest(shaped))
+        fingers, mine = self.room.joints.matrices(angles)[side], shaped[side]
+        transl = place - bones(mine.joints, root, fingers)[1][joint]
         skinning = self.room.skinnings[side]
-        betas = np.clip(rng.normal(size=10), -2, 2)
-        shaped = [one.shape(betas) for one in self.room.skinnings]
-        names = ("relaxed", "flat", "grasp", "fist", "point", "spread")
-        rest = self.room.at_rest(shaped)
-        angles = self.room.sample(rng, (names, names), rest)
-        fingers = self.room.joints.matrices(angles)[side]
-        out = np.array([*(place + 0.05 * rng.normal(size=2)), 0.25 * rng.normal()])
-        along = unit(out) * (1 if side == 0 else -1)  # +x of a right hand leads to the elbow
-        back = unit(cross(along, unit(rng.normal(size=3) + [0, 0, 0.2])))
-        root = np.stack([along, back, cross(along, back)], 1)
-        mine = shaped[side]
-        turned, joints = bones(mine.joints, root, fingers)
-        del turned
-        transl = middle - joints[4]
-        posed = skinning(mine, framed(mine.joints, root, fingers, np.eye(3), transl))
+        points = skinning(mine, framed(mine.joints, root, fingers, np.eye(3), transl)).vertices.astype(np.float32)
         faces, regions = self._meshes()[side]
-        points = posed.vertices.astype(np.float32)
+        if not armed:
+            faces = faces[(faces < skinning.num_hand).all(1)]
         drawn = prop(points, faces, np.clip(vertex_albedo(regions, skin), 0, 1), skin.roughness, 1.0)
-        cloth = thickness(regions, skin)[:, None]
-        return prop(points + drawn.normals * cloth, faces, drawn.albedo, drawn.roughness, drawn.scatter)
+        return replace(drawn, vertices=points + drawn.normals * thickness(regions, skin)[:, None], closed=True)
 
     def _meshes(self) -> list[tuple[NDArray[np.int32], SkinRegions]]:
         if not self._hands:
@@ -154,40 +199,17 @@ def _own_person(
     look_at = _target(rng, eye, placed.points.mean(0))
     wrists, elbows = (points[::-1].copy() for points in (placed.wrists, placed.elbows))  # left first
     pose = _pose(rng, look_at, elbows, wrists, sitting=rng.random() < (0.6 if headless else 0.3))
-    shown = Shown(people, person, pose, placed.turn, placed.shift, headless, True)
+    shown = Shown(people, person, pose, placed.turn, placed.shift, headless, handed=True)
     if not hidden.behind(shown.points[shown.told]):
         return ()
     return person_props(shown, camera)
 
 
-def _other_person(
-    rng: np.random.Generator, people: People, placed: Placed | None, camera: Camera, hidden: _Raster
-) -> tuple[Prop, ...]:
-    """Somebody in the background, whose head or shoulder the hands leave to be seen."""
-    skin = sample_skin(rng)
-    person = sample_person(rng, people, skin.back.astype(np.float64), None, bare=rng.random() < 0.6)
-    focal = float(camera.matrix[0, 0]) / camera.size
-    up = np.array([0, -1.0, 0])
-    if placed is not None and placed.known:
-        tilt = placed.turn @ up
-        up = unit(np.array([np.clip(tilt[0], -0.25, 0.25), min(tilt[1], -0.75), np.clip(tilt[2], -0.5, 0.5)]))
-    for _ in range(8):
-        size = float(np.exp(rng.uniform(*np.log(HEAD_SIZES))))
-        depth = min(max(focal * HEAD_HEIGHT / size, hidden.farthest + 0.35), FARTHEST)
-        size = focal * HEAD_HEIGHT / depth
-        place = np.array([rng.uniform(-0.47, 0.47), rng.uniform(-0.47, 0.2)])
-        if size < 0.06 or hidden.free(place, 0.5 * size) < 0.6:
-            continue
-        turn = _standing(rng, up, place, focal)
-        head = np.array([0, -0.25, -0.06])
-        shift = np.array([*(place / focal * depth), depth]) - turn @ head
-        eye = -turn.T @ shift
-        elbows, wrists = _hanging(rng)
-        pose = _pose(rng, _target(rng, eye, eye), elbows, wrists, sitting=False)
-        shown = Shown(people, person, pose, turn, shift, False, False)
-        if hidden.behind(shown.points[shown.told]):
-            return person_props(shown, camera)
-    return ()
+def _frame(along: Array, back: Array) -> Array:
+    """(3,3) a hand's axes: x ``along`` (3,), y as near to ``back`` (3,) as can be."""
+    x = unit(along)
+    y = unit(back - (back @ x) * x)
+    return np.stack([x, y, cross(x, y)], 1)
 
 
 def _standing(rng: np.random.Generator, up: Array, place: Array, focal: float) -> Array:
@@ -238,10 +260,15 @@ def _pose(rng: np.random.Generator, target: Array, elbows: Array, wrists: Array,
         neck=_turned(0.4 * head, 0.4 * roll),
         head=_turned(0.6 * head, 0.6 * roll),
         eyes=_turned(eyes, 0),
-        legs=(Rotation.from_euler("x", thigh, degrees=True).as_matrix(), Rotation.from_euler("x", 80.0 if sitting else 4.0, degrees=True).as_matrix()),
+        legs=(_bent(thigh), _bent(80.0 if sitting else 4.0)),
         elbows=elbows,
         wrists=wrists,
-    )  # fmt: skip
+    )
+
+
+def _bent(angle: float) -> Array:
+    """(3,3) a turn about the axis from side to side, degrees."""
+    return Rotation.from_euler("x", angle, degrees=True).as_matrix()
 
 
 def _turned(angles: Array, roll: float) -> Array:
@@ -291,7 +318,12 @@ class _Raster:
         cells = np.unique(row[inside] * CELLS + column[inside])
         before = depth < self.depth[row[inside], column[inside]] - LEEWAY
         over = before & np.isfinite(self.depth[row[inside], column[inside]])
-        return len(cells) >= LEAST_SHOWN * CELLS**2 and np.count_nonzero(over) <= 0.01 * len(depth)
+        return bool(len(cells) >= LEAST_SHOWN * CELLS**2 and np.count_nonzero(over) <= 0.01 * len(depth))
+
+    def seen(self, point: Array, extent: float) -> tuple[Array, float]:
+        """Where a point (3,) is, from the picture's middle, and how long ``extent`` m are there, in image sides."""
+        scale = self.matrix[[0, 1], [0, 1]] / point[2]
+        return (point[:2] * scale + self.matrix[:2, 2]) / self.size - 0.5, float(scale[0] * extent / self.size)
 
     def free(self, place: Array, reach: float) -> float:
         """Share without hands of the square around ``place`` (2,), from the picture's middle, in image sides."""

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
 LONG, WHOLE = 1.98, 3.0
 """Reach of sleeves to the wrist, and past everything."""
-NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.068, "turtleneck": 0.0}
+NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.079, "turtleneck": 0.0}
 MEN = ("buzz", "crop", "crop", "short", "short", "side part", "swept back", "receding", "curly", "bald", "side part")
 WOMEN = ("bob", "long", "long", "wavy", "wavy", "fringe", "tied", "tied", "curly", "short")
 AFRICAN = ("buzz", "crop", "afro", "curly", "tied", "bald")
@@ -64,7 +64,7 @@ def sample_person(rng: np.random.Generator, people: People, tone: Array, sleeve:
     bearded = beard > 0.78
     face = Face(
         lips=float(rng.uniform(0.1, 0.6)) if woman and rng.random() < 0.5 else 0.0,
-        lip_colour=tuple(float(c) for c in tone * [0.8, 0.3, 0.33] * rng.uniform(0.8, 1.2, 3)),
+        lip_colour=tone * [0.8, 0.3, 0.33] * rng.uniform(0.8, 1.2, 3),
         brow=float(rng.uniform(0.2, 0.45) if woman else rng.uniform(0.35, 0.65)),
         stubble=0.0 if beard < 0.45 else 0.85 if bearded else float(rng.uniform(0.15, 0.75)),
         shadow=0.0 if woman else float(rng.uniform(0.02, 0.22)),
@@ -101,7 +101,7 @@ def _style(rng: np.random.Generator, woman: bool, african: bool, age: float) -> 
 def _expression(rng: np.random.Generator) -> dict[str, float]:
     """A calm face mostly, sometimes one that speaks or laughs; never an exactly neutral one."""
     face = {
-        "blink": max(float(rng.normal(0.12, 0.1)), 0.0),
+        "blink": max(float(rng.normal(0.24, 0.12)), 0.0),
         "squint": max(float(rng.normal(0.1, 0.2)), 0.0),
         "brows up": max(float(rng.normal(0, 0.25)), 0.0),
         "brows down": max(float(rng.normal(0, 0.25)), 0.0),
@@ -134,7 +134,8 @@ def _outfit(rng: np.random.Generator, woman: bool, sleeve: Sleeve | None, bare: 
         reach = float(rng.uniform(0.3, 0.75))
         reach = reach if bare else LONG
     else:
-        colour, other, width, reach = sleeve.colour, sleeve.stripe, sleeve.stripe_width, LONG
+        colour, other = sleeve.colour.astype(np.float64), sleeve.stripe.astype(np.float64)
+        width, reach = sleeve.stripe_width, LONG
         kind = "plain" if width or kind == "checks" else kind
     picture = cloth_picture(rng, colour.astype(np.float32), other.astype(np.float32), width, kind)
     legs = rng.uniform(0.015, 0.3) * (1 + rng.uniform(-0.25, 0.45) * np.array([-1, 0, 1]))
@@ -149,15 +150,16 @@ class Shown:
     """
 
     def __init__(
-        self, people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool, handed: bool
-    ) -> None:
+        self, people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool = False,
+        handed: bool = False,
+    ) -> None:  # fmt: skip
         self.people, self.person, self.headless = people, person, headless
         self.build = Build.of(people, person.first, person.second, person.share, person.expression)
         self.at = posed(people, self.build, pose)
         rest = tapered(people, self.at, pose.elbows, pose.wrists) if handed else self.at.points
         self.end = ELBOW + END if handed else WHOLE
-        self.turn = turn.astype(np.float32)
-        self.shift = shift.astype(np.float32)
+        self.turn: NDArray[np.float32] = turn.astype(np.float32)
+        self.shift: NDArray[np.float32] = shift.astype(np.float32)
         self.points = self.moved(rest)
         """(V,3) m in the camera's frame."""
 
@@ -217,6 +219,7 @@ def _prop(
         scatter=np.full(count, scatter, np.float32),
         picture=picture,
         places=None if places is None else cut.of(places),
+        closed=part != "shirt",
     )
 
 

@@ -15,23 +15,31 @@ Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 EYE_SIDE, CLOTH_SIDE = 48, 192
-IRIS, PUPIL = 0.40, 0.15
+IRIS, PUPIL = 0.43, 0.17
 """Radii as shares of the eyeball's."""
 BLACK, BROWN, BLOND, RED, GREY = (
     np.array(colour)
-    for colour in ((0.010, 0.008, 0.007), (0.055, 0.030, 0.017), (0.27, 0.17, 0.085), (0.19, 0.065, 0.025), (0.3, 0.3, 0.3))
+    for colour in (
+        (0.010, 0.008, 0.007),
+        (0.055, 0.030, 0.017),
+        (0.27, 0.17, 0.085),
+        (0.19, 0.065, 0.025),
+        (0.3, 0.3, 0.3),
+    )
 )
-IRISES = np.array([[0.05, 0.025, 0.012], [0.10, 0.06, 0.025], [0.12, 0.12, 0.06], [0.10, 0.17, 0.24], [0.14, 0.17, 0.17]])
+IRISES = np.array(
+    [[0.05, 0.025, 0.012], [0.10, 0.06, 0.025], [0.12, 0.12, 0.06], [0.10, 0.17, 0.24], [0.14, 0.17, 0.17]]
+)
 _FLUSHED, _FRECKLE = np.array([0.98, 0.78, 0.81], np.float32), np.array([0.25, 0.4, 0.45], np.float32)
 _LIPS, _BLOOD = np.array([0.86, 0.64, 0.65], np.float32), np.array([0.012, 0.0, 0.003], np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """How a face is painted. Strengths are 0 to 1."""
 
     lips: float  # of make-up
-    lip_colour: tuple[float, float, float]
+    lip_colour: NDArray[np.float64]  # (3,) linear reflectance
     brow: float  # thickness
     stubble: float
     shadow: float  # of shaved hair
@@ -68,12 +76,13 @@ def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: N
         part = colour[box]
         part += np.clip(share(mask, fine[box], coarse[box]), 0, 1)[..., None] * (over - part)
 
+    brow, line = np.float32(0.25 * (face.brow - 0.5)), np.float32(face.receding / 0.02)
     paint("red", skin * _FLUSHED, lambda mask, _, rough: face.flush * mask * (1 + 0.5 * rough))
     paint("socket", 0.78 * skin, lambda mask, *_: mask)
     if face.freckles:
         spots = np.clip((_noise(face.seed + 2, 2, side) - 1.6) * 2, 0, 1) * face.freckles
         colour *= 1 - spots[..., None] * _FRECKLE
-    lips = (skin * _LIPS + _BLOOD) * (1 - face.lips) + np.array(face.lip_colour, np.float32) * face.lips
+    lips: Array = np.asarray((skin * _LIPS + _BLOOD) * (1 - face.lips) + face.lip_colour * face.lips, np.float32)
     paint("lips", lips, lambda mask, *_: mask)
     if face.stubble or face.shadow:
         shaved = 0.35 * skin + 0.65 * np.minimum(dark_hair, skin)
@@ -83,9 +92,7 @@ def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: N
             dark_hair,
             lambda mask, noise, rough: face.stubble * _step(mask + 0.08 * rough, 0.42, 0.75) * (0.8 + 0.3 * noise),
         )
-    thickness = 0.25 * (face.brow - 0.5)
-    paint("brow", dark_hair * 1.15, lambda mask, noise, _: 0.85 * _step(mask + 0.05 * noise + thickness, 0.44, 0.62))
-    line = face.receding / 0.02
+    paint("brow", dark_hair * 1.15, lambda mask, noise, _: 0.85 * _step(mask + 0.05 * noise + brow, 0.44, 0.62))
     paint(
         "scalp",
         dark_hair,
@@ -101,7 +108,7 @@ def eye_picture(rng: np.random.Generator, darkness: float) -> Picture:
     iris = IRISES[int(rng.integers(2, 5)) if light else int(rng.integers(0, 2))] * np.exp(rng.normal(0, 0.2))
     y, x = (np.mgrid[:EYE_SIDE, :EYE_SIDE] + 0.5) / EYE_SIDE * 2 - 1
     radius = np.hypot(x, y)[..., None].astype(np.float32)
-    white = np.array([0.52, 0.46, 0.42]) * (1 - 0.5 * np.clip(-y - 0.1, 0, 1)[..., None])
+    white = np.array([0.44, 0.39, 0.36]) * (1 - 0.5 * np.clip(-y - 0.1, 0, 1)[..., None])
     colour = np.where(radius < IRIS, iris * (1.3 - 0.9 * (radius / IRIS) ** 4), white)
     colour = np.where(radius < PUPIL, 0.003, colour)
     return _rooted(colour.astype(np.float32))

@@ -76,6 +76,7 @@ class Prop:
     scatter: Array  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
     picture: NDArray[np.uint8] | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
     places: Array | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
+    closed: bool = False  # whether nothing is ever seen of its inside, which then need not be drawn
 
 
 @dataclass(frozen=True, eq=False)
