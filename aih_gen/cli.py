@@ -89,6 +89,8 @@ class Render(_Making):
     """Move sampled hands until they touch without passing through each other."""
     backgrounds: str = "shipped"
     """shipped; a folder of photographs; or recorded: the photos of such shards, their hands painted over."""
+    people: float = 0.5
+    """Share of the samples that show people beside the hands."""
     renderer: RendererName = "gl"
     """pyrender is the slow reference."""
     look: Look = "full"

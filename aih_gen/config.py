@@ -63,6 +63,9 @@ class RenderConfig:
     backgrounds: str = "shipped"
     """``shipped``; a folder of photographs; or ``recorded``: the photos that shards of recorded fits show, without
     their hands (see ``aih_gen.scenes.clean_plates``)."""
+    people: float = 0.5
+    """Share of the scenes that show people beside the hands: the person they belong to, and others. Where cameras or
+    backgrounds are recorded there are none."""
     renderer: RendererName = "gl"
     look: Look = "full"
     """``plain`` draws smooth skin without shadows or supersampling, through a perfect sensor."""
@@ -192,6 +195,7 @@ def check_config(config: DatasetConfig) -> None:
         hands, sampled = " ".join(f"{share:g}" for share in config.hands), config.poses == RenderConfig.poses
         _expect("hands", hands, _are_shares(config.hands), "three shares from 0 to 1 that sum to 1")
         _expect("hands", hands, sampled or not config.hands[2], "no share of none where poses are recorded")
+        _expect("people", config.people, 0 <= config.people <= 1, "0 to 1")
         _expect("pose_noise", config.pose_noise, 0 <= config.pose_noise <= 30, "0 to 30 degrees")
     if isinstance(config, SynConfig):
         _expect(

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_picture, to_picture
+from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_image, from_picture, to_picture
 from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
@@ -80,7 +81,8 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     """
     owner = _owner(layers)
     taken = [owner == 1 - side for side in (0, 1)]
-    image, targets = sense(*_layered(layers, owner, background), taken, scene.sensor)
+    behind = _behind(layers, background, scene.props_blur)
+    image, targets = sense(*_layered(layers, owner, behind), taken, scene.sensor)
     shaded = [(target != image) & ~gone for target, gone in zip(targets, taken, strict=True)]
 
     amodal = layers.part == HAND
@@ -132,9 +134,9 @@ def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dic
     return found
 
 
-def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uint8]) -> tuple[Pixels, list[Pixels]]:
-    """The image, and each hand alone. Touches the covered pixels only."""
-    image, *alone = _behind(layers, background)
+def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> tuple[Pixels, list[Pixels]]:
+    """The image, and each hand alone, over what is ``behind`` them. Touches the covered pixels only."""
+    image, *alone = behind
     covered = (layers.part != NOTHING).reshape(2, -1)
     for side in (0, 1):
         place = np.flatnonzero(covered[side])
@@ -143,7 +145,7 @@ def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uin
         target = alone[side].ravel()
         under, in_image = target[place], image.ravel()[place]
         target[place] = shown = _over(_picked(layers.colour[side], place), under, solid)
-        if layers.shaded_colour is not layers.colour or layers.behind is not None:
+        if layers.shaded_colour is not layers.colour or (layers.behind is not None and len(layers.behind) == 3):
             shown = _over(_picked(layers.shaded_colour[side], place), in_image, solid)
         image.ravel()[place[own]] = shown[own]
         if not covered[1 - side].any():
@@ -151,19 +153,22 @@ def _layered(layers: Layers, owner: NDArray[np.int8], background: NDArray[np.uin
     return image, alone
 
 
-def _behind(layers: Layers, background: NDArray[np.uint8]) -> list[Pixels]:
-    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props."""
-    behind = from_picture(background)
+def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[Pixels]:
+    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props, which
+    are blurred by a radius in image sides.
+    """  # fmt: skip
     if layers.behind is None:
+        behind = from_picture(background)
         return [behind, behind.copy(), behind.copy()]
-    place = np.flatnonzero(layers.behind[0, ..., 3])
-    under, solid = behind.ravel()[place], np.zeros(len(place), bool)
     pictures = []
     for colour in layers.behind:
-        picture = behind.copy()
-        picture.ravel()[place] = _over(_picked(colour, place), under, solid)
-        pictures.append(picture)
-    return pictures
+        drawn = Image.fromarray(colour)
+        if blur * len(colour) > 0.3:
+            drawn = drawn.convert("RGBa").filter(ImageFilter.BoxBlur(blur * len(colour))).convert("RGBA")
+        picture = Image.fromarray(background)
+        picture.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
+        pictures.append(from_image(picture))
+    return pictures if len(pictures) == 3 else [pictures[0], pictures[0].copy(), pictures[0].copy()]
 
 
 def _owner(layers: Layers) -> NDArray[np.int8]:

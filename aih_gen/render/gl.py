@@ -33,11 +33,13 @@ MAX_LAMPS = 4
 SHADOW_SIDE = 160
 SHADOW_REACH = 1.4
 """Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
+SHADOW_FADED = 0.7
+"""Metres behind the hands beyond which their shadows are too soft to be seen."""
 KEPT_TEXTURES = 16
 UNITS = (
     "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
     "drawn_alone", "drawn_together", "samples", "prop_geometry", "prop_surface", "prop_albedo", "prop_together",
-    "prop_right", "prop_left", "prop_samples", "picture",
+    "prop_right", "prop_left", "picture",
 )  # fmt: skip
 """Texture units by the name of the sampler."""
 SCENE = np.dtype(
@@ -143,8 +145,7 @@ class GLRenderer:
         self.sample_program = self._program("hand.vert", "depth.frag")
         self.shadow_program = self._program("shadow.vert", "depth.frag")
         self.arrays = tuple(SideArrays(self.context, topology) for topology in hands.topology)
-        finer = SUPERSAMPLING if self.detailed else 0
-        self.props = PropDrawer(self.context, size, finer, UNITS, self._program, self._draw_screen)
+        self.props = PropDrawer(self.context, size, self.detailed, UNITS, self._program, self._draw_screen)
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone. ``scenes`` may be of any number."""
@@ -176,10 +177,17 @@ class GLRenderer:
         layers = self._read(picture, shadows, joints)
         if not scene.props:
             return layers
-        needs = ("DETAILED",) * self.detailed + ("SHADOWS",) * shadows
         vertices = np.concatenate([prop.vertices for prop in scene.props])
         box = _pixel_boxes(vertices[None], [scene])[0]
-        return replace(layers, behind=self.props.draw(scene.props, box, shadows, needs))
+        thrown = shadows and self._reached(vertices)
+        return replace(layers, behind=self.props.draw(scene, box, self.detailed, thrown))
+
+    def _reached(self, vertices: NDArray[np.float32]) -> bool:
+        """Whether shadows of the hands fall on some of what is behind them, vertices (V,3)."""
+        block = self.scene
+        lamp = (vertices - block["shadow_centre"]) @ block["lamp_axes"][:, :3].T / block["shadow_radius"]
+        behind = lamp[:, 2] * block["shadow_radius"] < SHADOW_FADED
+        return bool((behind & (lamp[:, 2] > -1) & (np.hypot(lamp[:, 0], lamp[:, 1]) < 1)).any())
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
         """What the shading program has to do for this scene."""
@@ -308,7 +316,7 @@ class GLRenderer:
         return texture
 
     def _program(self, vertex: str, fragment: str, needs: Iterable[str] = ()) -> Any:
-        shared = (SHADERS / "scene.glsl").read_text()
+        shared = (SHADERS / "scene.glsl").read_text() + f"const float SHADOW_FADED = {SHADOW_FADED};\n"
         sources = {}
         for kind, name in (("vertex_shader", vertex), ("fragment_shader", fragment)):
             version, _, body = (SHADERS / name).read_text().partition("\n")

@@ -9,7 +9,7 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.scenes.scene import Prop
+from aih_gen.scenes.scene import Camera, Prop, Scene
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -19,6 +19,15 @@ Program = Callable[..., Any]
 ROW = "3f 3f 4f 3f"
 NAMES = ("position", "normal", "albedo", "fine")
 FLOATS = 13
+NEAR = 0.06
+"""Metres: what reaches nearer to the camera is always drawn."""
+TURNED_AWAY = 0.02
+"""Square pixels of a triangle that faces away, from which on it is left out."""
+FLOATS = 13
+NEAR = 0.06
+"""Metres: what reaches nearer to the camera is always drawn."""
+TURNED_AWAY = 0.02
+"""Square pixels of a triangle that faces away, from which on it is left out."""
 RESOLVED = (
     "geometry prop_geometry", "samples prop_samples", "drawn_alone prop_together", "drawn_together prop_right",
     "drawn_third prop_left",
@@ -33,17 +42,15 @@ class PropDrawer:
         self,
         context: moderngl.Context,
         size: int,
-        supersampling: int,
+        smooth: bool,
         units: Sequence[str],
         program: Program,
         screen: Screen,
     ) -> None:
-        """``supersampling`` is 0 for rough outlines. ``units`` names the texture units from the first one on."""
-        self.context, self.size, self.screen = context, size, screen
+        """``smooth`` softens outlines. ``units`` names the texture units from the first one on."""
+        self.context, self.size, self.screen, self.smooth = context, size, screen, smooth
         self.picture_unit = list(units).index("picture")
         self.surface_program = program("prop.vert", "prop.frag", ("SURFACES",))
-        self.sample_program = program("prop.vert", "depth.frag")
-        self.supersampled = supersampling > 0
         depth = context.depth_renderbuffer((size, size))
         kept = {"prop_geometry": context.texture((size, size), 1, dtype="f4")}
         self.geometry = context.framebuffer([kept["prop_geometry"]], depth)
@@ -52,74 +59,54 @@ class PropDrawer:
         self.surface = context.framebuffer(list(kept.values()), depth)
         pictures = [[context.texture((size, size), 4) for _ in range(3)] for _ in range(2)]
         kept |= dict(zip(("prop_together", "prop_right", "prop_left"), pictures[0], strict=True))
-        self.drawn, self.resolved = (
-            {shadows: context.framebuffer(three[: 3 if shadows else 1], depth) for shadows in (False, True)}
-            for three in pictures
-        )
-        for framebuffer in (*self.drawn.values(), *self.resolved.values()):
+        # By whether shadows are drawn, which takes three pictures. Outlines reach a pixel beyond what has depth.
+        by_shadows = ((False, slice(1)), (True, slice(3)))
+        self.drawn = {shadows: context.framebuffer(pictures[0][its], depth) for shadows, its in by_shadows}
+        self.smoothed = {shadows: context.framebuffer(pictures[1][its]) for shadows, its in by_shadows}
+        for framebuffer in self.drawn.values():
             framebuffer.depth_mask = False
-        if self.supersampled:
-            side = supersampling * size
-            kept["prop_samples"] = context.depth_texture((side, side))
-            kept["prop_samples"].compare_func = ""
-            self.samples = context.framebuffer(depth_attachment=kept["prop_samples"])
         for name, texture in kept.items():
             texture.use(units.index(name))
         self.white = context.texture((1, 1), 3, b"\xff" * 3)
 
-    def draw(self, props: Sequence[Prop], box: Box, shadows: bool, needs: tuple[str, ...]) -> NDArray[np.uint8]:
-        """(3,H,W,4) as ``Layers.behind`` has it; ``box`` holds all props, ``needs`` are the shading program's."""
-        rows, faces = np.concatenate([_rows(prop) for prop in props]), _faces(props)
-        buffers = self.context.buffer(rows.tobytes()), self.context.buffer(faces.tobytes())
-        self._draw_props(self.surface, self.geometry, self.surface_program, buffers, props)
+    def draw(self, scene: Scene, box: Box, detailed: bool, shadows: bool) -> NDArray[np.uint8]:
+        """(3,H,W,4), or (1,H,W,4) without ``shadows``, as ``Layers.behind`` has it; ``box`` holds all props."""
+        rows = np.concatenate([_rows(prop) for prop in scene.props])
+        faces = seen_faces(scene.props, scene.camera)
+        buffers = self.context.buffer(rows.tobytes()), self.context.buffer(np.concatenate(faces).tobytes())
+        self.geometry.use()  # else the scissor of the target that was used before would hold
+        self.geometry.clear(red=np.inf, depth=1.0)
+        self.surface.use()
+        self.context.enable_only(moderngl.DEPTH_TEST)
+        array = self.context.vertex_array(self.surface_program, [(buffers[0], ROW, *NAMES)], buffers[1])
+        first = 0
+        for prop, its in zip(scene.props, faces, strict=True):
+            texture = self._picture(prop)
+            if its.size:
+                array.render(vertices=its.size, first=first)
+            first += its.size
+            if texture is not self.white:
+                texture.release()
         picture = self.drawn[shadows]
-        self.screen(picture, "prop_shade.frag", needs, [box])
-        if self.supersampled:
-            self._draw_props(self.samples, self.samples, self.sample_program, buffers, props)
-            picture = self.resolved[shadows]
-            self.screen(picture, "resolve.frag", (*RESOLVED, *(("SHADOWS", "THIRD") if shadows else ())), [box])
-        for buffer in buffers:
-            buffer.release()
-        colours = np.empty((3, self.size, self.size, 4), np.uint8)
-        for k in range(3 if shadows else 1):
-            picture.read_into(colours[k], components=4, attachment=k)
-        if not shadows:
-            colours[1:] = colours[0]
+        self.screen(picture, "prop_shade.frag", ("DETAILED",) * detailed + ("SHADOWS",) * shadows, [box])
+        if self.smooth:
+            picture = self.smoothed[shadows]
+            self.screen(picture, "prop_resolve.frag", ("SHADOWS",) * shadows, [box])
+        for made in (array, *buffers):
+            made.release()
+        colours = np.empty((3 if shadows else 1, self.size, self.size, 4), np.uint8)
+        for attachment, colour in enumerate(colours):
+            picture.read_into(colour, components=4, attachment=attachment)
         return colours
 
-    def _draw_props(
-        self,
-        target: moderngl.Framebuffer,
-        cleared: moderngl.Framebuffer,
-        program: Any,
-        buffers: tuple[moderngl.Buffer, moderngl.Buffer],
-        props: Sequence[Prop],
-    ) -> None:
-        """Clear what of a target must be empty where nothing is, then draw every prop from both sides."""
-        cleared.use()  # else the scissor of the target that was used before would hold
-        cleared.clear(red=np.inf, depth=1.0)
-        target.use()
-        self.context.enable_only(moderngl.DEPTH_TEST)
-        layout = [(buffers[0], ROW, *NAMES)] if "normal" in program else [(buffers[0], "3f 40x", "position")]
-        array = self.context.vertex_array(program, layout, buffers[1])
-        first = 0
-        for prop in props:
-            texture = self._picture(prop) if "normal" in program else None
-            array.render(vertices=prop.faces.size, first=first)
-            first += prop.faces.size
-            if texture is not None and texture is not self.white:
-                texture.release()
-        array.release()
-
     def _picture(self, prop: Prop) -> moderngl.Texture:
-        """The prop's picture at its place, smoothly reduced where it is small."""
+        """The prop's picture at its place, white if it has none."""
         texture = self.white
         if prop.picture is not None:
             height, width = prop.picture.shape[:2]
             texture = self.context.texture(
                 (width, height), 3, np.ascontiguousarray(prop.picture).tobytes(), alignment=1
             )
-            texture.build_mipmaps()
         texture.use(self.picture_unit)
         return texture
 
@@ -134,7 +121,28 @@ def _rows(prop: Prop) -> NDArray[np.float32]:
     return rows
 
 
-def _faces(props: Sequence[Prop]) -> NDArray[np.int32]:
-    """(F,3) faces of all props, whose vertices come one prop after the other."""
-    firsts = np.cumsum([0, *(len(prop.vertices) for prop in props)])
-    return np.concatenate([prop.faces + first for prop, first in zip(props, firsts, strict=False)], dtype=np.int32)
+def seen_faces(props: Sequence[Prop], camera: Camera) -> list[NDArray[np.int32]]:
+    """(F,3) of each prop, the faces that may be in the picture; their vertices come one prop after the other.
+
+    What lies outside the picture, and of closed surfaces what faces away, is left out: drawing a triangle in software
+    costs most even if nothing of it is seen.
+    """
+    found, first = [], 0
+    for prop in props:
+        depth = prop.vertices[:, 2:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixel = prop.vertices[:, :2] / depth * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
+        near = depth[:, 0] < NEAR
+        x, y = np.ascontiguousarray(pixel.T)
+        beyond = np.uint8(1) * (x < -2) + np.uint8(2) * (y < -2)
+        beyond += np.uint8(4) * (x > camera.size + 1) + np.uint8(8) * (y > camera.size + 1)
+        beyond[near] = 0
+        a, b, c = np.ascontiguousarray(prop.faces.T)
+        seen = np.flatnonzero((beyond[a] & beyond[b] & beyond[c]) == 0)
+        if prop.closed:
+            a, b, c = a[seen], b[seen], c[seen]
+            area = (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
+            seen = seen[(area < TURNED_AWAY) | near[a] | near[b] | near[c]]
+        found.append(prop.faces[seen] + np.int32(first))
+        first += len(prop.vertices)
+    return found

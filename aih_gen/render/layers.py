@@ -25,7 +25,8 @@ class Layers:
     depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing
     joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space; NaN where there is no hand
     behind: NDArray[np.uint8] | None = None
-    """(3,H,W,4) the scene's props as ``colour``: in the shadows of both hands, of the right one, of the left one."""
+    """(3,H,W,4) the scene's props as ``colour``: in the shadows of both hands, of the right one, of the left one; or
+    (1,H,W,4) where no shadow falls on them."""
 
 
 class Renderer(Protocol):

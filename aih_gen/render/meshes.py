@@ -24,6 +24,8 @@ from aih_gen.scenes.skinning import framed, skinning
 
 UPPER_ARM = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
+ELBOW_ROUND = 0.03
+"""Metres over which a forearm that ends at the elbow is rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,11 @@ class HandPair:
             shown = [scenes[k] for k in rows]
             posed = [self._pose_one(hand, side) for _, hand in there]
             bare, joints[rows] = (np.stack(arrays) for arrays in zip(*posed, strict=True))
-            bare = self._with_watch(self._with_upper_arm(bare, joints[rows], side), joints[rows], shown, side)
+            bare = self._with_upper_arm(bare, joints[rows], side)
+            for k, (_, hand) in enumerate(there):
+                if np.isfinite(hand.arm_length):
+                    self._end_at_elbow(bare[k], joints[rows[k], WRIST], hand.arm_length, side)
+            bare = self._with_watch(bare, joints[rows], shown, side)
             normals[rows], regions = self.normals[side](bare), self.topology[side].regions
             clothes = np.stack([thickness(regions, scene.skin) for scene in shown])
             vertices[rows] = bare + normals[rows] * clothes[..., None]
@@ -97,6 +103,22 @@ class HandPair:
             axes = forearm_axes(hand, side)
             cases.append(case_vertices(worn, posed[model.num_vertices :], joint[WRIST], axes))
         return np.concatenate([vertices, np.stack(cases).astype(np.float32)], axis=1)
+
+    def _end_at_elbow(
+        self, vertices: NDArray[np.float32], wrist: NDArray[np.float32], length: float, side: int
+    ) -> None:
+        """Let a forearm end, rounded, ``length`` m from its wrist."""
+        topology = self.topology[side]
+        if not len(topology.elbow):
+            return
+        along = vertices[topology.elbow].mean(0) - wrist
+        along /= np.linalg.norm(along)
+        far = np.flatnonzero(topology.regions.arm_reach > length - 0.06)
+        way = vertices[far] - wrist
+        reach = (way @ along)[:, None]
+        share = np.clip((reach - (length - ELBOW_ROUND)) / ELBOW_ROUND, 0, 1)
+        across = (way - reach * along) * np.sqrt(np.maximum(1 - share * share, 0.01))
+        vertices[far] = wrist + np.minimum(reach, length) * along + across
 
     def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).

@@ -46,13 +46,13 @@ class PyrenderRenderer:
         return Layers(colour, colour, part, depth, joints, self._behind(scene) if scene.props else None)
 
     def _behind(self, scene: Scene) -> np.ndarray:
-        """(3,H,W,4) the scene's props, without any hand's shadow."""
+        """(1,H,W,4) the scene's props, without any hand's shadow."""
         world = _world(scene)
         for prop in scene.props:
             colours = np.clip(prop.albedo * _painted(prop), 0, 1)
             world.add(_mesh(prop.vertices, prop.normals, prop.faces, colours, float(prop.roughness.mean())))
         shown, _ = self.renderer.render(world, RenderFlags.RGBA | RenderFlags.SKIP_CULL_FACES)
-        return np.broadcast_to(_unblended(shown, shown[..., 3]), (3, *shown.shape))
+        return _unblended(shown, shown[..., 3])[None]
 
     def _render_hand(
         self, scene: Scene, meshes: Meshes, side: int, k: int

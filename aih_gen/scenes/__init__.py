@@ -30,6 +30,7 @@ from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
 from aih_gen.scenes.pair import PairPose, surface
+from aih_gen.scenes.people import ARM_LENGTH, Company, PeopleSampler, Placed
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Hand, Lights, Prop, Scene, Sensor, Skin
@@ -53,17 +54,17 @@ MOST_HIDDEN = 0.82
 MAX_TRIES = 16
 MIN_SHOWN = 0.45
 """Least share of a hand that is alone which the picture holds, by points of its surface."""
-Framed = tuple[tuple[Hand | None, Hand | None], Camera, str]
-"""Hands before a camera, and what they do."""
+Framed = tuple[tuple[Hand | None, Hand | None], Camera, str, Placed | None]
+"""Hands before a camera, what they do, and where their person is if that is known."""
 NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
 """Where in camera space (m) hands would be in a scene without any, above the table of one that has a table."""
 LOOKS, HANDS = 1, 2
 """The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
-DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS = 21, 22, 23, 24, 25, 26
+DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS, PEOPLE = 21, 22, 23, 24, 25, 26, 31
 """Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for tightly
-held ones, and for objects.
+held ones, for objects, and for people.
 """
 
 
@@ -74,6 +75,7 @@ class SceneSampler:
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
+        self.people = PeopleSampler(models, self.pairs.room)
         self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
         self.least_hidden = min(config.occlusion[0], self.most_hidden)
         self.recorded: dict[int, RecordedPairs] = {}
@@ -101,7 +103,7 @@ class SceneSampler:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
         sides = self._sides(index)
         recorded = self.recorded.get(len(sides))
-        hands, lens, interaction = self._framed_hands(index, sides, recorded)
+        hands, lens, interaction, placed = self._framed_hands(index, sides, recorded)
         looks = sample_rng(self.config.seed, index, LOOKS)
         background = self._background(looks, index, recorded)
         skin = self._dressed(sample_skin(looks, self.textures), index)
@@ -109,6 +111,10 @@ class SceneSampler:
         reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
         lights = sample_lights(looks, background, reflectance, self.config.shadows)
         background, lights = self._set(background, lights, reflectance, index)
+        company = self._company(index, placed, skin, lens)
+        if company.joined:
+            right, left = (hand and replace(hand, arm_length=ARM_LENGTH) for hand in hands)
+            hands = right, left
         return Scene(
             index=index,
             hands=hands,
@@ -118,7 +124,8 @@ class SceneSampler:
             background=background,
             sensor=self._sensor(looks, index),
             interaction=interaction,
-            props=self._objects(hands, lens, lights, index),
+            props=company.props or self._objects(hands, lens, lights, index),
+            props_blur=company.blur * background.blur,
         )
 
     def _sides(self, index: int) -> tuple[int, ...]:
@@ -131,7 +138,7 @@ class SceneSampler:
     def _framed_hands(self, index: int, sides: tuple[int, ...], recorded: RecordedPairs | None) -> Framed:
         rng = sample_rng(self.config.seed, index)
         if not sides:
-            return (None, None), camera(straight_view(rng), self.config.size), NO_HAND
+            return (None, None), camera(straight_view(rng), self.config.size), NO_HAND, None
         if recorded is not None:
             return self._framed_fit(rng, index, recorded)
         return self._framed_pair(rng, index) if len(sides) == 2 else self._framed_lone(rng, sides[0])
@@ -179,6 +186,13 @@ class SceneSampler:
         if self.config.look == "plain":
             return sensor
         return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
+
+    def _company(self, index: int, placed: Placed | None, skin: Skin, lens: Camera) -> Company:
+        """The people of a scene; recorded cameras and backgrounds get none, as photos have their own."""
+        rng = sample_rng(self.config.seed, index, PEOPLE)
+        if rng.random() >= self.config.people or "recorded" in (self.config.cameras, self.config.backgrounds):
+            return Company()
+        return self.people.sample(rng, placed, skin, lens)
 
     def _framed_pair(self, rng: np.random.Generator, index: int) -> Framed:
         """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
@@ -238,7 +252,7 @@ class SceneSampler:
                 break
             self.rejected["view"] += 1
             pair = recorded.pair(index, rng)
-        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction
+        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction, None
 
     def _dressed(self, skin: Skin, index: int) -> Skin:
         """The person with gloves, rings and the like, which the plain look leaves out."""
@@ -266,7 +280,9 @@ class SceneSampler:
         return views[best], seen[best], float(error[best])
 
     def _framed(self, pair: PairPose, view: Views, seen: Seen) -> Framed:
-        return pair.hands(view.turns[0], seen.shift[0]), camera(view, self.config.size), pair.interaction
+        turn, shift = view.turns[0], seen.shift[0]
+        placed = Placed.of(pair, turn, shift, known=not self.recorded)
+        return pair.hands(turn, shift), camera(view, self.config.size), pair.interaction, placed
 
 
 def _hidden(seen: Seen) -> NDArray[np.float64]:

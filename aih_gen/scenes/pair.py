@@ -64,11 +64,11 @@ class PairPose:
     def before(self, views: Views) -> Seen:
         """What cameras see of the hands."""
         sides = list(self.sides)
-        return look(views, self._points(), self.wrists[sides], self.elbows[sides], self.armed)
+        return look(views, self.points(), self.wrists[sides], self.elbows[sides], self.armed)
 
     def shown(self, views: Views, seen: Seen) -> Array:
         """(N,) share of the hands' points that each of N pictures holds."""
-        return shown_shares(views, np.concatenate(self._points()), seen.shift)
+        return shown_shares(views, np.concatenate(self.points()), seen.shift)
 
     def arms_before(self, camera: Camera) -> bool:
         """Whether a forearm is in the way of a camera in whose space the hands are."""
@@ -82,7 +82,7 @@ class PairPose:
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""
-        return np.asarray(sum(points.sum(0) / len(points) for points in self._points())) / len(self.sides)
+        return np.asarray(sum(points.sum(0) / len(points) for points in self.points())) / len(self.sides)
 
     def hands(self, turn: Array, shift: Array) -> tuple[Hand | None, Hand | None]:
         """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
@@ -98,6 +98,6 @@ class PairPose:
         )
         return right, left
 
-    def _points(self) -> tuple[Array, ...]:
+    def points(self) -> tuple[Array, ...]:
         """(P,3) m of the surface of each hand that is there."""
         return tuple(self.hand_points[side] for side in self.sides)

@@ -20,6 +20,7 @@ class Hand:
     betas: Array  # (10,)
     transl: Array  # (3,) m
     arm_pose: Array  # (3,) axis-angle of the forearm relative to the hand
+    arm_length: float = np.inf  # m from the wrist to where a person's upper arm takes over, if there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +129,11 @@ class Prop:
     normals: Array  # (V,3) unit, outwards
     faces: NDArray[np.int32]  # (F,3) counter-clockwise seen from outside
     albedo: Array  # (V,3) linear reflectance
-    roughness: Array  # (V,) 0.2 polished .. 0.9 cloth
+    roughness: Array  # (V,) 0.2 polished .. 0.9 and more cloth, which is woven and creased
     scatter: Array  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
     picture: NDArray[np.uint8] | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
     places: Array | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
+    closed: bool = False  # whether nothing is ever seen of its inside, which then need not be drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,3 +177,4 @@ class Scene:
     interaction: str
     props: tuple[Prop, ...] = ()
     """Drawn over the background picture and behind the hands, which throw shadows on them."""
+    props_blur: float = 0.0  # radius in image sides: how far they are out of focus

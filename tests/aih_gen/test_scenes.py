@@ -19,7 +19,7 @@ from aih_gen.scenes.cameras import (
     NEAREST,
     arms_in_the_way,
     hidden_shares,
-    shares_inside,
+    share_inside,
     shown_lengths,
     straight_view,
 )
@@ -185,8 +185,8 @@ def test_a_share_of_a_square_is_in_the_picture() -> None:
     hand = square.reshape(1, 3, -1).astype(np.float32)
     for aside, share in ((0.0, 1.0), (0.25, 0.5), (0.275, 0.25), (0.4, 0.0)):
         moved = hand + np.array([aside, 0, 0], np.float32)[:, None]
-        shares = shares_inside(np.concatenate([hand, moved], 2), hand.shape[2], np.ones(1))
-        assert shares[0] == pytest.approx([1.0, share], abs=0.03)
+        assert share_inside(hand, np.ones(1)) == pytest.approx([1.0])
+        assert share_inside(moved, np.ones(1)) == pytest.approx([share], abs=0.03)
 
 
 def test_hands_close_to_the_camera_are_cut_by_the_border_and_mostly_inside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,6 @@ layout(location = 0) out vec4 together;
 layout(location = 1) out vec4 right_alone;
 layout(location = 2) out vec4 left_alone;
 
-const float FADED = 0.7;  // m behind what throws it, beyond which a shadow is too soft to be seen
-
 // Light of the first lamp that passes each hand; the farther behind the hands, the softer are the edges.
 vec2 passed(vec3 position, vec3 n) {
     vec3 from = (position + n * 0.0025 - shadow_centre) / shadow_radius;
@@ -21,14 +19,14 @@ vec2 passed(vec3 position, vec3 n) {
     float behind = max(place.z, 0.0) * shadow_radius;
     vec2 reach = vec2(1.0, 0.5) / float(textureSize(shadow_map, 0).x) * (0.8 + 10.0 * behind);
     vec2 lit = vec2(0.0);
-    for (int k = 0; k < 6; k++) {
-        float turn = 1.047 * float(k), far = (k & 1) == 0 ? 1.0 : 0.45;
-        vec3 there = seen + vec3(far * reach * vec2(cos(turn), sin(turn)), 0.0);
+    for (int k = 0; k < 4; k++) {
+        vec2 way = k < 2 ? vec2(float(2 * k - 1), 0.5) : vec2(-0.4, float(5 - 2 * k));
+        vec3 there = seen + vec3(0.8 * reach * way, 0.0);
         there.y = clamp(there.y, 0.002, 0.498);
         lit += vec2(texture(shadow_map, there), texture(shadow_map, there + vec3(0.0, 0.5, 0.0)));
     }
-    float inside = (1.0 - smoothstep(0.75, 0.97, length(place.xy))) * (1.0 - smoothstep(0.35, 1.0, behind / FADED));
-    return mix(vec2(1.0), lit / 6.0, inside);
+    float inside = (1.0 - smoothstep(0.75, 0.97, length(place.xy))) * (1.0 - smoothstep(0.35, 1.0, behind / SHADOW_FADED));
+    return mix(vec2(1.0), lit / 4.0, inside);
 }
 #endif
 
@@ -41,7 +39,10 @@ void main() {
     float rough = max(turned.w, 0.2), scatter = painted.a, sheen = mix(0.05, 0.015, rough);
 #ifdef DETAILED
     float uneven = texture(grain, (position + noise_seed) / GRAIN_SIDE).r - 0.5;
-    colour *= 1.0 + uneven * mix(0.12 * rough, 2.0 * mottle, scatter);
+    float cloth = step(0.9, rough) * (1.0 - scatter);  // rough as cloth: woven and creased, as sleeves are
+    float coarse = cloth * (texture(grain, position / (GRAIN_SIDE * 6.0) + noise_seed).r - 0.5);
+    colour *= 1.0 + uneven * mix(0.1 + 0.25 * cloth, 2.0 * mottle, scatter) + 0.4 * coarse;
+    n = normalize(n + 0.7 * coarse * vec3(1.0, 0.5, -0.7));
 #endif
     vec3 bleed = BLEED * scatter * smoothstep(0.02, 0.35, dot(colour, vec3(0.333)));
     float shine = 2.0 / (rough * rough * rough * rough) - 2.0;

@@ -4,18 +4,12 @@
 uniform sampler2D drawn_alone;
 uniform sampler2D geometry;
 uniform sampler2D drawn_together;
-#ifdef THIRD
-uniform sampler2D drawn_third;
-#endif
 uniform sampler2D samples;  // depth of four samples a pixel
 uniform int side;           // 0 right, 1 left
 
 layout(location = 0) out vec4 alone;
 #ifdef SHADOWS
 layout(location = 1) out vec4 together;
-#endif
-#ifdef THIRD
-layout(location = 2) out vec4 third;
 #endif
 
 const float SAME = 0.004;  // m, depths within a pixel of one surface that is seen at no very flat angle
@@ -32,9 +26,6 @@ void main() {
 #ifdef SHADOWS
     together = texelFetch(drawn_together, pixel, 0);
 #endif
-#ifdef THIRD
-    third = texelFetch(drawn_third, pixel, 0);
-#endif
     vec4 depths = vec4(
         texelFetch(samples, 2 * pixel, 0).r, texelFetch(samples, 2 * pixel + ivec2(1, 0), 0).r,
         texelFetch(samples, 2 * pixel + ivec2(0, 1), 0).r, texelFetch(samples, 2 * pixel + 1, 0).r);
@@ -45,7 +36,7 @@ void main() {
     bool edge = max(max(off.x, off.y), max(off.z, off.w)) > SAME && !empty;
     int last = int(size) - 1;
     ivec2 lowest = ivec2(0, side * (last + 1));
-    vec4 sum = vec4(0.0), shaded = vec4(0.0), others = vec4(0.0);
+    vec4 sum = vec4(0.0), shaded = vec4(0.0);
     int count = edge ? 4 : 0;  // loops end early where no pixel is on an edge, branches do not
     for (int k = 0; k < count; k++) {
         ivec2 step = ivec2(2 * (k & 1) - 1, (k & 2) - 1);
@@ -62,9 +53,6 @@ void main() {
 #ifdef SHADOWS
             shaded += texelFetch(drawn_together, chosen, 0);
 #endif
-#ifdef THIRD
-            others += texelFetch(drawn_third, chosen, 0);
-#endif
         }
     }
     if (edge) {
@@ -72,16 +60,10 @@ void main() {
 #ifdef SHADOWS
         together = vec4(shaded.rgb / max(sum.a, 1.0), sum.a * 0.25);
 #endif
-#ifdef THIRD
-        third = vec4(others.rgb / max(sum.a, 1.0), sum.a * 0.25);
-#endif
     } else if (empty) {
         alone.a = 0.0;
 #ifdef SHADOWS
         together.a = 0.0;
-#endif
-#ifdef THIRD
-        third.a = 0.0;
 #endif
     }
 }
