@@ -113,7 +113,7 @@ class HandPair:
             return
         along = vertices[topology.elbow].mean(0) - wrist
         along /= np.linalg.norm(along)
-        far = np.flatnonzero(topology.regions.arm_reach > length - 0.06)
+        far = np.flatnonzero(topology.regions.arm_reach[: len(vertices)] > length - 0.06)
         way = vertices[far] - wrist
         reach = (way @ along)[:, None]
         share = np.clip((reach - (length - ELBOW_ROUND)) / ELBOW_ROUND, 0, 1)

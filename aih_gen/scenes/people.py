@@ -44,6 +44,8 @@ HAND_LENGTH, HAND_SIZES = 0.19, (0.09, 0.22)
 """Metres, and lengths in image sides of other people's hands."""
 BEHIND_THE_BACK = np.array([[-0.24, 0.27, 0.10], [-0.03, 0.24, 0.22]])
 """Elbow and wrist (m) of the right arm of a person whose right hand the picture does not show."""
+MIN_BEFORE = 0.35
+"""Metres before the body at least from which it hides such an arm."""
 NECK_TURN, EYE_TURN = np.array([50.0, 28.0]), np.array([22.0, 14.0])
 """Greatest turns in degrees, aside and up or down, of head and eyes."""
 
@@ -202,11 +204,20 @@ def _own_person(
     wrists, elbows = (points[::-1].copy() for points in (placed.wrists, placed.elbows))  # left first
     for side in {0, 1} - set(placed.sides):
         elbows[1 - side], wrists[1 - side] = (where * [1 - 2 * side, 1, 1] for where in BEHIND_THE_BACK)
+        if eye[2] > -MIN_BEFORE and _near_picture(placed.turn @ elbows[1 - side] + placed.shift, camera):
+            return ()  # only from before does the body hide where that arm ends
     pose = _pose(rng, look_at, elbows, wrists, sitting=rng.random() < (0.6 if headless else 0.3))
     shown = Shown(people, person, pose, placed.turn, placed.shift, headless, handed=True)
     if not hidden.behind(shown.points[shown.told]):
         return ()
     return person_props(shown, camera)
+
+
+def _near_picture(point: Array, camera: Camera) -> bool:
+    """Whether a point (3,) in camera space lies in the picture, or less than half its side beside it."""
+    x, y, z = camera.matrix @ point
+    middle = (camera.size - 1) / 2
+    return bool(z > 0 and max(abs(x / z - middle), abs(y / z - middle)) < camera.size)
 
 
 def _frame(along: Array, back: Array) -> Array:
