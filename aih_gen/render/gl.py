@@ -179,15 +179,15 @@ class GLRenderer:
             return layers
         vertices = np.concatenate([prop.vertices for prop in scene.props])
         box = _pixel_boxes(vertices[None], [scene])[0]
-        thrown = shadows and self._reached(vertices)
+        thrown = shadows and any(self._reached(prop.vertices) for prop in scene.props)
         return replace(layers, behind=self.props.draw(scene, box, self.detailed, thrown))
 
     def _reached(self, vertices: NDArray[np.float32]) -> bool:
-        """Whether shadows of the hands fall on some of what is behind them, vertices (V,3)."""
+        """Whether shadows of the hands may fall on what is behind them, vertices (V,3)."""
         block = self.scene
-        lamp = (vertices - block["shadow_centre"]) @ block["lamp_axes"][:, :3].T / block["shadow_radius"]
-        behind = lamp[:, 2] * block["shadow_radius"] < SHADOW_FADED
-        return bool((behind & (lamp[:, 2] > -1) & (np.hypot(lamp[:, 0], lamp[:, 1]) < 1)).any())
+        lamp = (vertices - block["shadow_centre"]) @ block["lamp_axes"][:, :3].T
+        low, high, radius = lamp.min(0), lamp.max(0), block["shadow_radius"]
+        return bool((low[:2] < radius).all() and (high > -radius).all() and low[2] < SHADOW_FADED)
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
         """What the shading program has to do for this scene."""

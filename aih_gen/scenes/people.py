@@ -22,7 +22,7 @@ from aih_gen.scenes.vectors import cross, length, unit
 
 Array = NDArray[np.float64]
 
-ALSO_OTHERS, OTHER_HAND = 0.12, 0.14
+ALSO_OTHERS, OTHER_HAND = 0.3, 0.14
 """How often scenes with people show others beside the hands' own person, and a hand of another person."""
 ARM_LENGTH = FOREARM + 0.012
 """Metres from the wrist to where a forearm ends that a person's upper arm continues."""
@@ -98,7 +98,7 @@ class PeopleSampler:
         others: tuple[Prop, ...] = ()
         if not own or rng.random() < ALSO_OTHERS:
             others = self._other_person(rng, people, placed, camera, hidden)
-        if rng.random() < OTHER_HAND:
+        if rng.random() < OTHER_HAND or not own + others:
             others += self._other_hand(rng, camera, hidden)
         return Company(own + others, bool(own), 0.3 if own else 0.7)
 
@@ -113,7 +113,7 @@ class PeopleSampler:
         if placed is not None and placed.known:
             tilt = placed.turn @ up
             up = unit(np.array([np.clip(tilt[0], -0.25, 0.25), min(tilt[1], -0.75), np.clip(tilt[2], -0.5, 0.5)]))
-        for _ in range(10):
+        for _ in range(16):
             size = float(np.exp(rng.uniform(*np.log(HEAD_SIZES))))
             depth = min(max(focal * HEAD_HEIGHT / size, hidden.farthest + 0.35), FARTHEST)
             size = focal * HEAD_HEIGHT / depth
@@ -170,7 +170,7 @@ class PeopleSampler:
     def _hand(
         self, rng: np.random.Generator, side: int, skin: Skin, root: Array, joint: int, place: Array, armed: bool
     ) -> Prop:
-        """A gesturing hand with axes ``root`` (3,3), its MANO ``joint`` at ``place`` (3,); with a forearm if ``armed``."""
+        """A gesturing hand with axes ``root`` (3,3), MANO's ``joint`` at ``place`` (3,), and a forearm if ``armed``."""
         shaped = [one.shape(np.clip(rng.normal(size=10), -2, 2)) for one in self.room.skinnings]
         names = ("relaxed", "relaxed", "grasp", "flat", "fist", "point", "spread")[: 7 if armed else 3]
         angles = self.room.sample(rng, (names, names), self.room.at_rest(shaped))

@@ -85,7 +85,7 @@ def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: N
     lips: Array = np.asarray((skin * _LIPS + _BLOOD) * (1 - face.lips) + face.lip_colour * face.lips, np.float32)
     paint("lips", lips, lambda mask, *_: mask)
     if face.stubble or face.shadow:
-        shaved = 0.35 * skin + 0.65 * np.minimum(dark_hair, skin)
+        shaved: Array = np.asarray(0.35 * skin + 0.65 * np.minimum(dark_hair, skin), np.float32)
         paint("beard", shaved, lambda mask, *_: face.shadow * _step(mask, 0.45, 0.8))
         paint(
             "beard",
