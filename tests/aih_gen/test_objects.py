@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aih_gen import scenes as package
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.config import TWO_HANDS, RenderConfig, sample_rng
 from aih_gen.scenes.scene import Prop, Scene
 from aih_gen.scenes.solids import SOLIDS
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def source() -> RenderedSource:
-    return RenderedSource(RenderConfig(seed=11, size=64, contact=False))
+    return RenderedSource(RenderConfig(seed=11, size=64, contact=False, hands=TWO_HANDS, people=0))
 
 
 @pytest.fixture

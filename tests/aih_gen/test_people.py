@@ -97,7 +97,7 @@ def test_people_are_behind_the_hands_and_change_no_mask(source: RenderedSource, 
         for name in ("part", "depth", "colour", "shaded_colour"):
             assert np.array_equal(getattr(layers[0], name), getattr(layers[1], name)), name
         behind = layers[0].behind
-        assert behind is not None and 0.001 < (behind[0, ..., 3] > 0).mean()
+        assert behind is not None and (behind[0, ..., 3] > 0).mean() > 0.001
         sample = source.compose_scenes([scene])[0]
         assert not list(sample_problems(sample))
         plain = source.compose_scenes([replace(scene, props=(), sensor=PERFECT)])[0]

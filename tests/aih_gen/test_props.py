@@ -9,7 +9,7 @@ import pytest
 
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sample import Sample
-from aih_gen.config import RenderConfig
+from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.scenes.props import prop
 from aih_gen.scenes.scene import Prop, Scene
 from aih_gen.scenes.sensor import PERFECT
@@ -20,7 +20,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def source() -> RenderedSource:
-    return RenderedSource(RenderConfig(seed=11, size=SIZE))
+    return RenderedSource(RenderConfig(seed=11, size=SIZE, hands=TWO_HANDS, people=0))
 
 
 def wall(scene: Scene, distance: float, side: float = 3.0) -> Prop:

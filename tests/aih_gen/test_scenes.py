@@ -190,7 +190,7 @@ def test_a_share_of_a_square_is_in_the_picture() -> None:
 
 
 def test_hands_close_to_the_camera_are_cut_by_the_border_and_mostly_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = RenderedSource(RenderConfig(seed=3, size=128, contact=False))
+    source = RenderedSource(RenderConfig(seed=3, size=128, contact=False, hands=TWO_HANDS, people=0))
     ordinary = [source.scenes.sample(index) for index in range(12)]
     monkeypatch.setattr(cameras, "CLOSE", 1.0)
     scenes = [source.scenes.sample(index) for index in range(12)]
