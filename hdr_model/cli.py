@@ -13,7 +13,7 @@ import tyro
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset, with_encoder
+from hdr_model.config import EncoderName, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class _Train:
     """Shards to learn from: files, or folders of them."""
     out: Path
     """Folder of the run: weights, checkpoint, curves, pictures."""
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     """Size of the network and schedule; the options below change single numbers of it."""
     steps: int | None = None
     size: int | None = None
@@ -120,32 +120,23 @@ class _Train:
 class TrainHASM(_Train):
     """Train HASM, which finds both hands' whole (amodal) and visible masks."""
 
-    encoder: Encoder | None = None
-    """Mix Transformer, in place of the preset's."""
-    init: Path | None = None
-    """ImageNet weights of that encoder, in mmsegmentation's or transformers' layout."""
-    only_names: bool = False
-    """Go on from the HASM in --start-from and train only what names its hands; its masks stay as they are."""
+    encoder: EncoderName | None = None
+    """In place of the preset's."""
+    init: str = "auto"
+    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
+    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in mmsegmentation's or
+    transformers' layout."""
 
     def run(self) -> None:
         """Train."""
-        from hdr_model.reference import start_encoder
         from hdr_model.training.hasm import HASMTask
+        from hdr_model.training.initial import initialise_encoder
 
         config, device = self._config("hasm"), self._device()
         network = preset("hasm", self.preset)
-        if self.only_names:
-            if not network.naming:
-                raise AIHError(f"--only-names: expected a preset that names hands (tiny or base), found {self.preset}")
-            if not self.start_from:
-                raise AIHError("--only-names: expected --start-from with the HASM whose hands are to be named")
-            config = replace(config, only_names=True, coarse=0.0)
-        task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
-        if self.init:
-            if self.start_from:
-                raise AIHError("--init and --start-from: expected one of them, as both give the encoder its weights")
-            start_encoder(task.hasm, self.init)
-        self._train(task, config, device, init=str(self.init) if self.init else None)
+        task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
+        init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)
+        self._train(task, config, device, init=init)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +193,23 @@ class TrainSHPE(_Train):
 
     see: Literal["one", "both"] = "one"
     """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+    encoder: EncoderName | None = None
+    """In place of the preset's."""
+    init: str = "auto"
+    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
+    --start-from gives none; imagenet expects them; random; or a file."""
 
     def run(self) -> None:
         """Train."""
+        from hdr_model.training.initial import initialise_encoder
         from hdr_model.training.shpe import SHPETask
 
         config, device = self._config("shpe"), self._device()
-        task = SHPETask(config, preset("shpe", self.preset), device, both_hands=self.see == "both")
-        self._train(task, config, device, see=self.see)
+        network = preset("shpe", self.preset)
+        network = replace(network, encoder=self.encoder or network.encoder)
+        task = SHPETask(config, network, device, both_hands=self.see == "both")
+        init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
+        self._train(task, config, device, see=self.see, init=init)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,7 +367,7 @@ class Ablate:
 class Bench:
     """Time the networks and the whole of HDR, beside the paper's times."""
 
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     """Sizes of the networks; their weights do not matter here."""
     out: Path | None = None
     """Folder for bench.json and bench.md."""

@@ -31,7 +31,7 @@ class Bench:
     data: tyro.conf.Positional[Path]
     """Shards."""
     task: Task = "hdrm"
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     device: str = "auto"
     batches: int = 8
 

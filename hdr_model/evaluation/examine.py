@@ -12,7 +12,7 @@ from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
-from hdr_model.nets.hasm import HAND_MASKS, exchange_all
+from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.pipeline import HDR, HandInput, HandStage, cut_hands
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
@@ -57,7 +57,7 @@ def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tens
     """
     exchanged, named = (
         torch.stack([(masks[n] ^ true[n]).sum((1, 2)) for n in HAND_MASKS]).sum(0)
-        for masks in (exchange_all(guess), guess)
+        for masks in (swap_hands(guess), guess)
     )
     return exchanged - named
 

@@ -119,22 +119,19 @@ def find_weights(folder: Path, task: Task) -> Path:
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
 
-    A HASM with ``naming`` may start from one without: it learns names from nothing.
-
     Raises:
         AssetError: there are none, or those of a network of other sizes.
     """
     place = find_weights(folder, network.task)
     trained = type(network).from_pretrained(place)
     wanted, found = asdict(network.config), asdict(trained.config)
-    new = {"naming"} if wanted.get("naming") and not found["naming"] else set()
-    if other := [name for name in wanted if wanted[name] != found[name] and name not in new]:
+    if other := [name for name in wanted if wanted[name] != found[name]]:
         name = other[0]
         raise AssetError(
             f"{place}: expected a network of the sizes that are to be trained, with {name} {wanted[name]}, found "
             f"{found[name]}; --preset says which"
         )
-    network.load_state_dict(network.state_dict() | trained.state_dict())
+    network.load_state_dict(trained.state_dict())
 
 
 def code_version() -> dict[str, str]:
