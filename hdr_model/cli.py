@@ -153,6 +153,8 @@ class TrainHDRM(_Train):
     """Attention between the convolutions."""
     features: Path | None = None
     """For the perceptual and style losses: VGG16's weights as torchvision stores them, or a run of HASM or SHPE."""
+    chain: Path | None = None
+    """A folder with a trained hasm, whose masks a share of the crops then has."""
     perceptual: float | None = None
     """Weight of the perceptual loss, in place of the preset's."""
     style: float | None = None
@@ -184,7 +186,8 @@ class TrainHDRM(_Train):
         )
         extract = open_features(self.features, device) if self.features else None
         features = str(self.features) if self.features else None
-        self._train(HDRMTask(config, network, device, extract), config, device, features=features)
+        task = HDRMTask(config, network, device, extract, self.chain)
+        self._train(task, config, device, features=features, chain=str(self.chain) if self.chain else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,8 @@ class TrainSHPE(_Train):
 
     see: Literal["one", "both"] = "one"
     """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+    chain: Path | None = None
+    """A folder with a trained hasm and hdrm, whose paintings a share of the crops then shows."""
     encoder: EncoderName | None = None
     """In place of the preset's."""
     init: str = "auto"
@@ -207,9 +212,11 @@ class TrainSHPE(_Train):
         config, device = self._config("shpe"), self._device()
         network = preset("shpe", self.preset)
         network = replace(network, encoder=self.encoder or network.encoder)
-        task = SHPETask(config, network, device, both_hands=self.see == "both")
+        if self.chain and self.see == "both":
+            raise AIHError("--chain and --see both: expected one of them, as HDRM paints one hand alone")
+        task = SHPETask(config, network, device, both_hands=self.see == "both", chain=self.chain)
         init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
-        self._train(task, config, device, see=self.see, init=init)
+        self._train(task, config, device, see=self.see, init=init, chain=str(self.chain) if self.chain else None)
 
 
 @dataclass(frozen=True, kw_only=True)

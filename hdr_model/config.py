@@ -1,7 +1,8 @@
 """The sizes of the three networks and the settings of their training, as frozen dataclasses with named presets.
 
-``nano`` learns something on two CPU cores in minutes, ``light`` is what they train well in hours, ``base`` is for one GPU,
-and ``paper`` is the architecture and schedule of *3D Interacting Hand Pose Estimation by Hand De-occlusion and Removal* (ECCV 2022).
+``nano`` learns something on two CPU cores in minutes, ``light`` is what they train well in hours, ``base`` is for one
+GPU, and ``paper`` is the architecture and schedule of *3D Interacting Hand Pose Estimation by Hand De-occlusion and
+Removal* (ECCV 2022).
 """
 
 from __future__ import annotations
@@ -155,6 +156,10 @@ class TrainConfig:
     """HASM's masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
     windows: float = 0.0
     """Share of HASM's pictures that are a small part of the photo, with or without hands."""
+    painted: float = 0.5
+    """Share of SHPE's crops that HDRM paints, where a chain is given; half of them with HASM's masks."""
+    found: float = 0.35
+    """Share of HDRM's crops with HASM's masks, where a chain is given."""
     colour_changes: float = 1.0
     """Factor on how strongly HASM's pictures change their colours, lose detail and get noise."""
     batch_size: int = 16
@@ -165,8 +170,8 @@ class TrainConfig:
     warmup: int = 0
     """Steps over which the learning rate rises linearly from zero."""
     schedule: Schedule = "polynomial"
-    """``polynomial`` falls linearly to zero at ``steps``, ``cosine`` along half a wave to 2 %; ``step`` multiplies by 0.1
-    at each milestone."""
+    """``polynomial`` falls linearly to zero at ``steps``, ``cosine`` along half a wave to 2 %; ``step`` multiplies by
+    0.1 at each milestone."""
     milestones: tuple[float, ...] = ()
     """Fractions of ``steps``, for the schedule ``step``."""
     head_learning_rate: float = 1.0

@@ -102,8 +102,8 @@ def start_encoder(network: HASM | SHPE, path: str | os.PathLike[str]) -> None:
     """Give a network's encoder the weights of a file, and leave its decoder as it is.
 
     Args:
-        path: the encoder's own tensors, as in assets/encoders; or a Mix Transformer (Xie et al. 2021) in mmsegmentation's
-            layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in transformers'
+        path: the encoder's own tensors, as in assets/encoders; or a Mix Transformer (Xie et al. 2021) in
+            mmsegmentation's layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in transformers'
             (``segformer.encoder.block.0...``), whose classifier's or decoder's tensors are ignored.
 
     Raises:
@@ -180,7 +180,10 @@ def _hasm(state: State, source: str) -> HASM:
 
 _HEAD_TENSORS = {
     "decoder.fusion.0.weight": "fusion_conv{}.conv.weight",
-    **{f"decoder.fusion.1.{name}": f"fusion_conv{{}}.bn.{name}" for name in ("weight", "bias", "running_mean", "running_var")},
+    **{
+        f"decoder.fusion.1.{name}": f"fusion_conv{{}}.bn.{name}"
+        for name in ("weight", "bias", "running_mean", "running_var")
+    },
     "decoder.fusion.1.num_batches_tracked": "fusion_conv{}.bn.num_batches_tracked",
     "decoder.classifier.weight": "conv_seg{}.weight",
     "decoder.classifier.bias": "conv_seg{}.bias",
@@ -200,7 +203,7 @@ def _side_by_side(state: State) -> State:
 
 def _hasm_config(state: State, source: str) -> HASMConfig:
     """B0 to B5 differ in widths and depths only, and both show in the tensors."""
-    pattern = r"^(?:backbone\.layers|encoder\.stages)\.(\d)\.(?:1|blocks)\.(\d+)\.(?:norm1|layernorm_before)\.weight$"
+    pattern = r"^(?:backbone\.layers|stages)\.(\d)\.(?:1|blocks)\.(\d+)\.(?:norm1|layernorm_before)\.weight$"
 
     def widths(tensors: State) -> dict[tuple[str, ...], int]:
         return {match.groups(): len(t) for name, t in tensors.items() if (match := re.match(pattern, name))}

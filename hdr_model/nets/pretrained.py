@@ -123,11 +123,11 @@ def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
     if unknown := sorted(values.keys() - fields.keys()):
         raise AssetError(f"{path}: expected a configuration of {', '.join(fields)}, found {_some(unknown)}")
     for name in values:
-        default, choices = fields[name], choices_of(config_type, name)
+        default, choices, found = fields[name], choices_of(config_type, name), json.dumps(values[name])
         if choices and values[name] not in choices:
-            raise AssetError(f"{path}, {name}: expected one of {', '.join(choices)}, found {json.dumps(values[name])}")
+            raise AssetError(f"{path}, {name}: expected one of {', '.join(choices)}, found {found}")
         if not choices and not _plausible(values[name], default):
-            raise AssetError(f"{path}, {name}: expected a value like {json.dumps(default)}, found {json.dumps(values[name])}")
+            raise AssetError(f"{path}, {name}: expected a value like {json.dumps(default)}, found {found}")
     try:
         return config_type(
             **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

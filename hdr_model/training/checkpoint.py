@@ -116,6 +116,17 @@ def find_weights(folder: Path, task: Task) -> Path:
     )
 
 
+def trained_size(weights: Path) -> int:
+    """Side in pixels of the images that the network in ``weights`` was trained on: ``size`` of its run, else 256."""
+    for settings in (weights / SETTINGS, weights.parent / SETTINGS):
+        if settings.is_file():
+            try:
+                return int(json.loads(settings.read_text())["size"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise AssetError(f"{settings}: expected a run's settings with a size, found {error!r}") from error
+    return 256
+
+
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
 

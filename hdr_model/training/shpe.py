@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandGeometry, Jitter, crop_pixels, hand_geometry
+from hdr_model.data.crops import HandGeometry, Jitter, crop_hands, crop_pixels, hand_geometry
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import HEAT_SIGMA, pose_targets
 from hdr_model.losses import Summed, Terms, shpe_losses, weighted_sum
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE
+from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
@@ -33,16 +35,26 @@ class SHPETask:
     """SHPE and its optimiser.
 
     Args:
-        both_hands: learn from the picture as it is instead of from the one with this hand alone.
+        both_hands: learn from the image as it is instead of from the one with this hand alone.
+        chain: trained HASM and HDRM: the share ``config.painted`` of the crops is what HDRM paints, half of them with
+            HASM's masks and in the place that HASM gives.
     """
 
     fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
 
     def __init__(
-        self, config: TrainConfig, network: SHPEConfig, device: torch.device, both_hands: bool = False
+        self,
+        config: TrainConfig,
+        network: SHPEConfig,
+        device: torch.device,
+        both_hands: bool = False,
+        chain: Path | None = None,
     ) -> None:
         assert isinstance(config.losses, SHPELossWeights)
         self.size, self.weights, self.both_hands = config.size, config.losses, both_hands
+        self.painted = config.painted if chain else 0.0
+        if chain:
+            self.found, self.painter = FoundMasks(chain, device), Painter(chain, device)
         self.shpe = SHPE(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.shpe.encoder.freeze(config.frozen_stages)
         # Heat maps are dark but for their peaks: starting at their mean saves the steps of learning that.
@@ -78,8 +90,23 @@ class SHPETask:
     def _crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandGeometry]:
         """Normalised crops, and the hands in them."""
         moves = JITTER.draw(draws) if augment else None
-        geometry = hand_geometry(batch, choose_hands(batch, draws), self.size, moves)
-        images = crop_pixels(batch, geometry, self.size, alone=not self.both_hands)
+        hand = choose_hands(batch, draws)
+        if augment and self.painted:
+            images, geometry = self._painted_crops(batch, hand, moves, draws)
+        else:
+            geometry = hand_geometry(batch, hand, self.size, moves)
+            images = crop_pixels(batch, geometry, self.size, alone=not self.both_hands)
         if augment:
             images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
         return normalise(images).contiguous(memory_format=torch.channels_last), geometry
+
+    def _painted_crops(
+        self, batch: Batch, hand: Tensor, moves: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, HandGeometry]:
+        """True targets, and in some samples what HDRM paints with true masks or HASM's."""
+        lot = draws.uniform()
+        batch = self.found.replace(batch, hand, (lot < self.painted / 2).to(hand.device))
+        crops = crop_hands(batch, hand, self.size, moves)
+        rows = (lot < self.painted).nonzero()[:, 0].to(hand.device)
+        images = crops.target.index_copy(0, rows, self.painter.paint(crops, rows)) if len(rows) else crops.target
+        return images, HandGeometry(hand, crops.affine, crops.joints_2d, crops.joints_3d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -34,9 +35,7 @@ class EfficientNetLite(nn.Module):
         self.frozen = 0
         groups: list[list[nn.Module]] = []
         channels = STEM
-        for width, count, expansion, stride, kernel in zip(
-            widths, repeats, EXPANSIONS, STRIDES, KERNELS, strict=True
-        ):
+        for width, count, expansion, stride, kernel in zip(widths, repeats, EXPANSIONS, STRIDES, KERNELS, strict=True):
             blocks: list[nn.Module] = []
             for k in range(count):
                 blocks.append(_Block(channels, width, expansion, kernel, 1 if k else stride, drop_path))
@@ -46,7 +45,7 @@ class EfficientNetLite(nn.Module):
         ends = (0, *MAP_GROUPS)
         self.stages = nn.ModuleList(
             nn.Sequential(*(block for group in groups[first:last] for block in group))
-            for first, last in zip(ends, ends[1:], strict=False)
+            for first, last in itertools.pairwise(ends)
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:

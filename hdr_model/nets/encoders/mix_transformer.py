@@ -41,5 +41,5 @@ class MixTransformer(SegformerModel):  # type: ignore[no-untyped-call]
 
     def freeze(self, stages: int) -> None:
         """Keep the first ``stages`` stages as they are."""
-        for stage in cast(Any, self.encoder).stages[:stages]:
+        for stage in cast(Any, self).stages[:stages]:
             stage.requires_grad_(False)
