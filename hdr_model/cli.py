@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ class _Train:
     preset: Preset = "light"
     """Size of the network and schedule; the options below change single numbers of it."""
     steps: int | None = None
+    minutes: float | None = None
+    """In place of --steps: as many as that time allows by the rate of the first few, for a schedule that ends then."""
     size: int | None = None
     """Side of the network's input in pixels."""
     batch_size: int | None = None
@@ -76,6 +79,9 @@ class _Train:
         for name, value in changes.items():
             if value <= 0:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
+        if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
+            found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
+            raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
         if self.batch_size == 1:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
         if self.workers < 0 or self.seed < 0:
@@ -111,6 +117,7 @@ class _Train:
             hands=self.hands,
             validation=self.validate,
             compiled=self.compile,
+            seconds=None if self.minutes is None else 60 * self.minutes,
             settings=settings,
         )
         print(weights)

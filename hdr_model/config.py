@@ -84,7 +84,7 @@ _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hdrm": {
         "nano": HDRMConfig((16, 32, 64, 128, 128), (7, 5, 5, 3, 3), discriminator_width=16),
         "light": HDRMConfig((24, 48, 96, 192, 192, 192), (7, 5, 5, 3, 3, 3), discriminator_width=24),
-        "base": HDRMConfig((64, 128, 256, 512, 512, 512, 512), (7, 5, 5, 3, 3, 3, 3)),
+        "base": HDRMConfig((32, 64, 128, 256, 256, 256), (7, 5, 5, 3, 3, 3)),
         "paper": HDRMConfig(),
     },
     "shpe": {

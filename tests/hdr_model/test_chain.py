@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     for network in (HASM(preset("hasm", "nano")), HDRM(HDRMConfig((8, 8, 16), (3, 3, 3)))):
         network.save_pretrained(folder / "weights" / network.task)
-        (folder / "weights" / network.task / "run.json").write_text('{"size": 64}')
+        (folder / "weights" / network.task / "run.json").write_text('{"size": 64, "steps": 1}')
     return folder
 
 

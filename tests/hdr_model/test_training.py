@@ -342,3 +342,26 @@ def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
     whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
     assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
     assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))
+
+
+def test_a_run_by_the_clock_is_the_run_of_as_many_steps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short("shpe", warmup=50)
+    by_clock = run(config, data, tmp_path / "clock", seconds=12.0)
+    recorded = json.loads((tmp_path / "clock/run.json").read_text())
+    assert recorded["steps"] > 3 and recorded["warmup"] <= recorded["steps"] / 5 + 1
+    same = run(replace(config, steps=recorded["steps"], warmup=recorded["warmup"]), data, tmp_path / "steps")
+    assert all(torch.equal(tensor, same[name]) for name, tensor in by_clock.items())
+    run(config, data, tmp_path / "clock", seconds=99.0, resume=True)  # what is there decides
+    assert json.loads((tmp_path / "clock/run.json").read_text())["steps"] == recorded["steps"]
+
+
+def test_a_time_too_short_for_a_step_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "shpe", "--data", str(data), "--preset", "nano", "--size", "64", "--batch-size", "2"]
+    arguments += ["--device", "cpu", "--out", str(tmp_path / "run")]
+    for minutes, said in (("0", "expected a time above 0"), ("0.0001", "expected time for at least one step")):
+        assert main([*arguments, "--minutes", minutes]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*arguments, "--minutes", "1", "--steps", "5"]) == 2
+    assert not (tmp_path / "run").exists()
