@@ -127,6 +127,8 @@ class _Train:
 class TrainHASM(_Train):
     """Train HASM, which finds both hands' whole (amodal) and visible masks."""
 
+    windows: float | None = None
+    """Share of images that are a small part of the photo, in place of the preset's."""
     encoder: EncoderName | None = None
     """In place of the preset's."""
     init: str = "auto"
@@ -140,6 +142,10 @@ class TrainHASM(_Train):
         from hdr_model.training.initial import initialise_encoder
 
         config, device = self._config("hasm"), self._device()
+        if self.windows is not None:
+            if not 0 <= self.windows <= 1:
+                raise AIHError(f"--windows: expected a share from 0 to 1, found {self.windows:g}")
+            config = replace(config, windows=self.windows)
         network = preset("hasm", self.preset)
         task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
         init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)

@@ -18,8 +18,8 @@ from scripts.pack_weights import pack_weights
 
 SHARES: dict[str, float] = {"aih_render": 0.15, "aih_syn": 0.05, "hasm": 0.4, "hdrm": 0.15, "shpe": 0.25}
 """Of the minutes. Later parts share what earlier ones leave."""
-SHARD = 250
-"""Samples that are made before the clock is looked at."""
+FIRST, SHARD = 25, 250
+"""Samples of each worker that are made before the clock is looked at, and samples of a shard."""
 MAX_SAMPLES = 100_000
 PLAN = "plan.json"
 
@@ -74,12 +74,12 @@ class Build:
         """As many samples as the time allows: a first shard for each worker says how many that is."""
         if clock.done(name):
             return
-        count = SHARD * (os.cpu_count() or 1)
+        count = FIRST * (os.cpu_count() or 1)
         budget, began = clock.budget(name), time.monotonic()
         while True:
             run(self.work, [*command, "--count", str(count), "--shard-size", str(SHARD)])
             spent = time.monotonic() - began
-            more = int(count * budget / spent) // SHARD * SHARD
+            more = int(count * budget / spent)
             if more < 1.2 * count or count == MAX_SAMPLES:
                 break
             count = min(more, MAX_SAMPLES)
