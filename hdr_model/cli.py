@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import tyro
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import Encoder, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset, with_encoder
+from hdr_model.config import EncoderName, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +32,11 @@ class _Train:
     """Shards to learn from: files, or folders of them."""
     out: Path
     """Folder of the run: weights, checkpoint, curves, pictures."""
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     """Size of the network and schedule; the options below change single numbers of it."""
     steps: int | None = None
+    minutes: float | None = None
+    """In place of --steps: as many as that time allows by the rate of the first few, for a schedule that ends then."""
     size: int | None = None
     """Side of the network's input in pixels."""
     batch_size: int | None = None
@@ -76,6 +79,9 @@ class _Train:
         for name, value in changes.items():
             if value <= 0:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
+        if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
+            found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
+            raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
         if self.batch_size == 1:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
         if self.workers < 0 or self.seed < 0:
@@ -111,6 +117,7 @@ class _Train:
             hands=self.hands,
             validation=self.validate,
             compiled=self.compile,
+            seconds=None if self.minutes is None else 60 * self.minutes,
             settings=settings,
         )
         print(weights)
@@ -120,32 +127,29 @@ class _Train:
 class TrainHASM(_Train):
     """Train HASM, which finds both hands' whole (amodal) and visible masks."""
 
-    encoder: Encoder | None = None
-    """Mix Transformer, in place of the preset's."""
-    init: Path | None = None
-    """ImageNet weights of that encoder, in mmsegmentation's or transformers' layout."""
-    only_names: bool = False
-    """Go on from the HASM in --start-from and train only what names its hands; its masks stay as they are."""
+    windows: float | None = None
+    """Share of images that are a small part of the photo, in place of the preset's."""
+    encoder: EncoderName | None = None
+    """In place of the preset's."""
+    init: str = "auto"
+    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
+    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in mmsegmentation's or
+    transformers' layout."""
 
     def run(self) -> None:
         """Train."""
-        from hdr_model.reference import start_encoder
         from hdr_model.training.hasm import HASMTask
+        from hdr_model.training.initial import initialise_encoder
 
         config, device = self._config("hasm"), self._device()
+        if self.windows is not None:
+            if not 0 <= self.windows <= 1:
+                raise AIHError(f"--windows: expected a share from 0 to 1, found {self.windows:g}")
+            config = replace(config, windows=self.windows)
         network = preset("hasm", self.preset)
-        if self.only_names:
-            if not network.naming:
-                raise AIHError(f"--only-names: expected a preset that names hands (tiny or base), found {self.preset}")
-            if not self.start_from:
-                raise AIHError("--only-names: expected --start-from with the HASM whose hands are to be named")
-            config = replace(config, only_names=True, coarse=0.0)
-        task = HASMTask(config, with_encoder(network, self.encoder) if self.encoder else network, device)
-        if self.init:
-            if self.start_from:
-                raise AIHError("--init and --start-from: expected one of them, as both give the encoder its weights")
-            start_encoder(task.hasm, self.init)
-        self._train(task, config, device, init=str(self.init) if self.init else None)
+        task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
+        init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)
+        self._train(task, config, device, init=init)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +166,8 @@ class TrainHDRM(_Train):
     """Attention between the convolutions."""
     features: Path | None = None
     """For the perceptual and style losses: VGG16's weights as torchvision stores them, or a run of HASM or SHPE."""
+    chain: Path | None = None
+    """A folder with a trained hasm, whose masks a share of the crops then has."""
     perceptual: float | None = None
     """Weight of the perceptual loss, in place of the preset's."""
     style: float | None = None
@@ -193,7 +199,8 @@ class TrainHDRM(_Train):
         )
         extract = open_features(self.features, device) if self.features else None
         features = str(self.features) if self.features else None
-        self._train(HDRMTask(config, network, device, extract), config, device, features=features)
+        task = HDRMTask(config, network, device, extract, self.chain)
+        self._train(task, config, device, features=features, chain=str(self.chain) if self.chain else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +209,27 @@ class TrainSHPE(_Train):
 
     see: Literal["one", "both"] = "one"
     """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+    chain: Path | None = None
+    """A folder with a trained hasm and hdrm, whose paintings a share of the crops then shows."""
+    encoder: EncoderName | None = None
+    """In place of the preset's."""
+    init: str = "auto"
+    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
+    --start-from gives none; imagenet expects them; random; or a file."""
 
     def run(self) -> None:
         """Train."""
+        from hdr_model.training.initial import initialise_encoder
         from hdr_model.training.shpe import SHPETask
 
         config, device = self._config("shpe"), self._device()
-        task = SHPETask(config, preset("shpe", self.preset), device, both_hands=self.see == "both")
-        self._train(task, config, device, see=self.see)
+        network = preset("shpe", self.preset)
+        network = replace(network, encoder=self.encoder or network.encoder)
+        if self.chain and self.see == "both":
+            raise AIHError("--chain and --see both: expected one of them, as HDRM paints one hand alone")
+        task = SHPETask(config, network, device, both_hands=self.see == "both", chain=self.chain)
+        init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
+        self._train(task, config, device, see=self.see, init=init, chain=str(self.chain) if self.chain else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,7 +387,7 @@ class Ablate:
 class Bench:
     """Time the networks and the whole of HDR, beside the paper's times."""
 
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     """Sizes of the networks; their weights do not matter here."""
     out: Path | None = None
     """Folder for bench.json and bench.md."""

@@ -118,7 +118,7 @@ def find_hands(hdr: HDR, photo: Tensor) -> dict[str, Tensor]:
 
 def look_at(hdr: HDR, photo: Tensor, windows: list[Window]) -> list[Look]:
     """What HASM sees in windows of one photo (1,3,H,W)."""
-    margins = hdr.margins(photo, windows, named=False)
+    margins = hdr.margins(photo, windows)
     both = torch.stack([margins[f"{side}_amodal"] for side in SIDES]).amax(0)
     return [Look(window, both[k], promise(margins, k)) for k, window in enumerate(windows)]
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, exchange_all, probability
-from hdr_model.nets.naming import Named
+from hdr_model.nets.hasm import ARM_MASKS, HASM, probability
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
@@ -52,35 +51,6 @@ def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summe
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
         terms[f"overlap/{name}"] = 1 - _soft_dice(probability(resized), mask.to(resized.dtype), summed)
     return terms
-
-
-@torch.no_grad()
-def fit_exchanged(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-    """(B,) bool: whether logits (B, 2, h, w) fit true masks (B, H, W) better whose right and left change places.
-
-    A network that tells hands apart without naming them learns from the masks so exchanged (Yu et al. 2017,
-    permutation-invariant training).
-    """
-    return _misfit(logits, exchange_all(masks)) < _misfit(logits, masks)
-
-
-def _misfit(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-    """(B,) cross entropy of the hands' masks."""
-    resized = {n: F.interpolate(logits[n].float(), masks[n].shape[-2:], mode="bilinear") for n in HAND_MASKS}
-    each = [F.cross_entropy(resized[n], masks[n].long(), reduction="none").mean((1, 2)) for n in HAND_MASKS]
-    return torch.stack(each).sum(0)
-
-
-def naming_losses(named: Named, right: Tensor, axes: Tensor, seen: Tensor) -> Terms:
-    """``name`` and ``axes``: cross entropy of the names and mean distance of the axes of N close looks.
-
-    ``right``, ``seen`` (N,) bool: whether it is a right hand, and whether it is to be seen at all; ``axes`` (N, 9), NaN
-    where unknown. Means over all N, seen or not, so that processes with as many agree on them.
-    """
-    crossed = F.binary_cross_entropy_with_logits(named.score.float(), right.float(), reduction="none")
-    known = axes.isfinite() & seen[:, None]
-    distance = (named.axes.float() - torch.where(known, axes, 0)).abs() * known
-    return {"name": (crossed * seen).mean(), "axes": distance.mean()}
 
 
 def _soft_dice(probability: Tensor, mask: Tensor, summed: Summed) -> Tensor:
@@ -173,20 +143,25 @@ def shpe_losses(
         valid: (B, 21), 0 or 1: which joints count.
 
     Returns:
-        ``heat``, ``delta``, ``location``; the last two are compared where the target heat map is high.
+        ``heat``, ``delta``, ``location``, of which the last two are compared where the target heat map is high; and
+        ``joints``, the mean absolute error of the joints that come out, in bone units.
     """
     mask = valid.to(heatmap.dtype)[..., None, None]
     # What is not known is NaN, and NaN times a zero mask is still NaN.
     heatmap = torch.where(mask > 0, heatmap, 0)
-    delta, location = (torch.where(mask[:, :, 0] > 0, t, 0)[..., None, None] for t in (delta, location))
+    delta, location = (torch.where(mask[:, :, 0] > 0, t, 0) for t in (delta, location))
+    joints = (mask[:, :, 0] * (predicted.xyz.float() - location)).abs().mean(-1)
+    delta, location = delta[..., None, None], location[..., None, None]
     weight = (mask * heatmap)[:, :, None]
     errors = {
         "heat": mask * (predicted.heatmap.float() - heatmap),
         "delta": weight * (predicted.delta_map.float() - delta),
         "location": weight * (predicted.location_map.float() - location),
     }
-    *squares, count = summed(torch.stack([*(error.square().sum() for error in errors.values()), mask.sum()]))
-    return {name: _root(square) / count.clamp(min=1) for name, square in zip(errors, squares, strict=True)}
+    sums = [*(error.square().sum() for error in errors.values()), joints.sum(), mask.sum()]
+    *squares, absolute, count = summed(torch.stack(sums))
+    terms = {name: _root(square) / count.clamp(min=1) for name, square in zip(errors, squares, strict=True)}
+    return terms | {"joints": absolute / count.clamp(min=1)}
 
 
 def _root(square: Tensor) -> Tensor:

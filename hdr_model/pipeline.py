@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aih_gen.assets import asset_path
-from aih_gen.compose.masks import hole
 from aih_gen.config import SIDES, Side
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
@@ -30,20 +28,18 @@ from hdr_model.data.crops import (
     sample,
     sample_masks,
 )
-from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.finding import Box, Window, find_hands, window_of
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
-from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
+from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands, exclusive, paint
 from hdr_model.photos import check_size
-from hdr_model.training.checkpoint import SETTINGS, find_weights
+from hdr_model.training.checkpoint import find_weights, trained_size
 
 MEAN_BONE_LENGTH = 0.095
 """Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""
 
-GROWTH = 9 / 256
-"""Diameter of the ellipse that dilates the hole at inference, in sides of the crop (paper's code: 9 px of 256)."""
 WIDEST = 4.0
 """Side of the widest crop that is painted / side of the square around the hand."""
 SPECKLE = 0.2
@@ -72,31 +68,6 @@ class Result:
     left: HandResult
 
 
-@dataclass(frozen=True, eq=False)
-class HandInput:
-    """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
-
-    image: Tensor  # (N,3,S,S) in [0, 1]
-    amodal: Tensor  # (N,1,S,S) bool, this hand
-    visible: Tensor  # (N,1,S,S) bool
-    other_visible: Tensor  # (N,1,S,S) bool
-    other_arm: Tensor  # (N,1,S,S) bool
-    affine: Tensor  # (N,2,3) crop pixel -> image pixel
-
-
-@dataclass(frozen=True, eq=False)
-class Painting:
-    """What HDRM made of N hands."""
-
-    composite: Tensor  # (N,3,S,S) in [0, 1]: the filling in the hole, the photo elsewhere
-    holes: Tensor  # (N,1,S,S) bool
-    filling: Tensor  # (N,3,S,S) in [0, 1]
-
-    def row(self, k: int) -> Painting:
-        """The painting of hand ``k`` alone."""
-        return Painting(self.composite[k : k + 1], self.holes[k : k + 1], self.filling[k : k + 1])
-
-
 class HandStage:
     """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
 
@@ -105,31 +76,16 @@ class HandStage:
     ) -> None:
         self.device = torch.device(device)
         self.hdrm, self.shpe = hdrm.to(self.device).eval(), shpe.to(self.device).eval()
-        for network in (self.hdrm, self.shpe):  # on a CPU these two are 1.6 times as fast so; SegFormer is not
+        for network in (self.hdrm, self.shpe):  # convolutions on a CPU are 1.6 times as fast so
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = "bfloat16" if bfloat16 else "float32"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.hand_size = size
 
     def paint(self, hands: HandInput, grow: bool) -> Painting:
-        """Each hand alone.
-
-        Args:
-            grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code
-                does at inference, so that the rim of an imprecise mask does not stay.
-        """
-        visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
-        if grow:
-            other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
-            other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
-            visible = visible & ~(other_visible | other_arm)
-        masks = taught_masks(self.hdrm.config, hands.amodal, visible, other_visible, other_arm)
-        x, validity = hdrm_input(normalise(hands.image), *masks)
+        """Each hand alone, as ``painting.paint`` says."""
         with self.autocast:
-            painted = self.hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
-        filling = denormalise(painted.float())
-        holes = hole(*masks)
-        return Painting(torch.where(holes, filling, hands.image), holes, filling)
+            return paint(self.hdrm, hands, grow)
 
     def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
@@ -155,7 +111,7 @@ class HDR(HandStage):
         bfloat16: bool = False,
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16)
-        self.hasm = hasm.to(self.device).eval()
+        self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
 
@@ -270,11 +226,10 @@ class HDR(HandStage):
         margins = self.margins(images, [window] * len(images))
         return exclusive({name: _spread(margin, window, height, width) for name, margin in margins.items()})
 
-    def margins(self, images: Tensor, windows: Sequence[Window], named: bool = True) -> dict[str, Tensor]:
+    def margins(self, images: Tensor, windows: Sequence[Window]) -> dict[str, Tensor]:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
-        Amodal masks have lost their speckles. One image may stand for all windows. Unless ``named``, right and left may
-        have changed places, which takes less time.
+        Amodal masks have lost their speckles. One image may stand for all windows.
         """
         centres = images.new_tensor([[w.left, w.top] for w in windows])
         sides = images.new_tensor([float(w.side) for w in windows])
@@ -283,7 +238,7 @@ class HDR(HandStage):
         affine = crop_affine(middle, sides, self.segmentation_size, plain, box_scale=1.0)
         seen = sample(images.expand(len(windows), -1, -1, -1), affine, self.segmentation_size, "border")
         with self.autocast:
-            logits = (self.hasm if named else self.hasm.separate)(normalise(seen))
+            logits = self.hasm(normalise(seen).contiguous(memory_format=torch.channels_last))
         margins = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in logits.items()}
         for side in SIDES:
             margins[f"{side}_amodal"] = without_speckles(margins[f"{side}_amodal"])
@@ -295,36 +250,6 @@ class HDR(HandStage):
     def _cut(self, pixels: Tensor, masks: Mapping[str, Tensor], side: Side, affine: Tensor | None) -> HandInput:
         hand = torch.tensor([SIDES.index(side)], device=self.device)
         return cut_hands(pixels, masks, hand, self.hand_size, affine)
-
-
-def cut_hands(
-    images: Tensor, masks: Mapping[str, Tensor], hand: Tensor, size: int, affine: Tensor | None = None
-) -> HandInput:
-    """Crops of hand ``hand`` (B,), 0 right or 1 left, of images (B,3,H,W) in [0, 1] with masks (B,H,W) bool.
-
-    ``affine`` (B,2,3) says where to cut; by default around the hand's amodal mask. Without arm masks nothing is an arm.
-    """
-    rows = torch.arange(len(hand), device=hand.device)
-    nothing = torch.zeros_like(masks["right_amodal"])
-    sides = {
-        kind: torch.stack([masks.get(f"{side}_{kind}", nothing) for side in SIDES], 1)
-        for kind in ("amodal", "visible", "arm")
-    }
-    amodal = sides["amodal"][rows, hand]
-    if affine is None:
-        affine = crop_affine(*mask_boxes(amodal), size, hand == 1)
-    others = (sides[kind][rows, 1 - hand] for kind in ("visible", "arm"))
-    cut = sample_masks(torch.stack([amodal, sides["visible"][rows, hand], *others], 1), affine, size)
-    return HandInput(sample(images, affine, size, "border"), cut[:, 0:1], cut[:, 1:2], cut[:, 2:3], cut[:, 3:4], affine)
-
-
-def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks from margins (inside minus outside) of one shape: visible masks apart, each inside its amodal mask."""
-    masks = {name: margin > 0 for name, margin in margins.items()}
-    right, left = margins["right_visible"], margins["left_visible"]
-    masks["right_visible"] = masks["right_visible"] & masks["right_amodal"] & ((right >= left) | ~masks["left_amodal"])
-    masks["left_visible"] = masks["left_visible"] & masks["left_amodal"] & ~masks["right_visible"]
-    return masks
 
 
 def without_speckles(margins: Tensor) -> Tensor:
@@ -339,30 +264,10 @@ def without_speckles(margins: Tensor) -> Tensor:
     return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
 
 
-def dilate(mask: Tensor, diameter: float) -> Tensor:
-    """Masks (N,1,H,W) bool grown by an ellipse of about ``diameter`` px a side, as OpenCV rasterises it."""
-    radius = max(1, round(diameter / 2 - 0.5))
-    steps = torch.arange(-radius, radius + 1)
-    reach = (radius * (1 - (steps / radius) ** 2).sqrt()).round()
-    ellipse = (steps.abs() <= reach[:, None]).float()[None, None].to(mask.device)
-    return F.conv2d(mask.float(), ellipse, padding=radius) > 0.5
-
-
 def invert(affine: Tensor) -> Tensor:
     """The inverse of affine maps (B,2,3)."""
     linear = torch.linalg.inv(affine[:, :, :2])
     return torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
-
-
-def trained_size(weights: Path) -> int:
-    """Side in pixels of the images that the network in ``weights`` was trained on: ``size`` of its run, else 256."""
-    for settings in (weights / SETTINGS, weights.parent / SETTINGS):
-        if settings.is_file():
-            try:
-                return int(json.loads(settings.read_text())["size"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise AssetError(f"{settings}: expected a run's settings with a size, found {error!r}") from error
-    return 256
 
 
 def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:

@@ -6,14 +6,15 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aih_gen.errors import AssetError
-from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
-from hdr_model.nets.foreign import read_foreign
+from hdr_model.config import EncoderName, HASMConfig, HDRMConfig, SHPEConfig, Task
+from hdr_model.nets.encoders import make_encoder
+from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HAND_MASKS, HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork, check_tensors
@@ -38,7 +39,7 @@ def import_reference(checkpoints: dict[Task, str | os.PathLike[str]], folder: st
 
 def load_reference(task: Task, path: str | os.PathLike[str]) -> PretrainedNetwork:
     """One of the authors' checkpoints as our network; only tensors and plain values are ever unpickled."""
-    return from_reference_state(task, read_foreign(path), str(path))
+    return from_reference_state(task, read_external(path), str(path))
 
 
 def from_reference_state(task: Task, state: State, source: str) -> PretrainedNetwork:
@@ -87,30 +88,40 @@ def _hdrm_level(match: re.Match[str]) -> str:
 
 
 def _shpe(state: State, source: str) -> SHPE:
-    rules = ((r"^hmap_0\.", r"heat_head."), (r"^dmap_0\.", r"delta_head."), (r"^lmap_0\.", r"location_head."))
+    rules = (
+        (r"^resnet\.squeeze\.", r"decoder.squeeze."),
+        (r"^resnet\.", r"encoder."),
+        (r"^hmap_0\.", r"decoder.heat_head."),
+        (r"^dmap_0\.", r"decoder.delta_head."),
+        (r"^lmap_0\.", r"decoder.location_head."),
+    )
     return _filled(SHPE(SHPEConfig()), _renamed(state, rules), source)
 
 
-def start_encoder(hasm: HASM, path: str | os.PathLike[str]) -> None:
-    """Give HASM's encoder the ImageNet weights of a Mix Transformer (Xie et al. 2021), and leave its decoder as it is.
+def start_encoder(network: HASM | SHPE, path: str | os.PathLike[str]) -> None:
+    """Give a network's encoder the weights of a file, and leave its decoder as it is.
 
     Args:
-        path: a file in mmsegmentation's layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in
-            transformers' (``segformer.encoder.block.0...``); a classifier's or decoder's tensors are ignored.
+        path: the encoder's own tensors, as in assets/encoders; or a Mix Transformer (Xie et al. 2021) in
+            mmsegmentation's layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in transformers'
+            (``segformer.encoder.block.0...``), whose classifier's or decoder's tensors are ignored.
 
     Raises:
         AssetError: the file cannot be read, or its encoder is not of this size.
     """
-    state = read_foreign(path)
-    if any(".patch_embeddings." in name for name in state):
+    state = read_external(path)
+    module = cast(nn.Module, network.encoder)
+    if any(name.startswith("stages.0.0.") for name in state):
+        encoder = state
+    elif any(".patch_embeddings." in name for name in state):
         prefix = r"^(?:segformer\.|model\.)?encoder\."
         encoder = _renamed({n: tensor for n, tensor in state.items() if re.match(prefix, n)}, ((prefix, ""), *_HUB))
     else:
         bare = {f"backbone.{name.removeprefix('backbone.')}": tensor for name, tensor in state.items()}
         encoder = {n: tensor for n, tensor in bare.items() if n.startswith("backbone.layers.")}
         encoder = {n.removeprefix("encoder."): tensor for n, tensor in _mix_transformer(encoder).items()}
-    check_tensors(hasm.encoder, encoder, str(path))
-    hasm.encoder.load_state_dict(encoder)
+    check_tensors(module, encoder, str(path))
+    module.load_state_dict(encoder)
 
 
 def _mix_transformer(state: State) -> State:
@@ -161,18 +172,21 @@ _HUB = (
 
 def _hasm(state: State, source: str) -> HASM:
     rules = (
-        (r"^decode_head\.convs\.(\d+)\.conv\.", r"projections.\1.0."),
-        (r"^decode_head\.convs\.(\d+)\.bn\.", r"projections.\1.1."),
+        (r"^decode_head\.convs\.(\d+)\.conv\.", r"decoder.projections.\1.0."),
+        (r"^decode_head\.convs\.(\d+)\.bn\.", r"decoder.projections.\1.1."),
     )
     return _filled(HASM(_hasm_config(state, source)), _renamed(_side_by_side(_mix_transformer(state)), rules), source)
 
 
 _HEAD_TENSORS = {
-    "fusion.0.weight": "fusion_conv{}.conv.weight",
-    **{f"fusion.1.{name}": f"fusion_conv{{}}.bn.{name}" for name in ("weight", "bias", "running_mean", "running_var")},
-    "fusion.1.num_batches_tracked": "fusion_conv{}.bn.num_batches_tracked",
-    "classifier.weight": "conv_seg{}.weight",
-    "classifier.bias": "conv_seg{}.bias",
+    "decoder.fusion.0.weight": "fusion_conv{}.conv.weight",
+    **{
+        f"decoder.fusion.1.{name}": f"fusion_conv{{}}.bn.{name}"
+        for name in ("weight", "bias", "running_mean", "running_var")
+    },
+    "decoder.fusion.1.num_batches_tracked": "fusion_conv{}.bn.num_batches_tracked",
+    "decoder.classifier.weight": "conv_seg{}.weight",
+    "decoder.classifier.bias": "conv_seg{}.bias",
 }
 
 
@@ -189,14 +203,19 @@ def _side_by_side(state: State) -> State:
 
 def _hasm_config(state: State, source: str) -> HASMConfig:
     """B0 to B5 differ in widths and depths only, and both show in the tensors."""
-    depths, widths = [0] * 4, [0] * 4
-    for name, tensor in state.items():
-        if match := re.match(r"backbone\.layers\.([0-3])\.1\.(\d+)\.norm1\.weight$", name):
-            stage = int(match[1])
-            depths[stage], widths[stage] = max(depths[stage], int(match[2]) + 1), tensor.shape[0]
-    if 0 in depths:
-        raise AssetError(f"{source}: expected a SegFormer with four stages, found depths {depths}.")
-    return HASMConfig(hidden_sizes=tuple(widths), depths=tuple(depths))
+    pattern = r"^(?:backbone\.layers|stages)\.(\d)\.(?:1|blocks)\.(\d+)\.(?:norm1|layernorm_before)\.weight$"
 
+    def widths(tensors: State) -> dict[tuple[str, ...], int]:
+        return {match.groups(): len(t) for name, t in tensors.items() if (match := re.match(pattern, name))}
+
+    for name in _MIX_TRANSFORMERS:
+        with torch.device("meta"):
+            encoder = cast(nn.Module, make_encoder(name))
+        if widths(encoder.state_dict()) == widths(state):
+            return HASMConfig(name)
+    raise AssetError(f"{source}: expected a SegFormer of B0 to B5, found one of {len(widths(state))} blocks")
+
+
+_MIX_TRANSFORMERS: tuple[EncoderName, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 
 _BUILDERS: dict[Task, Callable[[State, str], PretrainedNetwork]] = {"hasm": _hasm, "hdrm": _hdrm, "shpe": _shpe}

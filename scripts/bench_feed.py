@@ -1,6 +1,6 @@
 """Samples per second that reading and augmentation deliver, beside what the network consumes.
 
-python scripts/bench_feed.py data/aih_render --task hdrm --preset tiny
+python scripts/bench_feed.py data/aih_render --task hdrm --preset light
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Bench:
     data: tyro.conf.Positional[Path]
     """Shards."""
     task: Task = "hdrm"
-    preset: Preset = "tiny"
+    preset: Preset = "light"
     device: str = "auto"
     batches: int = 8
 

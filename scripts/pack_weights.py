@@ -26,13 +26,13 @@ from hdr_model.training.checkpoint import SETTINGS, find_weights
 MOST_BYTES = 40_000_000
 LICENCE = """# Licence of these weights
 
-CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/): trained from nothing by `scripts/build_weights.sh`, on
-pictures that this project drew from its own CC0 assets (the free hand and the shipped backgrounds). No other data and
-no other weights went into them.
+CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/) for what `scripts/build_weights.sh` trained, on images
+that this project drew from its own CC0 assets. The encoders of HASM and SHPE began with EfficientNet-Lite's ImageNet
+weights (see `assets/encoders/LICENSE.md`), Apache License 2.0, which therefore holds for them.
 """
 
 
-def main(work: Path, out: Path) -> None:
+def pack_weights(work: Path, out: Path) -> None:
     """Pack the runs in WORK/runs into OUT, and measure what was packed on WORK/aih_heldout."""
     packed = {task: pack(find_weights(work / "runs", task), out / task) for task in TASKS}
     total = sum(packed.values())
@@ -94,7 +94,7 @@ def _in_card(row: Row) -> bool:
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
+        tyro.cli(pack_weights, config=(tyro.conf.PositionalRequiredArgs,))
     except AIHError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -24,6 +24,8 @@ from hdr_model.data.draws import Draws
 
 BOX_SCALE = 2.0
 """Side of the crop / side of the square around the hand's amodal mask."""
+MAX_LEVEL, MAX_DEVICE_LEVEL = 6, 3
+"""How often at most an image is halved before a small crop of it is read; off the CPU all halvings are computed."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,19 @@ def sample(maps: Tensor, affine: Tensor, size: int, outside: Literal["border", "
     A crop that shrinks its image by 2 or more reads from the image averaged over 2x2, 4x4, ... pixels, so that thin
     fingers do not fall between the samples.
     """
-    level = affine[:, :, :2].det().abs().sqrt().log2().floor().clamp(0, 6).int()
-    levels = level.unique().tolist()
+    level = affine[:, :, :2].det().abs().sqrt().log2().floor().int()
+    if maps.device.type != "cpu":  # which levels there are is not known here without waiting for the device
+        crops = _bilinear(maps, affine, size, outside, 0)
+        for halvings in range(1, MAX_DEVICE_LEVEL + 1):
+            at_level = (level.clamp(0, MAX_DEVICE_LEVEL) == halvings)[:, None, None, None]
+            crops = torch.where(at_level, _bilinear(maps, affine, size, outside, halvings), crops)
+        return crops
+    levels = level.clamp(0, MAX_LEVEL).unique().tolist()
     if len(levels) == 1:
         return _bilinear(maps, affine, size, outside, levels[0])
     crops = maps.new_empty(*maps.shape[:2], size, size)
     for halvings in levels:
-        chosen = level == halvings
+        chosen = level.clamp(0, MAX_LEVEL) == halvings
         crops[chosen] = _bilinear(maps[chosen], affine[chosen], size, outside, halvings)
     return crops
 
@@ -158,6 +166,45 @@ def rotate_from_crop(joints: Tensor, affine: Tensor) -> Tensor:
     return torch.cat([joints[..., :2] @ turn.mT, joints[..., 2:]], -1)
 
 
+@dataclass(frozen=True, eq=False)
+class HandGeometry:
+    """Where the crops around one hand of each sample lie, and its joints there."""
+
+    hand: Tensor  # (B,) 0 right, 1 left
+    affine: Tensor  # (B,2,3) crop pixel -> image pixel
+    joints_2d: Tensor  # (B,21,2) px of the crop
+    joints_3d: Tensor  # (B,21,3) m, relative to the wrist, mirrored and rotated as the crop is
+
+
+def hand_geometry(
+    batch: Mapping[str, Tensor],
+    hand: Tensor,
+    size: int,
+    moves: Tensor | None = None,
+    squares: tuple[Tensor, Tensor] | None = None,
+) -> HandGeometry:
+    """Crops of hand ``hand`` (B,) of each sample; the arguments are ``crop_hands``'s."""
+    rows = torch.arange(len(hand), device=hand.device)
+    if squares is None:
+        squares = mask_boxes((batch["masks"] & _crop_bits(hand)[:, 0, None, None]) != 0)
+    affine = crop_affine(*squares, size, hand == 1, moves)
+    joints = batch["joints_3d"][rows, hand]
+    return HandGeometry(
+        hand=hand,
+        affine=affine,
+        joints_2d=to_crop(batch["joints_2d"][rows, hand], affine),
+        joints_3d=rotate_to_crop(joints - joints[:, :1], affine),
+    )
+
+
+def crop_pixels(batch: Mapping[str, Tensor], geometry: HandGeometry, size: int, alone: bool) -> Tensor:
+    """The crops (B,3,size,size) in [0, 1] of the images, or of the targets with this hand ``alone``."""
+    rows = torch.arange(len(geometry.hand), device=geometry.hand.device)
+    plane = 1 + geometry.hand if alone else torch.zeros_like(geometry.hand)
+    pixels = batch["rgb"][rows, plane].permute(0, 3, 1, 2).contiguous()  # grid_sample is faster on planes
+    return sample(pixels.float(), geometry.affine, size, "border") / 255
+
+
 def crop_hands(
     batch: Mapping[str, Tensor],
     hand: Tensor,
@@ -171,25 +218,20 @@ def crop_hands(
     (B,2,21,3) m, as ``AIHShards.read`` gives them. ``squares``: the hands' centres (B,2) and sides (B,) in px; by
     default those of their amodal masks.
     """
-    rows = torch.arange(len(hand), device=hand.device)
+    geometry = hand_geometry(batch, hand, size, moves, squares)
     masks = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
-    affine = crop_affine(*(squares or mask_boxes(masks[:, 0])), size, hand == 1, moves)
-    pair = torch.stack([batch["rgb"][:, 0], batch["rgb"][rows, 1 + hand]], 1).permute(0, 1, 4, 2, 3).flatten(0, 1)
-    pixels = sample(pair.float(), affine.repeat_interleave(2, 0), size, "border") / 255
-    joints = batch["joints_3d"][rows, hand]
-    image, target = pixels.unflatten(0, (-1, 2)).unbind(1)
-    amodal, visible, other_visible, other_arm, shaded = sample_masks(masks, affine, size).split(1, 1)
+    amodal, visible, other_visible, other_arm, shaded = sample_masks(masks, geometry.affine, size).split(1, 1)
     return HandCrops(
-        image=image,
-        target=target,
+        image=crop_pixels(batch, geometry, size, alone=False),
+        target=crop_pixels(batch, geometry, size, alone=True),
         amodal=amodal,
         visible=visible,
         other_visible=other_visible,
         other_arm=other_arm,
         shaded=shaded,
-        joints_2d=to_crop(batch["joints_2d"][rows, hand], affine),
-        joints_3d=rotate_to_crop(joints - joints[:, :1], affine),
-        affine=affine,
+        joints_2d=geometry.joints_2d,
+        joints_3d=geometry.joints_3d,
+        affine=geometry.affine,
     )
 
 

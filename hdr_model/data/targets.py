@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from aih_gen.compose.masks import hidden, removal, visible_background
-from aih_gen.hands.joints import BONES, INDEX_MCP, LITTLE_MCP, MIDDLE_MCP, WRIST
+from aih_gen.hands.joints import BONES, MIDDLE_MCP, WRIST
 from hdr_model.config import HDRMConfig
 
 HEAT_SIGMA = 2.5 / 64
@@ -51,19 +50,6 @@ def taught_masks(
         other_visible if config.removal else nothing,
         other_arm if config.removal else nothing,
     )
-
-
-def hand_axes(joints: Tensor, right: Tensor) -> Tensor:
-    """(N,9): unit vectors along a hand, across it from little finger to index, and out of its palm or back.
-
-    From joints (N,21,3) in any unit and ``right`` (N,) bool. The first two come from the joints alone and the third one
-    points out of the same side of either hand, so that their orientation, not one of them, tells right from left.
-    """
-    along = F.normalize(joints[:, MIDDLE_MCP] - joints[:, WRIST], dim=-1)
-    across = joints[:, INDEX_MCP] - joints[:, LITTLE_MCP]
-    across = F.normalize(across - (across * along).sum(-1, keepdim=True) * along, dim=-1)
-    out = torch.linalg.cross(along, across) * torch.where(right, 1.0, -1.0)[:, None]
-    return torch.cat([along, across, out], -1)
 
 
 @dataclass(frozen=True, eq=False)

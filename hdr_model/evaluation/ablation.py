@@ -35,8 +35,9 @@ from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandStage, cut_hands, trained_size
-from hdr_model.training.checkpoint import WEIGHTS, find_weights
+from hdr_model.painting import cut_hands
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandStage
+from hdr_model.training.checkpoint import WEIGHTS, find_weights, trained_size
 from hdr_model.training.loop import choose_device, use_bfloat16
 
 LARGE_ROWS = (1, 2, 3)

@@ -12,13 +12,15 @@ from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
-from hdr_model.nets.hasm import HAND_MASKS, exchange_all
-from hdr_model.pipeline import HDR, HandInput, HandStage, cut_hands
+from hdr_model.nets.hasm import HAND_MASKS, swap_hands
+from hdr_model.painting import HandInput, cut_hands
+from hdr_model.pipeline import HDR, HandStage
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
 """What ``examine`` and the scores need of a shard."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
+UNPAINTED = "SHPE in HASM's crops, nothing painted"
 BOUND = "SHPE on the true target"
 
 
@@ -34,7 +36,7 @@ class Examined:
     crops: HandCrops  # (N,...) cut around the true amodal mask, else around the joints; mirrored to right hands
     composites: dict[str, Tensor]  # TRUE, FOUND -> (N,3,S,S) in [0, 1], in those crops
     alone: Tensor  # (N,) bool, masked, and the crop's target is true
-    joints_2d: dict[str, Tensor]  # ALONE, TRUE, FOUND, BOUND -> (N,21,2) px of the image
+    joints_2d: dict[str, Tensor]  # ALONE, TRUE, UNPAINTED, FOUND, BOUND -> (N,21,2) px of the image
     joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
     # TRUE is NaN where not masked, BOUND where not alone
 
@@ -57,7 +59,7 @@ def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tens
     """
     exchanged, named = (
         torch.stack([(masks[n] ^ true[n]).sum((1, 2)) for n in HAND_MASKS]).sum(0)
-        for masks in (exchange_all(guess), guess)
+        for masks in (swap_hands(guess), guess)
     )
     return exchanged - named
 
@@ -127,6 +129,7 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     composites = {name: painting.composite for name, painting in painted.items()}
     seen = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
     seen |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
+    seen |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
     seen |= {BOUND: (crops.target, crops.affine)}
     joints = {name: estimate_in_image(hdr, *shown) for name, shown in seen.items()}
     joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hdr_model.nets.foreign import read_foreign
+from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.pretrained import check_tensors
 from hdr_model.nets.vgg import WIDTHS, VGG16Features
 
@@ -31,7 +31,7 @@ class LPIPS(nn.Module):
             AssetError: one of them is another file.
         """
         network = cls(VGG16Features.from_file(vgg, len(WIDTHS)))
-        found = read_foreign(linear)
+        found = read_external(linear)
         names = {f"lin{k}.model.1.weight": str(k) for k in range(len(WIDTHS))}
         state = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
         check_tensors(network.linear, state, str(linear))

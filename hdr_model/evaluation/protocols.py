@@ -46,7 +46,7 @@ from hdr_model.evaluation.pose import (
     pose_grids,
 )
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.nets.hasm import exchange
+from hdr_model.nets.hasm import swap_hands_where
 from hdr_model.pipeline import HDR, LEAST_AREA, MEAN_BONE_LENGTH
 from hdr_model.training.loop import choose_device, use_bfloat16
 
@@ -277,7 +277,7 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tenso
     where = known.flatten()[:, None, None]
     margins = {method: name_margin(guess, true) for method, guess in guesses.items()}
     for method, guess in guesses.items():
-        unnamed = exchange(guess, (margins[method] < 0) & known.all(1))
+        unnamed = swap_hands_where(guess, (margins[method] < 0) & known.all(1))
         for part in PARTS:
             truth = _both_hands(true, part)
             scores.overlap[part, method].add(_both_hands(guess, part) & where, truth)

@@ -1,19 +1,18 @@
-"""HASM, the hand amodal segmentation module: SegFormer (Xie et al. 2021) with one head per mask."""
+"""HASM, the hand amodal segmentation module: an encoder, and a decoder with one head per mask."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import SegformerConfig, SegformerModel
 
-from aih_gen.config import SIDES
 from hdr_model.config import HASMConfig
-from hdr_model.nets.naming import Naming, close_looks
+from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.nets.pyramid import Pyramid
 
 MaskName = Literal["left_amodal", "left_visible", "right_amodal", "right_visible", "left_arm", "right_arm"]
 
@@ -25,10 +24,7 @@ Logits = dict[str, Tensor]
 
 
 class HASM(PretrainedNetwork):
-    """A Mix Transformer encoder and a decoder whose heads share its projections (paper, section 3.2).
-
-    With ``naming`` the heads only tell two hands apart, and a close look at each says whose masks they are.
-    """
+    """An encoder and a decoder whose heads share its features (paper, section 3.2)."""
 
     task = "hasm"
     config_type = HASMConfig
@@ -37,23 +33,9 @@ class HASM(PretrainedNetwork):
     def __init__(self, config: HASMConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = SegformerModel(
-            SegformerConfig(
-                hidden_sizes=list(config.hidden_sizes),
-                depths=list(config.depths),
-                num_attention_heads=list(config.heads),
-                sr_ratios=list(config.reductions),
-                mlp_ratios=[config.mlp_ratio] * len(config.depths),
-                drop_path_rate=config.drop_path,
-            )
-        )
-        width, masks = config.decoder_width, len(self.mask_names)
-        self.projections = nn.ModuleList(_conv_bn_relu(size, width) for size in config.hidden_sizes)
-        # The heads side by side: channels k * width onwards, and outputs 2 k and 2 k + 1, are mask k's.
-        self.fusion = _conv_bn_relu(width * len(config.hidden_sizes), width * masks)
-        self.dropout = nn.Dropout2d(config.dropout)
-        self.classifier = nn.Conv2d(width * masks, 2 * masks, 1, groups=masks)
-        self.naming = Naming() if config.naming else None
+        self.encoder = make_encoder(config.encoder, config.drop_path)
+        decoder = {"mlp": MLPDecoder, "pyramid": PyramidDecoder}[config.decoder]
+        self.decoder = decoder(self.encoder.channels, config.decoder_width, len(self.mask_names), config.dropout)
 
     @property
     def mask_names(self) -> tuple[MaskName, ...]:
@@ -62,39 +44,57 @@ class HASM(PretrainedNetwork):
 
     @property
     def stride(self) -> int:
-        return 32
+        return self.encoder.stride
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised -> the encoder's maps, (B, hidden_sizes[i], H / 2**(i + 2), W / 2**(i + 2))."""
+        """(B, 3, H, W) normalised -> the encoder's maps."""
         self._check_sides(image)
-        return [
-            m.contiguous(memory_format=torch.channels_last)  # the decoder takes a third of the time so
-            for m in cast(Any, self.encoder(image, output_hidden_states=True)).hidden_states
-        ]
+        return self.encoder(image)
 
     def forward(self, image: Tensor) -> Logits:
-        """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside.
+        """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside."""
+        logits = self.decoder(self.features(image))
+        return dict(zip(self.mask_names, logits.split(2, 1), strict=True))
 
-        In training mode hands stay as they are told apart, and ``naming`` is called with the true ones.
-        """
-        logits = self.separate(image)
-        if self.naming is None or self.training:
-            return logits
-        looks, found = close_looks(image, visible_probability(logits))
-        score = self.naming(looks.flatten(0, 1)).score.unflatten(0, (-1, 2)) * found
-        return exchange(logits, score[:, 0] < score[:, 1])
 
-    def separate(self, image: Tensor) -> Logits:
-        """What ``forward`` gives in training mode: with ``naming``, either hand may be called the right one."""
-        maps = [project(features) for project, features in zip(self.projections, self.features(image), strict=True)]
+class MLPDecoder(nn.Module):
+    """SegFormer's decoder (Xie et al. 2021) with one fusion and classifier per mask (paper, section 3.2)."""
+
+    def __init__(self, channels: Sequence[int], width: int, masks: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.projections = nn.ModuleList(_conv_bn_relu(size, width) for size in channels)
+        # The heads side by side: channels k * width onwards, and outputs 2 k and 2 k + 1, are mask k's.
+        self.fusion = _conv_bn_relu(width * len(channels), width * masks)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(width * masks, 2 * masks, 1, groups=masks)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps -> (B, 2 masks, h, w) at the first map's resolution."""
+        maps = [project(m) for project, m in zip(self.projections, features, strict=True)]
         convolution, normalise, activate = self.fusion
         # A 1x1 convolution and a resize change places freely: each map is convolved while it is still small.
-        weights = cast(Tensor, convolution.weight).split(self.config.decoder_width, 1)
+        weights = cast(Tensor, convolution.weight).split(self.width, 1)
         fused = [F.conv2d(m, weight) for m, weight in zip(maps, weights, strict=True)]
         size = maps[0].shape[-2:]
         total = fused[0] + sum(F.interpolate(m, size, mode="bilinear") for m in fused[1:])
-        logits = self.classifier(self.dropout(activate(normalise(total))))
-        return dict(zip(self.mask_names, logits.split(2, 1), strict=True))
+        logits: Tensor = self.classifier(self.dropout(activate(normalise(total))))
+        return logits
+
+
+class PyramidDecoder(nn.Module):
+    """A feature pyramid, and a 1x1 convolution per mask."""
+
+    def __init__(self, channels: Sequence[int], width: int, masks: int, dropout: float) -> None:
+        super().__init__()
+        self.pyramid = Pyramid(channels, width)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(width, 2 * masks, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps -> (B, 2 masks, h, w) at the first map's resolution."""
+        logits: Tensor = self.classifier(self.dropout(self.pyramid(features)))
+        return logits
 
 
 def probability(logits: Tensor) -> Tensor:
@@ -102,28 +102,18 @@ def probability(logits: Tensor) -> Tensor:
     return (logits[:, 1] - logits[:, 0]).float().sigmoid()
 
 
-def visible_probability(logits: Logits) -> Tensor:
-    """(B, 2, h, w) probability that the right hand, and the left one, is visible there."""
-    return torch.stack([probability(logits[f"{side}_visible"]) for side in SIDES], 1)
+def swap_hands(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks, or their logits, by name, whose right and left change places."""
+    other = {"right": "left", "left": "right"}
+    return {name: masks[f"{other[side]}_{kind}"] for name in masks for side, kind in [name.split("_")]}
 
 
-def exchange(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
+def swap_hands_where(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
     """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
-    other = exchange_all(masks)
+    swapped = swap_hands(masks)
     return {
-        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), other[name], mask) for name, mask in masks.items()
+        name: torch.where(where.view(-1, *[1] * (mask.ndim - 1)), swapped[name], mask) for name, mask in masks.items()
     }
-
-
-def exchange_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks, or their logits, whose right and left change places."""
-    return {name: masks[_of_other_hand(name)] for name in masks}
-
-
-def _of_other_hand(name: str) -> str:
-    """``left_amodal`` of ``right_amodal``, ..."""
-    side, kind = name.split("_")
-    return f"{SIDES[1 - SIDES.index(side)]}_{kind}"
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:

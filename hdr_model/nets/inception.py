@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdr_model.nets.foreign import read_foreign
+from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.pretrained import check_tensors
 
 SIDE = 299
@@ -186,7 +186,7 @@ class Inception(_Branches):
             AssetError: not a file of tensors, or another network's.
         """
         network = cls()
-        found = read_foreign(path)
+        found = read_external(path)
         wanted = network.state_dict()
         counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
         state = counts | {name: found[name] for name in wanted.keys() & found.keys()}

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -118,18 +118,27 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
     fields = {field.name: field.default for field in dataclasses.fields(config_type)}
-    if not isinstance(values, dict) or values.keys() != fields.keys():
-        found = ", ".join(map(str, values)) if isinstance(values, dict) else "no table"
-        raise AssetError(f'{path}: expected "config" to hold {", ".join(fields)}, found {found}.')
-    for name, default in fields.items():
-        if not _plausible(values[name], default):
-            raise AssetError(f"{path}: {name} should be like {json.dumps(default)}, found {json.dumps(values[name])}.")
+    if not isinstance(values, dict):
+        raise AssetError(f'{path}: expected "config" to be a table, found {json.dumps(values)[:80]}')
+    if unknown := sorted(values.keys() - fields.keys()):
+        raise AssetError(f"{path}: expected a configuration of {', '.join(fields)}, found {_some(unknown)}")
+    for name in values:
+        default, choices, found = fields[name], choices_of(config_type, name), json.dumps(values[name])
+        if choices and values[name] not in choices:
+            raise AssetError(f"{path}, {name}: expected one of {', '.join(choices)}, found {found}")
+        if not choices and not _plausible(values[name], default):
+            raise AssetError(f"{path}, {name}: expected a value like {json.dumps(default)}, found {found}")
     try:
         return config_type(
             **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         )
     except AIHError as error:
         raise AssetError(f"{path}: {error}") from None
+
+
+def choices_of(config_type: type[Any], name: str) -> tuple[str, ...]:
+    """The strings that a field of a configuration may be; none where it is a number or a list of them."""
+    return tuple(c for c in get_args(get_type_hints(config_type)[name]) if isinstance(c, str))
 
 
 def _plausible(value: Any, default: object) -> bool:

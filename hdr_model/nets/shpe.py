@@ -1,20 +1,21 @@
-"""SHPE, the single hand pose estimator: DetNet.
-
-Zhou et al. 2020, *Monocular Real-Time Hand Shape and Motion Capture Using Multi-Modal Data*.
-"""
+"""SHPE, the single hand pose estimator: an encoder, and a decoder to joints in 2D and 3D."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hdr_model.config import SHPEConfig
+from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.nets.pyramid import Pyramid
 
 JOINTS = 21
+HIDDEN = 512
+"""Width of the branch that regresses the joints."""
 
 
 class SHPEOutput(NamedTuple):
@@ -29,11 +30,12 @@ class SHPEOutput(NamedTuple):
     uv: Tensor
     """(B, 21, 2) row and column of each heat map's highest point, int64"""
     xyz: Tensor
-    """(B, 21, 3) the location map there, in bone units"""
+    """(B, 21, 3) joint minus wrist, in bone units: regressed by the pyramid's branch, or read off the location map of
+    the cascade at ``uv``"""
 
 
 class SHPE(PretrainedNetwork):
-    """A dilated residual trunk, then heat, delta and location maps, each head fed with all before it."""
+    """An encoder and a decoder to heat, delta and location maps, and the joints."""
 
     task = "shpe"
     config_type = SHPEConfig
@@ -42,24 +44,49 @@ class SHPE(PretrainedNetwork):
     def __init__(self, config: SHPEConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.head_width
-        self.resnet = _Trunk(config)
+        self.encoder = make_encoder(config.encoder)
+        decoder = {"cascade": CascadeDecoder, "pyramid": PyramidDecoder}[config.decoder]
+        self.decoder = decoder(self.encoder.channels, config.decoder_width)
+
+    @property
+    def stride(self) -> int:
+        return self.encoder.stride
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised -> the encoder's maps."""
+        self._check_sides(image)
+        return self.encoder(image)
+
+    def forward(self, image: Tensor) -> SHPEOutput:
+        """(B, 3, H, W) normalised crop of one right hand -> its joints."""
+        output: SHPEOutput = self.decoder(self.features(image))
+        return output
+
+
+class CascadeDecoder(nn.Module):
+    """The heads of DetNet (Zhou et al. 2020, *Monocular Real-Time Hand Shape and Motion Capture Using Multi-Modal
+    Data*), each fed with all before it.
+    """  # fmt: skip
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Sequential(
+            nn.Conv2d(channels[-1], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.heat_head = _Head(width + 2, width, JOINTS)
         self.delta_head = _Head(width + 2 + JOINTS, width, 3 * JOINTS)
         self.location_head = _Head(width + 2 + 4 * JOINTS, width, 3 * JOINTS)
 
     @property
-    def stride(self) -> int:
-        return 4
+    def heat_bias(self) -> Tensor:
+        """(21,) what the heat maps' logits begin with."""
+        bias = self.heat_head.prediction.bias
+        assert bias is not None
+        return bias
 
-    def features(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised -> the trunk's maps: 4 width channels at H/2, 8 and 16 width channels at H/4."""
-        return self.resnet.stages(image)
-
-    def forward(self, image: Tensor) -> SHPEOutput:
-        """(B, 3, H, W) normalised crop of one right hand -> its joints."""
-        self._check_sides(image)
-        features = self.resnet(image)
+    def forward(self, maps: Sequence[Tensor]) -> SHPEOutput:
+        """The encoder's maps -> joints read off the location maps."""
+        features = self.squeeze(maps[-1])
         features = torch.cat([features, _coordinates(features)], 1)
         heatmap = torch.sigmoid(self.heat_head(features))
         features = torch.cat([features, heatmap], 1)
@@ -68,6 +95,45 @@ class SHPE(PretrainedNetwork):
         delta_map, location_map = (x.unflatten(1, (JOINTS, 3)) for x in (delta, location))
         uv = highest_point(heatmap)
         return SHPEOutput(heatmap, delta_map, location_map, uv, read_at(location_map, uv))
+
+
+class PyramidDecoder(nn.Module):
+    """A feature pyramid with a 1x1 convolution for each kind of map, and a branch that regresses the joints.
+
+    The branch sees the mean of the encoder's last map, and for each joint the pyramid's features and the place where
+    its heat map is high.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.pyramid = Pyramid(channels, width)
+        self.heat = nn.Conv2d(width, JOINTS, 1)
+        self.maps = nn.Conv2d(width, 6 * JOINTS, 1)
+        self.branch = nn.Sequential(
+            nn.Linear(channels[-1] + JOINTS * (width + 2), HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, 3 * JOINTS),
+        )
+
+    @property
+    def heat_bias(self) -> Tensor:
+        """(21,) what the heat maps' logits begin with."""
+        assert self.heat.bias is not None
+        return self.heat.bias
+
+    def forward(self, maps: Sequence[Tensor]) -> SHPEOutput:
+        """The encoder's maps -> joints regressed by the branch."""
+        features = self.pyramid(maps)
+        heatmap = torch.sigmoid(self.heat(features))
+        delta_map, location_map = self.maps(features).unflatten(1, (2, JOINTS, 3)).unbind(1)
+        weight = heatmap.flatten(2) / heatmap.flatten(2).sum(2, keepdim=True)
+        seen = torch.cat([features, _coordinates(features)], 1).flatten(2)
+        at_joints = torch.einsum("bjp,bcp->bjc", weight, seen.to(weight.dtype))
+        known = torch.cat([maps[-1].mean((2, 3)), at_joints.flatten(1)], 1)
+        joints = self.branch(known).float().unflatten(1, (JOINTS, 3))
+        return SHPEOutput(heatmap, delta_map, location_map, highest_point(heatmap), joints - joints[:, :1])
 
 
 def highest_point(heatmap: Tensor) -> Tensor:
@@ -83,60 +149,6 @@ def read_at(maps: Tensor, uv: Tensor) -> Tensor:
     return maps.flatten(3).gather(3, place.expand(-1, -1, 3, 1)).squeeze(3)
 
 
-class _Trunk(nn.Module):
-    def __init__(self, config: SHPEConfig) -> None:
-        super().__init__()
-        width = config.width
-        first, second, third = config.layers
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.block1 = _stage(width, width, first)
-        self.pool = _stage(4 * width, width, 1, stride=2)
-        self.block2 = _stage(4 * width, 2 * width, second, dilation=2)
-        self.block3 = _stage(8 * width, 4 * width, third, dilation=4)
-        self.squeeze = nn.Sequential(
-            nn.Conv2d(16 * width, config.head_width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(config.head_width),
-            nn.ReLU(),
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, head_width, H/4, W/4)."""
-        return self.squeeze(self.stages(image)[-1])
-
-    def stages(self, image: Tensor) -> list[Tensor]:
-        """The maps of its three stages of residual blocks."""
-        first = self.block1(F.relu(self.bn1(self.conv1(image))))
-        second = self.block2(self.pool(first))
-        return [first, second, self.block3(second)]
-
-
-class _Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut (He et al. 2016)."""
-
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int) -> None:
-        super().__init__()
-        out_channels = 4 * width
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Sequential()
-        if in_channels != out_channels:
-            self.shortcut.extend(
-                [nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)]
-            )
-        elif stride > 1:
-            self.shortcut.append(nn.MaxPool2d(stride))
-
-    def forward(self, features: Tensor) -> Tensor:
-        inner = F.relu(self.bn1(self.conv1(features)))
-        inner = F.relu(self.bn2(self.conv2(inner)))
-        return F.relu(self.bn3(self.conv3(inner)) + self.shortcut(features))
-
-
 class _Head(nn.Module):
     def __init__(self, in_channels: int, width: int, out_channels: int) -> None:
         super().__init__()
@@ -147,12 +159,6 @@ class _Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.prediction(self.project(features))
-
-
-def _stage(in_channels: int, width: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        *(_Bottleneck(4 * width if i else in_channels, width, 1 if i else stride, dilation) for i in range(blocks))
-    )
 
 
 def _coordinates(like: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import Task
-from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.nets.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedNetwork
 
 SETTINGS, STATE, WEIGHTS, BEST = "run.json", "last.pt", "weights", "best"
 SCHEMA = 1
@@ -109,17 +109,42 @@ def find_weights(folder: Path, task: Task) -> Path:
     if settings.exists() and json.loads(settings.read_text()).get("task") == task:
         places += [folder / BEST, folder / WEIGHTS]
     for place in places:
-        if (place / "config.json").is_file() and (place / "model.safetensors").is_file():
+        if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():
             return place
     raise AssetError(
         f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[2]}"
     )
 
 
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """What ``run.json`` of a run says; None where there is none.
+
+    Raises:
+        AssetError: it is not a run's settings.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        settings = json.loads(path.read_text())
+        int(settings["size"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AssetError(f"{path}: expected a run's settings with a size, found {error!r}") from error
+    return cast("dict[str, Any]", settings)
+
+
+def trained_size(weights: Path) -> int:
+    """Side in pixels of the images that the network in ``weights`` was trained on, else 256."""
+    try:
+        packed = json.loads((weights / CONFIG_FILE).read_text()).get("training", {})
+    except (OSError, ValueError, AttributeError):
+        packed = {}  # the network says so itself when it is read
+    settings = packed or read_settings(weights) or read_settings(weights.parent)
+    return int(settings["size"]) if settings else 256
+
+
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
-
-    A HASM with ``naming`` may start from one without: it learns names from nothing.
 
     Raises:
         AssetError: there are none, or those of a network of other sizes.
@@ -127,14 +152,13 @@ def start_from(network: PretrainedNetwork, folder: Path) -> None:
     place = find_weights(folder, network.task)
     trained = type(network).from_pretrained(place)
     wanted, found = asdict(network.config), asdict(trained.config)
-    new = {"naming"} if wanted.get("naming") and not found["naming"] else set()
-    if other := [name for name in wanted if wanted[name] != found[name] and name not in new]:
+    if other := [name for name in wanted if wanted[name] != found[name]]:
         name = other[0]
         raise AssetError(
             f"{place}: expected a network of the sizes that are to be trained, with {name} {wanted[name]}, found "
             f"{found[name]}; --preset says which"
         )
-    network.load_state_dict(network.state_dict() | trained.state_dict())
+    network.load_state_dict(trained.state_dict())
 
 
 def code_version() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from hdr_model.losses import (
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.picture import grid
@@ -41,6 +43,7 @@ class HDRMTask:
 
     Args:
         extract: features for the perceptual and style losses.
+        chain: a trained HASM: the share ``config.found`` of the crops has its masks, and lies where it gives.
 
     Raises:
         AIHError: those losses have a weight, and there is no ``extract``.
@@ -54,10 +57,13 @@ class HDRMTask:
         network: HDRMConfig,
         device: torch.device,
         extract: FeatureExtractor | None = None,
+        chain: Path | None = None,
     ) -> None:
         assert isinstance(config.losses, HDRMLossWeights)
         self.size, self.weights = config.size, config.losses
         self.extract = extract
+        self.found = FoundMasks(chain, device) if chain else None
+        self.found_share = config.found
         if extract is None and (self.weights.perceptual or self.weights.style):
             raise AIHError(
                 f"preset {config.preset} has perceptual and style losses: expected --features, VGG16 or a run"
@@ -105,6 +111,8 @@ class HDRMTask:
 
     def _crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
         hands = choose_hands(batch, draws)
+        if augment and self.found:
+            batch = self.found.replace(batch, hands, (draws.uniform() < self.found_share).to(hands.device))
         crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
         if augment:
             both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, draws)

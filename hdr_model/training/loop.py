@@ -30,8 +30,10 @@ from hdr_model.training.checkpoint import (
     code_version,
     load_state,
     open_run,
+    read_settings,
     save_state,
 )
+from hdr_model.training.clock import steps_within, with_steps
 from hdr_model.training.compilation import compile_networks
 from hdr_model.training.log import History, Log
 from hdr_model.training.optimiser import optimise, schedule
@@ -81,6 +83,7 @@ def train(
     hands: Path | None = None,
     validation: Path | None = None,
     compiled: bool = False,
+    seconds: float | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train until ``config.steps``; returns the folder of the trained weights. ``settings`` are recorded with the run.
@@ -91,7 +94,8 @@ def train(
 
     ``synthesise`` is the share of each batch that is composed on the device, one hand pasted over another, from the
     single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored. ``validation``:
-    held-out shards that decide which step was best.
+    held-out shards that decide which step was best. ``seconds``: take as many steps as that time allows, by the rate of
+    the first few, in place of ``config.steps``; they are recorded, and a run that is resumed keeps them.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
@@ -103,6 +107,10 @@ def train(
     if config.size % network.stride:
         raise AIHError(f"--size {config.size}: {config.task} takes sides that are multiples of {network.stride}")
     dataset.order(config.batch_size, config.seed, 0, config.steps, rank, world)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
+    if seconds is not None:
+        steps = _recorded_steps(out, resume) or _steps_within(task, config, dataset, seconds, autocast)
+        config = with_steps(config, steps)
     shown = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
     held_out = AIHDataset(validation, task.fields) if validation else None
     if compiled:
@@ -119,19 +127,14 @@ def train(
         record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
         open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
     start = load_state(out, state, device) if resume else 0
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
 
     task.networks.train()
     with Interruption() as interruption, _open_log(out, config, start, rank, world) as log:
         for step, batch in enumerate(batches(dataset, config, start, rank, world, workers), start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
             draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
-            turns = task.losses(dataset.compose(to_device(batch, device)), draws)
-            for turn, optimiser in enumerate(task.optimisers):
-                with autocast:
-                    loss, terms = next(turns)
-                history.add(step, terms if turn else terms | {"loss": loss})
-                optimise(optimiser, loss, config, step, world)
+            for terms in _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world):
+                history.add(step, terms)
             if config.ema:
                 _follow(kept, network, min(config.ema, step / (step + 10)))
 
@@ -158,6 +161,40 @@ def train(
     if world > 1:
         dist.destroy_process_group()
     return out / WEIGHTS
+
+
+def _step(
+    task: Task, config: TrainConfig, step: int, batch: Batch, draws: Draws, autocast: torch.autocast, world: int
+) -> list[Terms]:
+    """Step every optimiser once; the terms of each loss, the first with their sum as ``loss``."""
+    turns, found = task.losses(batch, draws), []
+    for turn, optimiser in enumerate(task.optimisers):
+        with autocast:
+            loss, terms = next(turns)
+        found.append(terms if turn else terms | {"loss": loss})
+        optimise(optimiser, loss, config, step, world)
+    return found
+
+
+def _steps_within(
+    task: Task, config: TrainConfig, dataset: TrainingData, seconds: float, autocast: torch.autocast
+) -> int:
+    device = next(task.networks.parameters()).device
+    task.networks.train()
+
+    def step(k: int) -> None:
+        first = (k - 1) * config.batch_size
+        indices = [(first + row) % len(dataset) for row in range(config.batch_size)]
+        batch = dataset.compose(to_device(dataset[indices], device))
+        _step(task, config, k, batch, Draws(config.seed, k, first, config.batch_size), autocast, 1)
+
+    return steps_within(seconds, step, task.networks, list(task.optimisers))
+
+
+def _recorded_steps(out: Path, resume: bool) -> int | None:
+    """The steps of the run that is to be resumed, if there is one."""
+    settings = read_settings(out) if resume else None
+    return int(settings["steps"]) if settings else None
 
 
 def _open_data(

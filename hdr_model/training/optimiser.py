@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 
 from hdr_model.config import TrainConfig
 from hdr_model.training.parallel import average_gradients
+
+LAST_RATE = 0.02
+"""Share of the learning rate that the cosine ends at."""
 
 
 def adamw(
@@ -39,6 +43,8 @@ def schedule(config: TrainConfig, step: int) -> float:
     factor = min(1.0, step / config.warmup) if config.warmup else 1.0
     if config.schedule == "polynomial":
         factor *= 1 - (step - 1) / config.steps
+    elif config.schedule == "cosine":
+        factor *= LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
     elif config.schedule == "step":
         factor *= 0.1 ** sum(step > milestone * config.steps for milestone in config.milestones)
     return factor

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import cast
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandCrops, Jitter, crop_hands
+from hdr_model.data.crops import HandGeometry, Jitter, crop_hands, crop_pixels, hand_geometry
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import HEAT_SIGMA, pose_targets
 from hdr_model.losses import Summed, Terms, shpe_losses, weighted_sum
-from hdr_model.nets.normalisation import normalise
+from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE
+from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
@@ -34,28 +35,35 @@ class SHPETask:
     """SHPE and its optimiser.
 
     Args:
-        both_hands: learn from the picture as it is instead of from the one with this hand alone.
+        both_hands: learn from the image as it is instead of from the one with this hand alone.
+        chain: trained HASM and HDRM: the share ``config.painted`` of the crops is what HDRM paints, half of them with
+            HASM's masks and in the place that HASM gives.
     """
 
     fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
 
     def __init__(
-        self, config: TrainConfig, network: SHPEConfig, device: torch.device, both_hands: bool = False
+        self,
+        config: TrainConfig,
+        network: SHPEConfig,
+        device: torch.device,
+        both_hands: bool = False,
+        chain: Path | None = None,
     ) -> None:
         assert isinstance(config.losses, SHPELossWeights)
         self.size, self.weights, self.both_hands = config.size, config.losses, both_hands
-        # oneDNN's bfloat16 weight gradient of a dilated channels-last convolution reads memory nobody wrote, unless the
-        # channels come in sixteens (seen with torch 2.13): NaN after one step.
-        safe = device.type != "cpu" or network.width % 8 == 0
-        self.layout = torch.channels_last if safe else torch.contiguous_format
-        self.shpe = SHPE(network).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.painted = config.painted if chain else 0.0
+        if chain:
+            self.found, self.painter = FoundMasks(chain, device), Painter(chain, device)
+        self.shpe = SHPE(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.shpe.encoder.freeze(config.frozen_stages)
         # Heat maps are dark but for their peaks: starting at their mean saves the steps of learning that.
-        nn.init.constant_(cast(Tensor, self.shpe.heat_head.prediction.bias), math.log(HEAT_MEAN / (1 - HEAT_MEAN)))
+        nn.init.constant_(self.shpe.decoder.heat_bias, math.log(HEAT_MEAN / (1 - HEAT_MEAN)))
         self.networks = nn.ModuleDict({"shpe": self.shpe})
         self.optimisers = [adamw([(self.shpe, 1.0)], config)]
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """Heat, delta and location terms."""
+        """Heat, delta and location terms, and the joints'."""
         terms = self._terms(self.shpe, *self._crops(batch, draws, augment=True), summed=sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
@@ -65,24 +73,40 @@ class SHPETask:
 
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Input, predicted joints, true joints, and all heat maps in one."""
-        images, crops = self._crops(batch, draws, augment=False)
+        images, geometry = self._crops(batch, draws, augment=False)
         predicted = network(images)
         stride = self.size / predicted.heatmap.shape[-1]
         joints = (predicted.uv.flip(-1) + 0.5) * stride - 0.5
         heat = predicted.heatmap.float().amax(1, keepdim=True).expand(-1, 3, -1, -1)
-        shown = crops.image if self.both_hands else crops.target
+        shown = denormalise(images)
         heat = nn.functional.interpolate(heat, (self.size, self.size), mode="nearest")
-        return grid([shown, dots(shown, joints), dots(shown, crops.joints_2d), heat])
+        return grid([shown, dots(shown, joints), dots(shown, geometry.joints_2d), heat])
 
-    def _terms(self, network: nn.Module, images: Tensor, crops: HandCrops, **summed: Summed) -> Terms:
+    def _terms(self, network: nn.Module, images: Tensor, hands: HandGeometry, **summed: Summed) -> Terms:
         predicted = network(images)
-        targets = pose_targets(crops.joints_2d, crops.joints_3d, self.size, predicted.heatmap.shape[-1])
+        targets = pose_targets(hands.joints_2d, hands.joints_3d, self.size, predicted.heatmap.shape[-1])
         return shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid, **summed)
 
-    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandCrops]:
-        hands = choose_hands(batch, draws)
-        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
-        images = crops.image if self.both_hands else crops.target
+    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandGeometry]:
+        """Normalised crops, and the hands in them."""
+        moves = JITTER.draw(draws) if augment else None
+        hand = choose_hands(batch, draws)
+        if augment and self.painted:
+            images, geometry = self._painted_crops(batch, hand, moves, draws)
+        else:
+            geometry = hand_geometry(batch, hand, self.size, moves)
+            images = crop_pixels(batch, geometry, self.size, alone=not self.both_hands)
         if augment:
             images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
-        return normalise(images).contiguous(memory_format=self.layout), crops
+        return normalise(images).contiguous(memory_format=torch.channels_last), geometry
+
+    def _painted_crops(
+        self, batch: Batch, hand: Tensor, moves: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, HandGeometry]:
+        """True targets, and in some samples what HDRM paints with true masks or HASM's."""
+        lot = draws.uniform()
+        batch = self.found.replace(batch, hand, (lot < self.painted / 2).to(hand.device))
+        crops = crop_hands(batch, hand, self.size, moves)
+        rows = (lot < self.painted).nonzero()[:, 0].to(hand.device)
+        images = crops.target.index_copy(0, rows, self.painter.paint(crops, rows)) if len(rows) else crops.target
+        return images, HandGeometry(hand, crops.affine, crops.joints_2d, crops.joints_3d)

@@ -26,12 +26,9 @@ from hdr_model.training.shpe import SHPETask
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, Any] = {
-    "hasm": (
-        HASMTask,
-        HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=8, dropout=0, drop_path=0, naming=True),
-    ),
+    "hasm": (HASMTask, HASMConfig("mit_nano", decoder_width=8, dropout=0, drop_path=0)),
     "hdrm": (HDRMTask, HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)),
-    "shpe": (SHPETask, SHPEConfig(width=8, layers=(1, 1, 1), head_width=16)),
+    "shpe": (SHPETask, SHPEConfig("dilated_resnet_nano", decoder_width=16)),
 }
 LOSSES: dict[str, Any] = {
     "hasm": HASMLossWeights(overlap=1.0),

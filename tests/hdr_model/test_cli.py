@@ -101,7 +101,8 @@ def test_training_starts_from_trained_weights_of_the_same_sizes(
     assert json.loads((tmp_path / "second/run.json").read_text())["start_from"] == str(tmp_path / "first")
 
     capsys.readouterr()
-    assert main([*arguments, "--preset", "tiny", "--out", str(tmp_path / "third"), *still]) == 2
+    assert main([*arguments, "--preset", "light", "--out", str(tmp_path / "third"), *still]) == 2
     said = capsys.readouterr().err
-    assert "first/weights: expected a network of the sizes that are to be trained, with width 16, found 12" in said
+    assert "first/weights: expected a network of the sizes that are to be trained, with encoder " in said
+    assert "efficientnet_lite0, found dilated_resnet_nano" in said
     assert said.count("\n") == 1 and not (tmp_path / "third").exists()

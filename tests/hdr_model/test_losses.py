@@ -146,7 +146,7 @@ def shpe_example() -> tuple[SHPEOutput, Tensor, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     heatmap, delta, location = torch.rand(2, 21, 8, 8), torch.randn(2, 21, 3), torch.randn(2, 21, 3)
     delta_map, location_map = (t[..., None, None].expand(-1, -1, -1, 8, 8) for t in (delta, location))
-    predicted = SHPEOutput(heatmap, delta_map, location_map, torch.zeros(2, 21, 2), location)
+    predicted = SHPEOutput(heatmap, delta_map, location_map, torch.zeros(2, 21, 2), location.clone())
     return predicted, heatmap, delta, location, torch.ones(2, 21)
 
 
@@ -154,7 +154,7 @@ def test_a_perfect_pose_costs_nothing_and_has_finite_gradients() -> None:
     predicted, *targets = shpe_example()
     heatmap = predicted.heatmap.clone().requires_grad_()
     terms = shpe_losses(predicted._replace(heatmap=heatmap), *targets)
-    assert set(terms) == {"heat", "delta", "location"} and not any(terms.values())
+    assert set(terms) == {"heat", "delta", "location", "joints"} and not any(terms.values())
     weighted_sum(terms, SHPELossWeights()).backward()
     assert heatmap.grad is not None and heatmap.grad.isfinite().all()
 
@@ -163,7 +163,7 @@ def test_shpe_terms_are_frobenius_norms_over_the_number_of_valid_joints() -> Non
     predicted, heatmap, delta, location, valid = shpe_example()
     valid[:, 10:] = 0
     terms = shpe_losses(
-        predicted._replace(heatmap=heatmap + 0.5, location_map=predicted.location_map + 2),
+        predicted._replace(heatmap=heatmap + 0.5, location_map=predicted.location_map + 2, xyz=predicted.xyz - 3),
         heatmap,
         delta,
         location,
@@ -173,12 +173,16 @@ def test_shpe_terms_are_frobenius_norms_over_the_number_of_valid_joints() -> Non
     norm = math.sqrt(3 * (2 * heatmap[:, :10]).square().sum().item())
     assert terms["location"].item() == pytest.approx(norm / 20, rel=1e-5)
     assert terms["delta"] == 0
+    assert terms["joints"].item() == pytest.approx(3)
 
 
 def test_unknown_joints_do_not_count() -> None:
     predicted, heatmap, delta, location, valid = shpe_example()
     wrong = predicted._replace(
-        heatmap=heatmap + 1, delta_map=predicted.delta_map + 1, location_map=predicted.location_map + 1
+        heatmap=heatmap + 1,
+        delta_map=predicted.delta_map + 1,
+        location_map=predicted.location_map + 1,
+        xyz=predicted.xyz + 1,
     )
     valid[0] = 0
     expected = shpe_losses(wrong, heatmap, delta, location, valid)

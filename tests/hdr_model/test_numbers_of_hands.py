@@ -32,9 +32,9 @@ from tests.data.samples import NUMBERS, write_numbers
 CPU, COUNT, EMPTY = torch.device("cpu"), 8, 3
 """Every fourth sample, from ``EMPTY`` on, shows no hand."""
 EMPTY_BATCH = [EMPTY, EMPTY + 4]
-SMALL_HASM = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=16, arms=True, naming=True)
+SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
-SMALL_SHPE = SHPEConfig(width=8, layers=(1, 1, 1), head_width=16)
+SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
 
 
 @pytest.fixture(autouse=True)

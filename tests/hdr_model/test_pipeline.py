@@ -21,8 +21,9 @@ from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
+from hdr_model.painting import HandInput, dilate
 from hdr_model.photos import read_photo
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandInput, dilate, without_speckles
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, without_speckles
 
 Photo = NDArray[np.uint8]
 PAINT = (0, 200, 200)

@@ -233,7 +233,7 @@ class CarelessHASM(PerfectHASM):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         here = torch.tensor([np.abs(self.image - p).max() < 3 for p in pixels])
-        return hasm.exchange(super().forward(image), here)
+        return hasm.swap_hands_where(super().forward(image), here)
 
 
 def scores_of(network: nn.Module, shards: Path) -> Scores:

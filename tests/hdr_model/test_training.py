@@ -30,9 +30,9 @@ from hdr_model.training.shpe import SHPETask
 from tests.data.samples import write_samples
 
 CPU = torch.device("cpu")
-SMALL_HASM = HASMConfig((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), decoder_width=16, drop_path=0.1, arms=True)
+SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
-SMALL_SHPE = SHPEConfig(width=8, layers=(1, 1, 1), head_width=16)
+SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
 ADVERSARIAL = HDRMLossWeights(perceptual=0.0, style=0.0)
 
 
@@ -164,7 +164,7 @@ def test_the_saved_weights_are_the_moving_average(data: Path, tmp_path: Path) ->
     config = short("shpe", ema=0.5, steps=4, log_every=1)
     task = make_task(config)
     seen: list[Tensor] = []
-    weight = task.networks["shpe"].resnet.conv1.weight  # type: ignore[union-attr]
+    weight = task.networks["shpe"].encoder.conv1.weight  # type: ignore[union-attr]
     first = weight.detach().clone()
     step = task.optimisers[0].step
     task.optimisers[0].step = lambda: (step(), seen.append(weight.detach().clone()))  # type: ignore[method-assign]
@@ -173,7 +173,7 @@ def test_the_saved_weights_are_the_moving_average(data: Path, tmp_path: Path) ->
     for k, value in enumerate(seen, 1):
         decay = min(0.5, k / (k + 10))
         average = decay * average + (1 - decay) * value
-    torch.testing.assert_close(SHPE.from_pretrained(weights).resnet.conv1.weight, average)
+    torch.testing.assert_close(SHPE.from_pretrained(weights).encoder.conv1.weight, average)
 
 
 def test_learning_rates_rise_and_fall_as_the_schedule_says() -> None:
@@ -190,7 +190,7 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        images, masks, _ = scenes(batch, 64, Draws(seed, 0, 0, 6))
+        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
@@ -218,23 +218,11 @@ def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
     areas = {}
     for share in (0.0, 1.0):
         shown = (scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8))
-        images, masks, _ = zip(*shown, strict=True)
+        images, masks = zip(*shown, strict=True)
         assert all(image.shape == (6, 3, 64, 64) for image in images)
         areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
     assert areas[1.0].max() > 1.3 * areas[0.0].max()  # some are closer to a hand than any whole picture,
     assert (areas[1.0] < 0.02).sum() > 3 and (areas[0.0] > 0.02).all()  # and some look beside the hands
-
-
-def test_coarse_steps_see_half_the_pixels(data: Path) -> None:
-    config = short("hasm", steps=4, coarse=0.5, mask_stride=2)
-    task = make_task(config)
-    assert isinstance(task, HASMTask)
-    sides: list[tuple[int, int]] = []
-    task.hasm.register_forward_hook(lambda _, inputs, __: sides.append(tuple(inputs[0].shape[-2:])))
-    batch = AIHDataset(data, HASMTask.fields)[list(range(4))]
-    for step in (1, 2, 3, 4):
-        next(task.losses(batch, Draws(0, step, 4 * step, 4)))
-    assert sides == [(32, 32), (32, 32), (64, 64), (64, 64)]
 
 
 def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
@@ -296,7 +284,7 @@ def test_the_weights_of_the_best_validated_step_are_kept_and_found(
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     assert state["best"] == {"step": 2, "loss": 1.0}
     assert find_weights(tmp_path / "run", "shpe") == tmp_path / "run/best"
-    best, last = (SHPE.from_pretrained(tmp_path / "run" / name).resnet.conv1.weight for name in ("best", "weights"))
+    best, last = (SHPE.from_pretrained(tmp_path / "run" / name).encoder.conv1.weight for name in ("best", "weights"))
     assert not torch.equal(best, last)
 
 
@@ -354,3 +342,26 @@ def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
     whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
     assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
     assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))
+
+
+def test_a_run_by_the_clock_is_the_run_of_as_many_steps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = short("shpe", warmup=50)
+    by_clock = run(config, data, tmp_path / "clock", seconds=12.0)
+    recorded = json.loads((tmp_path / "clock/run.json").read_text())
+    assert recorded["steps"] > 3 and recorded["warmup"] <= recorded["steps"] / 5 + 1
+    same = run(replace(config, steps=recorded["steps"], warmup=recorded["warmup"]), data, tmp_path / "steps")
+    assert all(torch.equal(tensor, same[name]) for name, tensor in by_clock.items())
+    run(config, data, tmp_path / "clock", seconds=99.0, resume=True)  # what is there decides
+    assert json.loads((tmp_path / "clock/run.json").read_text())["steps"] == recorded["steps"]
+
+
+def test_a_time_too_short_for_a_step_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "shpe", "--data", str(data), "--preset", "nano", "--size", "64", "--batch-size", "2"]
+    arguments += ["--device", "cpu", "--out", str(tmp_path / "run")]
+    for minutes, said in (("0", "expected a time above 0"), ("0.0001", "expected time for at least one step")):
+        assert main([*arguments, "--minutes", minutes]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*arguments, "--minutes", "1", "--steps", "5"]) == 2
+    assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from torch import Tensor
 from aih_gen.errors import AssetError
 
 
-def read_foreign(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_external(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a file of safetensors, or one that torch saved, bare or under ``state_dict``.
 
     The prefix ``module.`` is taken off; optimiser states and whatever else lies beside the tensors are ignored.

@@ -1,0 +1,104 @@
+"""One hand alone: what is known about it in a crop, and the crop as HDRM paints it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aih_gen.compose.masks import hole
+from aih_gen.config import SIDES
+from hdr_model.data.crops import crop_affine, mask_boxes, sample, sample_masks
+from hdr_model.data.targets import hdrm_input, taught_masks
+from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.normalisation import denormalise, normalise
+
+GROWTH = 9 / 256
+"""Diameter of the ellipse that dilates the hole at inference, in sides of the crop (paper's code: 9 px of 256)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HandInput:
+    """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
+
+    image: Tensor  # (N,3,S,S) in [0, 1]
+    amodal: Tensor  # (N,1,S,S) bool, this hand
+    visible: Tensor  # (N,1,S,S) bool
+    other_visible: Tensor  # (N,1,S,S) bool
+    other_arm: Tensor  # (N,1,S,S) bool
+    affine: Tensor  # (N,2,3) crop pixel -> image pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """What HDRM made of N hands."""
+
+    composite: Tensor  # (N,3,S,S) in [0, 1]: the filling in the hole, the photo elsewhere
+    holes: Tensor  # (N,1,S,S) bool
+    filling: Tensor  # (N,3,S,S) in [0, 1]
+
+    def row(self, k: int) -> Painting:
+        """The painting of hand ``k`` alone."""
+        return Painting(self.composite[k : k + 1], self.holes[k : k + 1], self.filling[k : k + 1])
+
+
+def paint(hdrm: HDRM, hands: HandInput, grow: bool) -> Painting:
+    """Each hand alone.
+
+    Args:
+        grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code does
+            at inference, so that the rim of an imprecise mask does not stay.
+    """
+    visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
+    if grow:
+        other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
+        other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
+        visible = visible & ~(other_visible | other_arm)
+    masks = taught_masks(hdrm.config, hands.amodal, visible, other_visible, other_arm)
+    x, validity = hdrm_input(normalise(hands.image), *masks)
+    painted = hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
+    filling = denormalise(painted.float())
+    holes = hole(*masks)
+    return Painting(torch.where(holes, filling, hands.image), holes, filling)
+
+
+def cut_hands(
+    images: Tensor, masks: Mapping[str, Tensor], hand: Tensor, size: int, affine: Tensor | None = None
+) -> HandInput:
+    """Crops of hand ``hand`` (B,), 0 right or 1 left, of images (B,3,H,W) in [0, 1] with masks (B,H,W) bool.
+
+    ``affine`` (B,2,3) says where to cut; by default around the hand's amodal mask. Without arm masks nothing is an arm.
+    """
+    rows = torch.arange(len(hand), device=hand.device)
+    nothing = torch.zeros_like(masks["right_amodal"])
+    sides = {
+        kind: torch.stack([masks.get(f"{side}_{kind}", nothing) for side in SIDES], 1)
+        for kind in ("amodal", "visible", "arm")
+    }
+    amodal = sides["amodal"][rows, hand]
+    if affine is None:
+        affine = crop_affine(*mask_boxes(amodal), size, hand == 1)
+    others = (sides[kind][rows, 1 - hand] for kind in ("visible", "arm"))
+    cut = sample_masks(torch.stack([amodal, sides["visible"][rows, hand], *others], 1), affine, size)
+    return HandInput(sample(images, affine, size, "border"), cut[:, 0:1], cut[:, 1:2], cut[:, 2:3], cut[:, 3:4], affine)
+
+
+def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks from margins (inside minus outside) of one shape: visible masks apart, each inside its amodal mask."""
+    masks = {name: margin > 0 for name, margin in margins.items()}
+    right, left = margins["right_visible"], margins["left_visible"]
+    masks["right_visible"] = masks["right_visible"] & masks["right_amodal"] & ((right >= left) | ~masks["left_amodal"])
+    masks["left_visible"] = masks["left_visible"] & masks["left_amodal"] & ~masks["right_visible"]
+    return masks
+
+
+def dilate(mask: Tensor, diameter: float) -> Tensor:
+    """Masks (N,1,H,W) bool grown by an ellipse of about ``diameter`` px a side, as OpenCV rasterises it."""
+    radius = max(1, round(diameter / 2 - 0.5))
+    steps = torch.arange(-radius, radius + 1)
+    reach = (radius * (1 - (steps / radius) ** 2).sqrt()).round()
+    ellipse = (steps.abs() <= reach[:, None]).float()[None, None].to(mask.device)
+    return F.conv2d(mask.float(), ellipse, padding=radius) > 0.5
