@@ -100,7 +100,7 @@ def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(d
     batch = AIHDataset(data, hasm.fields)[EMPTY_BATCH]
     optimiser = torch.optim.Adam(hasm.networks.parameters(), 3e-3)
     shares = []
-    for step in range(20):
+    for step in range(30):
         logits = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
         shares.append(logits["right_amodal"].softmax(1)[:, 1].mean().item())
         ((loss, _),) = hasm.losses(batch, Draws(0, step, 0, 2))
