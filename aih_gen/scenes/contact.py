@@ -51,11 +51,11 @@ PULL = 3.0
 YIELD = 25.0
 """Degrees by which the joints of recorded fingers may be bent otherwise."""
 CLOSING_ROUNDS, CLOSING_STEPS = 4, 4
-CLOSING_REACH, CLOSING_STRIDE = 0.025, 2
+CLOSING_REACH, CLOSING_STRIDE = 0.025, 3
 """Rounds and steps in which fingers close; how near (m) to the other hand the vertices of a round are, and of how many
 one takes part.
 """
-CLOSING_PACE = 0.5
+CLOSING_PACE = 0.6
 """Units by which an angle may close in one step: a finger tip goes no farther than half a finger is thick."""
 APART, MOST_APART = 0.004, 60
 """Metres of a step by which hands that no bending frees are moved apart, and how many such steps there may be."""
@@ -198,14 +198,14 @@ class ContactSolver:
         return best, replace(fit, depth_before=first)
 
     def closed(self, hands: Hands, contacts: Contacts, towards: Array) -> Hands:
-        """Hands whose fingers are drawn towards the angles ``towards`` (2,5,4) degrees, as far as the other hand lets
-        them; ``free`` has the last word.
-        """  # fmt: skip
-        for _ in range(CLOSING_ROUNDS):
+        """Hands that are freed from each other a little, whose fingers are then drawn towards the angles ``towards``
+        (2,5,4) degrees, as far as the other hand lets them; ``free`` has the last word.
+        """
+        for k in range(CLOSING_ROUNDS):
             steps = Steps(self.room, self.skinnings, hands, contacts, CLOSING_REACH, CLOSING_STRIDE)
             for _ in range(CLOSING_STEPS):
                 both = steps.posed(hands)
-                hands = steps.changed(hands, both, steps.asked(both)[0], towards)
+                hands = steps.changed(hands, both, steps.asked(both)[0], towards if k else None)
         return hands
 
     def measured(self, hands: Hands, contacts: Contacts = ()) -> Fit:

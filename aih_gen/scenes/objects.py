@@ -26,7 +26,7 @@ LEAST_HEIGHT = 0.08
 """Metres from the table up to the camera."""
 FARTHEST = 1.5
 """Metres from the hands to where objects stand."""
-CELLS = 256
+CELLS = 128
 """Side of the table's picture."""
 
 
@@ -135,7 +135,7 @@ def _table(
 
 def _grain(rng: np.random.Generator) -> Array:
     """(C,C) wood, stone or a plain top."""
-    stretch = (rng.uniform(0.6, 1.2), rng.uniform(6, 30)) if rng.random() < 0.6 else (1.5, 1.5)
+    stretch = (rng.uniform(0.4, 0.7), rng.uniform(3, 15)) if rng.random() < 0.6 else (0.8, 0.8)
     noise = gaussian_filter(rng.standard_normal((CELLS, CELLS)), stretch)
     return np.asarray(0.85 + rng.uniform(0, 0.12) * noise / noise.std())
 

@@ -21,6 +21,9 @@ NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.079, "turtle
 MEN = ("buzz", "crop", "crop", "short", "short", "side part", "swept back", "receding", "curly", "bald", "side part")
 WOMEN = ("bob", "long", "long", "wavy", "wavy", "fringe", "tied", "tied", "curly", "short")
 AFRICAN = ("buzz", "crop", "afro", "curly", "tied", "bald")
+HANGING = ("bob", "long", "wavy", "fringe")
+"""Hair of which the inner side is seen."""
+OPEN_MOUTHS = ("laugh", "jaw")
 TEETH = np.array([0.6, 0.55, 0.46])
 
 
@@ -259,12 +262,13 @@ def _clothes(shown: Shown) -> tuple[Prop, ...]:
 
 
 def _eyes_and_teeth(shown: Shown) -> tuple[Prop, ...]:
+    """Eyes, and teeth where the mouth is open."""
     people = shown.people
     eyes, teeth = (people.cut(part, -1.0, WHOLE) for part in ("eyes", "teeth"))
-    return (
-        _prop(shown, "eyes", eyes, np.ones(3), EYE_ROUGHNESS, 0.0, shown.person.eye, people.eye_places),
-        _prop(shown, "teeth", teeth, TEETH, 0.35),
-    )
+    props = [_prop(shown, "eyes", eyes, np.ones(3), EYE_ROUGHNESS, 0.0, shown.person.eye, people.eye_places)]
+    if not shown.person.expression.keys().isdisjoint(OPEN_MOUTHS):
+        props.append(_prop(shown, "teeth", teeth, TEETH, 0.35))
+    return tuple(props)
 
 
 def _hair(shown: Shown, name: str) -> Prop:
@@ -284,4 +288,5 @@ def _hair(shown: Shown, name: str) -> Prop:
         albedo=np.asarray(np.clip(hair.bright[:, None] * colour, 0, 1), np.float32),
         roughness=np.full(len(points), HAIR_ROUGHNESS, np.float32),
         scatter=np.zeros(len(points), np.float32),
+        closed=name not in HANGING,
     )

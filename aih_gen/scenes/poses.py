@@ -31,8 +31,6 @@ NEAR, FAR = 0.03, 0.22
 ALIKE = 3
 """How many pairs with the same gestures, held otherwise, may come one after the other."""
 FREE_GESTURES = tuple(name for name in GESTURES if name != "woven")
-OPEN_DEPTH = 0.005
-"""Depth (m) in each other at which hands are not worth closing."""
 APART = "apart"
 """The name of hands that are held well apart, for want of a better pair."""
 LONE = "one hand"
@@ -118,11 +116,10 @@ class PairSampler:
 
     def free(self, pair: Pair) -> Pair:
         """The pair with the left hand and the fingers moved such that surfaces touch but do not intersect."""
-        hands, fit = self.solver.free(pair.hands, pair.contacts)
-        if pair.closing is not None and fit.depth <= OPEN_DEPTH:
-            first = fit.depth_before
-            hands, fit = self.solver.free(self.solver.closed(hands, pair.contacts, pair.closing), pair.contacts)
-            fit = replace(fit, depth_before=first)
+        hands = pair.hands
+        if pair.closing is not None:
+            hands = self.solver.closed(hands, pair.contacts, pair.closing)
+        hands, fit = self.solver.free(hands, pair.contacts)
         posed = posed_hands(self.room, self.outlines, hands)
         # The left forearm turns with its hand.
         turn = hands[1].root @ pair.hands[1].root.T

@@ -13,6 +13,7 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.hands.joints import FINGERS, JOINT_NAMES
 from aih_gen.render.layers import ARM, HAND, Layers
+from aih_gen.render.watch import forearm_axes
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes import dress as dresses
 from aih_gen.scenes.dress import sample_dress
@@ -116,8 +117,12 @@ def test_a_watch_is_on_the_arm_close_to_the_wrist(source: RenderedSource, bare: 
         pixels = changed(one, other, 0)
         if not pixels.any():
             continue
-        far = np.linalg.norm(places(scene, other, 0, pixels) - other.joints_3d[0, 0], axis=1)
-        assert (far < 0.065).mean() > 0.97 and (other.part[0][pixels] == ARM).mean() > 0.97
+        along, out_of_back, _ = forearm_axes(scene.hands[0], 0)
+        offset = places(scene, other, 0, pixels) - other.joints_3d[0, 0]
+        assert ((offset @ along > 0.005) & (offset @ along < 0.055)).mean() > 0.97
+        standing = places(scene, other, 0, one.part[0] != other.part[0]) - other.joints_3d[0, 0]
+        assert (standing @ out_of_back > 0).all()
+        assert (other.part[0][pixels] == ARM).mean() > 0.97
         assert np.array_equal(one.part[1], other.part[1])
         # Masks change only where the case stands out.
         grown = one.part[0] != other.part[0]
