@@ -161,7 +161,7 @@ TIGHT: dict[str, Interaction] = {
     ),
 }  # fmt: skip
 """Interactions of hands that hold each other tightly, whose shares are among themselves."""
-TIGHT_SHARE = 0.08
+TIGHT_SHARE = 0.06
 """How often hands hold each other tightly."""
 
 
