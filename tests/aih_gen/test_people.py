@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.config import RenderConfig, check_config
+from aih_gen.config import TWO_HANDS, RenderConfig, check_config
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.scenes import bodies
@@ -28,7 +28,7 @@ PARITY_SCENES = int(os.environ.get("AIH_PARITY_SCENES", "10"))
 
 @pytest.fixture(scope="module")
 def source() -> RenderedSource:
-    return RenderedSource(RenderConfig(seed=21, size=SIZE, contact=False))
+    return RenderedSource(RenderConfig(seed=21, size=SIZE, contact=False, hands=TWO_HANDS))
 
 
 @pytest.fixture(scope="module")
