@@ -153,3 +153,12 @@ def test_a_people_folder_of_another_version_is_refused_in_one_sentence(
 def test_a_share_of_people_above_one_is_refused() -> None:
     with pytest.raises(AIHError, match=r"people: expected 0 to 1, found 1\.5"):
         check_config(RenderConfig(people=1.5))
+
+
+def test_a_lone_hand_and_none_have_people_behind_them_too() -> None:
+    for shares in ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
+        lone = RenderedSource(RenderConfig(seed=21, size=SIZE, contact=False, hands=shares, people=1.0))
+        scenes = [lone.scenes.sample(index) for index in range(12)]
+        assert sum(bool(scene.props) for scene in scenes) >= 8
+        for sample in lone.compose_scenes(scenes[:6]):
+            assert not list(sample_problems(sample)) and sample.present.sum() == shares[1]
