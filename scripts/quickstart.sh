@@ -56,7 +56,7 @@ fine_tune() { # fine_tune NETWORK STEPS
     run "fine-tune ${1^^}" hdr train "$1" --data "$out/aih_render" "$out/aih_syn" --out "$out/runs/$1" --resume \
         --start-from assets/weights --preset "$preset" --steps "$2" --learning-rate 5e-4 --log-every 4 --workers 1
 }
-fine_tune hasm 120
+fine_tune hasm 80
 fine_tune hdrm 40
 fine_tune shpe 40
 run "evaluate" hdr eval --data "$out/aih_heldout" --weights "$out/runs" --out "$out/eval" \
