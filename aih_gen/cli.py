@@ -94,7 +94,7 @@ class Render(_Making):
     renderer: RendererName = "gl"
     """pyrender is the slow reference."""
     look: Look = "full"
-    """plain draws smooth skin without shadows or supersampling, through a perfect sensor."""
+    """plain draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
     textures: str = "none"
     """none paints skin by rule; or a folder of skin textures (see aih_gen/scenes/textures.py for its layout)."""
     shadows: bool = True

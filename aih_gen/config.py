@@ -64,11 +64,11 @@ class RenderConfig:
     """``shipped``; a folder of photographs; or ``recorded``: the photos that shards of recorded fits show, without
     their hands (see ``aih_gen.scenes.clean_plates``)."""
     people: float = 0.5
-    """Share of the scenes that show people beside the hands: the person they belong to, and others. Where cameras or
-    backgrounds are recorded there are none."""
+    """Share of the scenes that show people beside the hands: the person they belong to, and others. In the plain look,
+    and where cameras or backgrounds are recorded, there are none."""
     renderer: RendererName = "gl"
     look: Look = "full"
-    """``plain`` draws smooth skin without shadows or supersampling, through a perfect sensor."""
+    """``plain`` draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
     textures: str = "none"
     """``none`` paints skin by rule; or a folder of skin textures (see ``aih_gen.scenes.textures``)."""
     shadows: bool = True

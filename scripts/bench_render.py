@@ -2,7 +2,8 @@
 
 python scripts/bench_render.py [--count 96 --size 256 --workers 2 --rounds 5]
 
-(a) what most people would write: pyrender in one process, both hands, a segmentation pass, each hand alone, PNG files;
+(a) what most people would write: pyrender in one process, both hands and nobody else, a segmentation pass, each hand
+alone, PNG files;
 (b) ours with renderer pyrender, one process; (c) ours with renderer gl, ``plain`` and ``full`` look, in worker
 processes; (b) and (c) write shards with everything in them. Scenes are sampled beforehand, and their sampling is timed
 by itself. What is timed has run once before: a data set is made over hours, in which programs, photographs and memory
@@ -212,8 +213,8 @@ def _to_shard(source: RenderedSource, scenes: Sequence[Scene], path: Path) -> No
 
 
 def _as_drawn(config: RenderConfig, scenes: Sequence[Scene]) -> list[Scene]:
-    """The same scenes, through a perfect sensor where the look is plain."""
-    return [replace(scene, sensor=PERFECT) if config.look == "plain" else scene for scene in scenes]
+    """The same scenes, through a perfect sensor and without people where the look is plain."""
+    return [replace(scene, sensor=PERFECT, props=()) if config.look == "plain" else scene for scene in scenes]
 
 
 def _timed(work: Callable[[], None], count: int) -> float:

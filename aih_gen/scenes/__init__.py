@@ -188,9 +188,12 @@ class SceneSampler:
         return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
 
     def _company(self, index: int, placed: Placed | None, skin: Skin, lens: Camera) -> Company:
-        """The people of a scene; recorded cameras and backgrounds get none, as photos have their own."""
-        rng = sample_rng(self.config.seed, index, PEOPLE)
-        if rng.random() >= self.config.people or "recorded" in (self.config.cameras, self.config.backgrounds):
+        """The people of a scene; none in the plain look, nor where cameras or backgrounds are recorded, as photos have
+        their own.
+        """
+        rng, config = sample_rng(self.config.seed, index, PEOPLE), self.config
+        lonely = config.look == "plain" or "recorded" in (config.cameras, config.backgrounds)
+        if lonely or rng.random() >= config.people:
             return Company()
         return self.people.sample(rng, placed, skin, lens)
 

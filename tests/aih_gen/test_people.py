@@ -55,11 +55,12 @@ def test_about_half_of_all_scenes_show_people_and_none_where_none_are_wanted(
         assert np.array_equal(bare.camera.matrix, scene.camera.matrix) and bare.background == scene.background
 
 
-def test_recorded_photos_get_no_people(source: RenderedSource, scenes: list[Scene]) -> None:
+def test_recorded_photos_and_the_plain_look_get_no_people(source: RenderedSource, scenes: list[Scene]) -> None:
     scene = next(scene for scene in scenes if scene.props)
     sampler = RenderedSource(source.config).scenes
-    for setting in ("cameras", "backgrounds"):
-        sampler.config = replace(source.config, **{setting: "recorded"})
+    assert sampler._company(scene.index, None, scene.skin, scene.camera).props
+    for setting, value in (("cameras", "recorded"), ("backgrounds", "recorded"), ("look", "plain")):
+        sampler.config = replace(source.config, **{setting: value})
         assert not sampler._company(scene.index, None, scene.skin, scene.camera).props
 
 
