@@ -95,6 +95,8 @@ class PeopleSampler:
         own: tuple[Prop, ...] = ()
         if placed is not None and placed.known:
             own = _own_person(rng, people, placed, skin, camera, hidden)
+        if own:  # others stand farther away
+            hidden = replace(hidden, farthest=max(float(one.vertices[:, 2].max()) for one in own))
         others: tuple[Prop, ...] = ()
         if not own or rng.random() < ALSO_OTHERS:
             others = self._other_person(rng, people, placed, camera, hidden)
