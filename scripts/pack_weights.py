@@ -21,7 +21,7 @@ from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
 from hdr_model.evaluation.protocols import COIN, MEAN_MASK, evaluate
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.training.checkpoint import SETTINGS, find_weights
+from hdr_model.training.checkpoint import find_weights, read_settings
 
 MOST_BYTES = 40_000_000
 LICENCE = """# Licence of these weights
@@ -50,10 +50,10 @@ def pack(source: Path, target: Path) -> int:
     target.mkdir(parents=True, exist_ok=True)
     stored = {n: t.to(torch.bfloat16) if t.is_floating_point() else t for n, t in tensors.items()}
     save_file(stored, target / "model.safetensors")
-    (target / "config.json").write_bytes((source / "config.json").read_bytes())
-    settings = json.loads((source.parent / SETTINGS).read_text())
-    kept = {name: settings[name] for name in ("task", "preset", "size", "steps", "batch_size", "seed")}
-    (target / SETTINGS).write_text(json.dumps(kept, indent=1) + "\n")
+    settings = read_settings(source.parent) or {}
+    document = json.loads((source / "config.json").read_text())
+    document["training"] = {n: settings[n] for n in ("task", "preset", "size", "steps", "batch_size", "seed")}
+    (target / "config.json").write_text(json.dumps(document, indent=1) + "\n")
     return (target / "model.safetensors").stat().st_size
 
 

@@ -51,7 +51,7 @@ run "AIH_Syn: $count copy-pasted pairs" aih_gen syn --source "$out/aih_render" -
     --seed 1 --workers "$(nproc)"
 
 # From nothing it takes an hour (build_weights.sh): this goes on from the shipped weights, to show how it is done.
-preset=$(sed -n 's/.*"preset": "\(.*\)".*/\1/p' assets/weights/hasm/run.json)
+preset=$(sed -n 's/.*"preset": "\(.*\)".*/\1/p' assets/weights/hasm/config.json)
 fine_tune() { # fine_tune NETWORK STEPS
     run "fine-tune ${1^^}" hdr train "$1" --data "$out/aih_render" "$out/aih_syn" --out "$out/runs/$1" --resume \
         --start-from assets/weights --preset "$preset" --steps "$2" --learning-rate 5e-4 --log-every 4 --workers 1
