@@ -41,7 +41,7 @@ def count_rows(counted: Sequence[Counted]) -> Iterator[Row]:
     rows: tuple[tuple[str, list[bool], str, float, Better], ...] = (
         ("pictures of no hand in which one is told", [any(s.told) for s in none], "a hand everywhere", 1, "lower"),
         ("pictures of one hand told as one", [sum(s.told) == 1 for s in one], "always two", 0, "higher"),
-        ("pictures of one hand told as one, under the right name", [s.told == s.there for s in told_one], "a coin", 0.5, "higher"),
+        ("pictures told as one, under the right name", [s.told == s.there for s in told_one], "a coin", 0.5, "higher"),
         ("pictures of two hands told as two", [all(s.told) for s in two], "always one", 0, "higher"),
     )
     for metric, cases, guess, guessed, better in rows:

@@ -17,6 +17,8 @@ from hdr_model.config import TrainConfig
 WARMUP_STEPS, TIMED_STEPS = 2, 6
 RESERVE = 0.06
 """Share of the time that logs, pictures and checkpoints take, or that is left."""
+MAX_TRIAL = 0.2
+"""Share of a short time in which no further step is tried."""
 MAX_WARMUP = 0.2
 """Share of a short run in which the learning rate may rise."""
 
@@ -40,7 +42,7 @@ def steps_within(
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         marks.append(time.perf_counter())
-        if marks[-1] - began > seconds:
+        if marks[-1] - began > (MAX_TRIAL if k > WARMUP_STEPS else 1) * seconds:
             break
     networks.load_state_dict(before)
     for optimiser in optimisers:
