@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
     hasm = HASM(preset("hasm", "nano"))
     # An untrained network that sees a right hand everywhere, and no left one.
     signs = [1 if name.startswith("right") else -1 for name in hasm.mask_names]
-    hasm.classifier.bias.data = torch.tensor([[-9.0, 9.0]]).mul(torch.tensor(signs)[:, None]).flatten()
+    hasm.decoder.classifier.bias.data = torch.tensor([[-9.0, 9.0]]).mul(torch.tensor(signs)[:, None]).flatten()
     networks = hasm, HDRM(preset("hdrm", "nano")), SHPE(preset("shpe", "nano"))
     server = make_server(HDR(*networks, segmentation_size=64, hand_size=64), 0)
     thread = threading.Thread(target=server.serve_forever)
