@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, place_hands
 from hdr_model.evaluation.pose import (
     HDR_OWN,
+    METHODS,
     P1,
     P2,
     P2_UNSCALED,
@@ -131,7 +132,7 @@ def scores() -> PoseScores:
         gathered.camera.append(CAMERA)
         gathered.true.append(0.1 * shape + wrist)
         gathered.true_2d.append(np.add(project(0.1 * shape + wrist), (3, 4)))
-        for method in ("SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks", "SHPE on the true target"):
+        for method in METHODS:
             gathered.joints_3d[method].append(shape)
             gathered.joints_2d[method].append(project(0.1 * shape + wrist))
     return gathered
@@ -158,7 +159,7 @@ def test_every_grid_has_a_figure_for_each_column_and_published_lines_are_marked(
     pixels = next(grid for grid in grids if "EPE" in grid.title)
     assert pixels.lines[0].values == pytest.approx((5, 10, 7))
     ours = [line for line in grids[0].lines if not line.published]
-    assert len(ours) == 5 * 4 and all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
+    assert len(ours) == 5 * len(METHODS) and all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
 
 
 def test_data_without_3d_joints_still_has_pixel_errors_and_dashes_elsewhere() -> None:
@@ -186,8 +187,11 @@ def test_a_gain_is_taken_over_the_hands_that_both_have() -> None:
     for k in (0, 1):
         gathered.joints_3d["SHPE alone"][k] = 9 * hand(0)
         gathered.joints_3d["SHPE + HDR, true masks"][k] = np.full((21, 3), np.nan)
+    gathered.joints_3d["SHPE in HASM's crops, nothing painted"][2] = 2 * hand(1)
     gains = next(grid for grid in pose_grids(gathered) if grid.title.startswith("What HDR brings"))
     assert gains.lines[0].values[:4] == pytest.approx((0, 0, 0, 0), abs=1e-6)
+    painted = next(line for line in gains.lines if line.name.endswith("against its crops unpainted"))
+    assert painted.values[0] > 1 and painted.values[2:] == pytest.approx((0, 0, 100), abs=1e-6)
 
 
 def test_a_share_on_an_edge_is_in_the_bin_below_and_every_hand_in_one() -> None:
