@@ -159,7 +159,8 @@ def test_every_grid_has_a_figure_for_each_column_and_published_lines_are_marked(
     pixels = next(grid for grid in grids if "EPE" in grid.title)
     assert pixels.lines[0].values == pytest.approx((5, 10, 7))
     ours = [line for line in grids[0].lines if not line.published]
-    assert len(ours) == 5 * len(METHODS) and all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
+    assert len(ours) == 5 * len(METHODS)
+    assert all(value == pytest.approx(0, abs=1e-6) for line in ours for value in line.values)
 
 
 def test_data_without_3d_joints_still_has_pixel_errors_and_dashes_elsewhere() -> None:
