@@ -18,8 +18,8 @@ from scripts.pack_weights import pack_weights
 
 SHARES: dict[str, float] = {"aih_render": 0.15, "aih_syn": 0.05, "hasm": 0.4, "hdrm": 0.15, "shpe": 0.25}
 """Of the minutes. Later parts share what earlier ones leave."""
-MIN_PART = 0.3
-"""Of its share, which every part has however long the earlier ones took."""
+MIN_SECONDS = 30.0
+"""For each part, however long the earlier ones took."""
 FIRST, SHARD = 25, 250
 """Samples of each worker that are made before the clock is looked at, and samples of a shard."""
 MAX_SAMPLES = 100_000
@@ -123,7 +123,7 @@ class Clock:
         names = list(SHARES)
         rest = names[names.index(part) :]
         left = self.seconds - sum(self.spent.values())
-        return max(left * SHARES[part] / sum(SHARES[name] for name in rest), MIN_PART * SHARES[part] * self.seconds)
+        return max(left * SHARES[part] / sum(SHARES[name] for name in rest), MIN_SECONDS)
 
     def finish(self, part: str) -> None:
         """Note what it took."""
