@@ -115,12 +115,13 @@ def sample(maps: Tensor, affine: Tensor, size: int, outside: Literal["border", "
             at_level = (level.clamp(0, MAX_DEVICE_LEVEL) == halvings)[:, None, None, None]
             crops = torch.where(at_level, _bilinear(maps, affine, size, outside, halvings), crops)
         return crops
-    levels = level.clamp(0, MAX_LEVEL).unique().tolist()
+    level = level.clamp(0, MAX_LEVEL)
+    levels = level.unique().tolist()
     if len(levels) == 1:
         return _bilinear(maps, affine, size, outside, levels[0])
     crops = maps.new_empty(*maps.shape[:2], size, size)
     for halvings in levels:
-        chosen = level.clamp(0, MAX_LEVEL) == halvings
+        chosen = level == halvings
         crops[chosen] = _bilinear(maps[chosen], affine[chosen], size, outside, halvings)
     return crops
 

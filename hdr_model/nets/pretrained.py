@@ -123,7 +123,7 @@ def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
     if unknown := sorted(values.keys() - fields.keys()):
         raise AssetError(f"{path}: expected a configuration of {', '.join(fields)}, found {_some(unknown)}")
     for name in values:
-        default, choices, found = fields[name], choices_of(config_type, name), json.dumps(values[name])
+        default, choices, found = fields[name], _choices(config_type, name), json.dumps(values[name])
         if choices and values[name] not in choices:
             raise AssetError(f"{path}, {name}: expected one of {', '.join(choices)}, found {found}")
         if not choices and not _plausible(values[name], default):
@@ -136,7 +136,7 @@ def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
         raise AssetError(f"{path}: {error}") from None
 
 
-def choices_of(config_type: type[Any], name: str) -> tuple[str, ...]:
+def _choices(config_type: type[Any], name: str) -> tuple[str, ...]:
     """The strings that a field of a configuration may be; none where it is a number or a list of them."""
     return tuple(c for c in get_args(get_type_hints(config_type)[name]) if isinstance(c, str))
 
