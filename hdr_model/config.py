@@ -38,6 +38,8 @@ class HASMConfig:
     drop_path: float = 0.1
     arms: bool = False
     """Also predict the visible forearm or sleeve of each side."""
+    presence: bool = False
+    """Also predict which hands there are, in a branch of its own."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ NetworkConfig = HASMConfig | HDRMConfig | SHPEConfig
 _NETWORKS: dict[Task, dict[Preset, NetworkConfig]] = {
     "hasm": {
         "nano": HASMConfig("mit_nano", decoder_width=32, drop_path=0.0, arms=True),
-        "light": HASMConfig("efficientnet_lite0", "pyramid", decoder_width=64, drop_path=0.0, arms=True),
-        "base": HASMConfig("efficientnet_lite2", "pyramid", decoder_width=128, arms=True),
+        "light": HASMConfig("efficientnet_lite0", "pyramid", decoder_width=64, drop_path=0.0, arms=True, presence=True),
+        "base": HASMConfig("efficientnet_lite2", "pyramid", decoder_width=128, arms=True, presence=True),
         "paper": HASMConfig(),
     },
     "hdrm": {
@@ -111,11 +113,14 @@ def preset(task: Task, name: Preset) -> NetworkConfig:
 
 @dataclass(frozen=True)
 class HASMLossWeights:
-    """Cross entropy of each mask of a hand and of an arm; and what the paper lacks: 1 - soft Dice of every mask."""
+    """Cross entropy of each mask of a hand and of an arm; and what the paper lacks: 1 - soft Dice of every mask, and
+    the cross entropy of which hands there are.
+    """
 
     hand: float = 1.0
     arm: float = 0.5
     overlap: float = 0.0
+    presence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ class TrainConfig:
 _EAGER_HEAT = SHPELossWeights(heat=30.0)
 _EAGER_JOINTS = SHPELossWeights(heat=30.0, joints=2.0)
 # A network that cannot yet tell right from left gives neither mask half a chance; Dice lets it show what it knows.
-_EAGER_MASKS = HASMLossWeights(overlap=1.0)
+_EAGER_MASKS = HASMLossWeights(overlap=1.0, presence=0.3)
 _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {

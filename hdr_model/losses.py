@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aih_gen.config import SIDES
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HASM, probability
+from hdr_model.nets.hasm import ARM_MASKS, HASM, MIN_HAND_AREA, HASMOutput, probability
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
@@ -34,22 +35,27 @@ def of_this_process(total: Tensor) -> Tensor:
     return total
 
 
-def hasm_losses(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], summed: Summed = of_this_process) -> Terms:
+def hasm_losses(output: HASMOutput, masks: Mapping[str, Tensor], summed: Summed = of_this_process) -> Terms:
     """Cross entropy and overlap of each mask that both arguments hold, at the masks' resolution.
 
     Args:
-        logits: for each mask (B, 2, h, w), outside and inside.
+        output: of HASM.
         masks: for each mask (B, H, W), 0 or 1.
 
     Returns:
-        ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch; ``overlap/NAME`` -> 1 - soft Dice over the batch.
+        ``hand/NAME`` or ``arm/NAME`` -> mean over pixels and batch; ``overlap/NAME`` -> 1 - soft Dice over the batch;
+        ``presence`` -> cross entropy of which hands there are, of a network that says so.
     """
     terms = {}
-    for name in sorted(logits.keys() & masks.keys()):  # one order in all processes, which sum in turn
+    for name in sorted(output.masks.keys() & masks.keys()):  # one order in all processes, which sum in turn
         mask = masks[name]
-        resized = F.interpolate(logits[name].float(), mask.shape[-2:], mode="bilinear")
+        resized = F.interpolate(output.masks[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
         terms[f"overlap/{name}"] = 1 - _soft_dice(probability(resized), mask.to(resized.dtype), summed)
+    if output.presence is not None:
+        shares = [masks[f"{side}_amodal"].flatten(1).float().mean(1) for side in SIDES]
+        present = (torch.stack(shares, 1) >= MIN_HAND_AREA).float()
+        terms["presence"] = F.binary_cross_entropy_with_logits(output.presence.float(), present)
     return terms
 
 

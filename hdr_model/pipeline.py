@@ -29,7 +29,7 @@ from hdr_model.data.crops import (
     sample_masks,
 )
 from hdr_model.finding import Box, Window, find_hands, window_of
-from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, margins
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
@@ -44,8 +44,6 @@ WIDEST = 4.0
 """Side of the widest crop that is painted / side of the square around the hand."""
 SPECKLE = 0.2
 """A part of a mask smaller than this share of its largest part is not a hand."""
-LEAST_AREA = 1 / 500
-"""A hand covers at least this share of the window in which it is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +221,8 @@ class HDR(HandStage):
         """
         height, width = images.shape[-2:]
         window = window or Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))
-        margins = self.margins(images, [window] * len(images))
-        return exclusive({name: _spread(margin, window, height, width) for name, margin in margins.items()})
+        seen = self.margins(images, [window] * len(images))
+        return exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
 
     def margins(self, images: Tensor, windows: Sequence[Window]) -> dict[str, Tensor]:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
@@ -238,11 +236,11 @@ class HDR(HandStage):
         affine = crop_affine(middle, sides, self.segmentation_size, plain, box_scale=1.0)
         seen = sample(images.expand(len(windows), -1, -1, -1), affine, self.segmentation_size, "border")
         with self.autocast:
-            logits = self.hasm(normalise(seen).contiguous(memory_format=torch.channels_last))
-        margins = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in logits.items()}
+            output = self.hasm(normalise(seen).contiguous(memory_format=torch.channels_last))
+        of_mask = margins(output)
         for side in SIDES:
-            margins[f"{side}_amodal"] = without_speckles(margins[f"{side}_amodal"])
-        return margins
+            of_mask[f"{side}_amodal"] = without_speckles(of_mask[f"{side}_amodal"])
+        return of_mask
 
     def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -259,7 +257,7 @@ def without_speckles(margins: Tensor) -> Tensor:
         parts, _ = ndimage.label(mask, np.ones((3, 3)))
         areas = np.bincount(parts.ravel())
         areas[0] = 0
-        if areas.max() >= LEAST_AREA * mask.size:
+        if areas.max() >= MIN_HAND_AREA * mask.size:
             kept[k] = (areas >= SPECKLE * areas.max())[parts] & mask
     return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aih_gen.config import SIDES
 from hdr_model.evaluation.table import Row
-from hdr_model.pipeline import LEAST_AREA
+from hdr_model.nets.hasm import MIN_HAND_AREA
 
 Better = Literal["higher", "lower"]
 
@@ -23,13 +23,13 @@ class Counted:
 
     there: tuple[bool, bool]
     told: tuple[bool, bool]
-    """HASM's amodal mask covers at least ``LEAST_AREA`` of the picture."""
+    """HASM's amodal mask covers at least ``MIN_HAND_AREA`` of the picture."""
 
 
 def count_hands(true: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[Counted]:
     """The hands of B samples, by true and by HASM's masks (B,H,W) bool."""
     there, told = (torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1).flatten(2) for masks in (true, found))
-    seen = told.sum(2) >= LEAST_AREA * told.shape[2]
+    seen = told.sum(2) >= MIN_HAND_AREA * told.shape[2]
     rows = zip(there.any(2).tolist(), seen.tolist(), strict=True)
     return [Counted((right, left), (told_right, told_left)) for (right, left), (told_right, told_left) in rows]
 

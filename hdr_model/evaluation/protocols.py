@@ -46,8 +46,8 @@ from hdr_model.evaluation.pose import (
     pose_grids,
 )
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.nets.hasm import swap_hands_where
-from hdr_model.pipeline import HDR, LEAST_AREA, MEAN_BONE_LENGTH
+from hdr_model.nets.hasm import MIN_HAND_AREA, swap_hands_where
+from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.training.loop import choose_device, use_bfloat16
 
 BATCH = 16
@@ -249,7 +249,7 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         "unions. Per mask: mean of intersection / union over masks whose truth is not empty. Whichever name fits: "
         "right and left are exchanged in samples of which fewer pixels are wrong so; a pair is under the right names "
         "where more would be. "
-        f"Empty truths: {empty}. A hand is told where HASM's mask of it covers at least {LEAST_AREA:.1%} of the image.",
+        f"Empty truths: {empty}. A hand is told where HASM's mask covers at least {MIN_HAND_AREA:.1%} of the image.",
         f"Images: {hdr.hand_size} x {hdr.hand_size} crops around the true amodal box, colours in [0, 1]; painted with "
         "the true masks, or with HASM's (hole dilated) in the same crop; every region is the true one. PSNR: mean over "
         "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "

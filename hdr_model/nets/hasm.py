@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aih_gen.config import SIDES
 from hdr_model.config import HASMConfig
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.pretrained import PretrainedNetwork
@@ -21,6 +22,18 @@ ARM_MASKS: tuple[MaskName, ...] = ("left_arm", "right_arm")
 
 Logits = dict[str, Tensor]
 """By a ``MaskName``: (B, 2, h, w) logits of outside and inside."""
+
+MIN_HAND_AREA = 1 / 500
+"""A hand is present in an image whose share of amodal pixels is at least this."""
+PRESENCE_WIDTH = 128
+
+
+class HASMOutput(NamedTuple):
+    """The masks, and which hands there are."""
+
+    masks: Logits
+    presence: Tensor | None
+    """(B, 2) logits that the right and the left hand are present; None from a network without that branch"""
 
 
 class HASM(PretrainedNetwork):
@@ -36,6 +49,7 @@ class HASM(PretrainedNetwork):
         self.encoder = make_encoder(config.encoder, config.drop_path)
         decoder = {"mlp": MLPDecoder, "pyramid": PyramidDecoder}[config.decoder]
         self.decoder = decoder(self.encoder.channels, config.decoder_width, len(self.mask_names), config.dropout)
+        self.presence = PresenceBranch(self.encoder.channels[-1]) if config.presence else None
 
     @property
     def mask_names(self) -> tuple[MaskName, ...]:
@@ -51,10 +65,11 @@ class HASM(PretrainedNetwork):
         self._check_sides(image)
         return self.encoder(image)
 
-    def forward(self, image: Tensor) -> Logits:
-        """(B, 3, H, W) normalised -> for each mask (B, 2, H/4, W/4) logits of outside and inside."""
-        logits = self.decoder(self.features(image))
-        return dict(zip(self.mask_names, logits.split(2, 1), strict=True))
+    def forward(self, image: Tensor) -> HASMOutput:
+        """(B, 3, H, W) normalised -> masks at a quarter of its sides, and presence."""
+        maps = self.features(image)
+        masks = dict(zip(self.mask_names, self.decoder(maps).split(2, 1), strict=True))
+        return HASMOutput(masks, self.presence(maps[-1]) if self.presence is not None else None)
 
 
 class MLPDecoder(nn.Module):
@@ -95,6 +110,33 @@ class PyramidDecoder(nn.Module):
         """Maps -> (B, 2 masks, h, w) at the first map's resolution."""
         logits: Tensor = self.classifier(self.dropout(self.pyramid(features)))
         return logits
+
+
+class PresenceBranch(nn.Module):
+    """Which hands there are, from the mean and the maximum of the encoder's last map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(2 * channels, PRESENCE_WIDTH), nn.ReLU(), nn.Linear(PRESENCE_WIDTH, len(SIDES))
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 2) logits of right and left."""
+        logits: Tensor = self.layers(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+        return logits
+
+
+def margins(output: HASMOutput) -> dict[str, Tensor]:
+    """Logits of inside minus outside (B, h, w) by mask; those of a hand that is judged absent are all outside."""
+    by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.masks.items()}
+    if output.presence is None:
+        return by_name
+    for k, side in enumerate(SIDES):
+        absent = (output.presence[:, k] <= 0)[:, None, None]
+        for name in (f"{side}_amodal", f"{side}_visible"):
+            by_name[name] = torch.where(absent, -by_name[name].abs(), by_name[name])
+    return by_name
 
 
 def probability(logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from aih_gen.config import SIDES
 from aih_gen.shards.schema import MASK_BITS
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops
-from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hasm import HASM, margins
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.painting import HandInput, exclusive, paint
@@ -46,15 +46,15 @@ class FoundMasks:
         """
         images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
         small = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        logits = self.hasm(normalise(small).contiguous(memory_format=torch.channels_last))
+        output = self.hasm(normalise(small).contiguous(memory_format=torch.channels_last))
         size = batch["masks"].shape[-2:]
-        margins = {
-            name: F.interpolate((pair[:, 1:] - pair[:, :1]).float(), size, mode="bilinear")[:, 0]
-            for name, pair in logits.items()
+        resized = {
+            name: F.interpolate(margin[:, None], size, mode="bilinear")[:, 0]
+            for name, margin in margins(output).items()
         }
         found = torch.zeros_like(batch["masks"])
-        for name, mask in exclusive(margins).items():
-            side, kind = str(name).split("_")
+        for name, mask in exclusive(resized).items():
+            side, kind = name.split("_")
             found |= mask.to(torch.uint8) * MASK_BITS[f"{kind}_{side}"]
         bit = torch.tensor([MASK_BITS[f"amodal_{side}"] for side in SIDES], dtype=torch.uint8, device=found.device)
         ours, true = ((masks & bit[hand][:, None, None]) != 0 for masks in (found, batch["masks"]))

@@ -25,6 +25,8 @@ from hdr_model.config import Task
 from hdr_model.nets.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedNetwork
 
 SETTINGS, STATE, WEIGHTS, BEST = "run.json", "last.pt", "weights", "best"
+BRANCHES = ("presence",)
+"""Fields of a network's configuration, and names of its parts, that earlier weights may lack."""
 SCHEMA = 1
 """Of ``last.pt``."""
 MAY_CHANGE = ("data", "validation", "steps", "code.sources", "code.torch")
@@ -146,19 +148,23 @@ def trained_size(weights: Path) -> int:
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
 
+    A branch that the trained network lacks keeps its random numbers.
+
     Raises:
         AssetError: there are none, or those of a network of other sizes.
     """
     place = find_weights(folder, network.task)
     trained = type(network).from_pretrained(place)
     wanted, found = asdict(network.config), asdict(trained.config)
-    if other := [name for name in wanted if wanted[name] != found[name]]:
+    missing = [name for name in BRANCHES if wanted.get(name) and not found.get(name)]
+    if other := [name for name in wanted if wanted[name] != found[name] and name not in missing]:
         name = other[0]
         raise AssetError(
             f"{place}: expected a network of the sizes that are to be trained, with {name} {wanted[name]}, found "
             f"{found[name]}; --preset says which"
         )
-    network.load_state_dict(trained.state_dict())
+    anew = {name: tensor for name, tensor in network.state_dict().items() if name.split(".")[0] in missing}
+    network.load_state_dict(trained.state_dict() | anew)
 
 
 def code_version() -> dict[str, str]:

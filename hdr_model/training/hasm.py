@@ -17,7 +17,7 @@ from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.losses import Terms, hasm_losses, weighted_sum
-from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hasm import HASM, margins
 from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
@@ -43,10 +43,11 @@ class HASMTask:
         self.hasm.encoder.freeze(config.frozen_stages)
         self.networks = nn.ModuleDict({"hasm": self.hasm})
         encoder = cast(nn.Module, self.hasm.encoder)
-        self.optimisers = [adamw([(encoder, 1.0), (self.hasm.decoder, config.head_learning_rate)], config)]
+        heads = nn.ModuleList(part for part in (self.hasm.decoder, self.hasm.presence) if part is not None)
+        self.optimisers = [adamw([(encoder, 1.0), (heads, config.head_learning_rate)], config)]
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """Cross entropy and overlap of each mask."""
+        """Cross entropy and overlap of each mask, and of presence."""
         config = self.config
         colours = COLOURS.scaled(config.colour_changes)
         scene = scenes(batch, config.size, draws, config.mask_stride, config.windows, colours)
@@ -61,10 +62,9 @@ class HASMTask:
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Image, predicted masks, true masks; what is hidden is bright."""
         images, masks = scenes(batch, self.config.size)
-        logits = network(_network_input(images))
         predicted = {
-            name: nn.functional.interpolate(pair.float(), (self.config.size,) * 2, mode="bilinear").argmax(1) == 1
-            for name, pair in logits.items()
+            name: nn.functional.interpolate(margin[:, None], (self.config.size,) * 2, mode="bilinear")[:, 0] > 0
+            for name, margin in margins(network(_network_input(images))).items()
         }
         return grid([images, tint(images, predicted), tint(images, masks)])
 

@@ -21,7 +21,7 @@ from hdr_model.losses import (
     total_variation,
     weighted_sum,
 )
-from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, HASMOutput, Logits
 from hdr_model.nets.shpe import SHPEOutput
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -113,13 +113,13 @@ def test_the_total_is_each_term_times_its_weight() -> None:
 
 def test_hasm_cross_entropy_at_the_masks_resolution() -> None:
     torch.manual_seed(0)
-    logits = {
+    logits: Logits = {
         "left_amodal": torch.randn(2, 2, 4, 4),
         "left_arm": torch.randn(2, 2, 4, 4),
         "right_arm": torch.randn(2, 2, 4, 4),
     }
     masks = {"left_amodal": torch.rand(2, 16, 16) > 0.5, "left_arm": torch.rand(2, 16, 16) > 0.5}
-    terms = hasm_losses(logits, masks)
+    terms = hasm_losses(HASMOutput(logits, None), masks)
     assert set(terms) == {"hand/left_amodal", "arm/left_arm", "overlap/left_amodal", "overlap/left_arm"}
     resized = F.interpolate(logits["left_amodal"], (16, 16), mode="bilinear").softmax(1)
     right = torch.where(masks["left_amodal"], resized[:, 1], resized[:, 0])
@@ -128,13 +128,23 @@ def test_hasm_cross_entropy_at_the_masks_resolution() -> None:
     torch.testing.assert_close(total, terms["hand/left_amodal"])
 
 
+def test_presence_is_the_cross_entropy_of_hands_that_are_large_enough() -> None:
+    masks = {f"{side}_amodal": torch.zeros(2, 100, 100, dtype=torch.bool) for side in ("right", "left")}
+    area = round(MIN_HAND_AREA * 100 * 100)
+    masks["right_amodal"][0, 0, :area] = True
+    masks["left_amodal"][1, 0, : area - 1] = True  # too small
+    certain = 40.0 * torch.tensor([[1.0, -1.0], [-1.0, -1.0]])
+    assert hasm_losses(HASMOutput({}, certain), masks)["presence"] == pytest.approx(0, abs=1e-6)
+    assert hasm_losses(HASMOutput({}, -certain), masks)["presence"] == pytest.approx(40)
+
+
 def test_hasm_overlap_is_zero_for_the_true_mask_and_grows_with_what_is_too_much() -> None:
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[:, :2] = True
 
     def overlap(predicted: Tensor) -> float:
-        logits = 40.0 * torch.stack([~predicted, predicted], 1).float()
-        return hasm_losses({"left_amodal": logits}, {"left_amodal": mask})["overlap/left_amodal"].item()
+        logits: Logits = {"left_amodal": 40.0 * torch.stack([~predicted, predicted], 1).float()}
+        return hasm_losses(HASMOutput(logits, None), {"left_amodal": mask})["overlap/left_amodal"].item()
 
     assert overlap(mask) == pytest.approx(0, abs=1e-6)
     # |A| = 16, |B| = 8, |A B| = 8, with the one that keeps empty masks defined

@@ -17,7 +17,7 @@ from transformers.models.pvt_v2.modeling_pvt_v2 import PvtV2BlockLayer
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import PRESETS, HDRMConfig, preset, training_preset
 from hdr_model.nets.discriminator import Discriminator
-from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM
+from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, HASMOutput, Logits, margins
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.partial_conv import Masked, PartialConv2d
@@ -50,7 +50,9 @@ def inputs(
 
 def outputs(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     out = network(*tensors)
-    return list(out.values()) if isinstance(out, dict) else [out] if isinstance(out, Tensor) else list(out)
+    if isinstance(out, HASMOutput):
+        return [*out.masks.values(), *([] if out.presence is None else [out.presence])]
+    return [out] if isinstance(out, Tensor) else list(out)
 
 
 def reference_state(stem: str) -> dict[str, Tensor]:
@@ -104,8 +106,8 @@ class TestReference:
         case = reference_case(stem)
         network = from_reference_state("hasm", reference_state(stem), stem)
         assert (network.config == preset("hasm", "paper")) == (stem == "hasm_b5")
-        logits = network(case["image"])
-        assert tuple(logits) == HAND_MASKS
+        logits, presence = network(case["image"])
+        assert tuple(logits) == HAND_MASKS and presence is None
         for name in HAND_MASKS:
             assert_close(logits[name], case[name])
 
@@ -231,6 +233,28 @@ class TestTransformerBlock:
         torch.testing.assert_close(ours(x), tokens.mT.reshape(x.shape), rtol=1e-4, atol=1e-4)
 
 
+def test_masks_of_a_hand_that_is_absent_are_empty() -> None:
+    inside = torch.tensor([-1.0, 2.0]).view(1, 2, 1, 1).expand(3, 2, 4, 4)
+    logits: Logits = {
+        "right_amodal": inside,
+        "right_visible": inside,
+        "left_amodal": inside,
+        "left_visible": inside,
+        "left_arm": inside,
+    }
+    found = margins(HASMOutput(logits, torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])))
+    positive = {name: (margin > 0).flatten(1).all(1).tolist() for name, margin in found.items()}
+    assert positive == {
+        "right_amodal": [True, False, True],
+        "right_visible": [True, False, True],
+        "left_amodal": [True, True, False],
+        "left_visible": [True, True, False],
+        "left_arm": [True, True, True],  # an arm may be there without its hand
+    }
+    assert all(margin.abs().eq(3).all() for margin in found.values())
+    assert set(margins(HASMOutput(logits, None))) == set(logits)
+
+
 class TestNetworks:
     @pytest.mark.parametrize("name", PRESETS)
     @pytest.mark.parametrize("network", NETWORKS)
@@ -243,7 +267,7 @@ class TestNetworks:
         assert (
             shapes
             == {
-                HASM: [(2, 2, *quarter)] * (4 if name == "paper" else 6),
+                HASM: [(2, 2, *quarter)] * (4 if name == "paper" else 6) + [(2, 2)] * (name in ("light", "base")),
                 HDRM: [(2, 3, height, width)],
                 SHPE: [(2, 21, *quarter), (2, 21, 3, *quarter), (2, 21, 3, *quarter), (2, 21, 2), (2, 21, 3)],
             }[network]
@@ -272,7 +296,7 @@ class TestNetworks:
         assert idle == []
 
     def test_arms_are_two_more_heads(self) -> None:
-        assert tuple(make(HASM)(*inputs(HASM, 64, 64))) == HAND_MASKS + ARM_MASKS
+        assert tuple(make(HASM)(*inputs(HASM, 64, 64)).masks) == HAND_MASKS + ARM_MASKS
 
     @torch.no_grad()
     def test_hdrm_does_not_see_what_is_invalid(self) -> None:

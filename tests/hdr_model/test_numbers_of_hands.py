@@ -101,8 +101,8 @@ def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(d
     optimiser = torch.optim.Adam(hasm.networks.parameters(), 3e-3)
     shares = []
     for step in range(30):
-        logits = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
-        shares.append(logits["right_amodal"].softmax(1)[:, 1].mean().item())
+        output = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
+        shares.append(output.masks["right_amodal"].softmax(1)[:, 1].mean().item())
         ((loss, _),) = hasm.losses(batch, Draws(0, step, 0, 2))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

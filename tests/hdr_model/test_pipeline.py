@@ -17,7 +17,7 @@ from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference import infer_photos
-from hdr_model.nets.hasm import HASM
+from hdr_model.nets.hasm import HASM, HASMOutput, MaskName
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
@@ -30,13 +30,13 @@ PAINT = (0, 200, 200)
 
 
 class ColourHASM(nn.Module):
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> HASMOutput:
         red, green, _ = functional.avg_pool2d(denormalise(image), 4).unbind(1)
         right, left = red - green - 0.3, green - red - 0.3
-        inside = {"right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left}
-        return {name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}
-
-    separate = forward
+        inside: dict[MaskName, Tensor] = {
+            "right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left
+        }  # fmt: skip
+        return HASMOutput({name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}, None)
 
 
 class OneColourHDRM(nn.Module):

@@ -107,16 +107,20 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_output(masks: dict[str, Tensor]) -> hasm.HASMOutput:
+    return hasm.HASMOutput(cast(hasm.Logits, masks), None)
+
+
 class PerfectHASM(nn.Module):
     """Knows the four samples, told apart by their pixels."""
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> hasm.HASMOutput:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         known = [next(s for s in SAMPLES if np.abs(s.image.astype(int) - p).max() < 3) for p in pixels]
         names = {f"{side}_{kind}": f"{kind}_{side}" for side in ("right", "left") for kind in ("amodal", "visible")}
         masks = {ours: np.stack([getattr(s, theirs) for s in known]) for ours, theirs in names.items()}
         margins = {name: torch.from_numpy(mask).float() - 0.5 for name, mask in masks.items()}
-        return {name: torch.stack([-margin, margin], 1) for name, margin in margins.items()}
+        return as_output({name: torch.stack([-margin, margin], 1) for name, margin in margins.items()})
 
 
 class GreyHDRM(nn.Module):
@@ -230,10 +234,10 @@ class CarelessHASM(PerfectHASM):
         super().__init__()
         self.image = SAMPLES[index].image.astype(int)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> hasm.HASMOutput:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         here = torch.tensor([np.abs(self.image - p).max() < 3 for p in pixels])
-        return hasm.swap_hands_where(super().forward(image), here)
+        return as_output(hasm.swap_hands_where(super().forward(image).masks, here))
 
 
 def scores_of(network: nn.Module, shards: Path) -> Scores:
@@ -263,9 +267,9 @@ def test_nothing_found_is_under_no_name(shards: Path) -> None:
 
 
 class BlindHASM(nn.Module):
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> hasm.HASMOutput:
         nothing = torch.stack([torch.ones(len(image), 16, 16), -torch.ones(len(image), 16, 16)], 1)
-        return {f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")}
+        return as_output({f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")})
 
 
 class CentreSHPE(nn.Module):

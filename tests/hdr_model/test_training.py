@@ -21,7 +21,7 @@ from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.draws import Draws
 from hdr_model.training import loop
-from hdr_model.training.checkpoint import find_weights
+from hdr_model.training.checkpoint import find_weights, start_from
 from hdr_model.training.hasm import HASMTask, scenes
 from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
@@ -264,6 +264,19 @@ def test_weights_are_found_by_themselves_in_a_run_and_in_a_folder_of_runs(data: 
     assert find_weights(tmp_path / "runs/shpe", "shpe") == tmp_path / "runs/shpe/weights"
     with pytest.raises(AssetError, match="no weights of hasm"):
         find_weights(tmp_path / "runs/shpe", "hasm")
+
+
+def test_a_branch_that_earlier_weights_lack_begins_anew(tmp_path: Path) -> None:
+    config = HASMConfig("efficientnet_lite0", "pyramid", 16)
+    earlier, network = HASM(config), HASM(replace(config, presence=True))
+    earlier.save_pretrained(tmp_path / "hasm")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items() if "presence" in name}
+    start_from(network, tmp_path)
+    after = network.state_dict()
+    assert before and all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert all(torch.equal(after[name], tensor) for name, tensor in earlier.state_dict().items())
+    with pytest.raises(AssetError, match="decoder_width 8, found 16"):
+        start_from(HASM(replace(config, decoder_width=8)), tmp_path)
 
 
 def test_a_device_that_is_not_there_is_told() -> None:
