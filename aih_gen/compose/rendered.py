@@ -148,8 +148,8 @@ def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> t
         if layers.shaded_colour is not layers.colour or (layers.behind is not None and len(layers.behind) == 3):
             shown = _over(_picked(layers.shaded_colour[side], place), in_image, solid)
         image.ravel()[place[own]] = shown[own]
-        if not covered[1 - side].any():
-            alone[side] = image  # the shadow of what is outside the picture stays
+        if not ((layers.part[1 - side] == HAND).any() or (owner == 1 - side).any()):
+            alone[side] = image  # the shadow of what is outside the picture, or of an arm behind this hand, stays
     return image, alone
 
 

@@ -17,7 +17,7 @@ from aih_gen.compose.copy_paste import CopyPasteSource
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
-from aih_gen.render.layers import NOTHING
+from aih_gen.render.layers import ARM, HAND, NOTHING
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
@@ -117,14 +117,17 @@ def test_where_nothing_is_removed_the_target_is_the_image_and_else_the_backgroun
             assert np.abs(target - sample.image)[hand].mean() > 5
 
 
-def test_the_shadow_of_a_hand_outside_the_picture_stays_in_the_target(source: RenderedSource) -> None:
+@pytest.mark.parametrize("where", ["outside", "behind"])
+def test_the_shadow_of_a_hand_outside_the_picture_stays_in_the_target(source: RenderedSource, where: str) -> None:
+    """Also where the other one's arm is in the picture, but wholly behind this hand."""
     pairs = SceneSampler(RenderConfig(seed=11, size=128, contact=False, hands=TWO_HANDS), source.hands.models)
     shaded = 0
     for index in range(4):
         scene = dataclasses.replace(pairs.sample(index), sensor=PERFECT)
         (layers,) = source.renderer.render([scene])
         part, depth = layers.part.copy(), layers.depth.copy()
-        part[1], depth[1] = NOTHING, np.inf
+        arm = (part[0] == HAND) & (where == "behind")
+        part[1], depth[1] = np.where(arm, ARM, NOTHING), np.where(arm, depth[0] + 0.1, np.inf)
         background = np.zeros((128, 128, 3), np.uint8)
         sample = compose(scene, dataclasses.replace(layers, part=part, depth=depth), background)
         assert np.array_equal(sample.target_right, sample.image) and list(sample_problems(sample)) == []
