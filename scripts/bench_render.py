@@ -4,11 +4,11 @@ python scripts/bench_render.py [--count 96 --size 256 --workers 2 --rounds 5]
 
 (a) what most people would write: pyrender in one process, both hands and nobody else, a segmentation pass, each hand
 alone, PNG files;
-(b) ours with renderer pyrender, one process; (c) ours with renderer gl, ``plain`` and ``full`` look, in worker
-processes; (b) and (c) write shards with everything in them. Scenes are sampled beforehand, and their sampling is timed
-by itself. What is timed has run once before: a data set is made over hours, in which programs, photographs and memory
-are ready. All take turns for some rounds, as machines are not always equally fast. Prints medians of milliseconds a
-sample and of ratios to the (a) of the same round, and where (c)'s time goes.
+(b) ours with renderer pyrender, one process; (c) ours with renderer gl, ``plain`` and ``full`` look, and full without
+people, in worker processes; (b) and (c) write shards with everything in them. Scenes are sampled beforehand, and their
+sampling is timed by itself. What is timed has run once before: a data set is made over hours, in which programs,
+photographs and memory are ready. All take turns for some rounds, as machines are not always equally fast. Prints
+medians of milliseconds a sample and of ratios to the (a) of the same round, and where (c)'s time goes.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ Result = TypeVar("Result")
 
 BATCH = 16
 LOOKS: tuple[Look, ...] = ("plain", "full")
+ALONE = "(c) full without people"
 HEADER = Header("AIH_Render", "{}", "", 0, "free", "")
 
 
@@ -84,6 +85,9 @@ def main() -> None:
             for look in LOOKS:
                 work = pools.enter_context(in_workers(replace(config, look=look), scenes, arguments.workers, out))
                 runs[f"(c) ours, renderer gl, {look}"] = partial(_timed, work, len(scenes))
+            without = [replace(scene, props=()) if _peopled(scene) else scene for scene in scenes]
+            work = pools.enter_context(in_workers(config, without, arguments.workers, out))
+            runs[ALONE] = partial(_timed, work, len(scenes))
             runs["(a) plain pyrender program"]()
             runs["(b) ours, renderer pyrender"]()
             seconds = np.array([[run() for run in runs.values()] for _ in range(arguments.rounds)])
@@ -91,6 +95,8 @@ def main() -> None:
     print(f"\n{'':32} {'ms/sample':>10} {'samples/s':>10} {'times (a)':>10}")
     for name, each, ratio in zip(runs, np.median(seconds, 0), ratios, strict=True):
         print(f"{name:32} {1000 * each:>10.1f} {1 / each:>10.1f} {ratio:>10.2f}")
+    cost = dict(zip(runs, (seconds / seconds[:, -1:]).T, strict=True))["(c) ours, renderer gl, full"]
+    print(f"people: {np.mean([_peopled(s) for s in scenes]):.0%} of scenes, {np.median(cost):.2f} times as long")
     print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
     for look in LOOKS:
         print(f"\nstages of (c), {look} look, one process, ms of processor time a sample:")
@@ -215,6 +221,10 @@ def _to_shard(source: RenderedSource, scenes: Sequence[Scene], path: Path) -> No
 def _as_drawn(config: RenderConfig, scenes: Sequence[Scene]) -> list[Scene]:
     """The same scenes, through a perfect sensor and without people where the look is plain."""
     return [replace(scene, sensor=PERFECT, props=()) if config.look == "plain" else scene for scene in scenes]
+
+
+def _peopled(scene: Scene) -> bool:
+    return any("person" in name for name in scene.shows)
 
 
 def _timed(work: Callable[[], None], count: int) -> float:

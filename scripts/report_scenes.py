@@ -1,8 +1,8 @@
 """How sampled scenes are distributed: ``python scripts/report_scenes.py --count 300 --out report.png``.
 
 Prints a table of occlusion, joint angles against their limits, depth before and after hands were moved apart, poses
-that were drawn again, and shares of numbers of hands and of interactions, and draws histograms. True occlusion comes
-from rendered samples of two hands.
+that were drawn again, and shares of numbers of hands, of interactions and of what else scenes show, and draws
+histograms. True occlusion comes from rendered samples of two hands.
 """
 
 from __future__ import annotations
@@ -49,18 +49,20 @@ class Report:
     size: int = 128
 
 
-def occlusions(source: RenderedSource, count: int) -> tuple[Array, Counter[str], Counter[str]]:
-    """(N,2) hidden shares of right and left hand where both are, how often each interaction came, and which hands."""
+def rendered(source: RenderedSource, count: int) -> tuple[Array, dict[str, Counter[str]]]:
+    """(N,2) hidden shares of right and left hand where both are, and how often each word came, by what it is about."""
     shares: list[Array] = []
-    names: Counter[str] = Counter()
-    hands: Counter[str] = Counter()
+    words: dict[str, Counter[str]] = {"hands": Counter(), "shows": Counter(), "interaction": Counter()}
     for first in range(0, count, BATCH):
         for sample in source.samples(range(first, min(first + BATCH, count))):
             if sample.present.all():
                 shares.append(sample.occlusion.astype(np.float64))
-            names[str(sample.provenance["interaction"])] += 1
-            hands[str(sample.provenance["hand_type"])] += 1
-    return np.stack(shares), names, hands
+            story = sample.provenance
+            words["hands"][story["hand_type"]] += 1
+            words["shows"].update(story["shows"])
+            words["shows"]["some of a person"] += any("person" in name for name in story["shows"])
+            words["interaction"][story["interaction"]] += 1
+    return np.stack(shares), words
 
 
 def freed_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
@@ -114,7 +116,7 @@ def charts(pictures: Sequence[Image.Image], columns: int = 3) -> Image.Image:
 
 def main(report: Report) -> None:
     source = RenderedSource(RenderConfig(seed=report.seed, size=report.size))
-    shares, names, hands = occlusions(source, report.count)
+    shares, words = rendered(source, report.count)
     freed = freed_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
     fits = np.array([(pair.fit.depth_before, pair.fit.depth, pair.fit.gap) for pair in freed if pair.fit]) * 1000
     angles = np.stack([hand.angles for pair in freed for hand in pair.hands])
@@ -140,10 +142,9 @@ def main(report: Report) -> None:
     )
     for reason, number in source.scenes.rejected.most_common():
         print(f"drawn again for {reason:18} {number / report.count:8.2f} times a scene")
-    for name, number in hands.most_common():
-        print(f"hands: {name:27} {number / report.count:8.1%}")
-    for name, number in names.most_common():
-        print(f"{name:34} {number / report.count:8.1%}")
+    for about, counted in words.items():
+        for name, number in counted.most_common():
+            print(f"{f'{about}: {name}':34} {number / report.count:8.1%}")
     tones = Counter(sample_skin(sample_rng(report.seed, index, LOOKS)).tone for index in range(report.count))
     for tone in TONES:
         print(f"skin: {tone:28} {tones[tone] / report.count:8.1%}")

@@ -115,6 +115,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
             "number_of_hands": sum(there),
             "hand_type": HAND_TYPES[there],
             "interaction": scene.interaction,
+            "shows": list(scene.shows),
             "background": scene.background.kind,
             "tone": scene.skin.tone,
         },

@@ -33,9 +33,9 @@ from aih_gen.scenes.pair import PairPose, surface
 from aih_gen.scenes.people import ARM_LENGTH, Company, PeopleSampler, Placed
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
-from aih_gen.scenes.scene import Camera, Hand, Lights, Prop, Scene, Sensor, Skin
+from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin
 from aih_gen.scenes.sensor import sample_grey, sample_sensor
-from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
+from aih_gen.scenes.settings import Setting, dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.shards.reader import AIHShards
@@ -60,6 +60,11 @@ NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
 """Where in camera space (m) hands would be in a scene without any, above the table of one that has a table."""
+SHOWS = (
+    "own person", "face", "other person", "other hand", "objects", "gloves", "rings", "watch", "bracelets",
+    "nail polish", "dark studio", "daylight", "grey",
+)  # fmt: skip
+"""What may be special about a scene: people and things beside the hands, what these wear, the light, the picture."""
 LOOKS, HANDS = 1, 2
 """The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
 DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS, PEOPLE = 21, 22, 23, 24, 25, 26, 31
@@ -110,8 +115,10 @@ class SceneSampler:
         glove = skin.dress.glove
         reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
         lights = sample_lights(looks, background, reflectance, self.config.shadows)
-        background, lights = self._set(background, lights, reflectance, index)
+        setting, background, lights = self._set(background, lights, reflectance, index)
         company = self._company(index, placed, skin, lens)
+        objects = () if company.props else self._objects(hands, lens, lights, index)
+        sensor = self._sensor(looks, index)
         if company.joined:
             right, left = (hand and replace(hand, arm_length=ARM_LENGTH) for hand in hands)
             hands = right, left
@@ -122,9 +129,10 @@ class SceneSampler:
             lights=lights,
             camera=lens,
             background=background,
-            sensor=self._sensor(looks, index),
+            sensor=sensor,
             interaction=interaction,
-            props=company.props or self._objects(hands, lens, lights, index),
+            shows=_shows(company, skin.dress, setting, bool(objects), sensor.grey),
+            props=company.props or objects,
             props_blur=company.blur * background.blur,
         )
 
@@ -171,15 +179,17 @@ class SceneSampler:
             points, arms = (np.concatenate(part) for part in zip(*surfaces, strict=True))
         return sample_objects(rng, points, arms, lens, lights)
 
-    def _set(self, background: Background, lights: Lights, reflectance: float, index: int) -> tuple[Background, Lights]:
+    def _set(
+        self, background: Background, lights: Lights, reflectance: float, index: int
+    ) -> tuple[Setting, Background, Lights]:
         """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
         rng = sample_rng(self.config.seed, index, SETTING)
         setting = sample_setting(rng)
         if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
-            return background, lights
+            return "ordinary", background, lights
         if setting == "dark studio":
-            return dark_studio(rng, reflectance, self.config.shadows)
-        return daylight(rng, self.library, reflectance, self.config.shadows)
+            return setting, *dark_studio(rng, reflectance, self.config.shadows)
+        return setting, *daylight(rng, self.library, reflectance, self.config.shadows)
 
     def _sensor(self, looks: np.random.Generator, index: int) -> Sensor:
         sensor = sample_sensor(looks, self.config.size, self.config.look)
@@ -286,6 +296,21 @@ class SceneSampler:
         turn, shift = view.turns[0], seen.shift[0]
         placed = Placed.of(pair, turn, shift, known=not self.recorded)
         return pair.hands(turn, shift), camera(view, self.config.size), pair.interaction, placed
+
+
+def _shows(company: Company, dress: Dress, setting: Setting, objects: bool, grey: bool) -> tuple[str, ...]:
+    special = {
+        "objects": objects,
+        "gloves": dress.glove is not None,
+        "rings": bool(dress.rings),
+        "watch": dress.watch is not None,
+        "bracelets": len(dress.bands) > (dress.watch is not None),
+        "nail polish": dress.polish is not None,
+        "dark studio": setting == "dark studio",
+        "daylight": setting == "daylight",
+        "grey": grey,
+    }
+    return *company.names, *(name for name, there in special.items() if there)
 
 
 def _hidden(seen: Seen) -> NDArray[np.float64]:

@@ -77,6 +77,7 @@ class Company:
     """The people of a scene."""
 
     props: tuple[Prop, ...] = ()
+    names: tuple[str, ...] = ()  # of ``Scene.shows``
     joined: bool = False  # whether the forearms end where the upper arms of the hands' own person begin
     blur: float = 0.0  # share of the background's
 
@@ -92,21 +93,22 @@ class PeopleSampler:
         """Some people for a scene whose hands belong to a person of that skin; nobody where there is no room."""
         people = load_people()
         hidden = _Raster.of(placed, camera)
-        own: tuple[Prop, ...] = ()
+        own, other, hand = Company(), Company(), Company()
         if placed is not None and placed.known:
             own = _own_person(rng, people, placed, skin, camera, hidden)
-        if own:  # others stand farther away
-            hidden = replace(hidden, farthest=max(float(one.vertices[:, 2].max()) for one in own))
-        others: tuple[Prop, ...] = ()
-        if not own or rng.random() < ALSO_OTHERS:
-            others = self._other_person(rng, people, placed, camera, hidden)
-        if rng.random() < OTHER_HAND or not own + others:
-            others += self._other_hand(rng, camera, hidden)
-        return Company(own + others, bool(own), 0.3 if own else 0.7)
+        if own.props:  # others stand farther away
+            hidden = replace(hidden, farthest=max(float(one.vertices[:, 2].max()) for one in own.props))
+        if not own.props or rng.random() < ALSO_OTHERS:
+            other = self._other_person(rng, people, placed, camera, hidden)
+        if rng.random() < OTHER_HAND or not own.props + other.props:
+            hand = self._other_hand(rng, camera, hidden)
+        props = own.props + other.props + hand.props
+        names = tuple(dict.fromkeys(own.names + other.names + hand.names))
+        return Company(props, names, bool(own.props), 0.3 if own.props else 0.7)
 
     def _other_person(
         self, rng: np.random.Generator, people: People, placed: Placed | None, camera: Camera, hidden: _Raster
-    ) -> tuple[Prop, ...]:
+    ) -> Company:
         """Somebody in the background, whose head is to be seen beside the hands; their own are small or outside."""
         skin = sample_skin(rng)
         person = sample_person(rng, people, skin.back.astype(np.float64), None, bare=rng.random() < 0.6)
@@ -131,8 +133,9 @@ class PeopleSampler:
             if hidden.behind(shown.points[shown.told]):
                 hands = self._hands_of(rng, replace(skin, sleeve=None), shown, elbows, wrists, hidden)
                 if hands is not None:
-                    return person_props(shown, camera) + hands
-        return ()
+                    names = "other person", *_names_of(shown, hidden), *["other hand"] * bool(hands)
+                    return Company(person_props(shown, camera) + hands, names)
+        return Company()
 
     def _hands_of(
         self, rng: np.random.Generator, skin: Skin, shown: Shown, elbows: Array, wrists: Array, hidden: _Raster
@@ -153,7 +156,7 @@ class PeopleSampler:
             found.append(self._hand(rng, side, skin, root, 0, wrist, armed=False))
         return tuple(found)
 
-    def _other_hand(self, rng: np.random.Generator, camera: Camera, hidden: _Raster) -> tuple[Prop, ...]:
+    def _other_hand(self, rng: np.random.Generator, camera: Camera, hidden: _Raster) -> Company:
         """A hand of somebody else, small, apart from the scene's own, its arm leading out of the picture."""
         side = int(rng.integers(2))
         skin = sample_skin(rng)
@@ -166,8 +169,9 @@ class PeopleSampler:
             if size >= 0.05 and hidden.free(place, 0.8 * size) == 1:
                 out = unit(np.array([*(place + 0.05 * rng.normal(size=2)), 0.25 * rng.normal()]))
                 root = _frame(out * (1 if side == 0 else -1), rng.normal(size=3))
-                return (self._hand(rng, side, skin, root, 4, np.array([*(place / focal * depth), depth]), armed=True),)
-        return ()
+                where = np.array([*(place / focal * depth), depth])
+                return Company((self._hand(rng, side, skin, root, 4, where, armed=True),), ("other hand",))
+        return Company()
 
     def _hand(
         self, rng: np.random.Generator, side: int, skin: Skin, root: Array, joint: int, place: Array, armed: bool
@@ -196,7 +200,7 @@ class PeopleSampler:
 
 def _own_person(
     rng: np.random.Generator, people: People, placed: Placed, skin: Skin, camera: Camera, hidden: _Raster
-) -> tuple[Prop, ...]:
+) -> Company:
     """The person whose hands they are, where the camera sees some of them and they are behind the hands."""
     tone = skin.back.astype(np.float64) * rng.uniform(0.92, 1.08)
     person = sample_person(rng, people, tone, skin.sleeve, bare=True)
@@ -207,12 +211,21 @@ def _own_person(
     for side in {0, 1} - set(placed.sides):
         elbows[1 - side], wrists[1 - side] = (where * [1 - 2 * side, 1, 1] for where in BEHIND_THE_BACK)
         if eye[2] > -MIN_BEFORE and _near_picture(placed.turn @ elbows[1 - side] + placed.shift, camera):
-            return ()  # only from before does the body hide where that arm ends
+            return Company()  # only from before does the body hide where that arm ends
     pose = _pose(rng, look_at, elbows, wrists, sitting=rng.random() < (0.6 if headless else 0.3))
     shown = Shown(people, person, pose, placed.turn, placed.shift, headless, handed=True)
     if not hidden.behind(shown.points[shown.told]):
+        return Company()
+    return Company(person_props(shown, camera), ("own person", *_names_of(shown, hidden)))
+
+
+def _names_of(shown: Shown, hidden: _Raster) -> tuple[str, ...]:
+    """``face`` where the picture shows an eye from the front."""
+    if shown.headless:
         return ()
-    return person_props(shown, camera)
+    eyes = shown.eyes()
+    before = np.einsum("ek,k->e", eyes, shown.forward()) < 0  # the face is turned to the camera
+    return ("face",) * bool((before & hidden.shows(eyes)).any())
 
 
 def _near_picture(point: Array, camera: Camera) -> bool:
@@ -336,6 +349,11 @@ class _Raster:
         before = depth < self.depth[row[inside], column[inside]] - LEEWAY
         over = before & np.isfinite(self.depth[row[inside], column[inside]])
         return bool(len(cells) >= LEAST_SHOWN * CELLS**2 and np.count_nonzero(over) <= 0.01 * len(depth))
+
+    def shows(self, points: Array) -> NDArray[np.bool_]:
+        """Which of ``points`` (N,3) are in the picture and behind no hand."""
+        row, column, inside = self.cells(points)
+        return inside & (points[:, 2] < self.depth[row, column])
 
     def seen(self, point: Array, extent: float) -> tuple[Array, float]:
         """Where a point (3,) is, from the picture's middle, and how long ``extent`` m are there, in image sides."""

@@ -170,6 +170,17 @@ class Shown:
         """Points (N,3) of the body's frame in the camera's."""
         return points @ self.turn.T + self.shift
 
+    def eyes(self) -> Array:
+        """(2,3) m, the middle of each eye in the camera's frame."""
+        span = self.people.parts["eyes"]
+        left = self.people.mean[span, 0] > 0
+        return np.stack([self.points[span][side].mean(0, dtype=np.float64) for side in (left, ~left)])
+
+    def forward(self) -> Array:
+        """(3,) from the head towards where the face looks, in the camera's frame."""
+        head = self.at.bones[self.people.bones.index("head"), :, :3]
+        return self.turn.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
+
     @property
     def told(self) -> NDArray[np.int32]:
         """Vertices that say whether the person is before or behind other things: not the arms near the elbows."""

@@ -175,6 +175,8 @@ class Scene:
     background: Background
     sensor: Sensor
     interaction: str
+    shows: tuple[str, ...] = ()
+    """What is special about it, of ``scenes.SHOWS``."""
     props: tuple[Prop, ...] = ()
     """Drawn over the background picture and behind the hands, which throw shadows on them."""
     props_blur: float = 0.0  # radius in image sides: how far they are out of focus

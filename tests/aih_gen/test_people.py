@@ -13,10 +13,11 @@ from scipy.spatial.distance import cdist
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig, check_config
 from aih_gen.errors import AIHError, AssetError
-from aih_gen.render.layers import ARM, HAND
-from aih_gen.scenes import bodies
+from aih_gen.render.layers import ARM, HAND, NOTHING
+from aih_gen.scenes import SHOWS, bodies
 from aih_gen.scenes.bodies import cut_mesh, load_people
 from aih_gen.scenes.people import ARM_LENGTH
+from aih_gen.scenes.persons import EYE_ROUGHNESS
 from aih_gen.scenes.scene import Scene, Sleeve
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.verify import sample_problems
@@ -53,6 +54,24 @@ def test_about_half_of_all_scenes_show_people_and_none_where_none_are_wanted(
         for hand, its in zip(bare.hands, scene.hands, strict=True):
             assert np.array_equal(hand.pose, its.pose) and np.array_equal(hand.transl, its.transl)
         assert np.array_equal(bare.camera.matrix, scene.camera.matrix) and bare.background == scene.background
+
+
+def test_what_a_scene_shows_is_named(source: RenderedSource, scenes: list[Scene]) -> None:
+    assert all(set(scene.shows) <= set(SHOWS) for scene in scenes)
+    assert [scene.index for scene in scenes if joined(scene)] == [s.index for s in scenes if "own person" in s.shows]
+    people = [scene for scene in scenes if {"own person", "other person"} & set(scene.shows)]
+    assert all(scene.props for scene in people)
+    eyes = {True: [], False: []}  # type: dict[bool, list[bool]]
+    for scene in people:
+        props = tuple(prop for prop in scene.props if prop.roughness[0] != np.float32(EYE_ROUGHNESS))
+        with_eyes, without = source.renderer.render([scene, replace(scene, props=props)])
+        assert with_eyes.behind is not None and without.behind is not None
+        changed = (with_eyes.behind[0] != without.behind[0]).any(-1) & (with_eyes.part == NOTHING).all(0)
+        eyes["face" in scene.shows].append(bool(changed.sum() > 2))
+    assert len(eyes[True]) > 5 and np.mean(eyes[True]) > 0.8
+    assert len(eyes[False]) > 3 and np.mean(eyes[False]) < 0.2
+    sample = source.compose_scenes(people[:1])[0]
+    assert sample.provenance["shows"] == list(people[0].shows)
 
 
 def test_recorded_photos_and_the_plain_look_get_no_people(source: RenderedSource, scenes: list[Scene]) -> None:
