@@ -129,6 +129,8 @@ class TrainHASM(_Train):
 
     windows: float | None = None
     """Share of images that are a small part of the photo, in place of the preset's."""
+    distant: float | None = None
+    """Share of images in which the hands are smaller, over another background, in place of the preset's."""
     encoder: EncoderName | None = None
     """In place of the preset's."""
     init: str = "auto"
@@ -142,10 +144,12 @@ class TrainHASM(_Train):
         from hdr_model.training.initial import initialise_encoder
 
         config, device = self._config("hasm"), self._device()
-        if self.windows is not None:
-            if not 0 <= self.windows <= 1:
-                raise AIHError(f"--windows: expected a share from 0 to 1, found {self.windows:g}")
-            config = replace(config, windows=self.windows)
+        for name in ("windows", "distant"):
+            share = getattr(self, name)
+            if share is not None:
+                if not 0 <= share <= 1:
+                    raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
+                config = replace(config, **{name: share})
         network = preset("hasm", self.preset)
         task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
         init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)

@@ -161,6 +161,8 @@ class TrainConfig:
     """HASM's masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
     windows: float = 0.0
     """Share of HASM's pictures that are a small part of the photo, with or without hands."""
+    distant: float = 0.0
+    """Share of HASM's pictures in which the hands are up to four times smaller, over another background."""
     painted: float = 0.5
     """Share of SHPE's crops that HDRM paints, where a chain is given; half of them with HASM's masks."""
     found: float = 0.35
@@ -212,14 +214,14 @@ _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
             learning_rate=3e-3, weight_decay=0.01, warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True,
         ),
         "light": TrainConfig(
-            "hasm", "light", _EAGER_MASKS, size=128, mask_stride=2, windows=0.2, batch_size=32, steps=6000,
-            learning_rate=2e-3, weight_decay=0.01, warmup=200, schedule="cosine", frozen_stages=2, gradient_clip=1.0,
-            ema=0.998, bfloat16=True,
+            "hasm", "light", _EAGER_MASKS, size=128, mask_stride=2, windows=0.15, distant=0.1, batch_size=32,
+            steps=6000, learning_rate=2e-3, weight_decay=0.01, warmup=200, schedule="cosine", frozen_stages=2,
+            gradient_clip=1.0, ema=0.998, bfloat16=True,
         ),
         "base": TrainConfig(
-            "hasm", "base", _EAGER_MASKS, mask_stride=2, windows=0.2, batch_size=64, steps=20_000, learning_rate=2e-3,
-            weight_decay=0.01, warmup=500, schedule="cosine", gradient_clip=1.0, ema=0.999, bfloat16=True,
-            checkpoint_every=2000,
+            "hasm", "base", _EAGER_MASKS, mask_stride=2, windows=0.15, distant=0.1, batch_size=64,
+            steps=20_000, learning_rate=2e-3, weight_decay=0.01, warmup=500, schedule="cosine", gradient_clip=1.0,
+            ema=0.999, bfloat16=True, checkpoint_every=2000,
         ),
         "paper": TrainConfig(
             "hasm", "paper", HASMLossWeights(), batch_size=48, steps=500_000, learning_rate=6e-5 * 48,

@@ -140,7 +140,7 @@ def nearest_bits(bits: Tensor, affine: Tensor, size: int) -> Tensor:
     A tenth of the cost of ``sample_masks``, for masks that are compared but not looked at.
     """
     height, width = bits.shape[-2:]
-    pixels = _middles(affine, size).round().long()
+    pixels = middles(affine, size).round().long()
     column, row = pixels[..., 0].clamp(0, width - 1), pixels[..., 1].clamp(0, height - 1)
     return bits.flatten(1).gather(1, row * width + column).view(-1, size, size)
 
@@ -252,13 +252,13 @@ def _bilinear(maps: Tensor, affine: Tensor, size: int, outside: Literal["border"
         maps = functional.avg_pool2d(maps, block, ceil_mode=True)
         affine = torch.cat([affine[:, :, :2], affine[:, :, 2:] - (block - 1) / 2], -1) / block
     height, width = maps.shape[-2:]
-    pixels = _middles(affine, size)
+    pixels = middles(affine, size)
     extent = pixels.new_tensor([width, height])
     grid = ((2 * pixels + 1) / extent - 1).view(-1, size, size, 2)
     return functional.grid_sample(maps, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
-def _middles(affine: Tensor, size: int) -> Tensor:
+def middles(affine: Tensor, size: int) -> Tensor:
     """(B,size*size,2) image pixels under the middles of the crop's pixels, row by row."""
     steps = torch.arange(size, device=affine.device, dtype=affine.dtype)
     y, x = torch.meshgrid(steps, steps, indexing="ij")

@@ -14,6 +14,7 @@ from aih_gen.shards.schema import MASK_BITS
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample
+from hdr_model.data.distant import Distant, distant_moves
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.losses import Terms, hasm_losses, weighted_sum
@@ -50,7 +51,7 @@ class HASMTask:
         """Cross entropy and overlap of each mask, and of presence."""
         config = self.config
         colours = COLOURS.scaled(config.colour_changes)
-        scene = scenes(batch, config.size, draws, config.mask_stride, config.windows, colours)
+        scene = scenes(batch, config.size, draws, config.mask_stride, config.windows, config.distant, colours)
         terms = hasm_losses(self.hasm(_network_input(scene.images)), scene.masks, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
@@ -84,12 +85,14 @@ def scenes(
     draws: Draws | None = None,
     mask_stride: int = 1,
     windows: float = 0.0,
+    distant: float = 0.0,
     colours: Photometric = COLOURS,
 ) -> Scenes:
     """Whole images with their masks.
 
-    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours; the
-    share ``windows`` of them shows a part of the picture only.
+    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours. The
+    share ``windows`` of them shows a part of the picture only; in the share ``distant`` the hands are smaller, over the
+    background of another sample of the batch, where there is one without hands.
     """
     height, width = batch["masks"].shape[-2:]
     count, device = len(batch["masks"]), batch["masks"].device
@@ -97,7 +100,13 @@ def scenes(
     centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device).expand(count, 2)
     side = torch.full((count,), float(max(height, width)), device=device)
     affine = crop_affine(centre, side, size, mirror, _moves(draws, windows) if draws else None, box_scale=1.0)
+    plan = None
+    if draws and distant:
+        far = crop_affine(centre, side, size, mirror, distant_moves(draws), box_scale=1.0)
+        plan = Distant.drawn(batch, affine, far, distant, draws)
+        affine = plan.affine
     images = sample(batch["rgb"][:, 0].permute(0, 3, 1, 2).float(), affine, size, "border") / 255
+    images = images if plan is None else plan.over_backgrounds(images, batch["masks"])
     if draws:
         images = degrade(change_colours(images, colours, draws), colours, draws)
     names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
@@ -105,7 +114,9 @@ def scenes(
     # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.
     linear, origin = affine[..., :2], affine[..., 2]
     coarser = torch.cat([linear * mask_stride, (origin + linear.sum(-1) * (mask_stride - 1) / 2)[..., None]], -1)
-    stacked = (nearest_bits(batch["masks"], coarser, size // mask_stride)[:, None] & bits[:, None, None]) != 0
+    seen = nearest_bits(batch["masks"], coarser, size // mask_stride)
+    seen = seen if plan is None else plan.without_repeats(seen, coarser)
+    stacked = (seen[:, None] & bits[:, None, None]) != 0
     swapped = stacked.unflatten(1, (3, 2)).flip(2).flatten(1, 2)
     stacked = torch.where(mirror[:, None, None, None], swapped, stacked)
     by_name = {"_".join(name.split("_")[::-1]): stacked[:, k] for k, name in enumerate(names)}
