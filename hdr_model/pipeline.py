@@ -29,7 +29,7 @@ from hdr_model.data.crops import (
     sample_masks,
 )
 from hdr_model.finding import Box, Window, find_hands, window_of
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, margins
+from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
@@ -107,8 +107,10 @@ class HDR(HandStage):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
+        mirrored: bool = True,
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16)
+        self.mirrored = mirrored
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
@@ -121,12 +123,14 @@ class HDR(HandStage):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
+        mirrored: bool = True,
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
 
         Args:
             bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
+            mirrored: let HASM also look at the mirror image of where the hands are, and take the mean.
 
         Raises:
             AssetError: a network is missing or damaged.
@@ -145,6 +149,7 @@ class HDR(HandStage):
             bone_length=bone_length,
             device=device,
             bfloat16=bfloat16,
+            mirrored=mirrored,
         )
 
     @torch.inference_mode()
@@ -171,7 +176,7 @@ class HDR(HandStage):
         pixels = [self._pixels(image) for image in images]
         wanted = boxes or [None] * len(images)
         masks = [
-            find_hands(self, photo) if box is None else self.segment(photo, window_of(box))
+            self.segment(photo, find_hands(self, photo) if box is None else window_of(box))
             for photo, box in zip(pixels, wanted, strict=True)
         ]
         return self.separate(images, masks)
@@ -220,24 +225,32 @@ class HDR(HandStage):
         a visible mask lies inside its amodal mask, and of two visible masks that meet, the more confident one wins.
         """
         height, width = images.shape[-2:]
-        window = window or Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))
-        seen = self.margins(images, [window] * len(images))
+        window = window or Window.whole(height, width)
+        seen = self.margins(images, [window] * len(images), mirrored=self.mirrored)
         return exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
 
-    def margins(self, images: Tensor, windows: Sequence[Window]) -> dict[str, Tensor]:
+    def margins(
+        self, images: Tensor, windows: Sequence[Window], size: int | None = None, mirrored: bool = False
+    ) -> dict[str, Tensor]:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
         Amodal masks have lost their speckles. One image may stand for all windows.
+
+        Args:
+            size: side in pixels at which HASM looks at a window, by default the one it was trained at.
+            mirrored: look at the mirror image too, and take the mean.
         """
+        size = size or self.segmentation_size
         centres = images.new_tensor([[w.left, w.top] for w in windows])
         sides = images.new_tensor([float(w.side) for w in windows])
         plain = torch.zeros(len(windows), dtype=torch.bool, device=images.device)
         middle = centres + (sides[:, None] - 1) / 2
-        affine = crop_affine(middle, sides, self.segmentation_size, plain, box_scale=1.0)
-        seen = sample(images.expand(len(windows), -1, -1, -1), affine, self.segmentation_size, "border")
+        affine = crop_affine(middle, sides, size, plain, box_scale=1.0)
+        seen = normalise(sample(images.expand(len(windows), -1, -1, -1), affine, size, "border"))
+        seen = torch.cat([seen, seen.flip(-1)]) if mirrored else seen
         with self.autocast:
-            output = self.hasm(normalise(seen).contiguous(memory_format=torch.channels_last))
-        of_mask = margins(output)
+            output = self.hasm(seen.contiguous(memory_format=torch.channels_last))
+        of_mask = margins(mean_of_mirrored(output) if mirrored else output)
         for side in SIDES:
             of_mask[f"{side}_amodal"] = without_speckles(of_mask[f"{side}_amodal"])
         return of_mask

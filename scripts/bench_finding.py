@@ -25,7 +25,7 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.data.crops import mask_boxes
 from hdr_model.evaluation.table import Grid, Line
-from hdr_model.finding import ZOOM_MARGIN, Window, find_hands, look_at
+from hdr_model.finding import MARGIN, Window, find_hands
 from hdr_model.pipeline import HDR
 
 PHOTO = 1024
@@ -39,9 +39,8 @@ def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> Non
     """Print, for each size and way of looking, how many pairs are found (IoU of both whole hands) and the mean IoU."""
     shards, hdr = AIHShards(data), HDR.from_pretrained(weights, device=device)
     ways: dict[str, Callable[[Tensor], Masks]] = {
-        "one look": lambda photo: hdr.segment(photo),
-        "one look, then closer": lambda photo: closer(hdr, photo),
-        "windows, then closer": lambda photo: find_hands(hdr, photo),
+        "one look at the whole photo": lambda photo: hdr.segment(photo),
+        "a look at the whole photo, then closer": lambda photo: hdr.segment(photo, find_hands(hdr, photo)),
         "box known": lambda photo: hdr.segment(photo),
     }
     ious: dict[tuple[str, float], list[float]] = {(name, share): [] for name in ways for share in SHARES}
@@ -51,7 +50,7 @@ def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> Non
             photo, truth = pasted(shards[k], share, k)
             pixels = torch.from_numpy(photo.copy()).to(hdr.device).permute(2, 0, 1)[None].float() / 255
             centre, side = mask_boxes(torch.from_numpy(truth)[None])
-            known = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side[0]) * ZOOM_MARGIN))
+            known = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side[0]) * MARGIN))
             ways["box known"] = lambda p, known=known: hdr.segment(p, known)  # type: ignore[misc]
             for name, way in ways.items():
                 with torch.inference_mode():
@@ -81,13 +80,6 @@ def pasted(sample: Sample, share: float, k: int) -> tuple[NDArray[np.uint8], NDA
     whole = np.asarray(_resized(sample.amodal_right | sample.amodal_left, side)) > 127
     truth[top : top + side, left : left + side] = whole
     return np.asarray(photo), truth
-
-
-def closer(hdr: HDR, photo: Tensor) -> Masks:
-    """The whole photo, then around what was found there."""
-    height, width = photo.shape[-2:]
-    look = look_at(hdr, photo, [Window.around((width - 1) / 2, (height - 1) / 2, max(height, width))])[0]
-    return hdr.segment(photo, look.closer() if look.found else None)
 
 
 def _found(ious: list[float]) -> float:

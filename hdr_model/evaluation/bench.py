@@ -129,7 +129,7 @@ def _jobs(hdr: HDR, number: int) -> dict[str, Callable[[], object]]:
     @torch.inference_mode()
     def whole() -> None:
         for _ in photos:
-            find_hands(hdr, pixels)
+            hdr.segment(pixels, find_hands(hdr, pixels))
         hdr.separate(photos, [masks] * number)
 
     return {

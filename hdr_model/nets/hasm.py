@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,9 @@ MaskName = Literal["left_amodal", "left_visible", "right_amodal", "right_visible
 HAND_MASKS: tuple[MaskName, ...] = ("left_amodal", "left_visible", "right_amodal", "right_visible")
 ARM_MASKS: tuple[MaskName, ...] = ("left_arm", "right_arm")
 
-Logits = dict[str, Tensor]
+Name = TypeVar("Name", bound=str)
+
+Logits = dict[MaskName, Tensor]
 """By a ``MaskName``: (B, 2, h, w) logits of outside and inside."""
 
 MIN_HAND_AREA = 1 / 500
@@ -127,6 +129,16 @@ class PresenceBranch(nn.Module):
         return logits
 
 
+def mean_of_mirrored(output: HASMOutput) -> HASMOutput:
+    """The mean of logits of B images and of their mirror images, which follow them in a batch of 2 B."""
+    plain, mirrored = ({name: pair.chunk(2)[k] for name, pair in output.masks.items()} for k in (0, 1))
+    masks = {name: (plain[name] + pair.flip(-1)) / 2 for name, pair in swap_hands(mirrored).items()}
+    if output.presence is None:
+        return HASMOutput(masks, None)
+    first, second = output.presence.chunk(2)
+    return HASMOutput(masks, (first + second.flip(1)) / 2)
+
+
 def margins(output: HASMOutput) -> dict[str, Tensor]:
     """Logits of inside minus outside (B, h, w) by mask; those of a hand that is judged absent are all outside."""
     by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.masks.items()}
@@ -144,13 +156,14 @@ def probability(logits: Tensor) -> Tensor:
     return (logits[:, 1] - logits[:, 0]).float().sigmoid()
 
 
-def swap_hands(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def swap_hands(masks: Mapping[Name, Tensor]) -> dict[Name, Tensor]:
     """Masks, or their logits, by name, whose right and left change places."""
     other = {"right": "left", "left": "right"}
-    return {name: masks[f"{other[side]}_{kind}"] for name in masks for side, kind in [name.split("_")]}
+    names = {name: f"{other[side]}_{kind}" for name in masks for side, kind in [name.split("_")]}
+    return {name: masks[cast(Name, names[name])] for name in masks}
 
 
-def swap_hands_where(masks: Mapping[str, Tensor], where: Tensor) -> dict[str, Tensor]:
+def swap_hands_where(masks: Mapping[Name, Tensor], where: Tensor) -> dict[Name, Tensor]:
     """Masks, or their logits, (B, ...) whose right and left change places ``where`` (B,) bool is true."""
     swapped = swap_hands(masks)
     return {

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from aih_gen.errors import AIHError
-from hdr_model.finding import Window, pyramid, window_of
+from hdr_model.finding import Window, find_hands, likeliest, window_of
 from hdr_model.inference import VideoWriter, infer_photos, infer_video, open_video
 from hdr_model.nets.hasm import HASM
 from hdr_model.photos import MOST_PIXELS, read_photo
@@ -25,14 +25,34 @@ def placed(at: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     return large
 
 
-@pytest.mark.parametrize(("height", "width"), [(1000, 1000), (300, 1600), (2000, 700), (1, 1), (5, 900)])
-def test_windows_of_every_level_cover_the_photo(height: int, width: int) -> None:
-    windows = pyramid(height, width, 64)
-    for side in {window.side for window in windows}:
-        seen = np.zeros((height, width), bool)
-        for window in (w for w in windows if w.side == side):
-            seen[max(0, window.top) : window.top + side, max(0, window.left) : window.left + side] = True
-        assert seen.all(), side
+@pytest.mark.parametrize(("height", "width"), [(1000, 1000), (300, 1600), (2000, 701), (1, 1), (5, 900)])
+def test_the_whole_window_is_the_smallest_that_holds_the_photo(height: int, width: int) -> None:
+    window = Window.whole(height, width)
+    assert window.side == max(height, width)
+    assert window.left <= 0 and window.top <= 0
+    assert window.left + window.side >= width and window.top + window.side >= height
+
+
+def test_windows_overlap_by_intersection_over_union() -> None:
+    window = Window(10, 20, 40)
+    assert window.overlap(window) == 1
+    assert window.overlap(Window(30, 20, 40)) == pytest.approx(20 * 40 / (2 * 1600 - 800))
+    assert window.overlap(Window(60, 20, 40)) == window.overlap(Window(10, 90, 5)) == 0
+
+
+def test_the_likeliest_part_is_not_always_the_largest() -> None:
+    margin = np.full((10, 10), -5.0, np.float32)
+    margin[:4, :4] = 0.1  # 16 cells, hardly
+    margin[6:9, 6:10] = 8.0  # 12 cells, surely
+    best = likeliest(margin)
+    assert best is not None and best.sum() == 12 and best[7, 7]
+    assert likeliest(-np.abs(margin)) is None
+
+
+def test_a_photo_without_hands_and_one_full_of_them_are_looked_at_as_a_whole(hdr: HDR) -> None:  # noqa: F811
+    for image in (np.full((200, 300, 3), 128, np.uint8), photo(70, 130)):
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+        assert find_hands(hdr, pixels) == Window.whole(*image.shape[:2])
 
 
 def test_small_hands_are_found_anywhere_in_a_large_photo(hdr: HDR) -> None:  # noqa: F811

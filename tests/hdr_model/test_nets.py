@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from transformers.models.pvt_v2.modeling_pvt_v2 import PvtV2BlockLayer
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import PRESETS, HDRMConfig, preset, training_preset
 from hdr_model.nets.discriminator import Discriminator
-from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, HASMOutput, Logits, margins
+from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, HASMOutput, Logits, MaskName, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.partial_conv import Masked, PartialConv2d
@@ -253,6 +253,20 @@ def test_masks_of_a_hand_that_is_absent_are_empty() -> None:
     }
     assert all(margin.abs().eq(3).all() for margin in found.values())
     assert set(margins(HASMOutput(logits, None))) == set(logits)
+
+
+def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
+    torch.manual_seed(0)
+    network = HASM(preset("hasm", "light")).eval()
+    image = torch.randn(2, 3, 64, 96)
+    first = mean_of_mirrored(network(torch.cat([image, image.flip(-1)])))
+    second = mean_of_mirrored(network(torch.cat([image.flip(-1), image])))
+    for name, pair in first.masks.items():
+        side, kind = name.split("_")
+        other = cast(MaskName, f"{'left' if side == 'right' else 'right'}_{kind}")
+        torch.testing.assert_close(pair, second.masks[other].flip(-1))
+    assert first.presence is not None and second.presence is not None
+    torch.testing.assert_close(first.presence, second.presence.flip(1))
 
 
 class TestNetworks:

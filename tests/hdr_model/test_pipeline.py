@@ -60,7 +60,7 @@ class BlueSHPE(nn.Module):
 @pytest.fixture
 def hdr() -> HDR:
     stubs = (cast(Any, stub) for stub in (ColourHASM(), OneColourHDRM(), BlueSHPE()))
-    return HDR(*stubs, segmentation_size=128, hand_size=128)
+    return HDR(*stubs, segmentation_size=128, hand_size=128, mirrored=False)  # colours are no sides
 
 
 def photo(height: int = 240, width: int = 320, right: bool = True, left: bool = True, scale: int = 1) -> Photo:

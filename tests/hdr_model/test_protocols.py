@@ -138,7 +138,7 @@ class SamePoseSHPE(nn.Module):
 
 
 def stubbed(*networks: nn.Module) -> HDR:
-    return HDR(*(cast(Any, network) for network in networks), segmentation_size=SIZE, hand_size=SIZE)
+    return HDR(*(cast(Any, network) for network in networks), segmentation_size=SIZE, hand_size=SIZE, mirrored=False)
 
 
 @pytest.fixture(scope="module")
