@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(task: Task, name: Preset) -> loop.Task:
-    config = replace(training_preset(task, name), size=128)
+    config = replace(training_preset(task, name), size=128, distant=1.0)
     if task == "hasm":
         return HASMTask(config, preset("hasm", name), META)
     if task == "shpe":
