@@ -48,7 +48,7 @@ class Bench:
         else:
             config = replace(config, losses=replace(config.losses, perceptual=0.0, style=0.0))  # type: ignore[arg-type]
             task = hdrm.HDRMTask(config, preset("hdrm", self.preset), device)
-        feed = batches(AIHDataset(self.data, task.fields), replace(config, steps=2 * self.batches + 2))
+        feed = batches(AIHDataset(self.data, task.fields, task.min_hands), replace(config, steps=2 * self.batches + 2))
         read = [next(feed) for _ in range(2)]
         reading = self._rate(lambda k: read.append(next(feed)), config.batch_size, device)
         ready = [to_device(batch, device) for batch in read]

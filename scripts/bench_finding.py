@@ -44,7 +44,7 @@ def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> Non
         "box known": lambda photo: hdr.segment(photo),
     }
     ious: dict[tuple[str, float], list[float]] = {(name, share): [] for name in ways for share in SHARES}
-    pairs = np.flatnonzero(shards.read(range(len(shards)), ("present",))["present"].all(1)).tolist()
+    pairs = np.flatnonzero(shards.column("present").all(1)).tolist()
     for k in tqdm(pairs[:count], unit="sample"):
         for share in SHARES:
             photo, truth = pasted(shards[k], share, k)

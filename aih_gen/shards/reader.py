@@ -200,6 +200,24 @@ class AIHShards(Sequence[Sample]):
         arrays = {name: self._stack(places, name) for name in stored}
         return {name: self._field(name, arrays, places) for name in fields}
 
+    def column(self, name: str) -> NDArray[Any]:
+        """A dataset of all samples, in their order: for small ones, such as ``present`` (N,2).
+
+        Raises:
+            ShardError: no such dataset, or damaged bytes.
+        """
+        if name not in columns(*self.size, depth=True):
+            known = ", ".join(sorted(columns(*self.size, depth=True)))
+            raise ShardError(f"{self.shard(0).path}: expected a dataset among {known}, found {name!r}")
+        parts = []
+        for shard in range(len(self._promised)):
+            samples = self.shard(shard).samples
+            try:
+                parts.append(self._dataset(shard, name).read_rows(0, samples))
+            except DAMAGE as error:
+                raise ShardError(f"{self._promised[shard].path}, {name}: damaged ({line(error)})") from error
+        return np.concatenate(parts)
+
     def locate(self, position: int) -> tuple[int, int]:
         """The shard of a position, as a number, and the row in it."""
         k = as_index(position)

@@ -134,7 +134,7 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
 
 def _indices(path: Path) -> NDArray[np.int64]:
     shards = AIHShards(path)
-    indices = shards.read(range(len(shards)), ("index",))["index"]
+    indices = shards.column("index")
     shards.close()
     return indices
 

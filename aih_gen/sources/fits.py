@@ -112,7 +112,7 @@ def _chosen(
 
 def _from_shards(path: Path, hands: int) -> Fits:
     shards = AIHShards(path)
-    stored = shards.read(range(len(shards)), (*WIDTHS, "camera", "present"))
+    stored = {name: shards.column(name) for name in (*WIDTHS, "camera", "present")}
     arrays = {name: stored[name].astype(np.float64) for name in WIDTHS}
     camera = stored["camera"].astype(np.float64)
     fitted = np.logical_and.reduce([np.isfinite(array).all(2) for array in arrays.values()])

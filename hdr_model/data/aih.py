@@ -20,6 +20,8 @@ from hdr_model.config import TrainConfig
 Batch = dict[str, Tensor]
 Source = str | PathLike[str]
 
+HANDS = "", " with a hand", " with two hands"
+
 
 class TrainingData(Protocol):
     """What the training loop asks for batches."""
@@ -49,21 +51,28 @@ class AIHDataset(Dataset[Batch]):
         fields: what to read, as ``AIHShards.read`` names it: ``rgb`` (3,H,W,3) uint8 = image, target_right,
             target_left; ``masks`` (H,W) uint8 bit field; ``joints_2d`` (2,21,2) px; ``joints_3d`` (2,21,3) m;
             ``present`` (2,); ``occlusion`` (2,); ...; and ``alone`` (2,) bool: the hand's target shows it alone.
+        min_hands: samples of fewer hands are left out.
 
     Raises:
         ShardError: no shard there, or one that cannot be trusted.
     """
 
-    def __init__(self, data: Source | Sequence[Source], fields: Sequence[str] = ("rgb", "masks")) -> None:
+    def __init__(
+        self, data: Source | Sequence[Source], fields: Sequence[str] = ("rgb", "masks"), min_hands: int = 0
+    ) -> None:
         self.shards = AIHShards(data)
         self.fields = tuple(fields)
+        self.rows = np.arange(len(self.shards))
+        self.min_hands = min_hands
+        if min_hands:
+            self.rows = np.flatnonzero(self.shards.column("present").sum(1) >= min_hands)
 
     def __len__(self) -> int:
-        return len(self.shards)
+        return len(self.rows)
 
     def __getitem__(self, index: int | Sequence[int]) -> Batch:
         """One sample, or a batch of the samples in a list, with a first axis more."""
-        indices = [index] if isinstance(index, int) else list(index)
+        indices = self.rows[[index] if isinstance(index, int) else list(index)].tolist()
         wanted = dict.fromkeys(self.fields)
         if "alone" in wanted:
             del wanted["alone"]
@@ -90,8 +99,8 @@ class AIHDataset(Dataset[Batch]):
         """
         if batch_size * world > len(self):
             raise AIHError(
-                f"{self.shards.shard(0).path.parent}: expected at least the {batch_size * world} samples of a batch, "
-                f"found {len(self)}"
+                f"{self.shards.shard(0).path.parent}: expected at least the {batch_size * world} samples of a batch"
+                f"{HANDS[self.min_hands]}, found {len(self)}"
             )
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
 

@@ -36,6 +36,7 @@ class HASMTask:
     """HASM and its optimiser."""
 
     fields = ("rgb", "masks")
+    min_hands = 0
 
     def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
         assert isinstance(config.losses, HASMLossWeights)

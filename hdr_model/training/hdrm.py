@@ -50,6 +50,7 @@ class HDRMTask:
     """
 
     fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    min_hands = 2
 
     def __init__(
         self,

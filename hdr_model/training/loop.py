@@ -59,6 +59,10 @@ class Task(Protocol):
     def fields(self) -> tuple[str, ...]:
         """What to read from the shards."""
 
+    @property
+    def min_hands(self) -> int:
+        """Samples of fewer hands teach nothing."""
+
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """The loss and its terms, once for each optimiser; the loop steps that one before it asks for the next."""
 
@@ -101,7 +105,7 @@ def train(
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    dataset = _open_data(data, task.fields, synthesise, hands, config.seed)
+    dataset = _open_data(data, task, synthesise, hands, config.seed)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -112,7 +116,7 @@ def train(
         steps = _recorded_steps(out, resume) or _steps_within(task, config, dataset, seconds, autocast)
         config = with_steps(config, steps)
     shown = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
-    held_out = AIHDataset(validation, task.fields) if validation else None
+    held_out = AIHDataset(validation, task.fields, task.min_hands) if validation else None
     if compiled:
         compile_networks(task.networks, device)
     kept = copy.deepcopy(network).eval() if config.ema else network
@@ -197,13 +201,11 @@ def _recorded_steps(out: Path, resume: bool) -> int | None:
     return int(settings["steps"]) if settings else None
 
 
-def _open_data(
-    data: Sequence[Path], fields: Sequence[str], synthesise: float, hands: Path | None, seed: int
-) -> TrainingData:
-    if not synthesise:
-        return AIHDataset(data, fields)
-    stored = AIHDataset(data, fields) if synthesise < 1 else None
-    return SynthesisDataset(stored, hands or data[0], fields, synthesise, seed)
+def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path | None, seed: int) -> TrainingData:
+    stored = AIHDataset(data, task.fields, task.min_hands) if synthesise < 1 else None
+    if stored and not synthesise:
+        return stored
+    return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
 
 
 def choose_device(name: str) -> torch.device:

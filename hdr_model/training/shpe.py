@@ -41,6 +41,7 @@ class SHPETask:
     """
 
     fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    min_hands = 1
 
     def __init__(
         self,

@@ -103,6 +103,14 @@ def test_arrays_come_in_the_order_asked_for(folder: Path) -> None:
     assert shards.read([], ("image",))["image"].shape == (0, 64, 64, 3)
 
 
+def test_a_column_is_a_dataset_of_all_samples(folder: Path) -> None:
+    shards = AIHShards([folder / "aih_render-00001.h5", folder])
+    for name in ("index", "present", "joints_3d", "camera"):
+        np.testing.assert_array_equal(shards.column(name), shards.read(range(len(shards)), (name,))[name])
+    with pytest.raises(ShardError, match="expected a dataset among .*, found 'provenance'"):
+        shards.column("provenance")
+
+
 def test_shards_are_a_sequence(folder: Path) -> None:
     shards = AIHShards([folder / "aih_render-00001.h5", folder])
     assert len(shards) == 3 + COUNT + 3

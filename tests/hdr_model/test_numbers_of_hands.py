@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from aih_gen.errors import AIHError
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.draws import Draws
@@ -90,6 +91,22 @@ def test_every_network_learns_from_pictures_of_one_hand_and_of_none(name: str, i
     network = task.networks[name].eval()
     assert bool(torch.isfinite(task.validation(network, batch, Draws(0, 0, 0, len(indices)))))
     assert task.picture(network, batch, Draws(0, 0, 0, len(indices))).dtype == torch.uint8
+
+
+@pytest.mark.parametrize(("min_hands", "kept"), [(0, {0, 1, 2, 3}), (1, {0, 1, 2}), (2, {0})])
+def test_samples_that_teach_a_network_nothing_are_left_out(min_hands: int, kept: set[int], data: Path) -> None:
+    assert [len(NUMBERS[k]) for k in range(4)] == [2, 1, 1, 0]
+    dataset = AIHDataset(data, ("index", "present"), min_hands)
+    batch = dataset[list(range(len(dataset)))]
+    assert batch["index"].tolist() == [index for index in range(COUNT) if index % 4 in kept]
+    assert int(batch["present"].sum(1).min()) == min_hands
+    assert sorted(k for step in dataset.order(2, 0, 0, len(dataset) // 2, 0, 1) for k in step) == [*range(len(dataset))]
+
+
+def test_a_set_without_pairs_is_too_small_for_hdrm(data: Path) -> None:
+    dataset = AIHDataset(data, ("index",), 2)
+    with pytest.raises(AIHError, match="3 samples of a batch with two hands, found 2"):
+        dataset.order(3, 0, 0, 1, 0, 1)
 
 
 def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(data: Path) -> None:

@@ -329,7 +329,7 @@ def test_a_checkpoint_of_another_schema_is_told(data: Path, tmp_path: Path) -> N
 
 
 def test_a_batch_larger_than_the_set_is_told(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(AIHError, match="expected at least the 8 samples of a batch, found 6"):
+    with pytest.raises(AIHError, match="expected at least the 8 samples of a batch with a hand, found 6"):
         run(short("shpe", batch_size=8), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
