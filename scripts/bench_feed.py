@@ -1,100 +1,110 @@
-"""Samples per second that reading and augmentation deliver, beside what the network consumes.
+"""Where the time of a training step goes: reading, cutting and augmentation, forward and backward pass, optimiser.
 
-python scripts/bench_feed.py data/aih_render --task hdrm --preset light
+python scripts/bench_feed.py data/aih_render --task hdrm --preset light [--chain assets/weights]
 """
 
 from __future__ import annotations
 
+import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import tyro
 
-from hdr_model.config import Preset, Task, preset, training_preset
-from hdr_model.data.aih import AIHDataset, batches
-from hdr_model.data.crops import crop_hands
+from aih_gen.errors import AIHError
+from hdr_model.config import HDRMLossWeights, Preset, Task, preset, training_preset
+from hdr_model.data.aih import AIHDataset, Batch, batches
 from hdr_model.data.draws import Draws
-from hdr_model.data.photometric import change_colours, degrade
-from hdr_model.training import hasm, hdrm, shpe
-from hdr_model.training.hands import choose_hands
+from hdr_model.training import loop
+from hdr_model.training.hasm import HASMTask
+from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.loop import choose_device, to_device, use_bfloat16
 from hdr_model.training.optimiser import optimise
+from hdr_model.training.shpe import SHPETask
+
+Result = TypeVar("Result")
+
+WARM_UP = 2
+CUT, FORWARD = "cutting and augmentation", "forward pass and loss"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Time reading, augmentation and the step of one network."""
+    """Time the parts of one network's training step, in milliseconds a sample."""
 
     data: tyro.conf.Positional[Path]
     """Shards."""
     task: Task = "hdrm"
     preset: Preset = "light"
+    chain: Path | None = None
+    """As ``hdr train --chain``."""
     device: str = "auto"
-    batches: int = 8
+    steps: int = 10
 
     def run(self) -> None:
-        """Print samples per second."""
+        """Print a table of medians."""
         device = choose_device(self.device)
         config = training_preset(self.task, self.preset)
-        if self.task == "hasm":
-            task: hasm.HASMTask | hdrm.HDRMTask | shpe.SHPETask = hasm.HASMTask(
-                config, preset("hasm", self.preset), device
-            )
-        elif self.task == "shpe":
-            task = shpe.SHPETask(config, preset("shpe", self.preset), device)
-        else:
-            config = replace(config, losses=replace(config.losses, perceptual=0.0, style=0.0))  # type: ignore[arg-type]
-            task = hdrm.HDRMTask(config, preset("hdrm", self.preset), device)
-        feed = batches(AIHDataset(self.data, task.fields, task.min_hands), replace(config, steps=2 * self.batches + 2))
-        read = [next(feed) for _ in range(2)]
-        reading = self._rate(lambda k: read.append(next(feed)), config.batch_size, device)
-        ready = [to_device(batch, device) for batch in read]
+        task = self._task(device)
+        dataset = AIHDataset(self.data, task.fields, task.min_hands)
+        feed = batches(dataset, replace(config, steps=WARM_UP + self.steps))
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, "auto", device))
+        seconds: dict[str, list[float]] = {}
 
-        def augment(k: int) -> None:
-            draws = Draws(0, k, k * config.batch_size, config.batch_size)
-            if self.task == "hasm":
-                hasm.scenes(ready[k], config.size, draws, config.mask_stride)
-                return
-            crops = crop_hands(ready[k], choose_hands(ready[k], draws), config.size, hdrm.JITTER.draw(draws))
-            if self.task == "shpe":
-                degrade(change_colours(crops.target, shpe.COLOURS, draws), shpe.COLOURS, draws)
-            else:
-                change_colours(torch.cat([crops.image, crops.target], 1), hdrm.COLOURS, draws)
+        def timed(part: str, work: Callable[..., Result], *arguments: Any) -> Result:
+            started = time.perf_counter()
+            result = work(*arguments)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.setdefault(part, []).append(time.perf_counter() - started)
+            return result
 
-        def step(k: int) -> None:
-            draws = Draws(0, config.steps, k * config.batch_size, config.batch_size)  # the last, at full size
-            turns = task.losses(ready[k], draws)
-            for optimiser in task.optimisers:
+        for step in range(1, WARM_UP + self.steps + 1):
+            read = timed("reading", next, feed)
+            batch = to_device(read, device)
+            draws = [Draws(0, step, step * config.batch_size, config.batch_size) for _ in range(2)]
+            timed(CUT, cut, task, batch, draws[0])
+            turns = task.losses(batch, draws[1])
+            for number, optimiser in enumerate(task.optimisers):
+                name = ("", "discriminator, ")[number]
                 with autocast:
-                    loss, _ = next(turns)
-                optimise(optimiser, loss, config, 1, 1)
-
-        augmenting = self._rate(augment, config.batch_size, device)
-        training = self._rate(step, config.batch_size, device)
+                    loss, _ = timed(name + FORWARD, next, turns)
+                timed(name + "backward pass and optimiser", optimise, optimiser, loss, config, 1, 1)
+        medians = {part: 1000 * statistics.median(each[WARM_UP:]) / config.batch_size for part, each in seconds.items()}
+        medians[FORWARD] -= medians[CUT]  # which it does again
+        total = sum(medians.values())
         print(f"{self.task} {self.preset}, {config.size}x{config.size}, batch {config.batch_size}, {device}")
-        print(f"  reading              {reading:8.1f} samples/s and core")
-        print(f"  augmentation         {augmenting:8.1f} samples/s")
-        print(f"  step, augmented      {training:8.1f} samples/s, of which augmentation {training / augmenting:.0%}")
-        print(f"  one core reads for   {reading / training:8.1f} such devices")
+        for part, each in [*medians.items(), ("in all", total)]:
+            print(f"  {part:44} {each:8.2f} ms a sample {each / total:5.0%}")
+        print(f"  {1000 / total:.0f} samples a second")
 
-    def _rate(self, call: Callable[[int], object], size: int, device: torch.device) -> float:
-        """Samples per second: of CPU time on a CPU, which others share, of synchronised wall time on a GPU."""
-        clock = time.perf_counter if device.type == "cuda" else time.process_time
-        for k in range(2):
-            call(k)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        started = clock()
-        for k in range(2, self.batches):
-            call(k)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return size * (self.batches - 2) / (clock() - started)
+    def _task(self, device: torch.device) -> loop.Task:
+        config = training_preset(self.task, self.preset)
+        if self.task == "hasm":
+            return HASMTask(config, preset("hasm", self.preset), device)
+        if self.task == "shpe":
+            return SHPETask(config, preset("shpe", self.preset), device, chain=self.chain)
+        assert isinstance(config.losses, HDRMLossWeights)
+        config = replace(config, losses=replace(config.losses, perceptual=0.0, style=0.0))
+        return HDRMTask(config, preset("hdrm", self.preset), device, chain=self.chain)
+
+
+def cut(task: loop.Task, batch: Batch, draws: Draws) -> object:
+    """What the network of a task is given."""
+    if isinstance(task, HASMTask):
+        return task.scenes(batch, draws)
+    assert isinstance(task, HDRMTask | SHPETask)
+    return task.crops(batch, draws, augment=True)
 
 
 if __name__ == "__main__":
-    tyro.cli(Bench).run()
+    try:
+        tyro.cli(Bench).run()
+    except AIHError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

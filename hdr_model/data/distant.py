@@ -23,6 +23,8 @@ ROTATION = 15.0
 """Degrees, at most."""
 REMOVED = 0.5
 """Share of a hand's pixels that have changed in a target which truly shows the background without it."""
+EVERY = 4
+"""Rows and columns from one pixel that is compared to the next."""
 _SHOWN = sum(MASK_BITS[f"{kind}_{side}"] for kind in ("visible", "arm") for side in ("right", "left"))
 
 
@@ -37,7 +39,7 @@ def distant_moves(draws: Draws) -> Tensor:
 
 
 def clean_pictures(batch: Batch) -> tuple[Tensor, Tensor]:
-    """For each sample a picture (B,H,W,3) uint8, and whether it shows no hand of the sample's (B,) bool.
+    """For each sample the number (B,) of one of its pictures, and whether that shows none of its hands (B,) bool.
 
     The image of a sample without hands; where one hand is by itself, the target of the absent one, if it shows the
     background in its place.
@@ -51,11 +53,11 @@ def clean_pictures(batch: Batch) -> tuple[Tensor, Tensor]:
         1,
     )
     plane = torch.where(there[:, 0] & ~there[:, 1], 2, torch.where(there[:, 1] & ~there[:, 0], 1, 0))
-    pictures = rgb[torch.arange(len(plane), device=plane.device), plane]
-    shown = (masks & _SHOWN) != 0
-    changed = (pictures != rgb[:, 0]).any(-1) & shown
+    few = rgb[:, :, ::EVERY, ::EVERY]
+    shown = (masks[:, ::EVERY, ::EVERY] & _SHOWN) != 0
+    changed = (few[torch.arange(len(plane), device=plane.device), plane] != few[:, 0]).any(-1) & shown
     removed = changed.flatten(1).sum(1) >= REMOVED * shown.flatten(1).sum(1)
-    return pictures, ~there.all(1) & removed
+    return plane, ~there.all(1) & removed
 
 
 def chosen(clean: Tensor, lot: Tensor) -> Tensor:
@@ -90,10 +92,11 @@ class Distant:
         drawn = draws.uniform() < share
         rows = drawn.nonzero()[:, 0]  # on the CPU, so that no device is waited for
         lot, kind = draws.uniform(2)[rows].to(device).unbind(1)
-        pictures, clean = clean_pictures(batch)
+        plane, clean = clean_pictures(batch)
+        source = chosen(clean, lot)
         small, rows = drawn.to(device) & clean.any(), rows.to(device)
         affine = torch.where(small[:, None, None], far, near)
-        return cls(affine, small, rows, pictures[chosen(clean, lot)], near[rows], kind < 0.5)
+        return cls(affine, small, rows, batch["rgb"][source, plane[source]], near[rows], kind < 0.5)
 
     def over_backgrounds(self, images: Tensor, masks: Tensor) -> Tensor:
         """Images (B,3,S,S) in [0, 1] under ``affine`` of photos with bit fields ``masks`` (B,H,W), pasted."""

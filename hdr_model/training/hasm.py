@@ -50,11 +50,15 @@ class HASMTask:
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """Cross entropy and overlap of each mask, and of presence."""
-        config = self.config
-        colours = COLOURS.scaled(config.colour_changes)
-        scene = scenes(batch, config.size, draws, config.mask_stride, config.windows, config.distant, colours)
+        scene = self.scenes(batch, draws)
         terms = hasm_losses(self.hasm(_network_input(scene.images)), scene.masks, sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
+
+    def scenes(self, batch: Batch, draws: Draws) -> Scenes:
+        """Augmented images with their masks, as HASM learns from them."""
+        config = self.config
+        colours = COLOURS.scaled(config.colour_changes)
+        return scenes(batch, config.size, draws, config.mask_stride, config.windows, config.distant, colours)
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of images as they are."""

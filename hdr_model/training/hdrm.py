@@ -79,7 +79,7 @@ class HDRMTask:
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """HDRM's terms, then the discriminator's."""
-        crops = self._crops(batch, draws, augment=True)
+        crops = self.crops(batch, draws, augment=True)
         terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
             yield weighted_sum(terms, self.weights), terms
@@ -93,11 +93,11 @@ class HDRMTask:
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""
-        return weighted_sum(self._paint(network, self._crops(batch, draws, augment=False))[0], self.weights)
+        return weighted_sum(self._paint(network, self.crops(batch, draws, augment=False))[0], self.weights)
 
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Input, hole, painted, true; two hands of each sample would be too many: one."""
-        crops = self._crops(batch, draws, augment=False)
+        crops = self.crops(batch, draws, augment=False)
         painted = denormalise(self._paint(network, crops)[1])
         covered = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
         return grid([crops.image, crops.image.masked_fill(covered, 0.5), painted, crops.target])
@@ -110,7 +110,8 @@ class HDRMTask:
         regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
         return hdrm_losses(output, image, target, *regions, self.extract), composite(output, image, hole(*masks))
 
-    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+    def crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+        """Crops of one hand of each sample, as HDRM learns from them."""
         hands = choose_hands(batch, draws)
         if augment and self.found:
             batch = self.found.replace(batch, hands, (draws.uniform() < self.found_share).to(hands.device))

@@ -65,16 +65,16 @@ class SHPETask:
 
     def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
         """Heat, delta and location terms, and the joints'."""
-        terms = self._terms(self.shpe, *self._crops(batch, draws, augment=True), summed=sum_over_processes)
+        terms = self._terms(self.shpe, *self.crops(batch, draws, augment=True), summed=sum_over_processes)
         yield weighted_sum(terms, self.weights), terms
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of crops that are not moved, in colours as they are."""
-        return weighted_sum(self._terms(network, *self._crops(batch, draws, augment=False)), self.weights)
+        return weighted_sum(self._terms(network, *self.crops(batch, draws, augment=False)), self.weights)
 
     def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """Input, predicted joints, true joints, and all heat maps in one."""
-        images, geometry = self._crops(batch, draws, augment=False)
+        images, geometry = self.crops(batch, draws, augment=False)
         predicted = network(images)
         stride = self.size / predicted.heatmap.shape[-1]
         joints = (predicted.uv.flip(-1) + 0.5) * stride - 0.5
@@ -88,7 +88,7 @@ class SHPETask:
         targets = pose_targets(hands.joints_2d, hands.joints_3d, self.size, predicted.heatmap.shape[-1])
         return shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid, **summed)
 
-    def _crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandGeometry]:
+    def crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandGeometry]:
         """Normalised crops, and the hands in them."""
         moves = JITTER.draw(draws) if augment else None
         hand = choose_hands(batch, draws)

@@ -107,7 +107,7 @@ def test_a_column_is_a_dataset_of_all_samples(folder: Path) -> None:
     shards = AIHShards([folder / "aih_render-00001.h5", folder])
     for name in ("index", "present", "joints_3d", "camera"):
         np.testing.assert_array_equal(shards.column(name), shards.read(range(len(shards)), (name,))[name])
-    with pytest.raises(ShardError, match="expected a dataset among .*, found 'provenance'"):
+    with pytest.raises(ShardError, match=r"expected a dataset among .*, found 'provenance'"):
         shards.column("provenance")
 
 

@@ -32,7 +32,8 @@ def batch(written: tuple[list[Sample], Path]) -> Batch:
 
 
 def test_clean_are_pictures_without_hands_and_targets_of_the_absent_one(batch: Batch) -> None:
-    pictures, clean = clean_pictures(batch)
+    plane, clean = clean_pictures(batch)
+    pictures = batch["rgb"][torch.arange(COUNT), plane]
     assert clean.tolist() == [index not in PAIRS for index in range(COUNT)]
     shown = (batch["masks"] & 0b111100) != 0
     for index in clean.nonzero()[:, 0].tolist():
@@ -67,7 +68,7 @@ def test_what_is_pasted_is_the_photo_or_its_hands_and_arms_and_all_else_the_back
 ) -> None:
     rows = torch.arange(COUNT)
     half = torch.tensor([[2.0, 0.0, -SIZE / 2], [0.0, 2.0, -SIZE / 2]]).expand(COUNT, 2, 3)
-    backgrounds = clean_pictures(batch)[0][3].expand(COUNT, -1, -1, -1)
+    backgrounds = batch["rgb"][3, 0].expand(COUNT, -1, -1, -1)
     kinds = torch.full((COUNT,), whole)
     plan = Distant(half, torch.ones(COUNT, dtype=torch.bool), rows, backgrounds, STILL.expand(COUNT, 2, 3), kinds)
     red = torch.zeros(COUNT, 3, SIZE, SIZE)

@@ -229,7 +229,7 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
-    crops = task._crops(batch, Draws(0, 0, 0, 6), augment=False)
+    crops = task.crops(batch, Draws(0, 0, 0, 6), augment=False)
     hidden = crops.amodal & ~crops.visible
     removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
     assert hidden.any() and removed.any()
