@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from aih_gen.config import SIDES
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HASM, MIN_HAND_AREA, HASMOutput, probability
+from hdr_model.nets.hasm import ARM_MASKS, HASM, MIN_HAND_AREA, MaskName, presence_of, probability
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
@@ -35,7 +35,9 @@ def of_this_process(total: Tensor) -> Tensor:
     return total
 
 
-def hasm_losses(output: HASMOutput, masks: Mapping[str, Tensor], summed: Summed = of_this_process) -> Terms:
+def hasm_losses(
+    output: Mapping[MaskName, Tensor], masks: Mapping[str, Tensor], summed: Summed = of_this_process
+) -> Terms:
     """Cross entropy and overlap of each mask that both arguments hold, at the masks' resolution.
 
     Args:
@@ -47,15 +49,16 @@ def hasm_losses(output: HASMOutput, masks: Mapping[str, Tensor], summed: Summed 
         ``presence`` -> cross entropy of which hands there are, of a network that says so.
     """
     terms = {}
-    for name in sorted(output.masks.keys() & masks.keys()):  # one order in all processes, which sum in turn
+    for name in sorted(output.keys() & masks.keys()):  # one order in all processes, which sum in turn
         mask = masks[name]
-        resized = F.interpolate(output.masks[name].float(), mask.shape[-2:], mode="bilinear")
+        resized = F.interpolate(output[name].float(), mask.shape[-2:], mode="bilinear")
         terms[f"{'arm' if name in ARM_MASKS else 'hand'}/{name}"] = F.cross_entropy(resized, mask.long())
         terms[f"overlap/{name}"] = 1 - _soft_dice(probability(resized), mask.to(resized.dtype), summed)
-    if output.presence is not None:
+    presence = presence_of(output)
+    if presence is not None:
         shares = [masks[f"{side}_amodal"].flatten(1).float().mean(1) for side in SIDES]
         present = (torch.stack(shares, 1) >= MIN_HAND_AREA).float()
-        terms["presence"] = F.binary_cross_entropy_with_logits(output.presence.float(), present)
+        terms["presence"] = F.binary_cross_entropy_with_logits(presence.float(), present)
     return terms
 
 

@@ -107,7 +107,7 @@ class HDR(HandStage):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
-        mirrored: bool = True,
+        mirrored: bool = False,
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16)
         self.mirrored = mirrored

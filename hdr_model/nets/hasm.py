@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +30,15 @@ MIN_HAND_AREA = 1 / 500
 PRESENCE_WIDTH = 128
 
 
-class HASMOutput(NamedTuple):
-    """The masks, and which hands there are."""
+class HASMOutput(Logits):
+    """The masks, and which hands there are.
 
-    masks: Logits
-    presence: Tensor | None
-    """(B, 2) logits that the right and the left hand are present; None from a network without that branch"""
+    ``presence`` (B, 2) are logits that the right and the left hand are there; None from a network without that branch.
+    """
+
+    def __init__(self, masks: Mapping[MaskName, Tensor], presence: Tensor | None = None) -> None:
+        super().__init__(masks)
+        self.presence = presence
 
 
 class HASM(PretrainedNetwork):
@@ -129,23 +132,30 @@ class PresenceBranch(nn.Module):
         return logits
 
 
-def mean_of_mirrored(output: HASMOutput) -> HASMOutput:
+def presence_of(output: Mapping[MaskName, Tensor]) -> Tensor | None:
+    """(B, 2) logits that the right and the left hand are there; None where the network does not say."""
+    return output.presence if isinstance(output, HASMOutput) else None
+
+
+def mean_of_mirrored(output: Mapping[MaskName, Tensor]) -> HASMOutput:
     """The mean of logits of B images and of their mirror images, which follow them in a batch of 2 B."""
-    plain, mirrored = ({name: pair.chunk(2)[k] for name, pair in output.masks.items()} for k in (0, 1))
+    plain, mirrored = ({name: pair.chunk(2)[k] for name, pair in output.items()} for k in (0, 1))
     masks = {name: (plain[name] + pair.flip(-1)) / 2 for name, pair in swap_hands(mirrored).items()}
-    if output.presence is None:
-        return HASMOutput(masks, None)
-    first, second = output.presence.chunk(2)
+    presence = presence_of(output)
+    if presence is None:
+        return HASMOutput(masks)
+    first, second = presence.chunk(2)
     return HASMOutput(masks, (first + second.flip(1)) / 2)
 
 
-def margins(output: HASMOutput) -> dict[str, Tensor]:
+def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
     """Logits of inside minus outside (B, h, w) by mask; those of a hand that is judged absent are all outside."""
-    by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.masks.items()}
-    if output.presence is None:
+    by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.items()}
+    presence = presence_of(output)
+    if presence is None:
         return by_name
     for k, side in enumerate(SIDES):
-        absent = (output.presence[:, k] <= 0)[:, None, None]
+        absent = (presence[:, k] <= 0)[:, None, None]
         for name in (f"{side}_amodal", f"{side}_visible"):
             by_name[name] = torch.where(absent, -by_name[name].abs(), by_name[name])
     return by_name

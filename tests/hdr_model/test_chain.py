@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from hdr_model.config import HDRMConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
 from hdr_model.data.crops import crop_hands
 from hdr_model.data.draws import Draws
-from hdr_model.nets.hasm import HASM, HASMOutput, Logits
+from hdr_model.nets.hasm import HASM
 from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.shpe import SHPETask
 from tests.data.samples import write_samples
@@ -33,9 +32,8 @@ class Fixed(nn.Module):
         super().__init__()
         self.masks = {name: mask.roll(2, -1).float() for name, mask in masks.items()}
 
-    def forward(self, image: Tensor) -> HASMOutput:
-        logits = {name: torch.stack([0.5 - mask, mask - 0.5], 1) for name, mask in self.masks.items()}
-        return HASMOutput(cast(Logits, logits), None)
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {name: torch.stack([0.5 - mask, mask - 0.5], 1) for name, mask in self.masks.items()}
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_hasm_cross_entropy_at_the_masks_resolution() -> None:
         "right_arm": torch.randn(2, 2, 4, 4),
     }
     masks = {"left_amodal": torch.rand(2, 16, 16) > 0.5, "left_arm": torch.rand(2, 16, 16) > 0.5}
-    terms = hasm_losses(HASMOutput(logits, None), masks)
+    terms = hasm_losses(logits, masks)
     assert set(terms) == {"hand/left_amodal", "arm/left_arm", "overlap/left_amodal", "overlap/left_arm"}
     resized = F.interpolate(logits["left_amodal"], (16, 16), mode="bilinear").softmax(1)
     right = torch.where(masks["left_amodal"], resized[:, 1], resized[:, 0])
@@ -144,7 +144,7 @@ def test_hasm_overlap_is_zero_for_the_true_mask_and_grows_with_what_is_too_much(
 
     def overlap(predicted: Tensor) -> float:
         logits: Logits = {"left_amodal": 40.0 * torch.stack([~predicted, predicted], 1).float()}
-        return hasm_losses(HASMOutput(logits, None), {"left_amodal": mask})["overlap/left_amodal"].item()
+        return hasm_losses(logits, {"left_amodal": mask})["overlap/left_amodal"].item()
 
     assert overlap(mask) == pytest.approx(0, abs=1e-6)
     # |A| = 16, |B| = 8, |A B| = 8, with the one that keeps empty masks defined

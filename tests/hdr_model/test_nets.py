@@ -51,7 +51,7 @@ def inputs(
 def outputs(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     out = network(*tensors)
     if isinstance(out, HASMOutput):
-        return [*out.masks.values(), *([] if out.presence is None else [out.presence])]
+        return [*out.values(), *([] if out.presence is None else [out.presence])]
     return [out] if isinstance(out, Tensor) else list(out)
 
 
@@ -106,8 +106,8 @@ class TestReference:
         case = reference_case(stem)
         network = from_reference_state("hasm", reference_state(stem), stem)
         assert (network.config == preset("hasm", "paper")) == (stem == "hasm_b5")
-        logits, presence = network(case["image"])
-        assert tuple(logits) == HAND_MASKS and presence is None
+        logits = network(case["image"])
+        assert tuple(logits) == HAND_MASKS and logits.presence is None
         for name in HAND_MASKS:
             assert_close(logits[name], case[name])
 
@@ -252,7 +252,7 @@ def test_masks_of_a_hand_that_is_absent_are_empty() -> None:
         "left_arm": [True, True, True],  # an arm may be there without its hand
     }
     assert all(margin.abs().eq(3).all() for margin in found.values())
-    assert set(margins(HASMOutput(logits, None))) == set(logits)
+    assert set(margins(logits)) == set(logits)
 
 
 def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
@@ -261,10 +261,10 @@ def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
     image = torch.randn(2, 3, 64, 96)
     first = mean_of_mirrored(network(torch.cat([image, image.flip(-1)])))
     second = mean_of_mirrored(network(torch.cat([image.flip(-1), image])))
-    for name, pair in first.masks.items():
+    for name, pair in first.items():
         side, kind = name.split("_")
         other = cast(MaskName, f"{'left' if side == 'right' else 'right'}_{kind}")
-        torch.testing.assert_close(pair, second.masks[other].flip(-1))
+        torch.testing.assert_close(pair, second[other].flip(-1))
     assert first.presence is not None and second.presence is not None
     torch.testing.assert_close(first.presence, second.presence.flip(1))
 
@@ -310,7 +310,7 @@ class TestNetworks:
         assert idle == []
 
     def test_arms_are_two_more_heads(self) -> None:
-        assert tuple(make(HASM)(*inputs(HASM, 64, 64)).masks) == HAND_MASKS + ARM_MASKS
+        assert tuple(make(HASM)(*inputs(HASM, 64, 64))) == HAND_MASKS + ARM_MASKS
 
     @torch.no_grad()
     def test_hdrm_does_not_see_what_is_invalid(self) -> None:

@@ -119,7 +119,7 @@ def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(d
     shares = []
     for step in range(30):
         output = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
-        shares.append(output.masks["right_amodal"].softmax(1)[:, 1].mean().item())
+        shares.append(output["right_amodal"].softmax(1)[:, 1].mean().item())
         ((loss, _),) = hasm.losses(batch, Draws(0, step, 0, 2))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

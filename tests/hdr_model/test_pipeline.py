@@ -17,7 +17,7 @@ from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference import infer_photos
-from hdr_model.nets.hasm import HASM, HASMOutput, MaskName
+from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
@@ -30,13 +30,13 @@ PAINT = (0, 200, 200)
 
 
 class ColourHASM(nn.Module):
-    def forward(self, image: Tensor) -> HASMOutput:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         red, green, _ = functional.avg_pool2d(denormalise(image), 4).unbind(1)
         right, left = red - green - 0.3, green - red - 0.3
-        inside: dict[MaskName, Tensor] = {
-            "right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left
-        }  # fmt: skip
-        return HASMOutput({name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}, None)
+        inside = {"right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left}
+        return {name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}
+
+    separate = forward
 
 
 class OneColourHDRM(nn.Module):
@@ -60,7 +60,7 @@ class BlueSHPE(nn.Module):
 @pytest.fixture
 def hdr() -> HDR:
     stubs = (cast(Any, stub) for stub in (ColourHASM(), OneColourHDRM(), BlueSHPE()))
-    return HDR(*stubs, segmentation_size=128, hand_size=128, mirrored=False)  # colours are no sides
+    return HDR(*stubs, segmentation_size=128, hand_size=128)
 
 
 def photo(height: int = 240, width: int = 320, right: bool = True, left: bool = True, scale: int = 1) -> Photo:

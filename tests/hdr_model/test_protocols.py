@@ -107,20 +107,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def as_output(masks: dict[str, Tensor]) -> hasm.HASMOutput:
-    return hasm.HASMOutput(cast(hasm.Logits, masks), None)
-
-
 class PerfectHASM(nn.Module):
     """Knows the four samples, told apart by their pixels."""
 
-    def forward(self, image: Tensor) -> hasm.HASMOutput:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         known = [next(s for s in SAMPLES if np.abs(s.image.astype(int) - p).max() < 3) for p in pixels]
         names = {f"{side}_{kind}": f"{kind}_{side}" for side in ("right", "left") for kind in ("amodal", "visible")}
         masks = {ours: np.stack([getattr(s, theirs) for s in known]) for ours, theirs in names.items()}
         margins = {name: torch.from_numpy(mask).float() - 0.5 for name, mask in masks.items()}
-        return as_output({name: torch.stack([-margin, margin], 1) for name, margin in margins.items()})
+        return {name: torch.stack([-margin, margin], 1) for name, margin in margins.items()}
 
 
 class GreyHDRM(nn.Module):
@@ -138,7 +134,7 @@ class SamePoseSHPE(nn.Module):
 
 
 def stubbed(*networks: nn.Module) -> HDR:
-    return HDR(*(cast(Any, network) for network in networks), segmentation_size=SIZE, hand_size=SIZE, mirrored=False)
+    return HDR(*(cast(Any, network) for network in networks), segmentation_size=SIZE, hand_size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +230,10 @@ class CarelessHASM(PerfectHASM):
         super().__init__()
         self.image = SAMPLES[index].image.astype(int)
 
-    def forward(self, image: Tensor) -> hasm.HASMOutput:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         here = torch.tensor([np.abs(self.image - p).max() < 3 for p in pixels])
-        return as_output(hasm.swap_hands_where(super().forward(image).masks, here))
+        return hasm.swap_hands_where(super().forward(image), here)
 
 
 def scores_of(network: nn.Module, shards: Path) -> Scores:
@@ -267,9 +263,9 @@ def test_nothing_found_is_under_no_name(shards: Path) -> None:
 
 
 class BlindHASM(nn.Module):
-    def forward(self, image: Tensor) -> hasm.HASMOutput:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         nothing = torch.stack([torch.ones(len(image), 16, 16), -torch.ones(len(image), 16, 16)], 1)
-        return as_output({f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")})
+        return {f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")}
 
 
 class CentreSHPE(nn.Module):
