@@ -62,8 +62,7 @@ fine_tune shpe 40
 run "evaluate" hdr eval --data "$out/aih_heldout" --weights "$out/runs" --out "$out/eval" \
     --train-data "$out/aih_render"
 
-photo=../shared/real/tzionas_02-1_frame100.png
-[ -e "$photo" ] || photo=$(find assets/demo \( -name '*.png' -o -name '*.jpg' \) | sort | head -n 1)
+photo=$(find assets/demo \( -name '*.png' -o -name '*.jpg' \) | sort | head -n 1)
 run "HDR on $photo" hdr infer "$photo" --weights "$out/runs" --out "$out/infer"
 step "page"
 "$python" -m hdr_model.evaluation.report "$out" >/dev/null
