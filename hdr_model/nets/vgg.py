@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.pretrained import check_tensors
 
-_BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """The convolutions before each pool, as torchvision numbers them in ``features``."""
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -24,7 +24,7 @@ class VGG16Features(nn.Module):
     def __init__(self, blocks: int = 3) -> None:
         super().__init__()
         self.features = nn.ModuleDict()
-        self.blocks = _BLOCKS[:blocks]
+        self.blocks = BLOCKS[:blocks]
         channels = 3
         for convolutions, width in zip(self.blocks, WIDTHS, strict=False):
             for number in convolutions:
