@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from aih_gen.config import SIDES
 from hdr_model.config import LossWeights
-from hdr_model.nets.hasm import ARM_MASKS, HASM, MIN_HAND_AREA, MaskName, presence_of, probability
+from hdr_model.nets.hasm import ARM_MASKS, HASM, LEFT, MIN_HAND_AREA, RIGHT, MaskName, presence_of, probability
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
 Terms = dict[str, Tensor]
@@ -57,8 +57,8 @@ def hasm_losses(
     presence = presence_of(output)
     if presence is not None:
         shares = [masks[f"{side}_amodal"].flatten(1).float().mean(1) for side in SIDES]
-        present = (torch.stack(shares, 1) >= MIN_HAND_AREA).float()
-        terms["presence"] = F.binary_cross_entropy_with_logits(presence.float(), present)
+        right, left = (share >= MIN_HAND_AREA for share in shares)
+        terms["presence"] = F.cross_entropy(presence.float(), RIGHT * right + LEFT * left)
     return terms
 
 

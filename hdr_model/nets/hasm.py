@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aih_gen.config import SIDES
 from hdr_model.config import HASMConfig
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.pretrained import PretrainedNetwork
@@ -27,13 +26,16 @@ Logits = dict[MaskName, Tensor]
 
 MIN_HAND_AREA = 1 / 500
 """A hand is present in an image whose share of amodal pixels is at least this."""
+NONE, RIGHT, LEFT, BOTH = range(4)
+"""Which hands there are: 1 for the right one, 2 for the left one, or their sum."""
 PRESENCE_WIDTH = 128
 
 
 class HASMOutput(Logits):
     """The masks, and which hands there are.
 
-    ``presence`` (B, 2) are logits that the right and the left hand are there; None from a network without that branch.
+    ``presence`` (B, 4) are logits of ``NONE``, ``RIGHT``, ``LEFT`` and ``BOTH``; None from a network without that
+    branch.
     """
 
     def __init__(self, masks: Mapping[MaskName, Tensor], presence: Tensor | None = None) -> None:
@@ -73,8 +75,9 @@ class HASM(PretrainedNetwork):
     def forward(self, image: Tensor) -> HASMOutput:
         """(B, 3, H, W) normalised -> masks at a quarter of its sides, and presence."""
         maps = self.features(image)
-        masks = dict(zip(self.mask_names, self.decoder(maps).split(2, 1), strict=True))
-        return HASMOutput(masks, self.presence(maps[-1]) if self.presence is not None else None)
+        logits = self.decoder(maps)
+        masks = dict(zip(self.mask_names, logits.split(2, 1), strict=True))
+        return HASMOutput(masks, self.presence(maps[-1], logits) if self.presence is not None else None)
 
 
 class MLPDecoder(nn.Module):
@@ -118,22 +121,23 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """Which hands there are, from the mean and the maximum of the encoder's last map."""
+    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(2 * channels, PRESENCE_WIDTH), nn.ReLU(), nn.Linear(PRESENCE_WIDTH, len(SIDES))
-        )
+        known = 2 * (channels + len(HAND_MASKS))
+        self.layers = nn.Sequential(nn.Linear(known, PRESENCE_WIDTH), nn.ReLU(), nn.Linear(PRESENCE_WIDTH, BOTH + 1))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, 2) logits of right and left."""
-        logits: Tensor = self.layers(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Features (B, C, h, w) and the masks' logits (B, 2 M, H, W) -> logits (B, 4)."""
+        hands = masks[:, : 2 * len(HAND_MASKS)].unflatten(1, (-1, 2)).softmax(2)[:, :, 1].to(features.dtype)
+        known = [pooled for maps in (features, hands) for pooled in (maps.mean((2, 3)), maps.amax((2, 3)))]
+        logits: Tensor = self.layers(torch.cat(known, 1))
         return logits
 
 
 def presence_of(output: Mapping[MaskName, Tensor]) -> Tensor | None:
-    """(B, 2) logits that the right and the left hand are there; None where the network does not say."""
+    """(B, 4) logits of which hands there are; None where the network does not say."""
     return output.presence if isinstance(output, HASMOutput) else None
 
 
@@ -145,20 +149,27 @@ def mean_of_mirrored(output: Mapping[MaskName, Tensor]) -> HASMOutput:
     if presence is None:
         return HASMOutput(masks)
     first, second = presence.chunk(2)
-    return HASMOutput(masks, (first + second.flip(1)) / 2)
+    return HASMOutput(masks, (first + second[:, [NONE, LEFT, RIGHT, BOTH]]) / 2)
 
 
 def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
-    """Logits of inside minus outside (B, h, w) by mask; those of a hand that is judged absent are all outside."""
+    """Logits of inside minus outside (B, h, w) by mask.
+
+    Where the network says which hands there are, the masks of an absent one are all outside, and one that is by itself
+    has all that is likelier to be either hand's than no hand's.
+    """
     by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.items()}
     presence = presence_of(output)
     if presence is None:
         return by_name
-    for k, side in enumerate(SIDES):
-        absent = (presence[:, k] <= 0)[:, None, None]
-        for name in (f"{side}_amodal", f"{side}_visible"):
-            by_name[name] = torch.where(absent, -by_name[name].abs(), by_name[name])
-    return by_name
+    there = presence.argmax(1)[:, None, None]
+    found = dict(by_name)
+    for side, other, this in (("right", "left", RIGHT), ("left", "right", LEFT)):
+        for kind in ("amodal", "visible"):
+            own, either = by_name[f"{side}_{kind}"], by_name[f"{side}_{kind}"].maximum(by_name[f"{other}_{kind}"])
+            alone = torch.where(there == this, either, -own.abs())
+            found[f"{side}_{kind}"] = torch.where(there == BOTH, own, alone)
+    return found
 
 
 def probability(logits: Tensor) -> Tensor:

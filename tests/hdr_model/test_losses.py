@@ -21,7 +21,7 @@ from hdr_model.losses import (
     total_variation,
     weighted_sum,
 )
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, HASMOutput, Logits
+from hdr_model.nets.hasm import BOTH, HASM, LEFT, MIN_HAND_AREA, NONE, RIGHT, HASMOutput, Logits
 from hdr_model.nets.shpe import SHPEOutput
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -133,9 +133,10 @@ def test_presence_is_the_cross_entropy_of_hands_that_are_large_enough() -> None:
     area = round(MIN_HAND_AREA * 100 * 100)
     masks["right_amodal"][0, 0, :area] = True
     masks["left_amodal"][1, 0, : area - 1] = True  # too small
-    certain = 40.0 * torch.tensor([[1.0, -1.0], [-1.0, -1.0]])
+    certain = 40.0 * torch.eye(4)[[RIGHT, NONE]]
     assert hasm_losses(HASMOutput({}, certain), masks)["presence"] == pytest.approx(0, abs=1e-6)
-    assert hasm_losses(HASMOutput({}, -certain), masks)["presence"] == pytest.approx(40)
+    wrong = 40.0 * torch.eye(4)[[LEFT, BOTH]]
+    assert hasm_losses(HASMOutput({}, wrong), masks)["presence"] == pytest.approx(40)
 
 
 def test_hasm_overlap_is_zero_for_the_true_mask_and_grows_with_what_is_too_much() -> None:

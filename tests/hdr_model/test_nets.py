@@ -17,7 +17,20 @@ from transformers.models.pvt_v2.modeling_pvt_v2 import PvtV2BlockLayer
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import PRESETS, HDRMConfig, preset, training_preset
 from hdr_model.nets.discriminator import Discriminator
-from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, HASMOutput, Logits, MaskName, margins, mean_of_mirrored
+from hdr_model.nets.hasm import (
+    ARM_MASKS,
+    BOTH,
+    HAND_MASKS,
+    HASM,
+    LEFT,
+    NONE,
+    RIGHT,
+    HASMOutput,
+    Logits,
+    MaskName,
+    margins,
+    mean_of_mirrored,
+)  # fmt: skip
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.partial_conv import Masked, PartialConv2d
@@ -242,7 +255,7 @@ def test_masks_of_a_hand_that_is_absent_are_empty() -> None:
         "left_visible": inside,
         "left_arm": inside,
     }
-    found = margins(HASMOutput(logits, torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])))
+    found = margins(HASMOutput(logits, 9 * torch.eye(4)[[BOTH, LEFT, RIGHT]]))
     positive = {name: (margin > 0).flatten(1).all(1).tolist() for name, margin in found.items()}
     assert positive == {
         "right_amodal": [True, False, True],
@@ -252,7 +265,17 @@ def test_masks_of_a_hand_that_is_absent_are_empty() -> None:
         "left_arm": [True, True, True],  # an arm may be there without its hand
     }
     assert all(margin.abs().eq(3).all() for margin in found.values())
+    assert not any((margins(HASMOutput(logits, torch.eye(4)[[NONE] * 3]))[name] > 0).any() for name in HAND_MASKS)
     assert set(margins(logits)) == set(logits)
+
+
+def test_a_hand_by_itself_has_what_is_likely_to_be_either_hands() -> None:
+    halves = torch.tensor([[2.0, -1.0]]), torch.tensor([[-1.0, 2.0]])  # each name has one half of the hand
+    margin = dict(zip(HAND_MASKS, (halves[0], halves[0], halves[1], halves[1]), strict=True))
+    logits: Logits = {name: torch.stack([torch.zeros(1, 1, 2), m[None]], 1) for name, m in margin.items()}
+    found = margins(HASMOutput(logits, torch.eye(4)[[RIGHT]]))
+    assert (found["right_amodal"] > 0).all() and (found["right_visible"] > 0).all()
+    assert not (found["left_amodal"] > 0).any() and not (found["left_visible"] > 0).any()
 
 
 def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
@@ -266,7 +289,7 @@ def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
         other = cast(MaskName, f"{'left' if side == 'right' else 'right'}_{kind}")
         torch.testing.assert_close(pair, second[other].flip(-1))
     assert first.presence is not None and second.presence is not None
-    torch.testing.assert_close(first.presence, second.presence.flip(1))
+    torch.testing.assert_close(first.presence, second.presence[:, [NONE, LEFT, RIGHT, BOTH]])
 
 
 class TestNetworks:
@@ -281,7 +304,7 @@ class TestNetworks:
         assert (
             shapes
             == {
-                HASM: [(2, 2, *quarter)] * (4 if name == "paper" else 6) + [(2, 2)] * (name in ("light", "base")),
+                HASM: [(2, 2, *quarter)] * (4 if name == "paper" else 6) + [(2, 4)] * (name in ("light", "base")),
                 HDRM: [(2, 3, height, width)],
                 SHPE: [(2, 21, *quarter), (2, 21, 3, *quarter), (2, 21, 3, *quarter), (2, 21, 2), (2, 21, 3)],
             }[network]
