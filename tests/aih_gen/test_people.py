@@ -14,11 +14,11 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig, check_config
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.render.layers import ARM, HAND, NOTHING
-from aih_gen.scenes import SHOWS, bodies
+from aih_gen.scenes import bodies
 from aih_gen.scenes.bodies import cut_mesh, load_people
 from aih_gen.scenes.people import ARM_LENGTH
 from aih_gen.scenes.persons import EYE_ROUGHNESS
-from aih_gen.scenes.scene import Scene, Sleeve
+from aih_gen.scenes.scene import SHOWS, Scene, Sleeve
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.verify import sample_problems
 

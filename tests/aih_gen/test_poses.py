@@ -33,13 +33,14 @@ from aih_gen.hands.anatomy import (
     spread_room,
 )
 from aih_gen.hands.joints import mirror_axis_angle
-from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
+from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
 from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
 from aih_gen.scenes.gestures import sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, TIGHT_SHARE, sample_tight
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
+from aih_gen.scenes.sampler import MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import framed, skinning
 from aih_gen.sources.fits import read_fits
@@ -309,7 +310,7 @@ def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSample
     for k, pair in enumerate(proposed[:20]):
         plain = pairs.plain(pair)
         view = sample_any_views(np.random.default_rng(k), 1)
-        seen, lens = plain.before(view), camera(view, 256)
+        seen, lens = plain.visibility(view), camera(view, 256)
         turn, shift = view.turns[0], seen.shift[0]
         for axis in (np.eye(3), off_axis):
             matrix = axis @ lens.matrix.astype(np.float64)
