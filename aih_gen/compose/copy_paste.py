@@ -25,10 +25,9 @@ from aih_gen.compose.crops import HandCrop, SingleHands
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.paste import ingredients, paste
 from aih_gen.compose.recipe import Affine, Drawn, draw, moved
-from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
+from aih_gen.compose.sample import IMAGES, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, MASK_BITS, Sample, mask
 from aih_gen.config import SIDES, SynConfig, sample_rng
 from aih_gen.errors import AIHError
-from aih_gen.shards.schema import IMAGES, MASK_BITS, mask
 from aih_gen.sources.folder import HandFolder, is_hand_folder
 from aih_gen.sources.rendered_hands import RenderedHands
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aih_gen.compose.sample import JOINT_VISIBLE, Sample
+from aih_gen.compose.sample import IMAGES, JOINT_VISIBLE, MASK_BITS, Sample, pack_masks
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import IMAGES, MASK_BITS, pack_masks
 
 COCO_JSON = "annotations.json"
 Mask = NDArray[np.bool_]

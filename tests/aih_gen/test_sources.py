@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from aih_gen.cli import main
-from aih_gen.compose.sample import JOINT_OUTSIDE, Sample
+from aih_gen.compose.sample import IMAGES, JOINT_OUTSIDE, MASK_BITS, Sample
 from aih_gen.hands.joints import JOINT_NAMES, TO_TZIONAS
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import IMAGES, MASK_BITS
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources.fits import read_fits
 from aih_gen.sources.pictures import picture_fault

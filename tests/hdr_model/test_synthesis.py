@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from aih_gen.compose.copy_paste import CopyPasteSource
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import Sample, pack_masks
 from aih_gen.config import SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
-from aih_gen.shards.schema import pack_masks
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
 from hdr_model.data.aih import Batch, batches
