@@ -6,18 +6,14 @@ codec, output folder) is not in here.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from aih_gen.errors import AIHError
-
-if TYPE_CHECKING:
-    from aih_gen.sources.records import Records
 
 RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
@@ -132,7 +128,7 @@ class SynConfig(SynRecipe):
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Samples that are read, not made: each reader in ``aih_gen.sources`` has a configuration of its own."""
+    """Samples that are read, not made: each reader in ``aih_gen.sources`` has a configuration of its own beside it."""
 
     subset: ClassVar[str]
 
@@ -142,19 +138,6 @@ class SourceConfig:
     """Nothing is drawn; shards have a seed."""
     size: int = 256
     """Image side in pixels."""
-
-    def open(self) -> Records:
-        """The records, read and checked once a process."""
-        return _opened(self)
-
-    def read(self) -> Records:
-        """Read and check the records."""
-        raise NotImplementedError
-
-
-@functools.cache
-def _opened(config: SourceConfig) -> Records:
-    return config.read()
 
 
 DatasetConfig = RenderConfig | SynConfig | SourceConfig

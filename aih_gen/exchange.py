@@ -15,6 +15,7 @@ from aih_gen.factory import generate
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
+from aih_gen.sources import open_source
 from aih_gen.sources.aih_export import export_aih_folders
 from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
 from aih_gen.sources.poses_npz import POSES, import_poses
@@ -50,7 +51,7 @@ class _Reading:
         check_config(config)
         if self.limit is not None and self.limit < 1:
             raise AIHError(f"limit: expected 1 or more, found {self.limit}")
-        records = config.open()
+        records = open_source(config)
         records.tally.check(config.source, self.most_broken)
         count = min(len(records), self.limit or len(records))
         generate(
@@ -144,11 +145,9 @@ class Import(_Reading):
             np.savez(path, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
         except OSError as error:
             raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
-        from aih_gen.compose.rendered import RenderedSource
-
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
         config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
-        drawn = RenderedSource(config).samples(range(count))
+        drawn = open_source(config).samples(range(count))
         contact_sheet(drawn).save(self.out / SHEET, quality=90)
         print(f"{path}: for aih-gen render --poses")
         return _tell(tally, self.out)

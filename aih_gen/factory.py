@@ -22,7 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
@@ -31,7 +31,6 @@ from aih_gen.config import (
     GENERATOR_VERSION,
     DatasetConfig,
     RenderConfig,
-    SourceConfig,
     canonical_json,
     check_config,
     config_document,
@@ -42,6 +41,7 @@ from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.sources import Source, open_source
 
 Engine = Literal["local", "ray"]
 
@@ -61,31 +61,6 @@ ENDED_AT_START = (
     "workers: expected a script that calls generate(...) under if __name__ == '__main__', found worker processes that "
     "ended while they ran the script again, as each does first"
 )
-
-
-class Source(Protocol):
-    """Makes samples by index; opened once in every process that makes any."""
-
-    def samples(self, indices: Sequence[int]) -> list[Sample]:
-        """The samples of these indices, in their order."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """By name of the configuration's field: name, SHA-256 and the like of the files behind it."""
-        ...
-
-
-def open_source(config: DatasetConfig) -> Source:
-    """What makes the samples of a configuration."""
-    if isinstance(config, RenderConfig):
-        from aih_gen.compose.rendered import RenderedSource
-
-        return RenderedSource(config)
-    if isinstance(config, SourceConfig):
-        return config.open()
-    from aih_gen.compose.copy_paste import CopyPasteSource
-
-    return CopyPasteSource(config)
 
 
 @dataclass(frozen=True)

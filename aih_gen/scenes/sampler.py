@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from aih_gen.scenes.cameras import (
 )
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
+from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
@@ -38,8 +39,6 @@ from aih_gen.scenes.settings import Setting, dark_studio, daylight, sample_setti
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.scenes.visibility import Visibility
-from aih_gen.shards.reader import AIHShards
-from aih_gen.sources.fits import read_fits
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
@@ -71,29 +70,36 @@ held ones, for objects, and for people.
 class SceneSampler:
     """Scenes of one configuration by index."""
 
-    def __init__(self, config: RenderConfig, models: tuple[HandModel, HandModel]) -> None:
+    def __init__(
+        self, config: RenderConfig, models: tuple[HandModel, HandModel], fits: Mapping[int, Fits] | None = None
+    ) -> None:
+        """``fits``: what ``config.poses`` names, opened, by the number of hands in a frame (``sources.open_source``).
+
+        Raises:
+            AIHError: recorded cameras or backgrounds are asked for, and no photos are known.
+        """
+        if bool(fits) != (config.poses != RenderConfig.poses):
+            raise ValueError(f"fits: expected those of poses {config.poses}, opened, found {fits}")
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
         self.people = PeopleSampler(models, self.pairs.room)
         self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
         self.least_hidden = min(config.occlusion[0], self.most_hidden)
-        self.recorded: dict[int, RecordedPairs] = {}
+        self.recorded = {
+            number: RecordedPairs(its, models, config.pose_noise, config.contact)
+            for number, its in (fits or {}).items()
+        }
         """By the number of hands in a frame."""
-        if config.poses != "sampled":
-            wanted = [number for number, share in zip((2, 1), config.hands, strict=False) if share]
-            fits = {number: read_fits(Path(config.poses), number) for number in wanted}
-            self.recorded = {
-                k: RecordedPairs(its, models, config.pose_noise, config.contact) for k, its in fits.items()
-            }
+        photos = next((its.fits.frames.photos for its in self.recorded.values() if its.fits.frames), None)
         for setting in ("cameras", "backgrounds"):
-            if getattr(config, setting) == "recorded" and not any(its.fits.frames for its in self.recorded.values()):
+            if getattr(config, setting) == "recorded" and photos is None:
                 raise AIHError(
                     f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
                 )
         self.library: BackgroundLibrary | CleanPlates
-        if config.backgrounds == "recorded":
-            self.library = CleanPlates(AIHShards(config.poses))
+        if config.backgrounds == "recorded" and photos is not None:
+            self.library = CleanPlates(photos)
         else:
             self.library = BackgroundLibrary(config.backgrounds)
         self.rejected: Counter[str] = Counter()

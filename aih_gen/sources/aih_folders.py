@@ -43,10 +43,6 @@ class AIHRenderConfig(SourceConfig):
     split: str = "train"
     branch: AIHBranch = "machine"
 
-    def read(self) -> AIHRenderFolder:
-        """Find the pictures and check their sizes."""
-        return AIHRenderFolder(self)
-
 
 @dataclass(frozen=True)
 class RenderFiles:

@@ -14,15 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.config import SIDES
+from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
+from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
 
 Array = NDArray[np.float64]
@@ -31,32 +31,19 @@ WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
 
 
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """The pictures that N fits were made for; the hands are in the cameras' space."""
+def open_fits(config: RenderConfig) -> dict[int, Fits]:
+    """The recorded hands that a configuration names, by how many are in a frame; none where poses are sampled.
 
-    shards: AIHShards
-    rows: NDArray[np.int64]  # (N,) where in the shards
-    camera: Array  # (N,3,3) px of the picture there
-
-
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """The hands of N frames, in the order of the file: two in each, or one in each. Second axis: right, left."""
-
-    pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand; 0 where there is no hand, like the next two
-    betas: Array  # (N,2,10)
-    transl: Array  # (N,2,3) m
-    present: NDArray[np.bool_]  # (N,2)
-    skipped: int
-    """Frames of the file with another number of hands."""
-    name: str
-    sha256: str
-    frames: Frames | None = None
-    """Where they come from shards."""
-
-    def __len__(self) -> int:
-        return len(self.pose)
+    Raises:
+        AssetError, ShardError: as ``read_fits`` does.
+    """
+    if config.poses == RenderConfig.poses:
+        return {}
+    return {
+        number: read_fits(Path(config.poses), number)
+        for number, share in zip((2, 1), config.hands, strict=False)
+        if share
+    }
 
 
 def read_fits(path: Path, hands: int = 2) -> Fits:

@@ -43,7 +43,7 @@ from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
 from aih_gen.scenes.sampler import MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import framed, skinning
-from aih_gen.sources.fits import read_fits
+from aih_gen.sources.fits import open_fits, read_fits
 
 Array = NDArray[np.float64]
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
@@ -229,10 +229,14 @@ def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:
     return path
 
 
+def recorded(config: RenderConfig) -> SceneSampler:
+    return SceneSampler(config, MODELS, open_fits(config))
+
+
 def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
     fits = read_fits(path)
-    sampler = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False), MODELS)
+    sampler = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False))
     for index in range(5):
         scene = sampler.sample(index)
         row = index % 3
@@ -244,7 +248,7 @@ def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
         before = Rotation.from_rotvec(fits.pose[row, :, :3])
         assert ((turns[0].inv() * turns[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
         # Law 1 holds for recorded poses too.
-        again = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False), MODELS).sample(index)
+        again = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False)).sample(index)
         assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
 
 
@@ -253,7 +257,7 @@ def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairS
     path = write_npz(tmp_path / "fits.npz", transl=transl)
     depths = []
     for contact in (False, True):
-        scene = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=contact), MODELS).sample(1)
+        scene = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=contact)).sample(1)
         turns = [Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix() for hand in scene.hands]
         hands = [
             HeldHand(hand.betas, turn[0], np.zeros((5, 4)), np.eye(3), hand.transl, turn[FINGER_BONES])
@@ -266,7 +270,7 @@ def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairS
 def test_recorded_fingers_can_be_bent_otherwise(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
     configs = (RenderConfig(poses=str(path), hands=TWO_HANDS, pose_noise=noise, contact=False) for noise in (0.0, 5.0))
-    plain, bent = (SceneSampler(config, MODELS).sample(0) for config in configs)
+    plain, bent = (recorded(config).sample(0) for config in configs)
     change = np.abs(bent.hands[0].pose[3:] - plain.hands[0].pose[3:])
     assert 0.01 < change.max() < np.radians(25)
 
@@ -291,7 +295,7 @@ def test_interhand_fits_are_read_and_frames_without_a_hand_are_skipped(tmp_path:
 def test_bad_fits_are_refused_in_a_sentence(tmp_path: Path, changes: dict[str, Array], said: str) -> None:
     path = write_npz(tmp_path / "fits.npz", **changes)
     with pytest.raises(AIHError) as error:
-        SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS), MODELS)
+        recorded(RenderConfig(poses=str(path), hands=TWO_HANDS))
     assert said in str(error.value) and str(path) in str(error.value)
 
 
