@@ -70,6 +70,8 @@ class AnnotatedPhotos:
     """Crops of photos by position: photo after photo, the pair's picture first, then the right and the left hand's."""
 
     def __init__(self, config: AnnotateConfig) -> None:
+        if not config.hand_model:
+            raise AIHError("hand_model: expected the folder of the MANO files that the fits are for, found nothing")
         for name in ("pair_margin", "hand_margin"):
             if not 1 <= getattr(config, name) <= 10:
                 raise AIHError(f"{name}: expected 1 to 10, found {getattr(config, name)}")

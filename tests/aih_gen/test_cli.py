@@ -121,4 +121,6 @@ def test_reading_shards_needs_neither_torch_nor_opengl(source: Path) -> None:
     )  # fmt: skip
     first, second = done.stdout.splitlines()
     assert first == "[]"
-    assert second.startswith("['AIHShards', 'Sample', 'ShardError', 'generate', 'load_hand_model'] <function generate")
+    assert second.startswith(
+        "['AIHShards', 'Sample', 'ShardError', 'annotate', 'generate', 'load_hand_model'] <function generate"
+    )

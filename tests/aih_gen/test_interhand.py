@@ -211,7 +211,7 @@ def test_the_command_writes_shards_a_list_and_a_sheet(
     assert main(["verify", str(out)]) == 0 and len(AIHShards(out)) == 5
     assert json.loads(AIHShards(out).shards[0].header.config)["branch"] == "all"
     assert main([*command[:-2], "--most-broken", "1"]) == 2
-    assert "--hand-model: expected the folder of the MANO files" in capsys.readouterr().err
+    assert "hand_model: expected the folder of the MANO files" in capsys.readouterr().err
 
 
 def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) -> None:
