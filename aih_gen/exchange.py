@@ -12,12 +12,12 @@ import tyro
 
 from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split, check_config
 from aih_gen.errors import AIHError
+from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_export import export_aih_folders
 from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
 from aih_gen.sources.poses_npz import POSES, import_poses
 from aih_gen.sources.records import SKIPPED, Tally
@@ -199,7 +199,8 @@ class Export:
     """Name of the folder below aih-folders."""
 
     def run(self) -> int:
-        from aih_gen.sources.export import export_coco, export_webdataset  # loads PyTorch
+        from aih_gen.exports.coco import export_coco  # loads PyTorch
+        from aih_gen.exports.webdataset import export_webdataset
 
         shards = AIHShards(self.path)
         if self.to == "aih-folders":

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from aih_gen.errors import AIHError
+from aih_gen.exports.aih_folders import export_aih_folders
+from aih_gen.exports.coco import export_coco, rle
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_export import export_aih_folders
 from aih_gen.sources.aih_folders import AIHRenderConfig
 from aih_gen.sources.aih_syn_folders import AIHSynConfig
-from aih_gen.sources.export import export_coco, rle
 from aih_gen.sources.object_npy import read_object_array
 from tests.data.samples import make_sample, write_samples
 

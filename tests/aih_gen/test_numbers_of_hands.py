@@ -16,6 +16,8 @@ from aih_gen.cli import main
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
+from aih_gen.exports.aih_folders import export_aih_folders
+from aih_gen.exports.coco import COCO_JSON, export_coco
 from aih_gen.render.layers import ARM, HAND, NOTHING
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
@@ -23,9 +25,7 @@ from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_export import export_aih_folders
 from aih_gen.sources.aih_folders import AIHRenderConfig
-from aih_gen.sources.export import COCO_JSON, export_coco
 from aih_gen.survey import HAND_NAMES, facets
 from tests.data.samples import NUMBERS, make_sample, write_numbers
 
