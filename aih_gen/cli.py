@@ -29,7 +29,7 @@ from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
 from aih_gen.gallery import preview_page
 from aih_gen.preview import contact_sheet
-from aih_gen.shards.manifest import read_manifest
+from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.schema import Codec
@@ -223,7 +223,7 @@ class Preview:
 
 def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
     check_config(config)
-    started, before = time.perf_counter(), _listed(making.out)
+    started, shards = time.perf_counter(), list[ManifestEntry]()
     generate(
         config,
         making.out,
@@ -235,15 +235,15 @@ def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
         engine=making.engine,
         codec=making.codec,
         depth=depth,
+        finished=shards.append,
     )
     seconds = time.perf_counter() - started
-    after = _listed(making.out)
-    rate = f"{after - before:,} made in {seconds:.1f} s, {(after - before) / seconds:.1f} a second"
-    print(f"{making.out}: {after:,} samples; {rate if after > before else 'all were there already'}")
+    made, there = sum(shard.samples for shard in shards), _listed(making.out)
+    rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
+    print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
-    if after and making.task_index == 0 and (after > before or not sheet.exists()):
-        shards = AIHShards(making.out)
-        contact_sheet(shards[:SHEET_SAMPLES]).save(sheet, quality=90)
+    if there and making.task_index == 0 and (made or not sheet.exists()):
+        contact_sheet(AIHShards(making.out)[:SHEET_SAMPLES]).save(sheet, quality=90)
         print(f"{sheet}: the first of them")
     return 0
 

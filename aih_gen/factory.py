@@ -98,6 +98,7 @@ def generate(
     engine: Engine = "local",
     codec: Codec = "zstd",
     depth: bool = False,
+    finished: Finished | None = None,
 ) -> Path:
     """Make samples 0 ... ``count`` - 1 of a configuration as shards in the folder ``out``.
 
@@ -117,6 +118,7 @@ def generate(
         engine: ``local``, or ``ray`` to spread the shards over a Ray cluster that shares the folder.
         codec: ``zstd``, or ``gzip`` for readers without the hdf5plugin package.
         depth: whether to store each hand's depth map.
+        finished: called with the entry of each shard that is made now.
 
     Returns:
         The folder.
@@ -144,10 +146,16 @@ def generate(
         run = _ray if engine == "ray" else _in_processes if workers > 1 else functools.partial(_in_this_process, source)
         del source  # other processes open their own
         entries: list[ManifestEntry] = []
+
+        def note(entry: ManifestEntry) -> None:
+            entries.append(entry)
+            if finished:
+                finished(entry)
+
         try:
             if missing:
                 with _progress(out.name, missing) as bar:
-                    run(missing, min(workers, len(missing)), entries.append, bar)
+                    run(missing, min(workers, len(missing)), note, bar)
         finally:
             update_manifest(out, plan, entries)
     return out

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aih_gen.cli import main
+from aih_gen.config import DatasetConfig
+from aih_gen.factory import generate
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
 
@@ -55,6 +58,19 @@ def test_syn_info_verify_and_preview(tmp_path: Path, source: Path, capsys: pytes
     shard.write_bytes(damaged)
     code, said, _ = run(capsys, "verify", out)
     assert code == 1 and "aih_syn-00001.h5, file: expected" in said and "problems" in said
+
+
+def test_a_task_counts_its_own_samples_alone(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside_another(config: DatasetConfig, out: Path, count: int, **settings: Any) -> Path:
+        generate(config, out, count, shard_size=settings["shard_size"], num_tasks=2, task_index=1)
+        return generate(config, out, count, **settings)
+
+    monkeypatch.setattr("aih_gen.cli.generate", beside_another)
+    arguments = ("syn", "--source", source, "--out", tmp_path / "o", "--count", 6, "--shard-size", 4, "--num-tasks", 2)
+    code, said, _ = run(capsys, *arguments)
+    assert code == 0 and "6 samples; 4 made in" in said
 
 
 def test_a_mistake_is_one_sentence_and_changes_nothing(
