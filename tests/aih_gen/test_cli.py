@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 from aih_gen.cli import main
-from aih_gen.config import DatasetConfig
+from aih_gen.config import DatasetConfig, RenderConfig
 from aih_gen.factory import generate
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
@@ -71,6 +74,17 @@ def test_a_task_counts_its_own_samples_alone(
     arguments = ("syn", "--source", source, "--out", tmp_path / "o", "--count", 6, "--shard-size", 4, "--num-tasks", 2)
     code, said, _ = run(capsys, *arguments)
     assert code == 0 and "6 samples; 4 made in" in said
+
+
+def test_an_option_says_what_its_setting_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["render", "--help"])
+    said = "".join(letter for letter in capsys.readouterr().out if letter.isalnum())
+    source = inspect.getsource(RenderConfig)
+    for field in fields(RenderConfig):
+        text = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        assert text, field.name
+        assert field.name == "hands" or "".join(filter(str.isalnum, text[1])) in said, field.name
 
 
 def test_a_mistake_is_one_sentence_and_changes_nothing(
