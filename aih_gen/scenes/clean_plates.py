@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch.nn import functional as F
 
 from aih_gen.config import SIDES
-from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
+from aih_gen.hands.joints import INDEX_MCP, LITTLE_MCP, MIDDLE_MCP, WRIST
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.fits import Photos
 
@@ -21,7 +21,6 @@ RIM = 1 / 40
 """How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
 ARM_WIDTH = 1.3
 """Of the band, in widths of the palm or, seen from the side, lengths of it."""
-_KNUCKLES = JOINT_NAMES.index("index1"), JOINT_NAMES.index("little1")
 
 
 class CleanPlates:
@@ -53,7 +52,7 @@ def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[
     draw = ImageDraw.Draw(wide)
     for hand in joints.astype(np.float64):
         palm = hand[WRIST] - hand[MIDDLE_MCP]
-        across = np.linalg.norm(hand[_KNUCKLES[0]] - hand[_KNUCKLES[1]])
+        across = np.linalg.norm(hand[INDEX_MCP] - hand[LITTLE_MCP])
         length = np.linalg.norm(palm)
         if not np.isfinite(length + across) or length < 1:
             continue

@@ -30,7 +30,7 @@ from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
 from aih_gen.scenes.pair import PairPose, surface
-from aih_gen.scenes.people import ARM_LENGTH, Company, PeopleSampler, Placed
+from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler, Placed
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin
@@ -121,7 +121,7 @@ class SceneSampler:
         objects = () if company.props else self._objects(hands, lens, lights, index)
         sensor = self._sensor(looks, index)
         if company.joined:
-            right, left = (hand and replace(hand, arm_length=ARM_LENGTH) for hand in hands)
+            right, left = (hand and replace(hand, arm_length=FOREARM_END) for hand in hands)
             hands = right, left
         return Scene(
             index=index,

@@ -23,11 +23,11 @@ CELLS = 20
 apart (``scenes.pair.outline``), else much would be seen through a hand close to the camera."""
 MARGIN = 2
 """Empty cells around that square."""
-ARM_LENGTH, ARM_RADIUS = 0.56, 0.05
-"""What of the arm is drawn, in metres."""
+DRAWN_LENGTH, DRAWN_RADIUS = 0.56, 0.05
+"""What of an arm is drawn, in metres: a sleeve, farther than to the elbow."""
 THIN, THICK = 0.029, 0.046
 """Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
-ALONG = np.linspace(0.05, ARM_LENGTH, 16)
+ALONG = np.linspace(0.05, DRAWN_LENGTH, 16)
 MOST_ARM = 0.4
 """Share of the image that a forearm may take, as a band as wide as it is thick."""
 LEAST_LENGTH = 0.35
@@ -143,7 +143,7 @@ class Raster:
         """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
         # An arm that passes the camera is seen up to there.
         length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
-        length = np.minimum(np.maximum(length, 0.01), ARM_LENGTH)
+        length = np.minimum(np.maximum(length, 0.01), DRAWN_LENGTH)
         ends = wrists + length[..., None] * elbows
         start, end = (self._place(points[..., :2] / points[..., 2:]) for points in (wrists, ends))
         along = end - start  # (N,2,2) cells
@@ -204,8 +204,8 @@ def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bo
     across, down, away = wrists_first + ALONG * elbows_first  # (N,H,16) each
     # The arm is thick: what lies a little outside the picture still fills part of it.
     scale = focal[:, None, None] / np.maximum(away, 0.02)
-    across, down, thick = across * scale, down * scale, ARM_RADIUS * scale
-    in_picture = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -ARM_RADIUS)
+    across, down, thick = across * scale, down * scale, DRAWN_RADIUS * scale
+    in_picture = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -DRAWN_RADIUS)
     close = (in_picture & (away < 0.6 * wrists_first[2])).any((1, 2))
     right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
     band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)

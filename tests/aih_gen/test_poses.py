@@ -32,7 +32,6 @@ from aih_gen.hands.anatomy import (
     held,
     spread_room,
 )
-from aih_gen.hands.joints import mirror_axis_angle
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
@@ -44,6 +43,7 @@ from aih_gen.scenes.sampler import MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import framed, skinning
 from aih_gen.sources.fits import open_fits, read_fits
+from tests.data.mirror import mirror_axis_angle
 
 Array = NDArray[np.float64]
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
