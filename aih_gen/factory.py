@@ -219,7 +219,7 @@ def _check_arguments(
     if engine == "ray" and find_spec("ray") is None:
         raise AIHError("engine: ray is not installed; pip install 'aih-hdr[ray]', or use the local engine")
     if depth and not isinstance(config, RenderConfig):
-        raise AIHError("depth: expected no depth for AIH_Syn, whose pasted hands have none")
+        raise AIHError(f"depth: expected a RenderConfig, whose hands alone have depths, found {type(config).__name__}")
 
 
 # Engines: each makes the jobs, hands every finished entry to ``finished`` and moves the bar

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +299,19 @@ def test_bad_fits_are_refused_in_a_sentence(tmp_path: Path, changes: dict[str, A
     with pytest.raises(AIHError) as error:
         recorded(RenderConfig(poses=str(path), hands=TWO_HANDS))
     assert said in str(error.value) and str(path) in str(error.value)
+
+
+def test_fits_are_read_a_frame_at_a_time(tmp_path: Path) -> None:
+    fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.0, 0.1, 0.9]}
+    path, count = tmp_path / "fits.json", 2000
+    path.write_text(json.dumps({"0": {str(k): {"right": fit, "left": fit} for k in range(count)}}))
+    tracemalloc.start()
+    fits = read_fits(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    needed = fits.pose.nbytes + fits.betas.nbytes + fits.transl.nbytes
+    assert len(fits) == count and fits.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert peak < 4 * needed, "the parsed file takes seven times as much"
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"0": {"1": {"right": {"pose": [1]}}}}', b"{"])
