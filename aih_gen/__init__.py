@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aih_gen.compose.sample import Sample as Sample
     from aih_gen.errors import ShardError as ShardError
+    from aih_gen.exchange import annotate as annotate
     from aih_gen.factory import generate as generate
     from aih_gen.hands import load_hand_model as load_hand_model
     from aih_gen.shards.reader import AIHShards as AIHShards
@@ -17,11 +18,12 @@ _HOMES = {
     "AIHShards": "aih_gen.shards.reader",
     "Sample": "aih_gen.compose.sample",
     "ShardError": "aih_gen.errors",
+    "annotate": "aih_gen.exchange",
     "generate": "aih_gen.factory",
     "load_hand_model": "aih_gen.hands",
 }
 
-__all__ = ["AIHShards", "Sample", "ShardError", "generate", "load_hand_model"]
+__all__ = ["AIHShards", "Sample", "ShardError", "annotate", "generate", "load_hand_model"]
 
 
 def __getattr__(name: str) -> Any:

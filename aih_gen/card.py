@@ -22,6 +22,8 @@ README, CROISSANT = "README.md", "croissant.json"
 SHIPPED = {("hand_model", "free"): "free_hand", ("backgrounds", "shipped"): "backgrounds"}
 """Folders of ``assets/`` by the field and the name in a configuration."""
 FOREIGN = "not of this project: its own licence holds for what is made with it, and may forbid passing that on."
+SOURCE = "known by its files alone: the licence that it came with holds for what is made of it, and may forbid that."
+"""Of samples' sources, whose paths are not stored: other people's photos, or shards with licences of their own."""
 CROISSANT_VERSION = "http://mlcommons.org/croissant/1.0"
 
 
@@ -158,7 +160,9 @@ def _assets(shards: AIHShards) -> list[tuple[str, str, str]]:
         for field, described in config.items()
         if isinstance(described, Mapping) and isinstance(described.get("name"), str) and described["name"] != "none"
     }
-    return [(*one, "CC0-1.0" if one in SHIPPED else FOREIGN) for one in sorted(named)]
+    sources = {("source", f"of {config.get('subset')}") for config in _configs(shards).values() if config.get("source")}
+    licensed = [(*one, "CC0-1.0" if one in SHIPPED else FOREIGN) for one in sorted(named)]
+    return licensed + [(*one, SOURCE) for one in sorted(sources)]
 
 
 def _licences(shards: AIHShards) -> Iterator[str]:

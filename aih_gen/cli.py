@@ -15,11 +15,8 @@ from aih_gen.arguments import parse_arguments
 from aih_gen.card import card, write_card
 from aih_gen.config import (
     TWO_HANDS,
-    Cameras,
     DatasetConfig,
-    Look,
     RenderConfig,
-    RendererName,
     SynConfig,
     SynRecipe,
     check_config,
@@ -29,7 +26,7 @@ from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
 from aih_gen.gallery import preview_page
 from aih_gen.preview import contact_sheet
-from aih_gen.shards.manifest import read_manifest
+from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.schema import Codec
@@ -66,39 +63,12 @@ class _Making:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Render(_Making):
+class Render(_Making, RenderConfig):
     """Make AIH_Render: textured hands over backgrounds, mostly pairs."""
 
-    size: int = 256
-    """Image side in pixels, a multiple of 32."""
-    hand_model: str = "free"
-    """free, or the path of a MANO folder or file."""
-    poses: str = "sampled"
-    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, an npz (see aih_gen/sources/fits.py), or shards of
-    aih-gen annotate."""
-    cameras: Cameras = "sampled"
-    """recorded: those of the photos, where the poses are such shards."""
-    hands: tuple[float, float, float] | None = None
+    hands: tuple[float, float, float] | None = None  # type: ignore[assignment]
     """Shares of the scenes with two hands, one, none; by default 0.75 0.17 0.08, of recorded poses 1 0 0. A share of
     one needs frames in which one hand alone is fitted, and none is for sampled poses only."""
-    pose_noise: float = 0.0
-    """Degrees by which recorded fingers are bent otherwise."""
-    occlusion: tuple[float, float] = (0.05, 0.9)
-    """Least and greatest share of one hand that the other is wanted to hide."""
-    contact: bool = True
-    """Move sampled hands until they touch without passing through each other."""
-    backgrounds: str = "shipped"
-    """shipped; a folder of photographs; or recorded: the photos of such shards, their hands painted over."""
-    people: float = 0.5
-    """Share of the samples that show people beside the hands."""
-    renderer: RendererName = "gl"
-    """pyrender is the slow reference."""
-    look: Look = "full"
-    """plain draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
-    textures: str = "none"
-    """none paints skin by rule; or a folder of skin textures (see aih_gen/scenes/textures.py for its layout)."""
-    shadows: bool = True
-    """Hands throw shadows on themselves and on each other."""
     depth: bool = False
     """Store each hand's depth map too."""
 
@@ -223,7 +193,7 @@ class Preview:
 
 def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
     check_config(config)
-    started, before = time.perf_counter(), _listed(making.out)
+    started, shards = time.perf_counter(), list[ManifestEntry]()
     generate(
         config,
         making.out,
@@ -235,15 +205,15 @@ def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
         engine=making.engine,
         codec=making.codec,
         depth=depth,
+        finished=shards.append,
     )
     seconds = time.perf_counter() - started
-    after = _listed(making.out)
-    rate = f"{after - before:,} made in {seconds:.1f} s, {(after - before) / seconds:.1f} a second"
-    print(f"{making.out}: {after:,} samples; {rate if after > before else 'all were there already'}")
+    made, there = sum(shard.samples for shard in shards), _listed(making.out)
+    rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
+    print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
-    if after and making.task_index == 0 and (after > before or not sheet.exists()):
-        shards = AIHShards(making.out)
-        contact_sheet(shards[:SHEET_SAMPLES]).save(sheet, quality=90)
+    if there and making.task_index == 0 and (made or not sheet.exists()):
+        contact_sheet(AIHShards(making.out)[:SHEET_SAMPLES]).save(sheet, quality=90)
         print(f"{sheet}: the first of them")
     return 0
 

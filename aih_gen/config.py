@@ -6,18 +6,14 @@ codec, output folder) is not in here.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from aih_gen.errors import AIHError
-
-if TYPE_CHECKING:
-    from aih_gen.sources.records import Records
 
 RendererName = Literal["gl", "pyrender"]
 Look = Literal["full", "plain"]
@@ -36,20 +32,21 @@ TWO_HANDS = (1.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """AIH_Render: textured hands, mostly pairs, rendered over backgrounds."""
+    """AIH_Render: textured hands, mostly pairs, rendered over backgrounds. The texts are the command's too."""
 
     subset: ClassVar[str] = "AIH_Render"
 
     seed: int = 0
+    """Another seed, other samples."""
     size: int = 256
-    """Image side in pixels."""
+    """Image side in pixels, a multiple of 32."""
     hand_model: str = "free"
-    """``free``, or the path of a MANO folder or file."""
+    """free, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """``sampled``, or the path of recorded fits (see ``aih_gen.sources.fits``)."""
+    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, an npz (see aih_gen/sources/fits.py), or shards of
+    aih-gen annotate."""
     cameras: Cameras = "sampled"
-    """``recorded``: the recorded fits' own, where those are shards of annotated photos; what hides what is then theirs
-    too."""
+    """recorded: those of the photos, where the poses are such shards; what hides what is then theirs too."""
     hands: tuple[float, float, float] = (0.75, 0.17, 0.08)
     """Shares of the scenes with two hands, with one (either side), and with none. Recorded fits of two hands need
     ``TWO_HANDS``; a share of one takes those frames in which one hand alone is fitted."""
@@ -61,18 +58,18 @@ class RenderConfig:
     """Hands, sampled or recorded, are moved until they touch without passing through each other; this takes most of the
     time. Without it recorded fits come exactly as they are."""
     backgrounds: str = "shipped"
-    """``shipped``; a folder of photographs; or ``recorded``: the photos that shards of recorded fits show, without
-    their hands (see ``aih_gen.scenes.clean_plates``)."""
+    """shipped; a folder of photographs; or recorded: the photos of such shards, without their hands."""
     people: float = 0.5
     """Share of the scenes that show people beside the hands: the person they belong to, and others. In the plain look,
     and where cameras or backgrounds are recorded, there are none."""
     renderer: RendererName = "gl"
+    """pyrender is the slow reference."""
     look: Look = "full"
-    """``plain`` draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
+    """plain draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
     textures: str = "none"
-    """``none`` paints skin by rule; or a folder of skin textures (see ``aih_gen.scenes.textures``)."""
+    """none paints skin by rule; or a folder of skin textures (see aih_gen/scenes/textures.py for its layout)."""
     shadows: bool = True
-    """A lamp throws shadows of each hand on itself and on the other; the latter's pixels are marked ``shaded``."""
+    """A lamp throws shadows of each hand on itself and on the other; the latter's pixels are marked as shaded."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class SynConfig(SynRecipe):
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Samples that are read, not made: each reader in ``aih_gen.sources`` has a configuration of its own."""
+    """Samples that are read, not made: each reader in ``aih_gen.sources`` has a configuration of its own beside it."""
 
     subset: ClassVar[str]
 
@@ -142,19 +139,6 @@ class SourceConfig:
     """Nothing is drawn; shards have a seed."""
     size: int = 256
     """Image side in pixels."""
-
-    def open(self) -> Records:
-        """The records, read and checked once a process."""
-        return _opened(self)
-
-    def read(self) -> Records:
-        """Read and check the records."""
-        raise NotImplementedError
-
-
-@functools.cache
-def _opened(config: SourceConfig) -> Records:
-    return config.read()
 
 
 DatasetConfig = RenderConfig | SynConfig | SourceConfig

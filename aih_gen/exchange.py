@@ -1,7 +1,8 @@
-"""``aih-gen annotate``, ``import`` and ``export``: arguments and printing."""
+"""Other people's data to shards and back: ``annotate``, and the commands ``annotate``, ``import`` and ``export``."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,19 +12,60 @@ import tyro
 
 from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split, check_config
 from aih_gen.errors import AIHError
+from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
-from aih_gen.sources.aih_export import export_aih_folders
+from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
 from aih_gen.sources.poses_npz import POSES, import_poses
-from aih_gen.sources.records import Tally
+from aih_gen.sources.records import SKIPPED, Tally
 from aih_gen.sources.single_hands import SingleHandsConfig
 
 SHEET_SAMPLES = 12
 SHEET = "preview.jpg"
+MOST_BROKEN = 0.01
 Crops = Literal["pair", "hand", "all"]
+
+
+def annotate(
+    config: SourceConfig,
+    out: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    most_broken: float = MOST_BROKEN,
+    workers: int = 1,
+    shard_size: int = 1000,
+    codec: Codec = "zstd",
+) -> Tally:
+    """Write other people's annotated images as shards, with a sheet of some and a list of what is not used.
+
+    Args:
+        config: what to read: ``AnnotateConfig``, ``TzionasConfig`` or another configuration of ``aih_gen.sources``.
+        out: the folder; shards that are there already are kept.
+        limit: at most so many samples, the first ones.
+        most_broken: share of the records that may be broken, 0 to 1; beyond it nothing is made.
+        workers, shard_size, codec: as ``generate`` takes them.
+
+    Returns:
+        What became of the records.
+
+    Raises:
+        AIHError: a value out of range, data that cannot be read or are broken too often, or as ``generate`` raises it.
+    """
+    check_config(config)
+    if limit is not None and limit < 1:
+        raise AIHError(f"limit: expected 1 or more, found {limit}")
+    records = open_source(config)
+    records.tally.check(config.source, most_broken)
+    count = min(len(records), limit or len(records))
+    out = generate(config, out, count, workers=workers, shard_size=shard_size, codec=codec)
+    shards = AIHShards(out)
+    shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
+    contact_sheet([shards[k] for k in shown]).save(out / SHEET, quality=90)
+    records.tally.write(out)
+    return records.tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +76,7 @@ class _Reading:
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
     limit: int | None = None
     """At most so many samples, the first ones."""
-    most_broken: float = 0.01
+    most_broken: float = MOST_BROKEN
     """Share of the records that may be broken; beyond it nothing is made."""
     workers: int = 1
     """Processes on this machine."""
@@ -47,20 +89,10 @@ class _Reading:
 
     def gather(self, config: SourceConfig) -> int:
         """Read, check, write, and tell."""
-        check_config(config)
-        if self.limit is not None and self.limit < 1:
-            raise AIHError(f"limit: expected 1 or more, found {self.limit}")
-        records = config.open()
-        records.tally.check(config.source, self.most_broken)
-        count = min(len(records), self.limit or len(records))
-        generate(
-            config, self.out, count, workers=self.workers, shard_size=self.shard_size, codec=self.codec
-        )  # fmt: skip
-        shards = AIHShards(self.out)
-        shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
-        contact_sheet([shards[k] for k in shown]).save(self.out / SHEET, quality=90)
-        print(f"{self.out}: {len(shards):,} samples")
-        return _tell(records.tally, self.out)
+        own = ("limit", "most_broken", "workers", "shard_size", "codec")
+        tally = annotate(config, self.out, **{name: getattr(self, name) for name in own})
+        print(f"{self.out}: {len(AIHShards(self.out)):,} samples")
+        return _tell(tally, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +126,6 @@ class Annotate(_Reading):
         if self.dataset == "tzionas":
             margins = {} if self.margin is None else {"margin": self.margin}
             return self.gather(TzionasConfig(**source, **margins))  # type: ignore[arg-type]
-        if not self.hand_model:
-            raise AIHError("--hand-model: expected the folder of the MANO files that the fits are for, found nothing")
         own = {"crops", "branch", "split", "hand_model", "keep_unfitted"}
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name in own}
         margins = {} if self.margin is None else {f"{kind}_margin": self.margin for kind in ("pair", "hand")}
@@ -144,12 +174,11 @@ class Import(_Reading):
             np.savez(path, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
         except OSError as error:
             raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
-        from aih_gen.compose.rendered import RenderedSource
-
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
         config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
-        drawn = RenderedSource(config).samples(range(count))
+        drawn = open_source(config).samples(range(count))
         contact_sheet(drawn).save(self.out / SHEET, quality=90)
+        tally.write(self.out)
         print(f"{path}: for aih-gen render --poses")
         return _tell(tally, self.out)
 
@@ -170,7 +199,8 @@ class Export:
     """Name of the folder below aih-folders."""
 
     def run(self) -> int:
-        from aih_gen.sources.export import export_coco, export_webdataset  # loads PyTorch
+        from aih_gen.exports.coco import export_coco  # loads PyTorch
+        from aih_gen.exports.webdataset import export_webdataset
 
         shards = AIHShards(self.path)
         if self.to == "aih-folders":
@@ -184,5 +214,5 @@ class Export:
 
 def _tell(tally: Tally, out: Path) -> int:
     print(*tally.lines(), sep="\n  ")
-    print(f"{tally.write(out)}: what is not used; {out / SHEET}: a look at what is")
+    print(f"{out / SKIPPED}: what is not used; {out / SHEET}: a look at what is")
     return 0

@@ -22,7 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
@@ -31,7 +31,6 @@ from aih_gen.config import (
     GENERATOR_VERSION,
     DatasetConfig,
     RenderConfig,
-    SourceConfig,
     canonical_json,
     check_config,
     config_document,
@@ -42,6 +41,7 @@ from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.sources import Source, open_source
 
 Engine = Literal["local", "ray"]
 
@@ -61,31 +61,6 @@ ENDED_AT_START = (
     "workers: expected a script that calls generate(...) under if __name__ == '__main__', found worker processes that "
     "ended while they ran the script again, as each does first"
 )
-
-
-class Source(Protocol):
-    """Makes samples by index; opened once in every process that makes any."""
-
-    def samples(self, indices: Sequence[int]) -> list[Sample]:
-        """The samples of these indices, in their order."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """By name of the configuration's field: name, SHA-256 and the like of the files behind it."""
-        ...
-
-
-def open_source(config: DatasetConfig) -> Source:
-    """What makes the samples of a configuration."""
-    if isinstance(config, RenderConfig):
-        from aih_gen.compose.rendered import RenderedSource
-
-        return RenderedSource(config)
-    if isinstance(config, SourceConfig):
-        return config.open()
-    from aih_gen.compose.copy_paste import CopyPasteSource
-
-    return CopyPasteSource(config)
 
 
 @dataclass(frozen=True)
@@ -123,6 +98,7 @@ def generate(
     engine: Engine = "local",
     codec: Codec = "zstd",
     depth: bool = False,
+    finished: Finished | None = None,
 ) -> Path:
     """Make samples 0 ... ``count`` - 1 of a configuration as shards in the folder ``out``.
 
@@ -142,6 +118,7 @@ def generate(
         engine: ``local``, or ``ray`` to spread the shards over a Ray cluster that shares the folder.
         codec: ``zstd``, or ``gzip`` for readers without the hdf5plugin package.
         depth: whether to store each hand's depth map.
+        finished: called with the entry of each shard that is made now.
 
     Returns:
         The folder.
@@ -169,10 +146,16 @@ def generate(
         run = _ray if engine == "ray" else _in_processes if workers > 1 else functools.partial(_in_this_process, source)
         del source  # other processes open their own
         entries: list[ManifestEntry] = []
+
+        def note(entry: ManifestEntry) -> None:
+            entries.append(entry)
+            if finished:
+                finished(entry)
+
         try:
             if missing:
                 with _progress(out.name, missing) as bar:
-                    run(missing, min(workers, len(missing)), entries.append, bar)
+                    run(missing, min(workers, len(missing)), note, bar)
         finally:
             update_manifest(out, plan, entries)
     return out
@@ -236,7 +219,7 @@ def _check_arguments(
     if engine == "ray" and find_spec("ray") is None:
         raise AIHError("engine: ray is not installed; pip install 'aih-hdr[ray]', or use the local engine")
     if depth and not isinstance(config, RenderConfig):
-        raise AIHError("depth: expected no depth for AIH_Syn, whose pasted hands have none")
+        raise AIHError(f"depth: expected a RenderConfig, whose hands alone have depths, found {type(config).__name__}")
 
 
 # Engines: each makes the jobs, hands every finished entry to ``finished`` and moves the bar

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import tyro
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import Branch, Split
+from aih_gen.config import Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
 from hdr_model.config import EncoderName, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
 
@@ -301,7 +301,9 @@ class Evaluate:
 
     def _annotated(self) -> Path:
         """The shards of all annotated photos; those that are there already are checked and kept."""
-        from aih_gen.exchange import Annotate
+        from aih_gen import annotate
+        from aih_gen.sources.annotate import AnnotateConfig
+        from aih_gen.sources.tzionas import TzionasConfig
         from hdr_model.evaluation.protocols import check_request
         from hdr_model.pipeline import HDR
 
@@ -310,16 +312,16 @@ class Evaluate:
         check_request(self.out, self.limit)
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
         out = self.out / "annotated"
-        Annotate(
-            dataset=self.dataset,
-            root=self.root,
-            split=self.split,
-            branch=self.branch,
-            hand_model=self.hand_model,
-            keep_unfitted=True,  # the published figures are of every annotated photo
-            workers=self.workers,
-            out=out,
-        ).run()
+        photos: SourceConfig = TzionasConfig(source=str(self.root))
+        if self.dataset == "interhand26m":
+            photos = AnnotateConfig(
+                source=str(self.root),
+                split=self.split,
+                branch=self.branch,
+                hand_model=self.hand_model,
+                keep_unfitted=True,  # the published figures are of every annotated photo
+            )
+        print(*annotate(photos, out, workers=self.workers).lines(), sep="\n  ")
         return out
 
 

@@ -26,8 +26,8 @@ from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.factory import one_thread_each
 from aih_gen.hands.anatomy import HIGHEST, LOWEST
 from aih_gen.hands.joints import FINGERS
-from aih_gen.scenes import LOOKS, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.poses import Pair, PairSampler
+from aih_gen.scenes.sampler import LOOKS, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.skin import TONES, sample_skin
 
 Array = NDArray[np.float64]

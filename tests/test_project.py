@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
 import subprocess
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -76,3 +79,25 @@ def test_quickstart_says_which_python_it_needs(tmp_path: Path) -> None:
     done = quickstart(PYTHON=str(old))
     assert done.returncode == 2
     assert done.stderr.startswith("error: Python 3.11 or newer is needed")
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """The names of a module's constants, functions and classes, and of their methods."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+            yield from (inner.name for inner in node.body if isinstance(inner, ast.FunctionDef))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def test_every_name_of_aih_gen_is_used_in_the_project() -> None:
+    texts = {
+        path: path.read_text() for name in ("aih_gen", "hdr_model", "scripts") for path in (ROOT / name).rglob("*.py")
+    }
+    words = Counter(re.findall(r"\w+", "\n".join(texts.values())))
+    for path, text in texts.items():
+        if path.is_relative_to(ROOT / "aih_gen"):
+            unused = [name for name in defined(ast.parse(text)) if words[name] < 2 and not name.startswith("__")]
+            assert unused == [], path

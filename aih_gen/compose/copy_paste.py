@@ -14,7 +14,6 @@ sees both: ``Sample.camera`` is NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -25,12 +24,9 @@ from aih_gen.compose.crops import HandCrop, SingleHands
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.paste import ingredients, paste
 from aih_gen.compose.recipe import Affine, Drawn, draw, moved
-from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
+from aih_gen.compose.sample import IMAGES, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, MASK_BITS, Sample, mask
 from aih_gen.config import SIDES, SynConfig, sample_rng
 from aih_gen.errors import AIHError
-from aih_gen.shards.schema import IMAGES, MASK_BITS, mask
-from aih_gen.sources.folder import HandFolder, is_hand_folder
-from aih_gen.sources.rendered_hands import RenderedHands
 
 MOST_LOOKED_AT = 1000
 """Crops looked at for one that is fit."""
@@ -38,20 +34,15 @@ MOST_LOOKED_AT = 1000
 Pair = tuple[HandCrop, HandCrop]
 
 
-def open_hands(config: SynConfig) -> SingleHands:
-    """The hands of ``config.source``, be it shards or a folder of images and masks."""
-    return HandFolder(config) if is_hand_folder(Path(config.source)) else RenderedHands(config)
-
-
 class CopyPasteSource:
-    """Samples of AIH_Syn by index. Looks at a hand only when a sample draws it.
+    """Samples of AIH_Syn by index, of the hands of ``config.source``, opened. Looks at one only when a sample draws it.
 
     Raises:
-        AIHError: the source is not there or cannot serve, or has no hand of a side that is fit.
+        AIHError: there is no hand of a side that is fit.
     """
 
-    def __init__(self, config: SynConfig) -> None:
-        self.config, self.hands = config, open_hands(config)
+    def __init__(self, config: SynConfig, hands: SingleHands) -> None:
+        self.config, self.hands = config, hands
         rng = sample_rng(config.seed, 0)
         for side in (0, 1):
             self._draw_hand(side, rng)

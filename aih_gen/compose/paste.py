@@ -16,8 +16,8 @@ from torch import Tensor
 
 from aih_gen.compose.crops import HandCrop
 from aih_gen.compose.recipe import Drawn, inverse
+from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from aih_gen.shards.schema import MASK_BITS
 
 ONE = 1 << 16
 """1.0 in fixed point."""

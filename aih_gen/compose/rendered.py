@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
+from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.scene import Hand, Scene
 
 NOBODY = -1
@@ -39,10 +40,11 @@ BELOW_SKIN = 0.03
 class RenderedSource:
     """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer."""
 
-    def __init__(self, config: RenderConfig) -> None:
+    def __init__(self, config: RenderConfig, fits: Mapping[int, Fits] | None = None) -> None:
+        """``fits``: recorded hands, opened, as ``SceneSampler`` takes them."""
         self.config = config
         self.hands = HandPair(config.hand_model)
-        self.scenes = SceneSampler(config, self.hands.models)
+        self.scenes = SceneSampler(config, self.hands.models, fits)
         self.renderer = make_renderer(config.renderer, self.hands, config.size, config.look, self.scenes.textures)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:

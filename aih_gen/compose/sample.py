@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE = range(5)
 """Values of ``Sample.joint_state``."""
 
+IMAGES = ("image", "target_right", "target_left")
+"""The pictures of a ``Sample``, in the order in which they are stacked."""
+
+_MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left", "arm_right", "arm_left", "shaded")
+MASK_BITS = {name: 1 << bit for bit, name in enumerate(_MASKS)}
+"""The bits of a bit field of masks, by the names of the masks in ``Sample``."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -50,3 +57,16 @@ class Sample:
     index: int
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
     depth: NDArray[np.float16] | None = None  # (2,H,W) m, each hand alone, inf where it is not
+
+
+def pack_masks(sample: Sample) -> NDArray[np.uint8]:
+    """(H,W) the sample's seven masks as one bit field."""
+    bits = np.zeros(sample.shaded.shape, np.uint8)
+    for name, bit in MASK_BITS.items():
+        bits |= getattr(sample, name).view(np.uint8) * np.uint8(bit)
+    return bits
+
+
+def mask(bits: NDArray[np.uint8], name: str) -> NDArray[np.bool_]:
+    """(...,H,W) the mask of that name out of bit fields."""
+    return (bits & MASK_BITS[name]) != 0

@@ -17,7 +17,7 @@ BONES = tuple((0 if k == 1 else 4 * f + k - 1, 4 * f + k) for f in range(5) for 
 """The 20 bones of those joints as (parent, child)."""
 
 WRIST, INDEX_MCP, MIDDLE_MCP, LITTLE_MCP = 0, 5, 9, 17
-"""Root of every root-relative pose, and the other end of the reference bone."""
+"""Of those: the root of every root-relative pose; knuckles, of which the middle finger's ends the reference bone."""
 
 MANO_FINGERS = ("index", "middle", "little", "ring", "thumb")
 MANO_JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in MANO_FINGERS for k in (1, 2, 3)))
@@ -46,10 +46,3 @@ TZIONAS_JOINT_NAMES = (*(f"{finger}{k}" for finger in FINGERS[:0:-1] for k in (1
 """The 14 joints of a hand that Tzionas et al. annotate: no wrist, no finger tips, no base of the thumb."""
 TO_TZIONAS = np.array([JOINT_NAMES.index(name) for name in TZIONAS_JOINT_NAMES])
 """Which of the 21 joints each of those 14 is."""
-
-
-def mirror_axis_angle(pose: np.ndarray) -> np.ndarray:
-    """Axis-angle rotations (..., 3k) of a hand mirrored in the plane x = 0: right becomes left and back."""
-    mirrored = np.array(pose, copy=True).reshape(*pose.shape[:-1], -1, 3)
-    mirrored[..., 1:] *= -1
-    return mirrored.reshape(pose.shape)

@@ -28,11 +28,6 @@ NEAR = 0.06
 """Metres: what reaches nearer to the camera is always drawn."""
 TURNED_AWAY = 0.02
 """Square pixels of a triangle that faces away, from which on it is left out."""
-RESOLVED = (
-    "geometry prop_geometry", "samples prop_samples", "drawn_alone prop_together", "drawn_together prop_right",
-    "drawn_third prop_left",
-)  # fmt: skip
-"""The textures of ``resolve.frag``, by the names of those of props."""
 
 
 class PropDrawer:

@@ -22,7 +22,7 @@ from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
 from aih_gen.scenes.skinning import framed, skinning
 
-UPPER_ARM = 0.35
+DRAWN_BEYOND_ELBOW = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
 ELBOW_ROUND = 0.03
 """Metres over which a forearm that ends at the elbow is rounded."""
@@ -36,7 +36,7 @@ class Topology:
     part: NDArray[np.uint8]  # (F,) HAND or ARM
     rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
     regions: SkinRegions
-    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; its last E are these, ``UPPER_ARM`` farther
+    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; its last E are these, ``DRAWN_BEYOND_ELBOW`` farther
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class HandPair:
         if not end.shape[1]:
             return vertices
         away = end.mean(1) - joints[:, WRIST]
-        away *= UPPER_ARM / np.linalg.norm(away, axis=1, keepdims=True)
+        away *= DRAWN_BEYOND_ELBOW / np.linalg.norm(away, axis=1, keepdims=True)
         return np.concatenate([vertices, end + away[:, None]], axis=1)
 
     def _with_watch(
@@ -140,7 +140,7 @@ def _topology(model: HandModel) -> Topology:
     ring = end
     if model.has_arm and len(end):
         ring = np.arange(len(rest), len(rest) + len(end), dtype=np.int32)
-        longer = np.array([UPPER_ARM, 0, 0], np.float32)
+        longer = np.array([DRAWN_BEYOND_ELBOW, 0, 0], np.float32)
         rest = np.concatenate([rest, rest[end] + longer])
         regions = SkinRegions(
             palm=np.concatenate([regions.palm, regions.palm[end]]),

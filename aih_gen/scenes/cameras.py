@@ -1,20 +1,18 @@
-"""Cameras: where they stand, and what they see of two hands. Many views of a pair are judged at once."""
+"""Cameras: where they stand, and how large and how far off-centre hands appear. Many views are drawn at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.scenes.body import DEGREE, FOREARM, HEAD
+from aih_gen.scenes.body import DEGREE, HEAD
 from aih_gen.scenes.scene import Camera
-from aih_gen.scenes.vectors import cross, length, unit
+from aih_gen.scenes.vectors import cross, unit
 
 Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
 
 FOCAL_LENGTHS_MM = (30.0, 85.0)
 """35 mm equivalents."""
@@ -35,27 +33,11 @@ CLOSE = 0.08
 """How often the hands are close to the camera, and the picture's border cuts them."""
 CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
 """The same as ``FILL`` there, and the farthest off-centre, in image sides."""
-LEAST_INSIDE = 0.76
-"""Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
 NEAREST = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
-CELLS = 20
-"""Cells a side of the square around the hands in which overlap is counted: each is wider than the points of a hand lie
-apart (``scenes.pair.outline``), else much would be seen through a hand close to the camera."""
-MARGIN = 2
-"""Empty cells around that square."""
 DOWN = np.array([0.0, 0.9, -0.44])
 OWN_EYES, ANYWHERE = 0.37, 0.25
 """How often the hands are seen by the person's own eyes, or from anywhere; else by somebody opposite."""
-ARM_LENGTH, ARM_RADIUS = 0.56, 0.05
-"""What of the arm is drawn, in metres."""
-THIN, THICK = 0.029, 0.046
-"""Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
-ALONG = np.linspace(0.05, ARM_LENGTH, 16)
-MOST_ARM = 0.4
-"""Share of the image that a forearm may take, as a band as wide as it is thick."""
-LEAST_LENGTH = 0.35
-"""Share of its length that a forearm must show: seen along itself it is a disk or a lump beside the hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +52,14 @@ class Views:
     def __getitem__(self, chosen: int) -> Views:
         one = slice(chosen, chosen + 1)
         return Views(self.turns[one], self.focal[one], self.fill[one], self.aside[one])
+
+    def shifts(self, low: Array, high: Array) -> Array:
+        """(N,3) m that brings boxes (N,3) before the cameras: the longer side fills as much of the image as wanted."""
+        centre = (low + high) / 2
+        extent = (high - low)[:, :2].max(1)
+        distance = np.maximum(self.focal * extent / self.fill, NEAREST + centre[:, 2] - low[:, 2])
+        off_centre = self.aside * ((1 - self.fill) * distance / self.focal)[:, None]
+        return np.concatenate([off_centre, distance[:, None]], 1) - centre
 
 
 def sample_views(rng: np.random.Generator, count: int, target: Array) -> Views:
@@ -141,206 +131,8 @@ def closer(rng: np.random.Generator, views: Views) -> Views:
     return replace(views, fill=fill, aside=aside / room[:, None])
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """H hands, two or one, before N cameras."""
-
-    shift: Array  # (N,3) m, from the turned hands to camera space
-    hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
-    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
-
-    def __getitem__(self, chosen: int) -> Seen:
-        one = slice(chosen, chosen + 1)
-        return Seen(self.shift[one], self.hidden[one], self.blocked[one])
-
-
-def look(views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, armed: bool) -> Seen:
-    """What ``views`` see of H ``hands``, two or one: points (P,3) of their surfaces.
-
-    Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
-    """
-    turned = views.turns.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
-    points = turned.reshape(len(views.turns), 3, -1)
-    shift = _shift(views, points.min(2), points.max(2))
-    its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
-    its_elbows = elbows @ views.turns.transpose(0, 2, 1)
-    blocked = np.zeros(len(shift), bool)
-    if armed:
-        blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
-    clear = np.flatnonzero(~blocked)
-    hidden = np.ones((len(shift), len(hands)))
-    if len(hands) == 1:
-        hidden[clear] = 0
-    elif len(clear):
-        points = points[clear]
-        points += shift[clear, :, None].astype(np.float32)
-        right = len(hands[0])
-        inside = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
-        outside = np.minimum(*inside) < LEAST_INSIDE
-        blocked[clear] = outside
-        arms = (its_wrists[clear], its_elbows[clear]) if armed else None
-        shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
-        hidden[clear] = np.where(outside[:, None], 1, shares)
-    return Seen(shift, hidden, blocked)
-
-
-def _shift(views: Views, low: Array, high: Array) -> Array:
-    """(N,3) m that brings boxes (N,3) before the cameras: the longer side fills as much of the image as wanted."""
-    centre = (low + high) / 2
-    extent = (high - low)[:, :2].max(1)
-    distance = np.maximum(views.focal * extent / views.fill, NEAREST + centre[:, 2] - low[:, 2])
-    off_centre = views.aside * ((1 - views.fill) * distance / views.focal)[:, None]
-    return np.concatenate([off_centre, distance[:, None]], 1) - centre
-
-
-def shown_shares(views: Views, points: Array, shift: Array) -> Array:
-    """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
-    return share_inside((points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
-
-
-def share_inside(points: Floats | Array, focal: Array) -> Array:
-    """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
-    seen = 1 / np.square(points[:, 2])  # what is near is large
-    held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
-    return np.asarray(held.sum(1) / seen.sum(1))
-
-
 def camera(views: Views, size: int) -> Camera:
     """The first of ``views`` for images of ``size`` pixels a side."""
     focal = size * views.focal[0]
     matrix = np.array([[focal, 0, (size - 1) / 2], [0, focal, (size - 1) / 2], [0, 0, 1]])
     return Camera(matrix.astype(np.float32), size)
-
-
-def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
-    """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
-
-    ``points`` (N,3,P) of both surfaces are in camera space, the ``right`` hand's come first; ``arms`` are their wrists
-    and the unit directions (N,2,3) to the elbows, ``focal`` (N,) in image sides.
-    """  # fmt: skip
-    raster, slopes = Raster.around(points, focal)
-    nearest = raster.nearest(slopes, points[:, 2], right)
-    before = nearest if arms is None else np.minimum(nearest, raster.arms(*arms))
-    seen = nearest < np.inf
-    uncovered = np.count_nonzero(seen & (nearest <= before[:, ::-1]), 2)
-    return np.asarray(1 - uncovered / np.maximum(np.count_nonzero(seen, 2), 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Raster:
-    """C square cells, ``CELLS`` a side and row by row, around what N pictures hold of both hands."""
-
-    scale: Floats  # (N,) cells by which a slope of one moves a point
-    start: Floats  # (N,2) where the ray straight ahead lies: columns and rows from the corner
-
-    @classmethod
-    def around(cls, points: Floats, focal: Array) -> tuple[Raster, Floats]:
-        """The raster, and the slopes (N,2,P) of the rays through ``points`` (N,3,P)."""
-        slopes: Floats = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
-        border = (0.5 / focal)[:, None].astype(np.float32)
-        low, high = np.maximum(slopes.min(2), -border), np.minimum(slopes.max(2), border)
-        scale = np.float32(CELLS) / np.maximum((high - low).max(1), np.float32(1e-3))
-        return cls(scale, np.float32(CELLS / 2) - scale[:, None] * (low + high) / 2), slopes
-
-    def nearest(self, slopes: Floats, depths: Floats, right: int) -> Floats:
-        """(N,2,C) least of each hand's ``depths`` (N,P) in each cell; infinite where no point is."""
-        count, wide = len(slopes), CELLS + 2 * MARGIN
-        places = slopes * self.scale[:, None, None]
-        places += self.start[..., None] + MARGIN
-        # The outermost cells take what is outside.
-        np.minimum(np.maximum(places, 0, out=places), wide - 1, out=places)
-        where = places.astype(np.int32)
-        cell = where[:, 1] * wide
-        cell += where[:, 0]
-        cell += 2 * wide * wide * np.arange(count, dtype=np.int32)[:, None]
-        cell[:, right:] += wide * wide
-        found = np.full(2 * count * wide * wide, np.inf, np.float32)
-        np.minimum.at(found, cell.ravel(), depths.ravel())
-        squares = found.reshape(count, 2, wide, wide)
-        for edge in (slice(None, MARGIN), slice(-MARGIN, None)):
-            squares[..., edge, :] = squares[..., edge] = np.inf
-        filled = _without_holes(found, wide).reshape(squares.shape)
-        return filled[..., MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(count, 2, -1)
-
-    def arms(self, wrists: Array, elbows: Array) -> Floats:
-        """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
-        # An arm that passes the camera is seen up to there.
-        length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
-        length = np.minimum(np.maximum(length, 0.01), ARM_LENGTH)
-        ends = wrists + length[..., None] * elbows
-        start, end = (self._place(points[..., :2] / points[..., 2:]) for points in (wrists, ends))
-        along = end - start  # (N,2,2) cells
-        squares = np.einsum("nsi,nsi->ns", along, along) + 1e-6
-        # How far along the arm (0 wrist, 1 end) and how far across it (cells) a place is, is linear in column and row.
-        forward = along / squares[..., None]
-        sideways = along[..., ::-1] * [-1, 1] / np.sqrt(squares)[..., None]
-        linear = np.array([forward, sideways])
-        constant = -np.einsum("knsi,nsi->kns", linear, start)
-        linear = np.concatenate([linear, constant[..., None]], -1).astype(np.float32)
-        reach, aside = linear @ _MIDDLES
-        on_arm = np.minimum(np.maximum(reach, 0), 1)
-        reach -= on_arm
-        reach *= reach
-        aside *= aside
-        aside += reach * squares[..., None].astype(np.float32)
-        # Not depths but their inverses grow evenly along a line in the picture.
-        near, far, scale = (
-            part[..., None].astype(np.float32) for part in (1 / wrists[..., 2], 1 / ends[..., 2], self.scale[:, None])
-        )
-        nearness = near + on_arm * (far - near)
-        thick = on_arm * (length[..., None].astype(np.float32) * far / FOREARM)
-        thick = THIN + (THICK - THIN) * np.minimum(thick / nearness, 1)
-        covered = aside < (thick * nearness * scale) ** 2
-        return np.where(covered, 1 / nearness - thick / 2, np.float32(np.inf))
-
-    def _place(self, slopes: Array) -> Array:
-        """Columns and rows (N,...,2) of rays (N,...,2)."""
-        return slopes * self.scale[:, None, None] + self.start[:, None]
-
-
-_MIDDLES = np.concatenate([np.indices((CELLS, CELLS))[::-1] + 0.5, np.ones((1, CELLS, CELLS))], dtype=np.float32)
-_MIDDLES = _MIDDLES.reshape(3, -1)
-"""Column and row of the middles of all cells, and 1."""
-
-
-def _without_holes(depths: Floats, wide: int) -> Floats:
-    """Depths of squares with ``wide`` cells a side, one after the other, whose margins are empty, with one or two empty
-    cells between others filled: the points of a palm miss some cells.
-    """  # fmt: skip
-    filled = depths.copy()
-    inner = filled[2 * wide : -2 * wide]
-    for step in (1, wide):
-        # The nearer of two neighbours that follow each other, then the farther of those before and behind.
-        nearer = np.minimum(depths[:-step], depths[step:])
-        first = 2 * wide - 2 * step
-        before = nearer[first : first + len(inner)]
-        behind = nearer[first + 3 * step : first + 3 * step + len(inner)]
-        np.minimum(inner, np.maximum(before, behind), out=inner)
-    return filled
-
-
-def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
-    """(N,) whether a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the picture close before
-    the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
-    """  # fmt: skip
-    wrists_first, elbows_first = wrists.transpose(2, 0, 1)[..., None], elbows.transpose(2, 0, 1)[..., None]
-    across, down, away = wrists_first + ALONG * elbows_first  # (N,H,16) each
-    # The arm is thick: what lies a little outside the picture still fills part of it.
-    scale = focal[:, None, None] / np.maximum(away, 0.02)
-    across, down, thick = across * scale, down * scale, ARM_RADIUS * scale
-    in_picture = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -ARM_RADIUS)
-    close = (in_picture & (away < 0.6 * wrists_first[2])).any((1, 2))
-    right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
-    band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)
-    band *= in_picture[..., 1:] & in_picture[..., :-1]
-    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < LEAST_LENGTH)
-    return np.asarray(close | (2 * band.sum((1, 2)) > MOST_ARM) | unseen.any(1))
-
-
-def shown_lengths(wrists: Array, elbows: Array) -> Array:
-    """(N,H) share of a forearm's length that is seen, from ``wrists`` (N,H,3) m towards ``elbows`` (N,H,3): 1 square to
-    the line of sight and not farther away than the wrist, 0 along that line.
-    """  # fmt: skip
-    cosine = np.einsum("nsi,nsi->ns", wrists, elbows) / length(wrists)
-    sine = np.sqrt(np.maximum(1 - cosine * cosine, 0))
-    return np.asarray(sine / np.maximum(1, 1 + FOREARM * elbows[..., 2] / wrists[..., 2]))

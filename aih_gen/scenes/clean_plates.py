@@ -1,6 +1,6 @@
-"""The photos of annotated shards without the hands in them, as backgrounds for hands that are drawn in their place.
+"""Annotated photos without the hands in them, as backgrounds for hands that are drawn in their place.
 
-What the shards mask as hands, with a rim, and a band from each wrist away from the fingers, where the forearm is, are
+What the masks call hands, with a rim, and a band from each wrist away from the fingers, where the forearm is, are
 filled from around, and so is the black beyond the photo's edge. What else a photo shows of a person stays.
 """
 
@@ -13,36 +13,35 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch.nn import functional as F
 
 from aih_gen.config import SIDES
-from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
+from aih_gen.hands.joints import INDEX_MCP, LITTLE_MCP, MIDDLE_MCP, WRIST
 from aih_gen.scenes.backgrounds import Background
-from aih_gen.shards.reader import AIHShards
+from aih_gen.scenes.fits import Photos
 
 RIM = 1 / 40
 """How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
 ARM_WIDTH = 1.3
 """Of the band, in widths of the palm or, seen from the side, lengths of it."""
-_KNUCKLES = JOINT_NAMES.index("index1"), JOINT_NAMES.index("little1")
 
 
 class CleanPlates:
     """The photos that recorded fits were made for; a library as ``BackgroundLibrary`` is."""
 
-    def __init__(self, shards: AIHShards) -> None:
-        self.shards, self.name = shards, "recorded"
+    def __init__(self, photos: Photos) -> None:
+        self.photos, self.name = photos, "recorded"
 
     def background(self, row: int) -> Background:
-        """The whole picture of the sample at a position of the shards, as it is."""
+        """The whole photo at a position, as it is."""
         return Background("photo", photo=str(row))
 
     def photo(self, name: str) -> Image.Image:
-        """The picture of the sample at a position of the shards."""
+        """The photo at a position, without the hands."""
         fields = ("image", *(f"amodal_{side}" for side in SIDES), "joints_2d")
-        image, right, left, joints = (array[0] for array in self.shards.read([int(name)], fields).values())
+        image, right, left, joints = (array[0] for array in self.photos.read([int(name)], fields).values())
         return Image.fromarray(filled(image, to_fill(image, right | left, joints)))
 
     def digest(self) -> str:
-        """SHA-256 of the shards."""
-        return self.shards.digest()
+        """SHA-256 of the photos."""
+        return self.photos.digest()
 
 
 def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -53,7 +52,7 @@ def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[
     draw = ImageDraw.Draw(wide)
     for hand in joints.astype(np.float64):
         palm = hand[WRIST] - hand[MIDDLE_MCP]
-        across = np.linalg.norm(hand[_KNUCKLES[0]] - hand[_KNUCKLES[1]])
+        across = np.linalg.norm(hand[INDEX_MCP] - hand[LITTLE_MCP])
         length = np.linalg.norm(palm)
         if not np.isfinite(length + across) or length < 1:
             continue

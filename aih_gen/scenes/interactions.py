@@ -92,7 +92,6 @@ def _alike(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     return np.tile([1.0, 0.0, 0.0], (count, 1)), np.tile([0.0, 1.0, 0.0], (count, 1))
 
 
-_FLAT = ("flat", "flat", "relaxed")
 _SOFT = ("cup", "relaxed", "flat")
 _THUMBS = ("thumb up", "spread", "call")
 _TIPS = tuple((f"{finger} tip", f"{finger} tip") for finger in ("middle", "index", "ring"))

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
-from aih_gen.scenes.cameras import Seen, Views, arms_in_the_way, look, shown_shares
+from aih_gen.scenes.cameras import Views
 from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning, framed
 from aih_gen.scenes.vectors import length
+from aih_gen.scenes.visibility import Visibility, arms_before, shown_shares
 
 Array = NDArray[np.float64]
 
@@ -61,24 +62,19 @@ class PairPose:
         """Hand ``side`` without the other one."""
         return replace(self, sides=(side,))
 
-    def before(self, views: Views) -> Seen:
-        """What cameras see of the hands."""
+    def visibility(self, views: Views) -> Visibility:
+        """How much of the hands cameras see."""
         sides = list(self.sides)
-        return look(views, self.points(), self.wrists[sides], self.elbows[sides], self.armed)
+        return Visibility.of(views, self.points(), self.wrists[sides], self.elbows[sides], self.armed)
 
-    def shown(self, views: Views, seen: Seen) -> Array:
+    def shown(self, views: Views, seen: Visibility) -> Array:
         """(N,) share of the hands' points that each of N pictures holds."""
         return shown_shares(views, np.concatenate(self.points()), seen.shift)
 
     def arms_before(self, camera: Camera) -> bool:
         """Whether a forearm is in the way of a camera in whose space the hands are."""
-        focal = float(camera.matrix[0, 0])
-        middle = (camera.size - 1) / 2
-        # What a camera sees whose axis is off the picture's middle, one in the middle sees of a sheared space.
-        centred = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
-        shear = np.linalg.solve(centred, camera.matrix.astype(np.float64)).T
-        wrists, elbows = ((points[list(self.sides)] @ shear)[None] for points in (self.wrists, self.elbows))
-        return self.armed and bool(arms_in_the_way(wrists, elbows, np.array([focal / camera.size]))[0])
+        sides = list(self.sides)
+        return self.armed and arms_before(camera, self.wrists[sides], self.elbows[sides])
 
     def middle(self) -> Array:
         """(3,) m, mean of the surfaces."""

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 ALSO_OTHERS, OTHER_HAND = 0.3, 0.14
 """How often scenes with people show others beside the hands' own person, and a hand of another person."""
-ARM_LENGTH = FOREARM + 0.012
+FOREARM_END = FOREARM + 0.012
 """Metres from the wrist to where a forearm ends that a person's upper arm continues."""
 CELLS = 24
 """Cells a side of the raster in which it is judged what hides what."""

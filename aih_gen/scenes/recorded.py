@@ -11,11 +11,11 @@ from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR_FRAME, PLACES, bend, comfortable_arms
 from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
+from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.poses import pair_pose
 from aih_gen.scenes.scene import Camera
-from aih_gen.sources.fits import Fits, Frames
 
 Array = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class RecordedPairs:
 
 def own_camera(frames: Frames, index: int, size: int) -> Camera:
     """The camera of frame ``index``, counted round and round, for its picture brought to ``size`` pixels a side."""
-    scale = size / frames.shards.size[0]
+    scale = size / frames.photos.size[0]
     middle = (scale - 1) / 2
     matrix = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ frames.camera[index % len(frames.rows)]
     return Camera(matrix.astype(np.float32), size)

@@ -160,6 +160,13 @@ class Sensor:
     contrast: float = 0.0  # 0 leaves the tone curve, 1 bends it to an S
 
 
+SHOWS = (
+    "own person", "face", "other person", "other hand", "objects", "gloves", "rings", "watch", "bracelets",
+    "nail polish", "dark studio", "daylight", "grey",
+)  # fmt: skip
+"""What may be special about a scene: people and things beside the hands, what these wear, the light, the picture."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Hands of one person before a camera, and what is behind them.
@@ -176,7 +183,7 @@ class Scene:
     sensor: Sensor
     interaction: str
     shows: tuple[str, ...] = ()
-    """What is special about it, of ``scenes.SHOWS``."""
+    """What is special about it, of ``SHOWS``."""
     props: tuple[Prop, ...] = ()
     """Drawn over the background picture and behind the hands, which throw shadows on them."""
     props_blur: float = 0.0  # radius in image sides: how far they are out of focus

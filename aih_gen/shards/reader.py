@@ -19,21 +19,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, mask
 from aih_gen.errors import ShardError
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
 from aih_gen.shards.schema import (
     COMPRESSED,
-    IMAGES,
     LARGEST_PROVENANCE,
     LARGEST_SHARD,
-    MASK_BITS,
     OFFSETS,
     PROVENANCE,
     columns,
-    mask,
 )
 
 

@@ -1,4 +1,8 @@
-"""Schema 1 of a shard: the one description that the writer follows and the reader demands."""
+"""Schema 1 of a shard: the one description that the writer follows and the reader demands.
+
+The second axis of the dataset ``rgb`` holds ``IMAGES``, and the dataset ``masks`` the bits ``MASK_BITS``
+(``aih_gen.compose.sample``).
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,13 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import IMAGES
 
 FORMAT = "AIH"
 SCHEMA_VERSION = 1
 
 Codec = Literal["zstd", "gzip"]
-
-AMODAL_RIGHT, AMODAL_LEFT, VISIBLE_RIGHT, VISIBLE_LEFT, ARM_RIGHT, ARM_LEFT, SHADED = (1 << bit for bit in range(7))
-
-MASK_BITS = {
-    "amodal_right": AMODAL_RIGHT,
-    "amodal_left": AMODAL_LEFT,
-    "visible_right": VISIBLE_RIGHT,
-    "visible_left": VISIBLE_LEFT,
-    "arm_right": ARM_RIGHT,
-    "arm_left": ARM_LEFT,
-    "shaded": SHADED,
-}
-"""Bits of the dataset ``masks`` by the name of the mask in ``Sample``."""
-
-IMAGES = ("image", "target_right", "target_left")
-"""What the second axis of the dataset ``rgb`` holds."""
 
 PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
 """JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""
@@ -79,19 +66,6 @@ def columns(height: int, width: int, depth: bool) -> Mapping[str, Column]:
     if depth:
         made["depth"] = Column(np.dtype("<f2"), (2, height, width))
     return MappingProxyType(made)
-
-
-def pack_masks(sample: Sample) -> NDArray[np.uint8]:
-    """(H,W) the sample's seven masks as one bit field."""
-    bits = np.zeros(sample.shaded.shape, np.uint8)
-    for name, bit in MASK_BITS.items():
-        bits |= getattr(sample, name).view(np.uint8) * np.uint8(bit)
-    return bits
-
-
-def mask(bits: NDArray[np.uint8], name: str) -> NDArray[np.bool_]:
-    """(...,H,W) the mask of that name out of bit fields."""
-    return (bits & MASK_BITS[name]) != 0
 
 
 @dataclass(frozen=True)

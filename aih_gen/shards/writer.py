@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import IMAGES, Sample, pack_masks
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.interruption import Interruption
 from aih_gen.shards.disk import UnfailingFile
@@ -21,7 +21,6 @@ from aih_gen.shards.manifest import ManifestEntry, describe_file
 from aih_gen.shards.schema import (
     COMPRESSED,
     FORMAT,
-    IMAGES,
     LARGEST_PROVENANCE,
     OFFSETS,
     PROVENANCE,
@@ -31,7 +30,6 @@ from aih_gen.shards.schema import (
     Column,
     Header,
     columns,
-    pack_masks,
 )
 
 FILE_FORMAT = ("v110", "v110")

@@ -6,7 +6,7 @@
 
 A picture of AIH_render knows one hand whole, ``r_images`` the right and ``l_images`` the left one (not mirrored), and
 of the other only what is visible; that one's ``occlusion`` is NaN. Where both folders hold the same picture under one
-name, as `aih_gen.sources.aih_export` writes them, both hands are known and become one sample.
+name, as `aih_gen.exports.aih_folders` writes them, both hands are known and become one sample.
 """
 
 from __future__ import annotations
@@ -42,10 +42,6 @@ class AIHRenderConfig(SourceConfig):
 
     split: str = "train"
     branch: AIHBranch = "machine"
-
-    def read(self) -> AIHRenderFolder:
-        """Find the pictures and check their sizes."""
-        return AIHRenderFolder(self)
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,6 @@ class AIHSynConfig(SourceConfig):
     as_published: bool = False
     """Their masks, borders and colours, faults included."""
 
-    def read(self) -> AIHSynFolder:
-        """Read and check the lists."""
-        if self.size != CROP:
-            raise AIHError(f"size: expected {CROP}, the authors' crops, found {self.size}")
-        return AIHSynFolder(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -77,6 +71,8 @@ class AIHSynFolder:
     """The entries of ``syn_cfgs`` in their order."""
 
     def __init__(self, config: AIHSynConfig) -> None:
+        if config.size != CROP:
+            raise AIHError(f"size: expected {CROP}, the authors' crops, found {config.size}")
         self.config, root = config, Path(config.source) / SYN
         branch = f"{config.branch}_annot"
         self.folder = root / branch / config.split

@@ -54,15 +54,6 @@ class AnnotateConfig(SourceConfig):
     keep_unfitted: bool = False
     """Keep photos without a fit that serves, as pairs without masks."""
 
-    def read(self) -> AnnotatedPhotos:
-        """Read and check the annotations."""
-        for name in ("pair_margin", "hand_margin"):
-            if not 1 <= getattr(self, name) <= 10:
-                raise AIHError(f"{name}: expected 1 to 10, found {getattr(self, name)}")
-        if not 0 < self.max_fit_error < 1:
-            raise AIHError(f"max_fit_error: expected more than 0 and less than 1 m, found {self.max_fit_error}")
-        return AnnotatedPhotos(self)
-
 
 @dataclass(frozen=True, eq=False)
 class _Photo:
@@ -79,6 +70,13 @@ class AnnotatedPhotos:
     """Crops of photos by position: photo after photo, the pair's picture first, then the right and the left hand's."""
 
     def __init__(self, config: AnnotateConfig) -> None:
+        if not config.hand_model:
+            raise AIHError("hand_model: expected the folder of the MANO files that the fits are for, found nothing")
+        for name in ("pair_margin", "hand_margin"):
+            if not 1 <= getattr(config, name) <= 10:
+                raise AIHError(f"{name}: expected 1 to 10, found {getattr(config, name)}")
+        if not 0 < config.max_fit_error < 1:
+            raise AIHError(f"max_fit_error: expected more than 0 and less than 1 m, found {config.max_fit_error}")
         self.config, self.root = config, Path(config.source)
         self.renderer = FitRenderer(config.hand_model, config.size)
         self.data: InterHand = read_interhand(

@@ -12,18 +12,18 @@ in MANO may part or meet by millimetres in the free hand.
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.config import SIDES
+from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
+from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
+from aih_gen.sources.json_stream import JSONStream
 
 Array = NDArray[np.float64]
 
@@ -31,32 +31,19 @@ WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
 
 
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """The pictures that N fits were made for; the hands are in the cameras' space."""
+def open_fits(config: RenderConfig) -> dict[int, Fits]:
+    """The recorded hands that a configuration names, by how many are in a frame; none where poses are sampled.
 
-    shards: AIHShards
-    rows: NDArray[np.int64]  # (N,) where in the shards
-    camera: Array  # (N,3,3) px of the picture there
-
-
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """The hands of N frames, in the order of the file: two in each, or one in each. Second axis: right, left."""
-
-    pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand; 0 where there is no hand, like the next two
-    betas: Array  # (N,2,10)
-    transl: Array  # (N,2,3) m
-    present: NDArray[np.bool_]  # (N,2)
-    skipped: int
-    """Frames of the file with another number of hands."""
-    name: str
-    sha256: str
-    frames: Frames | None = None
-    """Where they come from shards."""
-
-    def __len__(self) -> int:
-        return len(self.pose)
+    Raises:
+        AIHError: as ``read_fits`` does.
+    """
+    if config.poses == RenderConfig.poses:
+        return {}
+    return {
+        number: read_fits(Path(config.poses), number)
+        for number, share in zip((2, 1), config.hands, strict=False)
+        if share
+    }
 
 
 def read_fits(path: Path, hands: int = 2) -> Fits:
@@ -67,23 +54,22 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
         hands: 2 or 1; frames with another number are skipped.
 
     Raises:
-        AssetError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
+        AIHError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
             frame with as many hands.
         ShardError: shards that cannot be trusted.
     """
     if path.is_dir() or path.suffix == ".h5":
         return _from_shards(path, hands)
     try:
-        content = path.read_bytes()
+        arrays, valid, sha256 = _from_npz(path) if path.suffix == ".npz" else _from_json(path)
     except OSError as error:
         raise AssetError(f"{path}: expected recorded fits, found no readable file ({error.strerror})") from error
-    arrays, valid = _from_npz(path) if path.suffix == ".npz" else _from_json(path, content)
     for name, array in arrays.items():
         bad = np.argwhere(valid & ~np.isfinite(array).all(-1))
         if len(bad):
             row, side = bad[0]
             raise AssetError(f"{path}: {name}: expected finite numbers, found others in fit {row}, {SIDES[side]}")
-    return _chosen(path, hands, arrays, valid, "frames", hashlib.sha256(content).hexdigest())
+    return _chosen(path, hands, arrays, valid, "frames", sha256)
 
 
 def _chosen(
@@ -122,7 +108,8 @@ def _from_shards(path: Path, hands: int) -> Fits:
     return _chosen(path, hands, arrays, valid, "samples", shards.digest(), (shards, camera))
 
 
-def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         with np.load(path, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in (*WIDTHS, "valid") if name in archive.files}
@@ -133,7 +120,7 @@ def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_]]:
         _check(path, name, stored.get(name), (count, 2, width), "fiu")
     valid = stored.get("valid", np.ones((count, 2), bool))
     _check(path, "valid", valid, (count, 2), "biu")
-    return {name: stored[name].astype(np.float64) for name in WIDTHS}, valid.astype(bool)
+    return {name: stored[name].astype(np.float64) for name in WIDTHS}, valid.astype(bool), sha256
 
 
 def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], kinds: str) -> None:
@@ -142,28 +129,23 @@ def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], kinds: str
         raise AssetError(f"{path}: {name}: expected numbers of shape {shape}, found {found}")
 
 
-def _from_json(path: Path, content: bytes) -> tuple[dict[str, Array], NDArray[np.bool_]]:
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise AssetError(f"{path}: expected an npz or MANO_NeuralAnnot.json, found no JSON ({error})") from error
-    frames = [
-        (f"capture {capture}, frame {frame}", hands)
-        for capture, its in _mapping(path, "the file", document).items()
-        for frame, hands in _mapping(path, f"capture {capture}", its).items()
-    ]
-    arrays = {name: np.zeros((len(frames), 2, width)) for name, width in WIDTHS.items()}
-    valid = np.zeros((len(frames), 2), bool)
-    for row, (place, hands) in enumerate(frames):
-        for side, name in enumerate(SIDES):
-            fit = _mapping(path, place, hands).get(name)
-            if fit is None:
-                continue
-            valid[row, side] = True
-            for ours, theirs in JSON_NAMES.items():
-                numbers = _mapping(path, f"{place}, {name}", fit).get(theirs)
-                arrays[ours][row, side] = _numbers(path, f"{place}, {name}, {theirs}", numbers, WIDTHS[ours])
-    return arrays, valid
+def _from_json(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
+    stream = JSONStream(path)  # the file of a whole training split is not to be held in memory
+    rows: dict[str, list[Array]] = {name: [] for name in WIDTHS}
+    valid: list[list[bool]] = []
+    for capture, frame, hands in stream.pairs():
+        place = f"capture {capture}, frame {frame}"
+        fits = [_mapping(path, place, hands).get(side) for side in SIDES]
+        valid.append([fit is not None for fit in fits])
+        for name, width in WIDTHS.items():
+            row = np.zeros((2, width))
+            for side, fit in enumerate(fits):
+                if fit is not None:
+                    where, theirs = f"{place}, {SIDES[side]}", JSON_NAMES[name]
+                    row[side] = _numbers(path, f"{where}, {theirs}", _mapping(path, where, fit).get(theirs), width)
+            rows[name].append(row)
+    arrays = {name: np.array(rows[name]).reshape(-1, 2, width) for name, width in WIDTHS.items()}
+    return arrays, np.array(valid, bool).reshape(-1, 2), stream.sha256
 
 
 def _mapping(path: Path, place: str, found: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 
-NOT_NUMBERS = re.compile(rb"(?<=[\s\[,:])-?(?:NaN|Infinity)(?=[\s\],}])")
+NOT_NUMBERS = re.compile(rb"(?:\A|(?<=[\s\[,:]))-?(?:NaN|Infinity)(?=[\s\],}]|\Z)")
+"""Python's words, in a piece of JSON that begins after a comma."""
 
 
 class CutJSON(AIHError):
@@ -34,13 +35,15 @@ class HashedFile:
         self._hash, self._bar, self._held = hashlib.sha256(), bar, b""
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, a few more or less than ``size``, ending where no number or word is cut."""
-        data = self._file.read(size)
-        self._hash.update(data)
-        self._bar.update(len(data))
-        whole = self._held + data
-        stop = whole.rfind(b",") + 1 if data else len(whole)
-        stop = stop or len(whole)
+        """The next bytes, about ``size``, up to a comma or the end of the file: no number or word is cut."""
+        whole, stop = self._held, 0
+        while size and not stop and (data := self._file.read(size)):
+            self._hash.update(data)
+            self._bar.update(len(data))
+            whole += data
+            stop = whole.rfind(b",") + 1
+        if size and not stop:
+            stop = len(whole)
         self._held = whole[stop:]
         return NOT_NUMBERS.sub(b"null", whole[:stop]) if b"NaN" in whole or b"Infinity" in whole else whole[:stop]
 

@@ -91,8 +91,20 @@ def _lines(by_reason: dict[str, list[str]]) -> list[str]:
     ]
 
 
-class Records(Protocol):
-    """The usable records of a data set as samples; positions 0 to len - 1. A `factory.Source` with an end."""
+class Source(Protocol):
+    """Gives samples by index; opened once in every process that makes any."""
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of these indices, in their order."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """By name of the configuration's field: name, SHA-256 and the like of the files behind it."""
+        ...
+
+
+class Records(Source, Protocol):
+    """The usable records of a data set as samples, indices 0 to len - 1."""
 
     @property
     def tally(self) -> Tally:
@@ -100,11 +112,3 @@ class Records(Protocol):
         ...
 
     def __len__(self) -> int: ...
-
-    def samples(self, indices: Sequence[int]) -> list[Sample]:
-        """The samples of these positions, in their order."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """What identifies the files, by name of the configuration's field."""
-        ...

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.compose.crops import HandCrop, Mask, is_fit
+from aih_gen.compose.sample import mask
 from aih_gen.config import SIDES, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import ARM_LEFT, ARM_RIGHT, MASK_BITS, VISIBLE_LEFT, VISIBLE_RIGHT
 
 ARM_MARGIN = 2
 """Pixels: an arm this close to the other hand is taken to run on behind it."""
@@ -50,7 +50,7 @@ class RenderedHands:
         """The hand of that side of a sample, unless it is absent, small, cut, or has an arm that runs on unseen."""
         looked = self.shards.read([position], ("masks", "present", "joints_2d"))
         bits, name = looked["masks"][0], SIDES[side]
-        hand = (bits & MASK_BITS[f"amodal_{name}"]) != 0
+        hand = mask(bits, f"amodal_{name}")
         if not (looked["present"][0, side] and is_fit(hand, self.config)):
             return None
         if looked["present"][0, 1 - side] and not self._shows_alone(position):
@@ -61,7 +61,7 @@ class RenderedHands:
         return HandCrop(
             image=read[f"target_{name}"][0],
             hand=hand,
-            skin=hand | ((bits & MASK_BITS[f"arm_{name}"]) != 0),
+            skin=hand | mask(bits, f"arm_{name}"),
             origin={"source": int(read["index"][0]), "position": position},
             camera=read["camera"][0],
             **{field: read[field][0, side] for field in _FIELDS},
@@ -82,23 +82,23 @@ class RenderedHands:
 
 def _loses_arm(bits: NDArray[np.uint8], hand: Mask, wrist: NDArray[np.float32], side: int) -> bool:
     """Whether the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
-    size = len(bits)
-    zone = _dilated((bits & (ARM_RIGHT, ARM_LEFT)[side]) != 0, ARM_MARGIN)
+    size, own, other = len(bits), SIDES[side], SIDES[1 - side]
+    zone = _dilated(mask(bits, f"arm_{own}"), ARM_MARGIN)
     if not zone.any():
         zone = _disc(wrist, WRIST_REACH * size, size)
-    other = (bits & ((VISIBLE_LEFT | ARM_LEFT), (VISIBLE_RIGHT | ARM_RIGHT))[side]) != 0
-    return bool((zone & other & ~hand).any())
+    over = mask(bits, f"visible_{other}") | mask(bits, f"arm_{other}")
+    return bool((zone & over & ~hand).any())
 
 
-def _dilated(mask: Mask, radius: int) -> Mask:
-    """Everything within the square of that radius around a pixel of the mask."""
+def _dilated(grown: Mask, radius: int) -> Mask:
+    """Everything within the square of that radius around a pixel of a mask."""
     for axis in (0, 1):
-        source, mask = np.moveaxis(mask, axis, 0), np.moveaxis(mask.copy(), axis, 0)
+        source, grown = np.moveaxis(grown, axis, 0), np.moveaxis(grown.copy(), axis, 0)
         for shift in range(1, radius + 1):
-            mask[shift:] |= source[:-shift]
-            mask[:-shift] |= source[shift:]
-        mask = np.moveaxis(mask, 0, axis)
-    return mask
+            grown[shift:] |= source[:-shift]
+            grown[:-shift] |= source[shift:]
+        grown = np.moveaxis(grown, 0, axis)
+    return grown
 
 
 def _disc(centre: NDArray[np.float32], radius: float, size: int) -> Mask:

@@ -26,10 +26,6 @@ class SingleHandsConfig(SourceConfig):
 
     subset: ClassVar[str] = "Hands"
 
-    def read(self) -> SingleHandPhotos:
-        """Read and check the names and masks."""
-        return SingleHandPhotos(self)
-
 
 class SingleHandPhotos:
     """First the right hands, then the left ones, each sorted by name."""

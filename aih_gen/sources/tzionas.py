@@ -41,17 +41,13 @@ class TzionasConfig(SourceConfig):
     margin: float = 2.0
     """Side of a picture / longer side of the box of its annotated joints, which end before the finger tips; HDR's."""
 
-    def read(self) -> TzionasFrames:
-        """Find and check the frames."""
-        if not 1 <= self.margin <= 10:
-            raise AIHError(f"margin: expected 1 to 10, found {self.margin}")
-        return TzionasFrames(self)
-
 
 class TzionasFrames:
     """One square picture around both hands for each annotated frame, sorted by path."""
 
     def __init__(self, config: TzionasConfig) -> None:
+        if not 1 <= config.margin <= 10:
+            raise AIHError(f"margin: expected 1 to 10, found {config.margin}")
         self.config, self.root = config, Path(config.source)
         self.tally, self._hash = Tally("frames"), hashlib.sha256()
         self.frames = list(self._usable())

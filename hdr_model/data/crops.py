@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from aih_gen.shards.schema import MASK_BITS
 from hdr_model.data.draws import Draws
 
 BOX_SCALE = 2.0

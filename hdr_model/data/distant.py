@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aih_gen.shards.schema import MASK_BITS
+from aih_gen.compose.sample import MASK_BITS
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import middles, nearest_bits, sample
 from hdr_model.data.draws import Draws

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from aih_gen.compose.copy_paste import CopyPasteSource, moved_hands
+from aih_gen.compose.copy_paste import moved_hands
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.paste import ingredients, paste
 from aih_gen.config import SIDES, SynConfig, canonical_json, check_config
 from aih_gen.errors import AIHError
+from aih_gen.sources import open_source
 from aih_gen.sources.folder import is_hand_folder
 from hdr_model.data.aih import AIHDataset, Batch, SampleOrder
 from hdr_model.data.crops import unpack_masks
@@ -51,7 +52,7 @@ class SynthesisDataset(Dataset[Batch]):
         config = SynConfig(source=str(hands), seed=seed, size=size or _own_size(hands))
         check_config(config)
         self.stored, self.fields, self.share = stored, tuple(fields), share
-        self.source = CopyPasteSource(config)
+        self.source = open_source(config)
         self.first = len(stored) if stored else 0
 
     def __len__(self) -> int:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from aih_gen.shards.schema import MASK_BITS
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops
 from hdr_model.nets.hasm import HASM, margins

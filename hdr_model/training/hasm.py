@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from aih_gen.shards.schema import MASK_BITS
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample

@@ -52,6 +52,20 @@ def test_the_card_counts_and_names_licences(folder: Path) -> None:
     assert "- textures" not in said
 
 
+def test_the_card_names_sources_that_have_no_name(tmp_path: Path) -> None:
+    """Photos are known by their bytes: the configuration has no path of theirs."""
+    for subset, source in (("InterHand26M", {"data": "0", "cameras": "1"}), ("Hands", {"samples": 4})):
+        config = canonical_json({"subset": subset, "source": source})
+        digest = hashlib.sha256(config.encode()).hexdigest()
+        header = dataclasses.replace(make_header(), subset=subset, config=config, config_sha256=digest)
+        folder = tmp_path / subset
+        folder.mkdir()
+        write_shard(folder / f"{subset.lower()}-00000.h5", [[make_sample(0)]], 1, header)
+        shards = AIHShards(folder)
+        assert f"- source of {subset}: known by its files alone: the licence that it came with" in card(shards, "here")
+        assert len(croissant(shards, folder)["license"]) == 1
+
+
 def test_shipped_assets_have_the_licence_that_the_card_states() -> None:
     for name in SHIPPED.values():
         assert "CC0 1.0" in (asset_path(name) / "LICENSE.md").read_text()

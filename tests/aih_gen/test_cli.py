@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aih_gen.cli import main
+from aih_gen.config import DatasetConfig, RenderConfig
+from aih_gen.factory import generate
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
 
@@ -55,6 +61,30 @@ def test_syn_info_verify_and_preview(tmp_path: Path, source: Path, capsys: pytes
     shard.write_bytes(damaged)
     code, said, _ = run(capsys, "verify", out)
     assert code == 1 and "aih_syn-00001.h5, file: expected" in said and "problems" in said
+
+
+def test_a_task_counts_its_own_samples_alone(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside_another(config: DatasetConfig, out: Path, count: int, **settings: Any) -> Path:
+        generate(config, out, count, shard_size=settings["shard_size"], num_tasks=2, task_index=1)
+        return generate(config, out, count, **settings)
+
+    monkeypatch.setattr("aih_gen.cli.generate", beside_another)
+    arguments = ("syn", "--source", source, "--out", tmp_path / "o", "--count", 6, "--shard-size", 4, "--num-tasks", 2)
+    code, said, _ = run(capsys, *arguments)
+    assert code == 0 and "6 samples; 4 made in" in said
+
+
+def test_an_option_says_what_its_setting_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["render", "--help"])
+    said = "".join(letter for letter in capsys.readouterr().out if letter.isalnum())
+    source = inspect.getsource(RenderConfig)
+    for field in fields(RenderConfig):
+        text = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        assert text, field.name
+        assert field.name == "hands" or "".join(filter(str.isalnum, text[1])) in said, field.name
 
 
 def test_a_mistake_is_one_sentence_and_changes_nothing(
@@ -121,4 +151,6 @@ def test_reading_shards_needs_neither_torch_nor_opengl(source: Path) -> None:
     )  # fmt: skip
     first, second = done.stdout.splitlines()
     assert first == "[]"
-    assert second.startswith("['AIHShards', 'Sample', 'ShardError', 'generate', 'load_hand_model'] <function generate")
+    assert second.startswith(
+        "['AIHShards', 'Sample', 'ShardError', 'annotate', 'generate', 'load_hand_model'] <function generate"
+    )

@@ -20,6 +20,7 @@ from aih_gen.hands import load_hand_model
 from aih_gen.shards.schema import Header
 from aih_gen.shards.verify import sample_problems
 from aih_gen.shards.writer import write_shard
+from aih_gen.sources import open_source
 from tests.data.samples import make_header, make_sample, write_samples
 
 SIZE, SOURCES = 96, 48
@@ -37,7 +38,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SynConfig:
 
 @pytest.fixture(scope="module")
 def source(config: SynConfig) -> CopyPasteSource:
-    return CopyPasteSource(config)
+    return open_source(config)
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +69,16 @@ def test_the_covered_hand_has_a_true_target_and_an_occlusion_in_range(samples: l
 
 def test_a_range_that_nothing_meets_is_owned_up_to(config: SynConfig) -> None:
     never = dataclasses.replace(config, min_occlusion=0.999, max_occlusion=1.0, max_tries=3)
-    provenance = CopyPasteSource(never).samples([0])[0].provenance
+    provenance = open_source(never).samples([0])[0].provenance
     assert provenance["tries"] == 3 and not provenance["in_range"]
 
 
 def test_a_sample_depends_on_its_index_alone(config: SynConfig, source: CopyPasteSource, samples: list[Sample]) -> None:
-    for again in (source.samples([7])[0], CopyPasteSource(config).samples([9, 7])[1]):
+    for again in (source.samples([7])[0], open_source(config).samples([9, 7])[1]):
         np.testing.assert_array_equal(again.image, samples[7].image)
         np.testing.assert_array_equal(again.joints_3d, samples[7].joints_3d)
         assert again.provenance == samples[7].provenance
-    other = CopyPasteSource(dataclasses.replace(config, seed=4)).samples([7])[0]
+    other = open_source(dataclasses.replace(config, seed=4)).samples([7])[0]
     assert other.provenance != samples[7].provenance
 
 
@@ -135,15 +136,15 @@ def test_no_black_corner_and_no_second_arm(tmp_path: Path) -> None:
             targets.append(np.where(skin[..., None], np.uint8(0), np.full_like(picture, 255)))
         drawn.append(dataclasses.replace(sample, target_right=targets[0], target_left=targets[1]))
     config = dataclasses.replace(write(tmp_path, drawn), **PLAIN, rotation_probability=1.0)
-    for sample in CopyPasteSource(config).samples(range(30)):
+    for sample in open_source(config).samples(range(30)):
         ground = ~(sample.amodal_right | sample.amodal_left | sample.arm_right | sample.arm_left)
         assert sample.image[ground].min() > 100  # half-covered pixels at an edge are grey
         assert (sample.image[ground] == 255).mean() > 0.9
 
 
 def test_both_hands_change_colours_alike(config: SynConfig) -> None:
-    plain = CopyPasteSource(dataclasses.replace(config, **PLAIN)).samples(range(5))
-    tinted = CopyPasteSource(config).samples(range(5))
+    plain = open_source(dataclasses.replace(config, **PLAIN)).samples(range(5))
+    tinted = open_source(config).samples(range(5))
     for one, other in zip(plain, tinted, strict=True):
         gain, shift = np.array(other.provenance["gain"]), np.array(other.provenance["shift"])
         expected = np.clip(one.target_right * gain + shift, 0, 255)
@@ -176,7 +177,7 @@ def test_pose_and_translation_still_make_the_joints(tmp_path: Path) -> None:
         joints_3d = np.concatenate([joints(models[s], sample, s, transl) for s in (0, 1)])
         drawn.append(dataclasses.replace(sample, transl=transl, joints_3d=joints_3d))
     config = dataclasses.replace(write(tmp_path, drawn), rotation_probability=1.0)
-    for sample in CopyPasteSource(config).samples(range(10)):
+    for sample in open_source(config).samples(range(10)):
         for side in (0, 1):
             made = joints(models[side], sample, side, sample.transl)[0]
             np.testing.assert_allclose(made, sample.joints_3d[side], atol=1e-5)
@@ -202,7 +203,7 @@ def test_what_the_source_does_not_know_stays_unknown(tmp_path: Path) -> None:
     unknown = {"pose": (2, 48), "betas": (2, 10), "transl": (2, 3), "joints_3d": (2, 21, 3), "camera": (3, 3)}
     nothing = {name: np.full(shape, np.nan, np.float32) for name, shape in unknown.items()}
     config = write(tmp_path, [dataclasses.replace(make_sample(k, SIZE), **nothing) for k in range(8)])
-    sample = CopyPasteSource(config).samples([0])[0]
+    sample = open_source(config).samples([0])[0]
     assert all(np.isnan(getattr(sample, name)).all() for name in unknown)
     assert sample.provenance["hands"]["left"]["camera"] is None
     assert np.isfinite(sample.joints_2d).all()
@@ -230,7 +231,7 @@ def test_only_whole_hands_with_uncut_arms_are_crops(tmp_path: Path) -> None:
     outside = dataclasses.replace(apart, amodal_right=good.amodal_right | edge)
     whole_left = make_sample(0, SIZE)
     config = write(tmp_path, [apart, cut, gone, small, absent, armless, outside, whole_left, *map(left_only, range(9))])
-    hands = CopyPasteSource(config).hands
+    hands = open_source(config).hands
     assert [k for k in range(7) if hands.crop(0, k)] == [0, 5]
 
 
@@ -259,4 +260,4 @@ def test_a_source_that_cannot_serve_is_refused(tmp_path: Path, config: SynConfig
         (write(one, [left_only(0)]), "expected whole right hands of at least 4% of the image, found none in 1 samples"),
     ):
         with pytest.raises(AIHError, match=sentence):
-            CopyPasteSource(bad)
+            open_source(bad)

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from aih_gen.errors import AIHError
+from aih_gen.exports.aih_folders import export_aih_folders
+from aih_gen.exports.coco import export_coco, rle
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
-from aih_gen.sources.aih_export import export_aih_folders
+from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHRenderConfig
 from aih_gen.sources.aih_syn_folders import AIHSynConfig
-from aih_gen.sources.export import export_coco, rle
 from aih_gen.sources.object_npy import read_object_array
 from tests.data.samples import make_sample, write_samples
 
@@ -29,7 +30,7 @@ def shards(tmp_path: Path) -> AIHShards:
 
 def test_the_authors_folders_come_back_but_for_jpeg(shards: AIHShards, tmp_path: Path) -> None:
     export_aih_folders(shards, tmp_path / "out", "train", "machine")
-    back = AIHRenderConfig(source=str(tmp_path / "out"), size=64).open().samples(range(4))
+    back = open_source(AIHRenderConfig(source=str(tmp_path / "out"), size=64)).samples(range(4))
     for before, after in zip(shards[:], back, strict=True):
         for name in ("amodal_right", "amodal_left", "visible_right", "visible_left"):
             np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
@@ -75,7 +76,8 @@ def _syn_tree(root: Path) -> None:
 def test_the_corrected_way_is_the_published_one_mirrored_back_and_without_black_corners(tmp_path: Path) -> None:
     _syn_tree(tmp_path)
     settings: dict[str, Any] = {"source": str(tmp_path), "split": "val", "branch": "machine"}
-    corrected, published = AIHSynConfig(**settings).open(), AIHSynConfig(**settings, as_published=True).open()
+    corrected = open_source(AIHSynConfig(**settings))
+    published = open_source(AIHSynConfig(**settings, as_published=True))
     assert corrected.tally.broken == {"broken entry": ["entry 2"]}
     for k, (ours, theirs) in enumerate(zip(corrected.samples([0, 1]), published.samples([0, 1]), strict=True)):
         assert not list(sample_problems(ours)) and not list(sample_problems(theirs))

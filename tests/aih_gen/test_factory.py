@@ -212,7 +212,7 @@ def test_one_folder_has_one_writer(tmp_path: Path, config: SynConfig) -> None:
         ({"num_tasks": 2, "task_index": 2}, "task_index: expected 0 to 1, found 2"),
         ({"engine": "spark"}, "engine: expected local or ray, found 'spark'"),
         ({"codec": "jpeg"}, "codec: expected zstd or gzip, found 'jpeg'"),
-        ({"depth": True}, "depth: expected no depth"),
+        ({"depth": True}, "depth: expected a RenderConfig, whose hands alone have depths, found SynConfig"),
         ({"seed": -1}, "seed: expected 0 to"),
         ({"seed": 2**63}, "seed: expected 0 to"),
         ({"size": 100}, "size: expected a multiple of 32"),

@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from aih_gen.cli import main
-from aih_gen.compose.copy_paste import CopyPasteSource
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.factory import open_source
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
+from aih_gen.sources import open_source
 from tests.data.samples import make_sample
 
 SIZE = 64
@@ -64,7 +63,7 @@ def test_larger_pictures_are_cut_around_the_hand(tmp_path: Path) -> None:
         wide[:, 3 * SIZE :] = getattr(hand, f"amodal_{side}") * np.uint8(255)
         Image.fromarray(wide).save(tmp_path / side / "a_mask.png")
         Image.fromarray(np.dstack([wide // 2] * 3)).save(tmp_path / side / "a.png")
-    hands = CopyPasteSource(SynConfig(source=str(tmp_path), size=SIZE)).hands
+    hands = open_source(SynConfig(source=str(tmp_path), size=SIZE)).hands
     crop = hands.crop(0, 0)
     assert crop is not None
     assert crop.hand.sum() == pytest.approx(hand.amodal_right.sum() / 4, rel=0.02)
@@ -77,7 +76,7 @@ def test_a_hand_that_is_small_or_cut_is_never_used(folder: Path) -> None:
     small[30:35, 30:35] = cut[:, :20] = 255
     for index, mask in ((0, small), (1, cut)):
         Image.fromarray(mask).save(folder / f"right/{index}_mask.png")
-    samples = CopyPasteSource(SynConfig(source=str(folder), size=SIZE)).samples(range(40))
+    samples = open_source(SynConfig(source=str(folder), size=SIZE)).samples(range(40))
     used = {sample.provenance["hands"]["right"]["file"] for sample in samples}
     assert used and not used & {"right/0.jpg", "right/1.jpg"}
 
@@ -90,7 +89,7 @@ def test_every_fault_is_one_sentence(folder: Path) -> None:
 
     def refused(sentence: str) -> None:
         with pytest.raises(AIHError, match=sentence):
-            CopyPasteSource(SynConfig(source=str(folder), size=SIZE))
+            open_source(SynConfig(source=str(folder), size=SIZE))
         for path, content in before.items():
             path.write_bytes(content)
 
@@ -113,6 +112,6 @@ def test_every_fault_is_one_sentence(folder: Path) -> None:
 
 def test_a_changed_mask_is_another_source(folder: Path) -> None:
     config = SynConfig(source=str(folder), size=SIZE)
-    before = CopyPasteSource(config).describe()
+    before = open_source(config).describe()
     (folder / "left/0_mask.png").write_bytes((folder / "left/1_mask.png").read_bytes())
-    assert CopyPasteSource(config).describe() != before
+    assert open_source(config).describe() != before

@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.errors import AssetError
 from aih_gen.hands import load_hand_model
-from aih_gen.hands.joints import BONES, JOINT_NAMES, mirror_axis_angle
+from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.hands.model import rotation_matrices
+from tests.data.mirror import mirror_axis_angle
 
 
 def random_pose(seed: int = 0, batch: int = 3) -> torch.Tensor:

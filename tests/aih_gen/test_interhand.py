@@ -13,8 +13,6 @@ import pytest
 from PIL import Image
 
 from aih_gen.cli import main
-from aih_gen.compose.copy_paste import CopyPasteSource
-from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sample import Sample
 from aih_gen.config import TWO_HANDS, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
@@ -22,6 +20,7 @@ from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
 from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
+from aih_gen.sources import open_source
 from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
@@ -37,7 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.fixture(scope="module")
 def photos(tree: Tree) -> AnnotatedPhotos:
-    return config_of(tree, crops="all").open()
+    return AnnotatedPhotos(config_of(tree, crops="all"))
 
 
 @pytest.fixture
@@ -137,7 +136,7 @@ def test_frames_without_fits_and_fits_off_the_joints_are_left_out_and_listed(cop
     }
     assert len(found.annotations) == 2 and not found.tally.broken
     assert len(read(copy, max_fit_error=0.05).annotations) == 4
-    kept = config_of(copy, keep_unfitted=True).open()
+    kept = open_source(config_of(copy, keep_unfitted=True))
     unfitted = kept.samples([2])[0]
     assert len(kept) == 6 and unfitted.present[0] and not unfitted.amodal_right.any()
     assert np.isfinite(unfitted.joints_3d[0]).all() and np.isnan(unfitted.pose).all()
@@ -212,7 +211,7 @@ def test_the_command_writes_shards_a_list_and_a_sheet(
     assert main(["verify", str(out)]) == 0 and len(AIHShards(out)) == 5
     assert json.loads(AIHShards(out).shards[0].header.config)["branch"] == "all"
     assert main([*command[:-2], "--most-broken", "1"]) == 2
-    assert "--hand-model: expected the folder of the MANO files" in capsys.readouterr().err
+    assert "hand_model: expected the folder of the MANO files" in capsys.readouterr().err
 
 
 def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) -> None:
@@ -223,12 +222,12 @@ def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) 
     command += ["--hand-model", str(tree.hand_model), "--size", "128"]
     for branch in ("human", "machine"):
         assert main([*command, "--branch", branch, "--out", str(tmp_path / branch)]) == 0
-    source = CopyPasteSource(SynConfig(source=str(tmp_path / "human"), size=SIZE, smallest_hand=0.01, longest_cut=1))
+    source = open_source(SynConfig(source=str(tmp_path / "human"), size=SIZE, smallest_hand=0.01, longest_cut=1))
     used = [crop.origin["position"] for index in range(6) for crop in source.drawn(index)[0]]
     assert used and min(used) >= 2  # positions 0 and 1 show two hands
     assert main(["merge", str(tmp_path / "human"), str(tmp_path / "machine"), "--out", str(tmp_path / "both")]) == 0
     with pytest.raises(AIHError, match="expected photos of one branch, found"):
-        CopyPasteSource(SynConfig(source=str(tmp_path / "both"), size=SIZE))
+        open_source(SynConfig(source=str(tmp_path / "both"), size=SIZE))
 
 
 def test_their_joints_run_from_tip_to_base_and_end_with_the_wrist() -> None:
@@ -266,7 +265,7 @@ def drawn(tree: Tree, shards: Path) -> list[Sample]:
         "backgrounds": "recorded",
     }
     config = RenderConfig(hand_model=str(tree.hand_model), look="plain", contact=False, size=SIZE // 2, **recorded)
-    return RenderedSource(config).samples([0, 1])
+    return open_source(config).samples([0, 1])
 
 
 def halved(mask: Mask) -> Mask:

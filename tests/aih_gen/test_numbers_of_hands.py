@@ -13,19 +13,19 @@ import pytest
 
 from aih_gen.card import card
 from aih_gen.cli import main
-from aih_gen.compose.copy_paste import CopyPasteSource
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
+from aih_gen.exports.aih_folders import export_aih_folders
+from aih_gen.exports.coco import COCO_JSON, export_coco
 from aih_gen.render.layers import ARM, HAND, NOTHING
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
-from aih_gen.sources.aih_export import export_aih_folders
+from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHRenderConfig
-from aih_gen.sources.export import COCO_JSON, export_coco
 from aih_gen.survey import HAND_NAMES, facets
 from tests.data.samples import NUMBERS, make_sample, write_numbers
 
@@ -200,9 +200,9 @@ def write_fits(path: Path, valid: list[list[bool]]) -> str:
     return str(path)
 
 
-def test_frames_in_which_one_hand_is_fitted_give_scenes_of_one_hand(tmp_path: Path, source: RenderedSource) -> None:
+def test_frames_in_which_one_hand_is_fitted_give_scenes_of_one_hand(tmp_path: Path) -> None:
     fits = write_fits(tmp_path / "fits.npz", [[True, True], [True, False], [False, True]])
-    sampler = SceneSampler(RenderConfig(poses=fits, hands=(0.0, 1.0, 0.0)), source.hands.models)
+    sampler = open_source(RenderConfig(poses=fits, hands=(0.0, 1.0, 0.0))).scenes
     with np.load(fits) as stored:
         for index, side in ((0, 0), (1, 1), (2, 0)):
             scene = sampler.sample(index)
@@ -221,7 +221,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> AIHShards:
 
 def test_copy_paste_takes_hands_that_are_there(mixed: AIHShards) -> None:
     folder = str(mixed.shards[0].path.parent)
-    made = CopyPasteSource(SynConfig(source=folder, size=64, smallest_hand=0.01)).samples(range(20))
+    made = open_source(SynConfig(source=folder, size=64, smallest_hand=0.01)).samples(range(20))
     taken: dict[str, set[int]] = {name: set() for name in SIDES}
     for sample in made:
         assert sample.present.all() and np.isfinite(sample.joints_3d).all() and list(sample_problems(sample)) == []
@@ -247,7 +247,7 @@ def test_exports_hold_the_hands_that_are_there(mixed: AIHShards, tmp_path: Path)
     told = Counter((one["image_id"], one["category_id"]) for one in document["annotations"])
     assert told == Counter((k, side + 1) for k in range(8) for side in NUMBERS[k % 4])
     assert export_aih_folders(mixed, tmp_path / "aih", "train", "machine") == 6
-    back = AIHRenderConfig(source=str(tmp_path / "aih"), size=64).open()
+    back = open_source(AIHRenderConfig(source=str(tmp_path / "aih"), size=64))
     assert [sample.present.tolist() for sample in back.samples(range(len(back)))] == [
         [0 in NUMBERS[k % 4], 1 in NUMBERS[k % 4]] for k in range(8) if NUMBERS[k % 4]
     ]

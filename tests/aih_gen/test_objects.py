@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aih_gen import scenes as package
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig, sample_rng
+from aih_gen.scenes import sampler
 from aih_gen.scenes.scene import Prop, Scene
 from aih_gen.scenes.solids import SOLIDS
 
@@ -22,7 +22,7 @@ def source() -> RenderedSource:
 
 @pytest.fixture
 def scenes(source: RenderedSource, monkeypatch: pytest.MonkeyPatch) -> list[Scene]:
-    monkeypatch.setattr(package, "OBJECTS_SHARE", 1.0)
+    monkeypatch.setattr(sampler, "OBJECTS_SHARE", 1.0)
     found = [scene for scene in map(source.scenes.sample, range(16)) if scene.props]
     assert len(found) >= 12
     return found
@@ -81,7 +81,7 @@ def test_objects_stand_on_the_table(scenes: list[Scene]) -> None:
 
 
 def test_objects_move_no_hand(source: RenderedSource, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "OBJECTS_SHARE", 0.0)
+    monkeypatch.setattr(sampler, "OBJECTS_SHARE", 0.0)
     for scene in scenes:
         without = source.scenes.sample(scene.index)
         assert without.props == ()

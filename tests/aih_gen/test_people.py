@@ -14,11 +14,11 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig, check_config
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.render.layers import ARM, HAND, NOTHING
-from aih_gen.scenes import SHOWS, bodies
+from aih_gen.scenes import bodies
 from aih_gen.scenes.bodies import cut_mesh, load_people
-from aih_gen.scenes.people import ARM_LENGTH
+from aih_gen.scenes.people import FOREARM_END
 from aih_gen.scenes.persons import EYE_ROUGHNESS
-from aih_gen.scenes.scene import Scene, Sleeve
+from aih_gen.scenes.scene import SHOWS, Scene, Sleeve
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.verify import sample_problems
 
@@ -91,7 +91,7 @@ def test_the_arms_lead_to_the_person_behind_the_hands(source: RenderedSource, sc
         for side in (0, 1):
             mesh = source.hands.pose([scene], side)
             away = np.linalg.norm(mesh.vertices[0] - mesh.joints_3d[0, 0], axis=1)
-            assert away.max() < ARM_LENGTH + 0.06
+            assert away.max() < FOREARM_END + 0.06
             end = mesh.vertices[0, source.hands.topology[side].elbow].mean(0)
             near += cdist(end[None], surface).min() < 0.05
     # Arms outside the picture are not drawn.

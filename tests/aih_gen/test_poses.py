@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -32,17 +34,18 @@ from aih_gen.hands.anatomy import (
     held,
     spread_room,
 )
-from aih_gen.hands.joints import mirror_axis_angle
-from aih_gen.scenes import MAX_GAP, MAX_PENETRATION, SceneSampler
+from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
 from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
 from aih_gen.scenes.gestures import sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, TIGHT_SHARE, sample_tight
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
+from aih_gen.scenes.sampler import MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.skinning import framed, skinning
-from aih_gen.sources.fits import read_fits
+from aih_gen.sources.fits import open_fits, read_fits
+from tests.data.mirror import mirror_axis_angle
 
 Array = NDArray[np.float64]
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
@@ -228,10 +231,14 @@ def write_npz(path: Path, count: int = 3, **changes: Array) -> Path:
     return path
 
 
+def recorded(config: RenderConfig) -> SceneSampler:
+    return SceneSampler(config, MODELS, open_fits(config))
+
+
 def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
     fits = read_fits(path)
-    sampler = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False), MODELS)
+    sampler = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False))
     for index in range(5):
         scene = sampler.sample(index)
         row = index % 3
@@ -243,7 +250,7 @@ def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
         before = Rotation.from_rotvec(fits.pose[row, :, :3])
         assert ((turns[0].inv() * turns[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
         # Law 1 holds for recorded poses too.
-        again = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False), MODELS).sample(index)
+        again = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False)).sample(index)
         assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
 
 
@@ -252,7 +259,7 @@ def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairS
     path = write_npz(tmp_path / "fits.npz", transl=transl)
     depths = []
     for contact in (False, True):
-        scene = SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=contact), MODELS).sample(1)
+        scene = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=contact)).sample(1)
         turns = [Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix() for hand in scene.hands]
         hands = [
             HeldHand(hand.betas, turn[0], np.zeros((5, 4)), np.eye(3), hand.transl, turn[FINGER_BONES])
@@ -265,7 +272,7 @@ def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairS
 def test_recorded_fingers_can_be_bent_otherwise(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "fits.npz")
     configs = (RenderConfig(poses=str(path), hands=TWO_HANDS, pose_noise=noise, contact=False) for noise in (0.0, 5.0))
-    plain, bent = (SceneSampler(config, MODELS).sample(0) for config in configs)
+    plain, bent = (recorded(config).sample(0) for config in configs)
     change = np.abs(bent.hands[0].pose[3:] - plain.hands[0].pose[3:])
     assert 0.01 < change.max() < np.radians(25)
 
@@ -290,8 +297,21 @@ def test_interhand_fits_are_read_and_frames_without_a_hand_are_skipped(tmp_path:
 def test_bad_fits_are_refused_in_a_sentence(tmp_path: Path, changes: dict[str, Array], said: str) -> None:
     path = write_npz(tmp_path / "fits.npz", **changes)
     with pytest.raises(AIHError) as error:
-        SceneSampler(RenderConfig(poses=str(path), hands=TWO_HANDS), MODELS)
+        recorded(RenderConfig(poses=str(path), hands=TWO_HANDS))
     assert said in str(error.value) and str(path) in str(error.value)
+
+
+def test_fits_are_read_a_frame_at_a_time(tmp_path: Path) -> None:
+    fit = {"pose": [0.1] * 48, "shape": [0.2] * 10, "trans": [0.0, 0.1, 0.9]}
+    path, count = tmp_path / "fits.json", 2000
+    path.write_text(json.dumps({"0": {str(k): {"right": fit, "left": fit} for k in range(count)}}))
+    tracemalloc.start()
+    fits = read_fits(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    needed = fits.pose.nbytes + fits.betas.nbytes + fits.transl.nbytes
+    assert len(fits) == count and fits.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert peak < 4 * needed, "the parsed file takes seven times as much"
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"0": {"1": {"right": {"pose": [1]}}}}', b"{"])
@@ -309,7 +329,7 @@ def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSample
     for k, pair in enumerate(proposed[:20]):
         plain = pairs.plain(pair)
         view = sample_any_views(np.random.default_rng(k), 1)
-        seen, lens = plain.before(view), camera(view, 256)
+        seen, lens = plain.visibility(view), camera(view, 256)
         turn, shift = view.turns[0], seen.shift[0]
         for axis in (np.eye(3), off_axis):
             matrix = axis @ lens.matrix.astype(np.float64)

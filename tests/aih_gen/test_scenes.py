@@ -13,19 +13,13 @@ from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.render.layers import HAND
-from aih_gen.scenes import MAX_PENETRATION, SceneSampler, cameras
-from aih_gen.scenes.cameras import (
-    LEAST_LENGTH,
-    NEAREST,
-    arms_in_the_way,
-    hidden_shares,
-    share_inside,
-    shown_lengths,
-    straight_view,
-)
+from aih_gen.scenes import SceneSampler, cameras
+from aih_gen.scenes.cameras import NEAREST, straight_view
 from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
 from aih_gen.scenes.pair import SPACING
+from aih_gen.scenes.sampler import MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
+from aih_gen.scenes.visibility import LEAST_LENGTH, arms_in_the_way, hidden_shares, share_inside, shown_lengths
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -151,7 +145,7 @@ def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
         armed=False,
     )
     view = replace(view, focal=np.array([0.8]))
-    assert moved.before(view).hidden.max() > 0.95
+    assert moved.visibility(view).hidden.max() > 0.95
 
 
 def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
@@ -159,7 +153,7 @@ def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
         rng = np.random.default_rng(seed)
         pair = sampler.pairs.apart(rng)
         assert sampler.pairs.solver.measured(pair.hands).depth == 0
-        seen = sampler.pairs.plain(pair).before(straight_view(rng))
+        seen = sampler.pairs.plain(pair).visibility(straight_view(rng))
         assert not seen.blocked[0] and seen.hidden.max() < 0.3
 
 

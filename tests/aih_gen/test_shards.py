@@ -17,12 +17,11 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import MASK_BITS, Sample
 from aih_gen.errors import ShardError
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards, most_open_files
-from aih_gen.shards.schema import MASK_BITS
 from aih_gen.shards.writer import write_shard
 from tests.data.samples import make_header, make_sample, write_samples
 

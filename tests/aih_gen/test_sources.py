@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from aih_gen.cli import main
-from aih_gen.compose.sample import JOINT_OUTSIDE, Sample
+from aih_gen.compose.sample import IMAGES, JOINT_OUTSIDE, MASK_BITS, Sample
 from aih_gen.hands.joints import JOINT_NAMES, TO_TZIONAS
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import IMAGES, MASK_BITS
 from aih_gen.shards.verify import sample_problems
+from aih_gen.sources import open_source
 from aih_gen.sources.fits import read_fits
 from aih_gen.sources.pictures import picture_fault
 from aih_gen.sources.tzionas import TzionasConfig
@@ -124,7 +124,7 @@ def at_joints(sample: Sample) -> np.ndarray:
 
 def test_tzionas_joints_stay_on_what_they_mark_and_get_our_names(tmp_path: Path) -> None:
     spots = write_frames(tmp_path)
-    frames = TzionasConfig(source=str(tmp_path), size=192).open()
+    frames = open_source(TzionasConfig(source=str(tmp_path), size=192))
     assert frames.tally.broken == {
         "wrong count of joints": ["01/joints_2D_GT/0002.txt"],
         "joints that are no numbers": ["01/joints_2D_GT/0003.txt"],
@@ -156,7 +156,7 @@ def test_tzionas_joints_stay_on_what_they_mark_and_get_our_names(tmp_path: Path)
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"needs licensed files: {REAL}")
 def test_the_real_frames_joints_lie_on_skin(tmp_path: Path) -> None:
-    frames = TzionasConfig(source=str(REAL), size=256).open()
+    frames = open_source(TzionasConfig(source=str(REAL), size=256))
     (sample,) = frames.samples([0])
     red, _, blue = at_joints(sample).T
     assert len(red) == 25 and (red > blue).all()  # the shirt behind is blue

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aih_gen.compose.masks import hole
-from aih_gen.shards.schema import MASK_BITS, pack_masks
+from aih_gen.compose.sample import MASK_BITS, pack_masks
 from hdr_model.data.crops import (
     Jitter,
     crop_affine,

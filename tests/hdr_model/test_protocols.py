@@ -17,6 +17,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.sources import open_source
 from aih_gen.sources.tzionas import TzionasConfig
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.data.aih import AIHDataset
@@ -279,7 +280,7 @@ class CentreSHPE(nn.Module):
 
 def tzionas_scores(frames: Path, folder: Path) -> Scores:
     """A first frame, by networks that find no hand and all joints in the middle of what they look at."""
-    photos = TzionasConfig(source=str(frames), size=128).open()
+    photos = open_source(TzionasConfig(source=str(frames), size=128))
     header = replace(HEADER, subset=TzionasConfig.subset)
     write_shard(folder / "tzionas-00000.h5", [photos.samples([0])], 1, header)
     hdr = stubbed(BlindHASM(), GreyHDRM(), CentreSHPE())

@@ -87,7 +87,7 @@ def test_tzionas_error_in_pixels_is_one_command(weights: Path, tmp_path: Path) -
 def test_what_the_photos_lack_is_one_sentence(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for dataset, said in (("tzionas", "expected joints_2D_GT/NAME.txt"), ("interhand26m", "--hand-model: expected")):
+    for dataset, said in (("tzionas", "expected joints_2D_GT/NAME.txt"), ("interhand26m", "hand_model: expected")):
         command = ["eval", "--dataset", dataset, "--root", str(tmp_path), "--out", str(tmp_path / "eval")]
         assert main([*command, "--weights", str(weights)]) == 2
         error = capsys.readouterr().err

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from aih_gen.compose.copy_paste import CopyPasteSource
-from aih_gen.compose.sample import Sample
+from aih_gen.compose.sample import Sample, pack_masks
 from aih_gen.config import SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
-from aih_gen.shards.schema import pack_masks
+from aih_gen.sources import open_source
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
 from hdr_model.data.aih import Batch, batches
@@ -59,7 +58,7 @@ def test_the_batch_changes_nothing(hands: Path) -> None:
 
 def test_pixels_are_those_of_plain_bilinear_sampling(hands: Path) -> None:
     """Fixed point rounds, and no more: the covered hand's own picture, inside its crop, against floating point."""
-    source = CopyPasteSource(dataclasses.replace(SynConfig(source=str(hands), size=SIZE), **PLAIN))
+    source = open_source(dataclasses.replace(SynConfig(source=str(hands), size=SIZE), **PLAIN))
     for index in range(6):
         (crops, drawn), sample = source.drawn(index), source.samples([index])[0]
         crop, target = crops[1 - drawn.front], (sample.target_right, sample.target_left)[1 - drawn.front]
@@ -115,7 +114,7 @@ def test_every_network_trains_on_images_and_masks_alone(task: str, tmp_path: Pat
 
 
 def test_a_composed_sample_is_what_a_sample_is(hands: Path) -> None:
-    sample: Sample = CopyPasteSource(SynConfig(source=str(hands), seed=5, size=SIZE)).samples([3])[0]
+    sample: Sample = open_source(SynConfig(source=str(hands), seed=5, size=SIZE)).samples([3])[0]
     batch = composed(hands, [3])
     np.testing.assert_array_equal(batch["masks"][0].numpy(), pack_masks(sample))
     assert set(HDRMTask.fields) <= batch.keys()

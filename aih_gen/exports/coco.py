@@ -1,25 +1,20 @@
-"""Samples -> COCO (masks as RLE, keypoints), or tar files as the package webdataset reads them."""
+"""Samples -> COCO: pictures, masks as RLE, keypoints."""
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES
-from aih_gen.errors import AIHError
+from aih_gen.exports.common import each_sample, new_folder
 from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import IMAGES, MASK_BITS, pack_masks
 
 COCO_JSON = "annotations.json"
 Mask = NDArray[np.bool_]
@@ -34,10 +29,10 @@ def export_coco(shards: AIHShards, out: Path) -> int:
     Raises:
         AIHError: the folder is there already.
     """
-    (_new(out) / "images").mkdir()
+    (new_folder(out) / "images").mkdir()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for position, sample in _each(shards):
+    for position, sample in each_sample(shards):
         name = f"images/{position:08d}.png"
         Image.fromarray(sample.image).save(out / name)
         height, width = sample.shaded.shape
@@ -51,27 +46,6 @@ def export_coco(shards: AIHShards, out: Path) -> int:
     ]
     document = {"images": images, "annotations": annotations, "categories": categories}
     (out / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
-    return len(shards)
-
-
-def export_webdataset(shards: AIHShards, out: Path) -> int:
-    """Write one tar a shard with, for each sample, its pictures and ``masks`` as PNG and all else as JSON; how many.
-
-    ``masks`` holds the bits of schema 1 (``MASK_BITS``), NaN is null.
-
-    Raises:
-        AIHError: the folder is there already.
-    """
-    _new(out)
-    samples = _each(shards)
-    for number, shard in enumerate(shards.shards):
-        with tarfile.open(out / f"{number:05d}.tar", "w") as archive:
-            for _ in range(shard.samples):
-                position, sample = next(samples)
-                for name in IMAGES:
-                    _add(archive, f"{position:08d}.{name}.png", _png(getattr(sample, name)))
-                _add(archive, f"{position:08d}.masks.png", _png(pack_masks(sample)))
-                _add(archive, f"{position:08d}.json", json.dumps(_numbers(sample), allow_nan=False).encode())
     return len(shards)
 
 
@@ -119,41 +93,3 @@ def _annotation(sample: Sample, position: int, side: int) -> dict[str, Any]:
         "num_keypoints": int(inside.sum()),
         "occlusion": float(hidden) if np.isfinite(hidden) else None,
     }
-
-
-def _numbers(sample: Sample) -> dict[str, Any]:
-    names = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl", "camera", "present", "occlusion")
-    numbers = {name: _without_nan(getattr(sample, name).tolist()) for name in names}
-    return numbers | {"index": sample.index, "provenance": sample.provenance, "mask_bits": MASK_BITS}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _each(shards: AIHShards) -> Iterator[tuple[int, Sample]]:
-    yield from enumerate(tqdm((shards[k] for k in range(len(shards))), "export", len(shards), unit="sample"))
-
-
-def _new(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True)
-    except FileExistsError:
-        raise AIHError(f"{out}: expected no such folder yet, found one") from None
-    except OSError as error:
-        raise AIHError(f"{out}: expected a folder that can be made ({error.strerror})") from error
-    return out
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))

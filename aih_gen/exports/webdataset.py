@@ -1,0 +1,62 @@
+"""Samples -> tar files as the package webdataset reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, pack_masks
+from aih_gen.exports.common import each_sample, new_folder
+from aih_gen.shards.reader import AIHShards
+
+
+def export_webdataset(shards: AIHShards, out: Path) -> int:
+    """Write one tar a shard with, for each sample, its pictures and ``masks`` as PNG and all else as JSON; how many.
+
+    ``masks`` holds the bits of schema 1 (``MASK_BITS``), NaN is null.
+
+    Raises:
+        AIHError: the folder is there already.
+    """
+    new_folder(out)
+    samples = each_sample(shards)
+    for number, shard in enumerate(shards.shards):
+        with tarfile.open(out / f"{number:05d}.tar", "w") as archive:
+            for _ in range(shard.samples):
+                position, sample = next(samples)
+                for name in IMAGES:
+                    _add(archive, f"{position:08d}.{name}.png", _png(getattr(sample, name)))
+                _add(archive, f"{position:08d}.masks.png", _png(pack_masks(sample)))
+                _add(archive, f"{position:08d}.json", json.dumps(_numbers(sample), allow_nan=False).encode())
+    return len(shards)
+
+
+def _numbers(sample: Sample) -> dict[str, Any]:
+    names = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl", "camera", "present", "occlusion")
+    numbers = {name: _without_nan(getattr(sample, name).tolist()) for name in names}
+    return numbers | {"index": sample.index, "provenance": sample.provenance, "mask_bits": MASK_BITS}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))

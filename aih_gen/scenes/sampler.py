@@ -1,0 +1,319 @@
+"""The scenes of a configuration: poses, a view that hides as much as wanted, and all that stands around the hands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.config import RenderConfig, sample_rng
+from aih_gen.errors import AIHError
+from aih_gen.hands import HandModel
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes.cameras import (
+    Views,
+    camera,
+    closer,
+    lone_views,
+    sample_any_views,
+    sample_close,
+    sample_views,
+    straight_view,
+)
+from aih_gen.scenes.clean_plates import CleanPlates
+from aih_gen.scenes.dress import sample_dress
+from aih_gen.scenes.fits import Fits
+from aih_gen.scenes.interactions import sample_tight
+from aih_gen.scenes.lights import sample_lights
+from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
+from aih_gen.scenes.pair import PairPose, surface
+from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler, Placed
+from aih_gen.scenes.poses import PairSampler
+from aih_gen.scenes.recorded import RecordedPairs, own_camera
+from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin
+from aih_gen.scenes.sensor import sample_grey, sample_sensor
+from aih_gen.scenes.settings import Setting, dark_studio, daylight, sample_setting
+from aih_gen.scenes.skin import sample_skin
+from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.scenes.visibility import Visibility
+
+MAX_PENETRATION, MAX_GAP = 0.002, 0.005
+"""Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
+VIEWS = 24
+"""Views that are looked at for a pair."""
+OCCLUSION_TOLERANCE, MORE_TOLERANCE = 0.14, 0.06
+"""How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
+RASTER_BIAS = 0.08
+"""By how much the share hidden is taken for more than it is, measured on rendered pairs: cells round up."""
+MOST_HIDDEN = 0.82
+"""Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
+MAX_TRIES = 16
+MIN_SHOWN = 0.45
+"""Least share of a hand that is alone which the picture holds, by points of its surface."""
+Framed = tuple[tuple[Hand | None, Hand | None], Camera, str, Placed | None]
+"""Hands before a camera, what they do, and where their person is if that is known."""
+NO_HAND = "no hand"
+"""The interaction of a scene without hands."""
+NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
+"""Where in camera space (m) hands would be in a scene without any, above the table of one that has a table."""
+LOOKS, HANDS = 1, 2
+"""The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
+DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS, PEOPLE = 21, 22, 23, 24, 25, 26, 31
+"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for tightly
+held ones, for objects, and for people.
+"""
+
+
+class SceneSampler:
+    """Scenes of one configuration by index."""
+
+    def __init__(
+        self, config: RenderConfig, models: tuple[HandModel, HandModel], fits: Mapping[int, Fits] | None = None
+    ) -> None:
+        """``fits``: what ``config.poses`` names, opened, by the number of hands in a frame (``sources.open_source``).
+
+        Raises:
+            AIHError: recorded cameras or backgrounds are asked for, and no photos are known.
+        """
+        if bool(fits) != (config.poses != RenderConfig.poses):
+            raise ValueError(f"fits: expected those of poses {config.poses}, opened, found {fits}")
+        self.config = config
+        self.textures = TextureLibrary(config.textures, models[0])
+        self.pairs = PairSampler(models)
+        self.people = PeopleSampler(models, self.pairs.room)
+        self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
+        self.least_hidden = min(config.occlusion[0], self.most_hidden)
+        self.recorded = {
+            number: RecordedPairs(its, models, config.pose_noise, config.contact)
+            for number, its in (fits or {}).items()
+        }
+        """By the number of hands in a frame."""
+        photos = next((its.fits.frames.photos for its in self.recorded.values() if its.fits.frames), None)
+        for setting in ("cameras", "backgrounds"):
+            if getattr(config, setting) == "recorded" and photos is None:
+                raise AIHError(
+                    f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
+                )
+        self.library: BackgroundLibrary | CleanPlates
+        if config.backgrounds == "recorded" and photos is not None:
+            self.library = CleanPlates(photos)
+        else:
+            self.library = BackgroundLibrary(config.backgrounds)
+        self.rejected: Counter[str] = Counter()
+        """How many poses were drawn again, by the reason."""
+
+    def sample(self, index: int) -> Scene:
+        """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
+        sides = self._sides(index)
+        recorded = self.recorded.get(len(sides))
+        hands, lens, interaction, placed = self._framed_hands(index, sides, recorded)
+        looks = sample_rng(self.config.seed, index, LOOKS)
+        background = self._background(looks, index, recorded)
+        skin = self._dressed(sample_skin(looks, self.textures), index)
+        glove = skin.dress.glove
+        reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
+        lights = sample_lights(looks, background, reflectance, self.config.shadows)
+        setting, background, lights = self._set(background, lights, reflectance, index)
+        company = self._company(index, placed, skin, lens)
+        objects = () if company.props else self._objects(hands, lens, lights, index)
+        sensor = self._sensor(looks, index)
+        if company.joined:
+            right, left = (hand and replace(hand, arm_length=FOREARM_END) for hand in hands)
+            hands = right, left
+        return Scene(
+            index=index,
+            hands=hands,
+            skin=skin,
+            lights=lights,
+            camera=lens,
+            background=background,
+            sensor=sensor,
+            interaction=interaction,
+            shows=_shows(company, skin.dress, setting, bool(objects), sensor.grey),
+            props=company.props or objects,
+            props_blur=company.blur * background.blur,
+        )
+
+    def _sides(self, index: int) -> tuple[int, ...]:
+        """Which hands scene ``index`` shows: 0 right, 1 left."""
+        rng = sample_rng(self.config.seed, index, HANDS)
+        two, one, _ = self.config.hands
+        drawn, side = rng.random(), int(rng.integers(2))
+        return (0, 1) if drawn < two else (side,) if drawn < two + one else ()
+
+    def _framed_hands(self, index: int, sides: tuple[int, ...], recorded: RecordedPairs | None) -> Framed:
+        rng = sample_rng(self.config.seed, index)
+        if not sides:
+            return (None, None), camera(straight_view(rng), self.config.size), NO_HAND, None
+        if recorded is not None:
+            return self._framed_fit(rng, index, recorded)
+        return self._framed_pair(rng, index) if len(sides) == 2 else self._framed_lone(rng, sides[0])
+
+    def _framed_lone(self, rng: np.random.Generator, side: int) -> Framed:
+        """One hand in a view with no forearm before the lens, which holds enough of the hand."""
+        for _ in range(MAX_TRIES):
+            hand = self.pairs.lone(rng, side)
+            views = lone_views(rng, sample_views(rng, VIEWS, hand.middle()), hand.elbows[side])
+            seen = hand.visibility(views)
+            clear = np.flatnonzero(~seen.blocked & (hand.shown(views, seen) > MIN_SHOWN))
+            if len(clear):
+                return self._framed(hand, views[int(clear[0])], seen[int(clear[0])])
+            self.rejected["view"] += 1
+        self.rejected["all tries"] += 1
+        hand, view = self.pairs.plain(self.pairs.apart(rng)).alone(side), straight_view(rng)
+        return self._framed(hand, view, hand.visibility(view))
+
+    def _objects(
+        self, hands: tuple[Hand | None, Hand | None], lens: Camera, lights: Lights, index: int
+    ) -> tuple[Prop, ...]:
+        """In a share of scenes a table with objects behind the hands; recorded backgrounds stay as they are."""
+        rng = sample_rng(self.config.seed, index, OBJECTS)
+        if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
+            return ()
+        shown = [(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
+        points, arms = NO_HANDS_POINT, np.empty((0, 3))
+        if shown:
+            surfaces = (surface(*both) for both in shown)
+            points, arms = (np.concatenate(part) for part in zip(*surfaces, strict=True))
+        return sample_objects(rng, points, arms, lens, lights)
+
+    def _set(
+        self, background: Background, lights: Lights, reflectance: float, index: int
+    ) -> tuple[Setting, Background, Lights]:
+        """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
+        rng = sample_rng(self.config.seed, index, SETTING)
+        setting = sample_setting(rng)
+        if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
+            return "ordinary", background, lights
+        if setting == "dark studio":
+            return setting, *dark_studio(rng, reflectance, self.config.shadows)
+        return setting, *daylight(rng, self.library, reflectance, self.config.shadows)
+
+    def _sensor(self, looks: np.random.Generator, index: int) -> Sensor:
+        sensor = sample_sensor(looks, self.config.size, self.config.look)
+        if self.config.look == "plain":
+            return sensor
+        return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
+
+    def _company(self, index: int, placed: Placed | None, skin: Skin, lens: Camera) -> Company:
+        """The people of a scene; none in the plain look, nor where cameras or backgrounds are recorded, as photos have
+        their own.
+        """
+        rng, config = sample_rng(self.config.seed, index, PEOPLE), self.config
+        lonely = config.look == "plain" or "recorded" in (config.cameras, config.backgrounds)
+        if lonely or rng.random() >= config.people:
+            return Company()
+        return self.people.sample(rng, placed, skin, lens)
+
+    def _framed_pair(self, rng: np.random.Generator, index: int) -> Framed:
+        """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
+
+        Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
+        ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
+        """
+        wanted = rng.uniform(self.least_hidden, self.most_hidden)
+        framing = sample_rng(self.config.seed, index, FRAMING)
+        close = sample_close(framing)
+        tight = sample_tight(sample_rng(self.config.seed, index, TIGHT))
+        for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng, tight), strict=False):
+            plain = self.pairs.plain(pair)
+            views = sample_views(rng, VIEWS, plain.middle())
+            if close:
+                views = closer(framing, views)
+            view, seen, error = self._best_view(plain, views, wanted)
+            if error > OCCLUSION_TOLERANCE + MORE_TOLERANCE * attempt:
+                self.rejected["occlusion"] += 1
+                continue
+            if self.config.contact:
+                pair = self.pairs.free(pair)
+                if pair.fit is not None and (pair.fit.depth > MAX_PENETRATION or pair.fit.gap > MAX_GAP):
+                    self.rejected["contact"] += 1
+                    continue
+                plain = self.pairs.plain(pair)
+                seen = plain.visibility(view)
+            if not seen.blocked[0] and _hidden(seen)[0] <= self.most_hidden:
+                return self._framed(plain, view, seen)
+            self.rejected["view"] += 1
+        self.rejected["all tries"] += 1
+        plain, view = self.pairs.plain(self.pairs.apart(rng)), straight_view(rng)
+        return self._framed(plain, view, plain.visibility(view))
+
+    def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
+        """Recorded hands before their own camera, or in a view from anywhere: what fits call up is not known."""
+        if self.config.cameras == "recorded":
+            return self._own_view(rng, index, recorded)
+        wanted = rng.uniform(self.least_hidden, self.most_hidden)
+        pair = recorded.pair(index, rng)
+        for attempt in range(MAX_TRIES):
+            view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
+            if error <= OCCLUSION_TOLERANCE + MORE_TOLERANCE * attempt:
+                return self._framed(pair, view, seen)
+        # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
+        self.rejected["all tries"] += 1
+        view = straight_view(rng, pair.elbows.sum(0))
+        return self._framed(pair, view, pair.visibility(view))
+
+    def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
+        """Recorded hands before their own camera, with forearms that leave the hands to be seen if there are."""
+        assert recorded.fits.frames is not None
+        lens = own_camera(recorded.fits.frames, index, self.config.size)
+        pair = recorded.pair(index, rng)
+        for _ in range(MAX_TRIES):
+            if not pair.arms_before(lens):
+                break
+            self.rejected["view"] += 1
+            pair = recorded.pair(index, rng)
+        return pair.hands(np.eye(3), np.zeros(3)), lens, pair.interaction, None
+
+    def _dressed(self, skin: Skin, index: int) -> Skin:
+        """The person with gloves, rings and the like, which the plain look leaves out."""
+        if self.config.look == "plain":
+            return skin
+        return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS), skin))
+
+    def _background(self, rng: np.random.Generator, index: int, recorded: RecordedPairs | None) -> Background:
+        """One of the library's; of recorded ones the fit's own, as it is."""
+        if isinstance(self.library, BackgroundLibrary):
+            return sample_background(rng, self.library)
+        assert recorded is not None and recorded.fits.frames is not None
+        rows = recorded.fits.frames.rows
+        return self.library.background(int(rows[index % len(rows)]))
+
+    def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Visibility, float]:
+        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is.
+
+        A hand that is alone is hidden by nothing.
+        """
+        seen = pair.visibility(views)
+        hidden = _hidden(seen)
+        error = np.abs(hidden - wanted) * (len(pair.sides) == 2) + 10 * (seen.blocked | (hidden > self.most_hidden))
+        best = int(error.argmin())
+        return views[best], seen[best], float(error[best])
+
+    def _framed(self, pair: PairPose, view: Views, seen: Visibility) -> Framed:
+        turn, shift = view.turns[0], seen.shift[0]
+        placed = Placed.of(pair, turn, shift, known=not self.recorded)
+        return pair.hands(turn, shift), camera(view, self.config.size), pair.interaction, placed
+
+
+def _shows(company: Company, dress: Dress, setting: Setting, objects: bool, grey: bool) -> tuple[str, ...]:
+    special = {
+        "objects": objects,
+        "gloves": dress.glove is not None,
+        "rings": bool(dress.rings),
+        "watch": dress.watch is not None,
+        "bracelets": len(dress.bands) > (dress.watch is not None),
+        "nail polish": dress.polish is not None,
+        "dark studio": setting == "dark studio",
+        "daylight": setting == "daylight",
+        "grey": grey,
+    }
+    return *company.names, *(name for name, there in special.items() if there)
+
+
+def _hidden(seen: Visibility) -> NDArray[np.float64]:
+    """(N,) the share hidden of the more hidden hand."""
+    return seen.hidden.max(1) - RASTER_BIAS
