@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from aih_gen.compose.masks import hole
 from aih_gen.config import SIDES
-from hdr_model.data.crops import crop_affine, mask_boxes, sample, sample_masks
 from hdr_model.data.targets import hdrm_input, taught_masks
+from hdr_model.geometry import crop_affine, mask_boxes, sample, sample_masks
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 

@@ -19,16 +19,17 @@ from aih_gen.config import SIDES, Side
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
 from hdr_model.config import TASKS, Task
-from hdr_model.data.crops import (
+from hdr_model.finding import Box, Window, find_hands, window_of
+from hdr_model.geometry import (
     BOX_SCALE,
     crop_affine,
     from_crop,
+    invert,
     mask_boxes,
     rotate_from_crop,
     sample,
     sample_masks,
 )
-from hdr_model.finding import Box, Window, find_hands, window_of
 from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
@@ -273,12 +274,6 @@ def without_speckles(margins: Tensor) -> Tensor:
         if areas.max() >= MIN_HAND_AREA * mask.size:
             kept[k] = (areas >= SPECKLE * areas.max())[parts] & mask
     return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
-
-
-def invert(affine: Tensor) -> Tensor:
-    """The inverse of affine maps (B,2,3)."""
-    linear = torch.linalg.inv(affine[:, :, :2])
-    return torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
 
 
 def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
+from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
+from hdr_model.geometry import from_crop, mask_boxes, rotate_from_crop
 from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
 from hdr_model.pipeline import HDR, HandStage

@@ -15,8 +15,8 @@ from torch import Tensor
 from aih_gen.compose.masks import hole
 from aih_gen.hands.joints import MIDDLE_MCP
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.crops import rotate_to_crop, to_crop
 from hdr_model.evaluation.examine import ALONE, FOUND, TRUE, Examined, examine
+from hdr_model.geometry import rotate_to_crop, to_crop
 from hdr_model.pipeline import HDR
 from hdr_model.visual import (
     HOLE_COLOUR,
