@@ -14,7 +14,7 @@ import tyro
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import EncoderName, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class _Train:
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """auto: as the preset says, where the device computes bfloat16 natively."""
     workers: int = 0
     """Processes that read shards; 0 reads between the steps."""
@@ -92,7 +92,7 @@ class _Train:
         """The device, with the random numbers of the first weights set."""
         import torch
 
-        from hdr_model.training.loop import choose_device
+        from hdr_model.device import choose_device
 
         torch.manual_seed(self.seed)
         return choose_device(self.device)

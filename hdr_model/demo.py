@@ -20,10 +20,10 @@ from PIL import Image
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES
+from hdr_model.device import choose_device
 from hdr_model.inference import on_photo
 from hdr_model.photos import plain_result, read_photo
 from hdr_model.pipeline import HDR, Result
-from hdr_model.training.loop import choose_device
 from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, Picture, draw_masks, overlay
 
 PAGE = Path(__file__).parent / "demo.html"

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
+from hdr_model.device import choose_device
 from hdr_model.finding import Box
 from hdr_model.photos import PHOTO_SUFFIXES, check_size, read_photo, write_joints, write_result
 from hdr_model.pipeline import HDR, Result
-from hdr_model.training.loop import choose_device
 from hdr_model.visual import HAND_COLOURS, Picture, draw_joints, draw_masks
 
 

@@ -36,7 +36,7 @@ from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands, exclusive, paint
 from hdr_model.photos import check_size
-from hdr_model.training.checkpoint import find_weights, trained_size
+from hdr_model.weights import find_weights, trained_size
 
 MEAN_BONE_LENGTH = 0.095
 """Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""

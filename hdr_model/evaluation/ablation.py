@@ -25,6 +25,7 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import HDRMLossWeights, Preset, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.metrics import mpjpe
 from hdr_model.evaluation.page import grid_html, notes_html, whole_page
@@ -37,8 +38,7 @@ from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import cut_hands
 from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandStage
-from hdr_model.training.checkpoint import WEIGHTS, find_weights, trained_size
-from hdr_model.training.loop import choose_device, use_bfloat16
+from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)
 """Those whose order is expected to be the paper's, worst first."""
@@ -179,7 +179,7 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     shares: list[float] = []
     sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
-        batch = {name: value.to(device) for name, value in dataset[indices].items()}
+        batch = to_device(dataset[indices], device)
         sample, hand, joints = _joints(stage, batch, paint=run is not None)
         true = batch["joints_3d"][sample, hand].double().cpu().numpy()
         shares += batch["occlusion"][sample, hand].tolist()

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import NetworkConfig, Task
+from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 _MOST_NAMES = 4
 _LARGEST_SIZE = 8192
 

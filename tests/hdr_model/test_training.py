@@ -20,13 +20,15 @@ from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.draws import Draws
+from hdr_model.device import choose_device
 from hdr_model.training import loop
-from hdr_model.training.checkpoint import find_weights, start_from
+from hdr_model.training.checkpoint import start_from
 from hdr_model.training.hasm import HASMTask, scenes
 from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
+from hdr_model.weights import find_weights
 from tests.data.samples import write_samples
 
 CPU = torch.device("cpu")
@@ -282,7 +284,7 @@ def test_a_branch_that_earlier_weights_lack_begins_anew(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_told() -> None:
     for name in ("cuda:77", "abacus"):
         with pytest.raises(AIHError, match=name):
-            loop.choose_device(name)
+            choose_device(name)
 
 
 def test_the_weights_of_the_best_validated_step_are_kept_and_found(
