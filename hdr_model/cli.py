@@ -303,7 +303,7 @@ class Evaluate:
         """The shards of all annotated photos; those that are there already are checked and kept."""
         from aih_gen.exchange import Annotate
         from hdr_model.evaluation.protocols import check_request
-        from hdr_model.pipeline import HDR
+        from hdr_model.inference.pipeline import HDR
 
         if self.root is None or self.dataset is None:
             raise AIHError(f"--root: expected the folder of {self.dataset}, found nothing")
@@ -348,7 +348,7 @@ class Infer:
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
-        from hdr_model.inference import infer_photos, infer_video
+        from hdr_model.inference.infer import infer_photos, infer_video
 
         if self.video:
             infer_video(self.video, self.weights, self.out, self.device, self.box)
@@ -418,7 +418,7 @@ class Demo:
 
     def run(self) -> None:
         """Serve until interrupted."""
-        from hdr_model.demo import serve
+        from hdr_model.inference.demo.server import serve
 
         serve(self.weights, self.port, self.device)
 

@@ -33,11 +33,12 @@ from hdr_model.evaluation.pose import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.protocols import BATCH, portions, spread
 from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
+from hdr_model.inference.hands import HandStage
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import cut_hands
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandStage
 from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)

@@ -18,7 +18,7 @@ from hdr_model.data.aih import AIHDataset
 from hdr_model.device import to_device
 from hdr_model.evaluation.examine import ALONE, FOUND, TRUE, Examined, examine
 from hdr_model.geometry import rotate_to_crop, to_crop
-from hdr_model.pipeline import HDR
+from hdr_model.inference.pipeline import HDR
 from hdr_model.visual import (
     HOLE_COLOUR,
     Picture,

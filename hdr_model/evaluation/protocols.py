@@ -47,8 +47,8 @@ from hdr_model.evaluation.pose import (
     pose_grids,
 )
 from hdr_model.evaluation.table import Evaluation, Row
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import MIN_HAND_AREA, swap_hands_where
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH
 
 BATCH = 16
 PARTS = {"amodal": "whole hand (amodal)", "occluded": "occluded part alone", "visible": "visible part"}

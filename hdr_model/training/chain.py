@@ -13,10 +13,10 @@ from aih_gen.config import SIDES
 from aih_gen.shards.schema import MASK_BITS
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops
-from hdr_model.nets.hasm import HASM, margins
+from hdr_model.nets.hasm import HASM, exclusive, margins
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
-from hdr_model.painting import HandInput, exclusive, paint
+from hdr_model.painting import HandInput, paint
 from hdr_model.weights import find_weights, trained_size
 
 MIN_OVERLAP = 0.3

@@ -19,10 +19,10 @@ from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.evaluation.counts import Counted, count_rows
 from hdr_model.evaluation.examine import FIELDS, examine
 from hdr_model.evaluation.protocols import evaluate
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
-from hdr_model.pipeline import HDR
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from aih_gen.errors import AIHError
-from hdr_model.finding import Window, find_hands, likeliest, window_of
-from hdr_model.inference import VideoWriter, infer_photos, infer_video, open_video
+from hdr_model.inference.detection import Window, find_hands, likeliest, window_of
+from hdr_model.inference.infer import infer_photos, infer_video
+from hdr_model.inference.photos import MOST_PIXELS, read_photo
+from hdr_model.inference.pipeline import HDR
+from hdr_model.inference.video import VideoWriter, open_video
 from hdr_model.nets.hasm import HASM
-from hdr_model.photos import MOST_PIXELS, read_photo
-from hdr_model.pipeline import HDR
 from tests.hdr_model.test_pipeline import hdr, iou, is_red, photo, weights  # noqa: F401
 
 
