@@ -380,11 +380,8 @@ class Ablate:
         """Ablate."""
         from hdr_model.evaluation.ablation import Study, ablate
 
-        def train(arguments: Sequence[str]) -> None:
-            parse_arguments(COMMANDS, "hdr", "", arguments).run()
-
         study = Study(self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit)
-        ablate(study, self.out, self.device, train)
+        ablate(study, self.out, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

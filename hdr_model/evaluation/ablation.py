@@ -1,6 +1,6 @@
 """The paper's ablation: eight rows, each trained on the same number of steps, and the same hands measured in each.
 
-A row is a run folder of ``hdr train`` and a ``result.json``; what is there already is kept.
+A row is a run and a ``result.json``; what is there already is kept.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from hdr_model.config import HDRMLossWeights, Preset, preset, training_preset
+from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
@@ -39,6 +39,11 @@ from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import cut_hands
+from hdr_model.training.checkpoint import steps_done
+from hdr_model.training.hdrm import HDRMTask
+from hdr_model.training.initial import initialise_encoder
+from hdr_model.training.loop import Task, train
+from hdr_model.training.shpe import SHPETask
 from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)
@@ -52,18 +57,18 @@ class Row:
 
     number: int
     name: str
-    flags: tuple[str, ...] = ()
-    """Of ``hdr train hdrm``."""
+    without: Literal["removal", "deocclusion", "discriminator", "transformer"] | None = None
+    """What its HDRM lacks; also the name of the option --no-... of ``hdr train hdrm``."""
     subset: str | None = None
     """The part of AIH that is learnt from; None: all of it."""
 
 
 ROWS = (
     Row(1, "SHPE only"),
-    Row(2, "without removal", ("--no-removal",)),
-    Row(3, "without de-occlusion", ("--no-deocclusion",)),
-    Row(4, "without discriminator", ("--no-discriminator",)),
-    Row(5, "without transformer blocks", ("--no-transformer",)),
+    Row(2, "without removal", "removal"),
+    Row(3, "without de-occlusion", "deocclusion"),
+    Row(4, "without discriminator", "discriminator"),
+    Row(5, "without transformer blocks", "transformer"),
     Row(6, "AIH_Render only", subset=RenderConfig.subset),
     Row(7, "AIH_Syn only", subset=SynConfig.subset),
     Row(8, "full"),
@@ -84,11 +89,24 @@ class Study:
     limit: int | None = None
 
 
-def ablate(study: Study, out: Path, device: str, train: Callable[[Sequence[str]], None]) -> Grid:
-    """Train and measure every row that is not there yet; write and print the table.
+class Trainer(Protocol):
+    """What of ``training.loop.train`` a row needs."""
 
-    Args:
-        train: carries out the arguments of ``hdr`` that it is given.
+    def __call__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        data: Sequence[Path],
+        out: Path,
+        *,
+        device: torch.device,
+        resume: bool,
+        settings: Mapping[str, Any],
+    ) -> object: ...
+
+
+def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid:
+    """Train and measure every row that is not there yet; write and print the table.
 
     Raises:
         AIHError: numbers or data that cannot serve, or ``out`` holds another study.
@@ -96,27 +114,28 @@ def ablate(study: Study, out: Path, device: str, train: Callable[[Sequence[str]]
     subsets = _check(study)
     _open_study(study, out)
     where = choose_device(device)
-    common = ["--preset", study.preset, "--steps", str(study.budget), "--seed", str(study.seed), "--device", device]
     shpe = out / "shpe"
-    commands = {shpe: ["train", "shpe", "--data", *map(str, study.data), "--out", str(shpe), *common, "--resume"]}
+    commands = [_command(study, "shpe", study.data, shpe, device)]
     results: dict[int, dict[str, float]] = {}
     rows = [row for row in ROWS if not _same_as_full(row, study.preset)]
     for row in tqdm(rows, desc="ablation", unit="row"):
         run = out / f"{row.number}-{row.name.replace(' ', '-')}"
         finished = run / "result.json"
-        if row.number > 1:
-            chosen = [str(path) for path in study.data if row.subset in (None, subsets[path])]
-            commands[run] = ["train", "hdrm", "--data", *chosen, "--out", str(run), *row.flags, *common, "--resume"]
+        painted = row.number > 1
+        data = [path for path in study.data if row.subset in (None, subsets[path])]
+        if painted:
+            commands.append(_command(study, "hdrm", data, run, device, row.without))
         if finished.exists():
             results[row.number] = _read_result(finished)
             continue
-        for folder in (shpe, run):
-            if folder in commands and not _trained(folder, study.budget):
-                train(commands[folder])
-        results[row.number] = _measure(study, shpe, run if row.number > 1 else None, where)
+        if steps_done(shpe) < study.budget:
+            _train_shpe(study, shpe, where, train)
+        if painted and steps_done(run) < study.budget:
+            _train_hdrm(study, row, data, run, where, train)
+        results[row.number] = _measure(study, shpe, run if painted else None, where)
         run.mkdir(exist_ok=True)
         _write(finished, json.dumps(without_nan(results[row.number]), indent=1) + "\n")
-    grid, notes = _table(study, results), _notes(study, results, list(commands.values()))
+    grid, notes = _table(study, results), _notes(study, results, commands)
     _write_table(out, study, grid, notes)
     return grid
 
@@ -162,13 +181,40 @@ def _same_as_full(row: Row, size: Preset) -> bool:
     """A preset without a discriminator makes row 4 the full model."""
     losses = training_preset("hdrm", size).losses
     assert isinstance(losses, HDRMLossWeights)
-    return "--no-discriminator" in row.flags and not losses.adversarial
+    return row.without == "discriminator" and not losses.adversarial
 
 
-def _trained(run: Path, steps: int) -> bool:
-    lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
-    whole = (run / WEIGHTS / "model.safetensors").exists()
-    return whole and bool(lines) and bool(json.loads(lines[-1])["step"] >= steps)
+def _train_shpe(study: Study, out: Path, device: torch.device, train: Trainer) -> None:
+    config = replace(training_preset("shpe", study.preset), steps=study.budget, seed=study.seed)
+    torch.manual_seed(study.seed)
+    task = SHPETask(config, preset("shpe", study.preset), device)
+    init = initialise_encoder(task.shpe, "auto", started=False)
+    settings = {"see": "one", "init": init, "chain": None}
+    train(task, config, study.data, out, device=device, resume=True, settings=settings)
+
+
+def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device: torch.device, train: Trainer) -> None:
+    config = replace(training_preset("hdrm", study.preset), steps=study.budget, seed=study.seed)
+    assert isinstance(config.losses, HDRMLossWeights)
+    lacks: dict[str, Any] = {}
+    if row.without == "discriminator":
+        config = replace(config, losses=replace(config.losses, adversarial=0.0))
+    elif row.without:
+        lacks = {row.without: False}
+    torch.manual_seed(study.seed)
+    task = HDRMTask(config, replace(preset("hdrm", study.preset), **lacks), device)
+    train(task, config, data, out, device=device, resume=True, settings={"features": None, "chain": None})
+
+
+def _command(
+    study: Study, network: str, data: Sequence[Path], out: Path, device: str, without: str | None = None
+) -> str:
+    """What to type for the same run."""
+    flag = f"--no-{without} " if without else ""
+    return (
+        f"hdr train {network} --data {' '.join(map(str, data))} --out {out} {flag}--preset {study.preset} "
+        f"--steps {study.budget} --seed {study.seed} --device {device} --resume"
+    )
 
 
 @torch.inference_mode()
@@ -232,7 +278,7 @@ def _table(study: Study, results: dict[int, dict[str, float]]) -> Grid:
     return Grid(title, columns, tuple(lines))
 
 
-def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequence[Sequence[str]]) -> list[str]:
+def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequence[str]) -> list[str]:
     order = sorted(LARGE_ROWS, key=lambda number: -results[number]["all"])
     kept = order == list(LARGE_ROWS) and results[LARGE_ROWS[-1]]["all"] > results[len(ROWS)]["all"]
     ranking = " > ".join(str(number) for number in sorted(results, key=lambda number: -results[number]["all"]))
@@ -245,7 +291,7 @@ def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequenc
         f"Ours from worst to best: {ranking}. The paper's order of its large rows (1 > 2 > 3 > 8) is "
         f"{'found' if kept else 'not found'} here.",
         *(f"Row {row.number} is row 8: preset {study.preset} has no discriminator." for row in left_out),
-        *(f"hdr {' '.join(command)}" for command in commands),
+        *commands,
     ]
 
 

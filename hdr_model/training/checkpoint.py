@@ -97,6 +97,15 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
         raise AIHError(f"{path} cannot be resumed from ({str(error).splitlines()[0]})") from error
 
 
+def steps_done(out: Path) -> int:
+    """The steps whose weights are kept in the folder of a run; 0 where there is none.
+
+    Raises:
+        AIHError: ``last.pt`` is damaged.
+    """
+    return load_state(out, {}, torch.device("cpu"))
+
+
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
 
