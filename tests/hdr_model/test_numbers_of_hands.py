@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -36,15 +35,7 @@ EMPTY_BATCH = [EMPTY, EMPTY + 4]
 SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
 SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are faster so."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

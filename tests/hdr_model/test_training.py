@@ -36,6 +36,7 @@ SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
 SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
 ADVERSARIAL = HDRMLossWeights(perceptual=0.0, style=0.0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +44,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_samples(folder / "aih-00000.h5", 6)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small networks are faster, and the sums of two runs equal to the bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def short(task: str, **changes: Any) -> TrainConfig:
