@@ -433,7 +433,7 @@ class ImportReference:
 
     def run(self) -> None:
         """Import."""
-        from hdr_model.reference import import_reference
+        from hdr_model.import_reference import import_reference
 
         for folder in import_reference({"hasm": self.hasm, "hdrm": self.hdrm, "shpe": self.shpe}, self.out):
             print(folder)

@@ -87,6 +87,16 @@ class PretrainedNetwork(nn.Module):
             )
 
 
+def load_checked(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Give ``network`` tensors that are exactly its own; ``source`` names them in errors.
+
+    Raises:
+        AssetError: a tensor is missing, of another shape, or not the network's.
+    """
+    check_tensors(network, tensors, source)
+    network.load_state_dict(tensors)
+
+
 def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Raises AssetError unless ``tensors`` are exactly the network's, by name and shape."""
     expected = network.state_dict()

@@ -16,16 +16,16 @@ from transformers.models.pvt_v2.modeling_pvt_v2 import PvtV2BlockLayer
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import PRESETS, HDRMConfig, preset, training_preset
+from hdr_model.import_reference import from_reference_state, import_reference, load_reference
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hasm import ARM_MASKS, HAND_MASKS, HASM, HASMOutput, Logits, MaskName, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.literal_hdrm import LiteralHDRM, literal_partial_convolution
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.partial_conv import Masked, PartialConv2d
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.pvt import TransformerBlock
 from hdr_model.nets.shpe import SHPE, highest_point, read_at
-from hdr_model.reference import from_reference_state, import_reference, load_reference
-from tests.hdr_model.literal_hdrm import LiteralHDRM, literal_partial_convolution
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 NETWORKS: tuple[type[PretrainedNetwork], ...] = (HASM, HDRM, SHPE)
