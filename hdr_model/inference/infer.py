@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,8 +15,7 @@ from hdr_model.inference.photos import photos_in, read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Box
 from hdr_model.inference.video import VideoWriter, open_video
-from hdr_model.inference.write import on_photo, write_joints, write_result
-from hdr_model.visual import Picture
+from hdr_model.inference.write import joints_of, on_photo, write_joints, write_result
 
 
 def infer_photos(
@@ -60,18 +60,13 @@ def infer_video(video: Path, weights: Path | None, out: Path, device: str, box: 
     hdr = HDR.from_pretrained(weights, device=choose_device(device))
     folder = out / video.stem
     folder.mkdir(parents=True, exist_ok=True)
-    results = []
+    joints = []
     with VideoWriter(folder / "overlay.mp4", first, rate) as writer:
-        for frame in tqdm(_with_first(first, frames), desc=video.name, unit="frame"):
+        for frame in tqdm(chain([first], frames), desc=video.name, unit="frame"):
             result = hdr(frame, box)
             writer.add(on_photo(result, frame))
-            results.append(result)
-    write_joints(folder / "joints.npz", results)
-
-
-def _with_first(first: Picture, rest: Iterator[Picture]) -> Iterator[Picture]:
-    yield first
-    yield from rest
+            joints.append(joints_of(result))
+    write_joints(folder / "joints.npz", joints)
 
 
 def _check_folder(out: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.config import SIDES
@@ -37,15 +38,20 @@ def write_result(result: Result, image: Picture, folder: Path) -> None:
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
     (folder / "result.json").write_text(json.dumps(plain_result(result), indent=1, allow_nan=False) + "\n")
-    write_joints(folder / "joints.npz", [result])
+    write_joints(folder / "joints.npz", [joints_of(result)])
 
 
-def write_joints(path: Path, results: Sequence[Result]) -> None:
-    """The joints of T photos or frames, right hand first: ``joints_2d`` (T,2,21,2) px, ``joints_3d`` (T,2,21,3) m
-    relative to the wrist, ``crop`` (T,2,4) px, ``present`` (T,2) bool; NaN where a hand is not present.
+def joints_of(result: Result) -> dict[str, NDArray[np.generic]]:
+    """Both hands, right first: ``joints_2d`` (2,21,2) px, ``joints_3d`` (2,21,3) m relative to the wrist, ``crop``
+    (2,4) px, ``present`` (2,) bool; NaN where a hand is not present.
     """
     names = ("joints_2d", "joints_3d", "crop", "present")
-    stacked = {n: np.stack([[getattr(getattr(r, side), n) for side in SIDES] for r in results]) for n in names}
+    return {name: np.stack([getattr(getattr(result, side), name) for side in SIDES]) for name in names}
+
+
+def write_joints(path: Path, frames: Sequence[Mapping[str, NDArray[np.generic]]]) -> None:
+    """The ``joints_of`` T photos or frames, with a first axis of T."""
+    stacked = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
     np.savez_compressed(path, allow_pickle=False, **stacked)
 
 
