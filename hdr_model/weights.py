@@ -22,11 +22,10 @@ def find_weights(folder: Path, task: Task) -> Path:
     none, ``folder/hasm/weights``), or be one such run.
 
     Raises:
-        AssetError: none of these places has both files.
+        AssetError: none of these places has both files, or ``run.json`` is damaged.
     """
     places = [folder / task, folder / task / BEST, folder / task / WEIGHTS]
-    settings = folder / SETTINGS
-    if settings.exists() and json.loads(settings.read_text()).get("task") == task:
+    if (read_settings(folder) or {}).get("task") == task:
         places += [folder / BEST, folder / WEIGHTS]
     for place in places:
         if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():

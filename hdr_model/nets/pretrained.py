@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import NetworkConfig, Task
+from hdr_model.files import write_whole
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
 
 _MOST_NAMES = 4
@@ -62,9 +63,7 @@ class PretrainedNetwork(nn.Module):
         save_file(tensors, partial)
         partial.replace(path / WEIGHTS_FILE)
         text = json.dumps({"network": self.task, "config": dataclasses.asdict(self.config)}, indent=2)
-        partial = path / f"{CONFIG_FILE}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path / CONFIG_FILE)
+        write_whole(path / CONFIG_FILE, text + "\n")
 
     @classmethod
     def _read_config(cls, path: Path) -> Any:

@@ -21,8 +21,9 @@ import torch
 import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
+from hdr_model.files import write_whole
 from hdr_model.nets.pretrained import PretrainedNetwork
-from hdr_model.weights import SETTINGS, find_weights
+from hdr_model.weights import SETTINGS, find_weights, read_settings
 
 STATE = "last.pt"
 BRANCHES = ("presence",)
@@ -56,18 +57,18 @@ def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
     """Make ``out`` the folder of a run with these settings, or check that it is one.
 
     Raises:
-        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ.
+        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ or are damaged.
     """
     if out.exists() and not out.is_dir():
         raise AIHError(f"{out} is a file; --out needs a folder")
-    found = out / SETTINGS
-    if resume and found.exists():
-        _check_settings(found, settings)
+    before = read_settings(out) if resume else None
+    if before:
+        _check_settings(out, before, settings)
     elif out.exists() and any(out.iterdir()):
         expected = "a run to resume" if resume else "an empty folder, or --resume"
         raise AIHError(f"{out}: expected {expected}, found {sorted(out.iterdir())[0].name} in it")
     out.mkdir(parents=True, exist_ok=True)
-    found.write_text(json.dumps(settings, indent=1) + "\n")
+    write_whole(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
 
 
 def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
@@ -138,17 +139,11 @@ def code_version() -> dict[str, str]:
     return {"sources": sources.hexdigest(), "torch": torch.__version__}
 
 
-def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads(path.read_text())
-    except ValueError as error:
-        raise AIHError(f"{path} is not JSON ({error})") from error
+def _check_settings(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     now = json.loads(json.dumps(settings))
     for name, (there, here) in _differences(before, now).items():
         if name not in MAY_CHANGE:
-            raise AIHError(
-                f"{path.parent}, {name}: expected {there} as before, found {here}; a run is resumed unchanged"
-            )
+            raise AIHError(f"{out}, {name}: expected {there} as before, found {here}; a run is resumed unchanged")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
