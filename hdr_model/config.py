@@ -25,7 +25,6 @@ EncoderName = Literal[
 """Of ``hdr_model.nets.encoders``."""
 
 TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
-PRESETS: tuple[Preset, ...] = ("nano", "light", "base", "paper")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.pretrained import load_checked
 
 SIDE = 299
-FEATURES = 2048
 
 
 @dataclass(frozen=True)
