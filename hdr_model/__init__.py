@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdr_model.data.aih import AIHDataset
+    from hdr_model.inference.pipeline import HDR
     from hdr_model.nets.hasm import HASM
     from hdr_model.nets.hdrm import HDRM
     from hdr_model.nets.shpe import SHPE
-    from hdr_model.pipeline import HDR
 
 __all__ = ["HASM", "HDR", "HDRM", "SHPE", "AIHDataset"]
 
 # Found when first asked for: `hdr --help` should not wait for torch.
 _HOMES = {
-    "HDR": "hdr_model.pipeline",
+    "HDR": "hdr_model.inference.pipeline",
     "HASM": "hdr_model.nets.hasm",
     "HDRM": "hdr_model.nets.hdrm",
     "SHPE": "hdr_model.nets.shpe",

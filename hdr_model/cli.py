@@ -14,7 +14,7 @@ import tyro
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import EncoderName, HDRMLossWeights, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class _Train:
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """auto: as the preset says, where the device computes bfloat16 natively."""
     workers: int = 0
     """Processes that read shards; 0 reads between the steps."""
@@ -92,7 +92,7 @@ class _Train:
         """The device, with the random numbers of the first weights set."""
         import torch
 
-        from hdr_model.training.loop import choose_device
+        from hdr_model.device import choose_device
 
         torch.manual_seed(self.seed)
         return choose_device(self.device)
@@ -305,7 +305,7 @@ class Evaluate:
         from aih_gen.sources.annotate import AnnotateConfig
         from aih_gen.sources.tzionas import TzionasConfig
         from hdr_model.evaluation.protocols import check_request
-        from hdr_model.pipeline import HDR
+        from hdr_model.inference.pipeline import HDR
 
         if self.root is None or self.dataset is None:
             raise AIHError(f"--root: expected the folder of {self.dataset}, found nothing")
@@ -350,7 +350,7 @@ class Infer:
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
-        from hdr_model.inference import infer_photos, infer_video
+        from hdr_model.inference.infer import infer_photos, infer_video
 
         if self.video:
             infer_video(self.video, self.weights, self.out, self.device, self.box)
@@ -382,11 +382,8 @@ class Ablate:
         """Ablate."""
         from hdr_model.evaluation.ablation import Study, ablate
 
-        def train(arguments: Sequence[str]) -> None:
-            parse_arguments(COMMANDS, "hdr", "", arguments).run()
-
         study = Study(self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit)
-        ablate(study, self.out, self.device, train)
+        ablate(study, self.out, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -420,7 +417,7 @@ class Demo:
 
     def run(self) -> None:
         """Serve until interrupted."""
-        from hdr_model.demo import serve
+        from hdr_model.inference.demo.server import serve
 
         serve(self.weights, self.port, self.device)
 
@@ -438,7 +435,7 @@ class ImportReference:
 
     def run(self) -> None:
         """Import."""
-        from hdr_model.reference import import_reference
+        from hdr_model.import_reference import import_reference
 
         for folder in import_reference({"hasm": self.hasm, "hdrm": self.hdrm, "shpe": self.shpe}, self.out):
             print(folder)

@@ -14,6 +14,8 @@ from aih_gen.errors import AIHError
 
 Task = Literal["hasm", "hdrm", "shpe"]
 Preset = Literal["nano", "light", "base", "paper"]
+Precision = Literal["auto", "float32", "bfloat16"]
+"""``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
 Schedule = Literal["constant", "polynomial", "cosine", "step"]
 EncoderName = Literal[
     "mit_nano", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5",
@@ -23,7 +25,6 @@ EncoderName = Literal[
 """Of ``hdr_model.nets.encoders``."""
 
 TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
-PRESETS: tuple[Preset, ...] = ("nano", "light", "base", "paper")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aih_gen.compose.masks import hole
+from aih_gen.compose.masks import hidden, hole, removal, visible_background
 from aih_gen.config import SIDES
-from hdr_model.data.crops import crop_affine, mask_boxes, sample, sample_masks
-from hdr_model.data.targets import hdrm_input, taught_masks
+from hdr_model.config import HDRMConfig
+from hdr_model.geometry import crop_affine, mask_boxes, sample, sample_masks
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 
@@ -86,13 +86,39 @@ def cut_hands(
     return HandInput(sample(images, affine, size, "border"), cut[:, 0:1], cut[:, 1:2], cut[:, 2:3], cut[:, 3:4], affine)
 
 
-def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks from margins (inside minus outside) of one shape: visible masks apart, each inside its amodal mask."""
-    masks = {name: margin > 0 for name, margin in margins.items()}
-    right, left = margins["right_visible"], margins["left_visible"]
-    masks["right_visible"] = masks["right_visible"] & masks["right_amodal"] & ((right >= left) | ~masks["left_amodal"])
-    masks["left_visible"] = masks["left_visible"] & masks["left_amodal"] & ~masks["right_visible"]
-    return masks
+def hdrm_input(
+    image: Tensor, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
+) -> tuple[Tensor, Tensor]:
+    """HDRM's input and its validity, both (B,8,H,W) float, from a normalised image (B,3,H,W) and masks (B,1,H,W) bool.
+
+    The first four channels are what is known for painting the hidden part of this hand (the image without it, and the
+    visible hand), the last four for painting the background (the image without the other hand, and the visible
+    background).
+    """
+    known_hand = (~hidden(amodal, visible)).to(image.dtype)
+    known_background = (~removal(amodal, other_visible, other_arm)).to(image.dtype)
+    hand = visible.to(image.dtype)
+    background = visible_background(visible, other_visible, other_arm).to(image.dtype)
+    x = torch.cat([image * known_hand, hand, image * known_background, background], 1)
+    validity = torch.cat([known_hand.expand(-1, 4, -1, -1), known_background.expand(-1, 4, -1, -1)], 1)
+    return x, validity
+
+
+def taught_masks(
+    config: HDRMConfig, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same four masks (bool, one shape) as an HDRM of this configuration is to see them.
+
+    Where de-occlusion is off nothing of this hand counts as hidden, where removal is off nothing as the other hand:
+    ``hidden``, ``removal``, ``hole`` and ``hdrm_input`` of what is returned leave that region out.
+    """
+    nothing = torch.zeros_like(other_visible)
+    return (
+        amodal,
+        visible if config.deocclusion else amodal,
+        other_visible if config.removal else nothing,
+        other_arm if config.removal else nothing,
+    )
 
 
 def dilate(mask: Tensor, diameter: float) -> Tensor:

@@ -21,6 +21,8 @@ FINGER_COLOURS: tuple[Colour, ...] = ((255, 99, 71), (255, 179, 0), (76, 187, 70
 _INK: Colour = (40, 40, 40)
 _PAPER: Colour = (255, 255, 255)
 _OVERSAMPLE = 3
+_SIDE = 256
+"""Of a picture of skeletons, px."""
 _CAPTION = 18
 
 
@@ -67,24 +69,21 @@ def draw_joints(image: Picture, joints_2d: NDArray[np.floating], root_colour: Co
     return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
 
 
-def draw_skeletons(
-    hands: Mapping[str, NDArray[np.floating]], turn: float, size: int = 256, radius: float | None = None
-) -> Picture:
+def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radius: float | None = None) -> Picture:
     """Hands in 3D, each (21,3) relative to its wrist, x right, y down, z away, seen orthographically.
 
     Args:
         hands: side -> joints; hands with unknown joints are left out.
         turn: degrees by which the hands are turned about the vertical axis: 0 is the camera's view, 90 from its right.
-        size: side of the picture, px.
         radius: half the side of the picture in the joints' unit; by default what holds every joint from every turn.
     """
     known = {side: np.asarray(j, np.float64) for side, j in hands.items() if np.isfinite(j).all()}
-    canvas = Image.new("RGB", (size * _OVERSAMPLE, size * _OVERSAMPLE), _PAPER)
+    canvas = Image.new("RGB", (_SIDE * _OVERSAMPLE, _SIDE * _OVERSAMPLE), _PAPER)
     draw = ImageDraw.Draw(canvas)
     for k in range(1, 8):
-        at = k * size * _OVERSAMPLE / 8
-        draw.line((at, 0, at, size * _OVERSAMPLE), fill=(236, 236, 236), width=_OVERSAMPLE)
-        draw.line((0, at, size * _OVERSAMPLE, at), fill=(236, 236, 236), width=_OVERSAMPLE)
+        at = k * _SIDE * _OVERSAMPLE / 8
+        draw.line((at, 0, at, _SIDE * _OVERSAMPLE), fill=(236, 236, 236), width=_OVERSAMPLE)
+        draw.line((0, at, _SIDE * _OVERSAMPLE, at), fill=(236, 236, 236), width=_OVERSAMPLE)
     if known:
         centres = {side: (j.max(0) + j.min(0)) / 2 for side, j in known.items()}
         reach = [float(np.linalg.norm(joints - centres[side], axis=1).max()) for side, joints in known.items()]
@@ -93,10 +92,10 @@ def draw_skeletons(
         cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
         rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
         seen = (joints - centres[side]) @ rotation.T
-        points = (seen[:, :2] / extent + 1) * size * _OVERSAMPLE / 2
+        points = (seen[:, :2] / extent + 1) * _SIDE * _OVERSAMPLE / 2
         far_first = sorted(range(len(BONES)), key=lambda b: -(seen[BONES[b][0], 2] + seen[BONES[b][1], 2]))
-        _draw_skeleton(draw, points, far_first, _OVERSAMPLE * size / 90, HAND_COLOURS[side])
-    return np.asarray(canvas.resize((size, size), Image.Resampling.BOX))
+        _draw_skeleton(draw, points, far_first, _OVERSAMPLE * _SIDE / 90, HAND_COLOURS[side])
+    return np.asarray(canvas.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
 def captioned_row(pictures: Sequence[Picture], captions: Sequence[str], height: int = 256) -> Picture:

@@ -20,10 +20,10 @@ from aih_gen.errors import AIHError
 from hdr_model.config import HDRMLossWeights, Preset, Task, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch, batches
 from hdr_model.data.draws import Draws
+from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.training import loop
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
-from hdr_model.training.loop import choose_device, to_device, use_bfloat16
 from hdr_model.training.optimiser import optimise
 from hdr_model.training.shpe import SHPETask
 

@@ -23,10 +23,10 @@ from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from hdr_model.data.crops import mask_boxes
 from hdr_model.evaluation.table import Grid, Line
-from hdr_model.finding import MARGIN, Window, find_hands
-from hdr_model.pipeline import HDR
+from hdr_model.geometry import mask_boxes
+from hdr_model.inference.detection import MARGIN, Window, find_hands
+from hdr_model.inference.pipeline import HDR
 
 PHOTO = 1024
 SHARES = (1.0, 0.5, 0.25, 0.15)

@@ -7,12 +7,10 @@ function. Medians of synchronised calls; CPU in float32, a GPU in float32 and bf
 from __future__ import annotations
 
 import copy
-import runpy
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import tyro
@@ -22,10 +20,8 @@ from torch.nn import functional as F
 from hdr_model.config import Preset, preset
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.literal_hdrm import LiteralHDRM
 from hdr_model.nets.shpe import SHPE
-
-LiteralHDRM = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "hdr_model" / "literal_hdrm.py"))["LiteralHDRM"]
-"""The twin lives in the tests, which check it against the reference's figures."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig
 from aih_gen.errors import AIHError
 from hdr_model import HDR
-from hdr_model.photos import read_photo
+from hdr_model.inference.photos import read_photo
 from hdr_model.visual import captioned_row, draw_joints, draw_masks, draw_skeletons, stack_rows
 
 CAPTIONS = "image", "masks: outlines are whole hands", "right hand alone", "left hand alone", "joints", "in 3D"

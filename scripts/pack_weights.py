@@ -22,7 +22,7 @@ from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
 from hdr_model.evaluation.protocols import COIN, MEAN_MASK, evaluate
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.training.checkpoint import find_weights, read_settings
+from hdr_model.weights import find_weights, read_settings
 
 MOST_BYTES = 40_000_000
 LICENCE = """# Licence of these weights

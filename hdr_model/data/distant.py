@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from aih_gen.compose.sample import MASK_BITS
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import middles, nearest_bits, sample
 from hdr_model.data.draws import Draws
+from hdr_model.geometry import middles, nearest_bits, sample
 
 WIDTHS = (1.25, 4.0)
 """Side of the picture that is made / side of what is pasted into it."""

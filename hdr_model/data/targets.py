@@ -1,4 +1,4 @@
-"""What the networks see and should say: HDRM's input and validity, SHPE's maps."""
+"""SHPE's targets: heat maps, and joints relative to their parents and to the wrist."""
 
 from __future__ import annotations
 
@@ -7,49 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aih_gen.compose.masks import hidden, removal, visible_background
 from aih_gen.hands.joints import BONES, MIDDLE_MCP, WRIST
-from hdr_model.config import HDRMConfig
 
 HEAT_SIGMA = 2.5 / 64
 """Standard deviation of the heat maps' Gaussian, in sides of the map (Zhou et al. 2020: 2.5 px of 64)."""
 LEAST_HEAT_SIGMA = 1.75
 """In pixels of the map: a narrower Gaussian, on the maps of small inputs, is too little to learn from."""
-
-
-def hdrm_input(
-    image: Tensor, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
-) -> tuple[Tensor, Tensor]:
-    """HDRM's input and its validity, both (B,8,H,W) float, from a normalised image (B,3,H,W) and masks (B,1,H,W) bool.
-
-    The first four channels are what is known for painting the hidden part of this hand (the image without it, and the
-    visible hand), the last four for painting the background (the image without the other hand, and the visible
-    background).
-    """
-    known_hand = (~hidden(amodal, visible)).to(image.dtype)
-    known_background = (~removal(amodal, other_visible, other_arm)).to(image.dtype)
-    hand = visible.to(image.dtype)
-    background = visible_background(visible, other_visible, other_arm).to(image.dtype)
-    x = torch.cat([image * known_hand, hand, image * known_background, background], 1)
-    validity = torch.cat([known_hand.expand(-1, 4, -1, -1), known_background.expand(-1, 4, -1, -1)], 1)
-    return x, validity
-
-
-def taught_masks(
-    config: HDRMConfig, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same four masks (bool, one shape) as an HDRM of this configuration is to see them.
-
-    Where de-occlusion is off nothing of this hand counts as hidden, where removal is off nothing as the other hand:
-    ``hidden``, ``removal``, ``hole`` and ``hdrm_input`` of what is returned leave that region out.
-    """
-    nothing = torch.zeros_like(other_visible)
-    return (
-        amodal,
-        visible if config.deocclusion else amodal,
-        other_visible if config.removal else nothing,
-        other_arm if config.removal else nothing,
-    )
 
 
 @dataclass(frozen=True, eq=False)

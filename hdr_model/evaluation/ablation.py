@@ -1,17 +1,16 @@
 """The paper's ablation: eight rows, each trained on the same number of steps, and the same hands measured in each.
 
-A row is a run folder of ``hdr train`` and a ``result.json``; what is there already is kept.
+A row is a run and a ``result.json``; what is there already is kept.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,8 +22,9 @@ from tqdm import tqdm
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from hdr_model.config import HDRMLossWeights, Preset, preset, training_preset
+from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.metrics import mpjpe
 from hdr_model.evaluation.page import grid_html, notes_html, whole_page
@@ -32,13 +32,19 @@ from hdr_model.evaluation.pose import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.protocols import BATCH, portions, spread
 from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
+from hdr_model.files import write_whole
+from hdr_model.inference.hands import HandStage
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import cut_hands
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, HandStage
-from hdr_model.training.checkpoint import WEIGHTS, find_weights, trained_size
-from hdr_model.training.loop import choose_device, use_bfloat16
+from hdr_model.training.checkpoint import steps_done
+from hdr_model.training.hdrm import HDRMTask
+from hdr_model.training.initial import initialise_encoder
+from hdr_model.training.loop import Task, train
+from hdr_model.training.shpe import SHPETask
+from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)
 """Those whose order is expected to be the paper's, worst first."""
@@ -51,18 +57,18 @@ class Row:
 
     number: int
     name: str
-    flags: tuple[str, ...] = ()
-    """Of ``hdr train hdrm``."""
+    without: Literal["removal", "deocclusion", "discriminator", "transformer"] | None = None
+    """What its HDRM lacks; also the name of the option --no-... of ``hdr train hdrm``."""
     subset: str | None = None
     """The part of AIH that is learnt from; None: all of it."""
 
 
 ROWS = (
     Row(1, "SHPE only"),
-    Row(2, "without removal", ("--no-removal",)),
-    Row(3, "without de-occlusion", ("--no-deocclusion",)),
-    Row(4, "without discriminator", ("--no-discriminator",)),
-    Row(5, "without transformer blocks", ("--no-transformer",)),
+    Row(2, "without removal", "removal"),
+    Row(3, "without de-occlusion", "deocclusion"),
+    Row(4, "without discriminator", "discriminator"),
+    Row(5, "without transformer blocks", "transformer"),
     Row(6, "AIH_Render only", subset=RenderConfig.subset),
     Row(7, "AIH_Syn only", subset=SynConfig.subset),
     Row(8, "full"),
@@ -83,11 +89,24 @@ class Study:
     limit: int | None = None
 
 
-def ablate(study: Study, out: Path, device: str, train: Callable[[Sequence[str]], None]) -> Grid:
-    """Train and measure every row that is not there yet; write and print the table.
+class Trainer(Protocol):
+    """What of ``training.loop.train`` a row needs."""
 
-    Args:
-        train: carries out the arguments of ``hdr`` that it is given.
+    def __call__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        data: Sequence[Path],
+        out: Path,
+        *,
+        device: torch.device,
+        resume: bool,
+        settings: Mapping[str, Any],
+    ) -> object: ...
+
+
+def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid:
+    """Train and measure every row that is not there yet; write and print the table.
 
     Raises:
         AIHError: numbers or data that cannot serve, or ``out`` holds another study.
@@ -95,27 +114,28 @@ def ablate(study: Study, out: Path, device: str, train: Callable[[Sequence[str]]
     subsets = _check(study)
     _open_study(study, out)
     where = choose_device(device)
-    common = ["--preset", study.preset, "--steps", str(study.budget), "--seed", str(study.seed), "--device", device]
     shpe = out / "shpe"
-    commands = {shpe: ["train", "shpe", "--data", *map(str, study.data), "--out", str(shpe), *common, "--resume"]}
+    commands = [_command(study, "shpe", study.data, shpe, device)]
     results: dict[int, dict[str, float]] = {}
     rows = [row for row in ROWS if not _same_as_full(row, study.preset)]
     for row in tqdm(rows, desc="ablation", unit="row"):
         run = out / f"{row.number}-{row.name.replace(' ', '-')}"
         finished = run / "result.json"
-        if row.number > 1:
-            chosen = [str(path) for path in study.data if row.subset in (None, subsets[path])]
-            commands[run] = ["train", "hdrm", "--data", *chosen, "--out", str(run), *row.flags, *common, "--resume"]
+        painted = row.number > 1
+        data = [path for path in study.data if row.subset in (None, subsets[path])]
+        if painted:
+            commands.append(_command(study, "hdrm", data, run, device, row.without))
         if finished.exists():
             results[row.number] = _read_result(finished)
             continue
-        for folder in (shpe, run):
-            if folder in commands and not _trained(folder, study.budget):
-                train(commands[folder])
-        results[row.number] = _measure(study, shpe, run if row.number > 1 else None, where)
+        if steps_done(shpe) < study.budget:
+            _train_shpe(study, shpe, where, train)
+        if painted and steps_done(run) < study.budget:
+            _train_hdrm(study, row, data, run, where, train)
+        results[row.number] = _measure(study, shpe, run if painted else None, where)
         run.mkdir(exist_ok=True)
-        _write(finished, json.dumps(without_nan(results[row.number]), indent=1) + "\n")
-    grid, notes = _table(study, results), _notes(study, results, list(commands.values()))
+        write_whole(finished, json.dumps(without_nan(results[row.number]), indent=1) + "\n")
+    grid, notes = _table(study, results), _notes(study, results, commands)
     _write_table(out, study, grid, notes)
     return grid
 
@@ -154,20 +174,47 @@ def _open_study(study: Study, out: Path) -> None:
     elif out.exists() and any(out.iterdir()):
         raise AIHError(f"{out}: expected an empty folder, or a study to go on with, found other things in it")
     out.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(settings, indent=1) + "\n")
+    write_whole(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _same_as_full(row: Row, size: Preset) -> bool:
     """A preset without a discriminator makes row 4 the full model."""
     losses = training_preset("hdrm", size).losses
     assert isinstance(losses, HDRMLossWeights)
-    return "--no-discriminator" in row.flags and not losses.adversarial
+    return row.without == "discriminator" and not losses.adversarial
 
 
-def _trained(run: Path, steps: int) -> bool:
-    lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
-    whole = (run / WEIGHTS / "model.safetensors").exists()
-    return whole and bool(lines) and bool(json.loads(lines[-1])["step"] >= steps)
+def _train_shpe(study: Study, out: Path, device: torch.device, train: Trainer) -> None:
+    config = replace(training_preset("shpe", study.preset), steps=study.budget, seed=study.seed)
+    torch.manual_seed(study.seed)
+    task = SHPETask(config, preset("shpe", study.preset), device)
+    init = initialise_encoder(task.shpe, "auto", started=False)
+    settings = {"see": "one", "init": init, "chain": None}
+    train(task, config, study.data, out, device=device, resume=True, settings=settings)
+
+
+def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device: torch.device, train: Trainer) -> None:
+    config = replace(training_preset("hdrm", study.preset), steps=study.budget, seed=study.seed)
+    assert isinstance(config.losses, HDRMLossWeights)
+    lacks: dict[str, Any] = {}
+    if row.without == "discriminator":
+        config = replace(config, losses=replace(config.losses, adversarial=0.0))
+    elif row.without:
+        lacks = {row.without: False}
+    torch.manual_seed(study.seed)
+    task = HDRMTask(config, replace(preset("hdrm", study.preset), **lacks), device)
+    train(task, config, data, out, device=device, resume=True, settings={"features": None, "chain": None})
+
+
+def _command(
+    study: Study, network: str, data: Sequence[Path], out: Path, device: str, without: str | None = None
+) -> str:
+    """What to type for the same run."""
+    flag = f"--no-{without} " if without else ""
+    return (
+        f"hdr train {network} --data {' '.join(map(str, data))} --out {out} {flag}--preset {study.preset} "
+        f"--steps {study.budget} --seed {study.seed} --device {device} --resume"
+    )
 
 
 @torch.inference_mode()
@@ -179,7 +226,7 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     shares: list[float] = []
     sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
-        batch = {name: value.to(device) for name, value in dataset[indices].items()}
+        batch = to_device(dataset[indices], device)
         sample, hand, joints = _joints(stage, batch, paint=run is not None)
         true = batch["joints_3d"][sample, hand].double().cpu().numpy()
         shares += batch["occlusion"][sample, hand].tolist()
@@ -231,7 +278,7 @@ def _table(study: Study, results: dict[int, dict[str, float]]) -> Grid:
     return Grid(title, columns, tuple(lines))
 
 
-def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequence[Sequence[str]]) -> list[str]:
+def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequence[str]) -> list[str]:
     order = sorted(LARGE_ROWS, key=lambda number: -results[number]["all"])
     kept = order == list(LARGE_ROWS) and results[LARGE_ROWS[-1]]["all"] > results[len(ROWS)]["all"]
     ranking = " > ".join(str(number) for number in sorted(results, key=lambda number: -results[number]["all"]))
@@ -244,15 +291,15 @@ def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequenc
         f"Ours from worst to best: {ranking}. The paper's order of its large rows (1 > 2 > 3 > 8) is "
         f"{'found' if kept else 'not found'} here.",
         *(f"Row {row.number} is row 8: preset {study.preset} has no discriminator." for row in left_out),
-        *(f"hdr {' '.join(command)}" for command in commands),
+        *commands,
     ]
 
 
 def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> None:
     document = {"study": json.loads(json.dumps(asdict(study), default=str)), "grid": asdict(grid), "notes": notes}
-    _write(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
-    _write(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
-    _write(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
+    write_whole(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
+    write_whole(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
+    write_whole(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
     write_grids(out / "ablation.csv", [grid])
     console = Console()
     grid.print(console)
@@ -276,9 +323,3 @@ def _read_result(path: Path) -> dict[str, float]:
     if not {"all", "hidden", "unscaled", "hands"} <= document.keys():
         raise AIHError(f"{path}: expected the result of a row, found {', '.join(document)}; remove it to measure again")
     return {name: NAN if value is None else float(value) for name, value in document.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 from hdr_model.config import TASKS, Preset, preset, training_preset
+from hdr_model.device import choose_device
 from hdr_model.evaluation.published import NAN, P40_MILLISECONDS
 from hdr_model.evaluation.table import Grid, Line, without_nan
-from hdr_model.finding import find_hands
+from hdr_model.inference.detection import find_hands
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
-from hdr_model.pipeline import HDR
-from hdr_model.training.loop import choose_device
 
 PHOTO = 512
 """Side of the photo that the whole of HDR is timed on."""

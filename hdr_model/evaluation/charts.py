@@ -8,6 +8,7 @@ from html import escape
 
 Points = Sequence[tuple[float, float]]
 
+_HEIGHT = 300
 _LINE_COLOURS = ("#222222", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
 
 
@@ -15,7 +16,6 @@ def curves_svg(
     curves: Mapping[str, Points],
     title: str,
     width: int = 560,
-    height: int = 300,
     logarithmic: bool = True,
     across: str = "step",
 ) -> str:
@@ -37,7 +37,7 @@ def curves_svg(
     levels = [scale(v) for c in clean.values() for _, v in c]
     low, high = min(levels), max(max(levels), min(levels) + (0.1 if logarithmic else 1e-3))
     first, last = min(steps), max(max(steps), min(steps) + 1)
-    left, right, top, bottom = 56, width - 180, 30, height - 30
+    left, right, top, bottom = 56, width - 180, 30, _HEIGHT - 30
 
     def place(step: float, level: float) -> str:
         x = left + (step - first) / (last - first) * (right - left)
@@ -59,7 +59,7 @@ def curves_svg(
         points = " ".join(place(s, scale(v)) for s, v in _thin(curve, 400))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(f'<text x="{right + 10}" y="{top + 8 + 16 * k}" fill="{colour}">{escape(name)}</text>')
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    size = f'width="{width}" height="{_HEIGHT}" viewBox="0 0 {width} {_HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">{"".join(parts)}</svg>'
 
 

@@ -11,10 +11,12 @@ from torch import Tensor
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import HandCrops, crop_hands, from_crop, mask_boxes, rotate_from_crop, unpack_masks
+from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
+from hdr_model.geometry import from_crop, mask_boxes, rotate_from_crop
+from hdr_model.inference.hands import HandStage
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
-from hdr_model.pipeline import HDR, HandStage
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
 """What ``examine`` and the scores need of a shard."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hdr_model.nets.external_weights import read_external
-from hdr_model.nets.pretrained import check_tensors
+from hdr_model.nets.pretrained import load_checked
 from hdr_model.nets.vgg import WIDTHS, VGG16Features
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -34,8 +34,7 @@ class LPIPS(nn.Module):
         found = read_external(linear)
         names = {f"lin{k}.model.1.weight": str(k) for k in range(len(WIDTHS))}
         state = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
-        check_tensors(network.linear, state, str(linear))
-        network.linear.load_state_dict(state)
+        load_checked(network.linear, state, str(linear))
         return network.eval().requires_grad_(False)
 
     def forward(self, image: Tensor, other: Tensor) -> Tensor:

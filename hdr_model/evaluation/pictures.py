@@ -15,9 +15,10 @@ from torch import Tensor
 from aih_gen.compose.masks import hole
 from aih_gen.hands.joints import MIDDLE_MCP
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.crops import rotate_to_crop, to_crop
+from hdr_model.device import to_device
 from hdr_model.evaluation.examine import ALONE, FOUND, TRUE, Examined, examine
-from hdr_model.pipeline import HDR
+from hdr_model.geometry import rotate_to_crop, to_crop
+from hdr_model.inference.pipeline import HDR
 from hdr_model.visual import (
     HOLE_COLOUR,
     Picture,
@@ -62,7 +63,7 @@ class Look:
 def look(hdr: HDR, dataset: AIHDataset, places: Sequence[Place]) -> list[Look]:
     """Examine the samples of some places, all at once."""
     samples = sorted({sample for sample, _ in places})
-    batch = {name: value.to(hdr.device) for name, value in dataset[samples].items()}
+    batch = to_device(dataset[samples], hdr.device)
     seen = examine(hdr, batch)
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
     looks = []

@@ -19,6 +19,7 @@ from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import MIDDLE_MCP, WRIST
 from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.counts import Counted, count_hands, count_rows
 from hdr_model.evaluation.examine import (
     ALONE,
@@ -46,9 +47,8 @@ from hdr_model.evaluation.pose import (
     pose_grids,
 )
 from hdr_model.evaluation.table import Evaluation, Row
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import MIN_HAND_AREA, swap_hands_where
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH
-from hdr_model.training.loop import choose_device, use_bfloat16
 
 BATCH = 16
 PARTS = {"amodal": "whole hand (amodal)", "occluded": "occluded part alone", "visible": "visible part"}
@@ -131,7 +131,7 @@ def evaluate(
     chosen = spread(len(dataset), limit)
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
-        batch = {name: value.to(hdr.device) for name, value in dataset[indices].items()}
+        batch = to_device(dataset[indices], hdr.device)
         seen, stories = examine(hdr, batch), read_stories(dataset, indices, batch)
         add_scores(scores, indices, batch, seen, prior, stories, judges)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}

@@ -6,7 +6,6 @@ Run ``python -m hdr_model.evaluation.report ROOT`` on a folder with any of ``aih
 
 from __future__ import annotations
 
-import json
 import sys
 from html import escape
 from pathlib import Path
@@ -20,6 +19,7 @@ from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
 from hdr_model.evaluation.page import PICTURES, STYLE, grid_html, notes_html, rows_html, tiles_html
 from hdr_model.evaluation.table import Evaluation
+from hdr_model.files import read_metrics
 
 SHEET_SAMPLES = 6
 _NOT_LOSSES = ("step", "epoch", "time", "seconds", "learning_rate", "samples_per_second")
@@ -57,21 +57,16 @@ def build_report(root: Path) -> Path:
 
 
 def read_curves(path: Path) -> dict[str, Points]:
-    """The numeric terms of a ``metrics.jsonl``: one JSON object a line, with "step".
+    """The numeric terms of a ``metrics.jsonl`` by name, as points of step and value.
 
     Raises:
-        AIHError: a line is not such an object.
+        AIHError: it is damaged.
     """
     curves: dict[str, list[tuple[float, float]]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            entry = json.loads(line)
-            step = float(entry["step"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise AIHError(f'{path}, line {number}: expected a JSON object with "step", found {line[:60]!r}') from error
-        for name, value in entry.items():
+    for row in read_metrics(path):
+        for name, value in row.items():
             if name not in _NOT_LOSSES and isinstance(value, int | float):
-                curves.setdefault(name, []).append((step, float(value)))
+                curves.setdefault(name, []).append((float(row["step"]), float(value)))
     return dict(curves)
 
 

@@ -172,6 +172,15 @@ def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks from margins (inside minus outside) of one shape: visible masks apart, each inside its amodal mask."""
+    masks = {name: margin > 0 for name, margin in margins.items()}
+    right, left = margins["right_visible"], margins["left_visible"]
+    masks["right_visible"] = masks["right_visible"] & masks["right_amodal"] & ((right >= left) | ~masks["left_amodal"])
+    masks["left_visible"] = masks["left_visible"] & masks["left_amodal"] & ~masks["right_visible"]
+    return masks
+
+
 def probability(logits: Tensor) -> Tensor:
     """Logits (B, 2, h, w) of outside and inside -> (B, h, w) probability of inside."""
     return (logits[:, 1] - logits[:, 0]).float().sigmoid()

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdr_model.nets.external_weights import read_external
-from hdr_model.nets.pretrained import check_tensors
+from hdr_model.nets.pretrained import load_checked
 
 SIDE = 299
-FEATURES = 2048
 
 
 @dataclass(frozen=True)
@@ -190,8 +189,7 @@ class Inception(_Branches):
         wanted = network.state_dict()
         counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
         state = counts | {name: found[name] for name in wanted.keys() & found.keys()}
-        check_tensors(network, state, str(path))
-        network.load_state_dict(state)
+        load_checked(network, state, str(path))
         return network.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import NetworkConfig, Task
+from hdr_model.files import write_whole
+from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 _MOST_NAMES = 4
 _LARGEST_SIZE = 8192
 
@@ -63,9 +63,7 @@ class PretrainedNetwork(nn.Module):
         save_file(tensors, partial)
         partial.replace(path / WEIGHTS_FILE)
         text = json.dumps({"network": self.task, "config": dataclasses.asdict(self.config)}, indent=2)
-        partial = path / f"{CONFIG_FILE}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path / CONFIG_FILE)
+        write_whole(path / CONFIG_FILE, text + "\n")
 
     @classmethod
     def _read_config(cls, path: Path) -> Any:
@@ -86,6 +84,16 @@ class PretrainedNetwork(nn.Module):
             raise AIHError(
                 f"{type(self).__name__} takes images with sides that {self.stride} divides, found {height}x{width}."
             )
+
+
+def load_checked(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Give ``network`` tensors that are exactly its own; ``source`` names them in errors.
+
+    Raises:
+        AssetError: a tensor is missing, of another shape, or not the network's.
+    """
+    check_tensors(network, tensors, source)
+    network.load_state_dict(tensors)
 
 
 def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

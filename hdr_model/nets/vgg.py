@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdr_model.nets.external_weights import read_external
-from hdr_model.nets.pretrained import check_tensors
+from hdr_model.nets.pretrained import load_checked
 
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """The convolutions before each pool, as torchvision numbers them in ``features``."""
@@ -41,8 +41,7 @@ class VGG16Features(nn.Module):
         network = cls(blocks)
         wanted = network.state_dict().keys()
         state = read_external(path)
-        check_tensors(network, {name: state[name] for name in wanted & state.keys()}, str(path))
-        network.load_state_dict({name: state[name] for name in wanted})
+        load_checked(network, {name: state[name] for name in wanted & state.keys()}, str(path))
         return network.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -13,11 +13,11 @@ from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops
-from hdr_model.nets.hasm import HASM, margins
+from hdr_model.nets.hasm import HASM, exclusive, margins
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
-from hdr_model.painting import HandInput, exclusive, paint
-from hdr_model.training.checkpoint import find_weights, trained_size
+from hdr_model.painting import HandInput, paint
+from hdr_model.weights import find_weights, trained_size
 
 MIN_OVERLAP = 0.3
 """A found mask that shares less than this (IoU) with the true one is of something else: nothing is to be learnt."""

@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and where trained weights are found.
+"""A run on disk: what is written, and what is resumed from.
 
 A run is a folder: ``run.json`` (its settings, the code and the data it was made with), ``last.pt`` (everything needed
 to go on as if never stopped), ``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, ``weights/``, the trained network,
@@ -21,10 +21,11 @@ import torch
 import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
-from hdr_model.config import Task
-from hdr_model.nets.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedNetwork
+from hdr_model.files import write_whole
+from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.weights import SETTINGS, find_weights, read_settings
 
-SETTINGS, STATE, WEIGHTS, BEST = "run.json", "last.pt", "weights", "best"
+STATE = "last.pt"
 BRANCHES = ("presence",)
 """Fields of a network's configuration, and names of its parts, that earlier weights may lack."""
 SCHEMA = 1
@@ -56,18 +57,18 @@ def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
     """Make ``out`` the folder of a run with these settings, or check that it is one.
 
     Raises:
-        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ.
+        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ or are damaged.
     """
     if out.exists() and not out.is_dir():
         raise AIHError(f"{out} is a file; --out needs a folder")
-    found = out / SETTINGS
-    if resume and found.exists():
-        _check_settings(found, settings)
+    before = read_settings(out) if resume else None
+    if before:
+        _check_settings(out, before, settings)
     elif out.exists() and any(out.iterdir()):
         expected = "a run to resume" if resume else "an empty folder, or --resume"
         raise AIHError(f"{out}: expected {expected}, found {sorted(out.iterdir())[0].name} in it")
     out.mkdir(parents=True, exist_ok=True)
-    found.write_text(json.dumps(settings, indent=1) + "\n")
+    write_whole(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
 
 
 def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
@@ -97,52 +98,13 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
         raise AIHError(f"{path} cannot be resumed from ({str(error).splitlines()[0]})") from error
 
 
-def find_weights(folder: Path, task: Task) -> Path:
-    """The folder with ``config.json`` and ``model.safetensors`` of one network.
-
-    ``folder`` may hold the networks' weights (``folder/hasm``), or their runs (``folder/hasm/best``, or where there is
-    none, ``folder/hasm/weights``), or be one such run.
+def steps_done(out: Path) -> int:
+    """The steps whose weights are kept in the folder of a run; 0 where there is none.
 
     Raises:
-        AssetError: none of these places has both files.
+        AIHError: ``last.pt`` is damaged.
     """
-    places = [folder / task, folder / task / BEST, folder / task / WEIGHTS]
-    settings = folder / SETTINGS
-    if settings.exists() and json.loads(settings.read_text()).get("task") == task:
-        places += [folder / BEST, folder / WEIGHTS]
-    for place in places:
-        if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():
-            return place
-    raise AssetError(
-        f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[2]}"
-    )
-
-
-def read_settings(folder: Path) -> dict[str, Any] | None:
-    """What ``run.json`` of a run says; None where there is none.
-
-    Raises:
-        AssetError: it is not a run's settings.
-    """
-    path = folder / SETTINGS
-    if not path.is_file():
-        return None
-    try:
-        settings = json.loads(path.read_text())
-        int(settings["size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise AssetError(f"{path}: expected a run's settings with a size, found {error!r}") from error
-    return cast("dict[str, Any]", settings)
-
-
-def trained_size(weights: Path) -> int:
-    """Side in pixels of the images that the network in ``weights`` was trained on, else 256."""
-    try:
-        packed = json.loads((weights / CONFIG_FILE).read_text()).get("training", {})
-    except (OSError, ValueError, AttributeError):
-        packed = {}  # the network says so itself when it is read
-    settings = packed or read_settings(weights) or read_settings(weights.parent)
-    return int(settings["size"]) if settings else 256
+    return load_state(out, {}, torch.device("cpu"))
 
 
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
@@ -177,17 +139,11 @@ def code_version() -> dict[str, str]:
     return {"sources": sources.hexdigest(), "torch": torch.__version__}
 
 
-def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads(path.read_text())
-    except ValueError as error:
-        raise AIHError(f"{path} is not JSON ({error})") from error
+def _check_settings(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     now = json.loads(json.dumps(settings))
     for name, (there, here) in _differences(before, now).items():
         if name not in MAY_CHANGE:
-            raise AIHError(
-                f"{path.parent}, {name}: expected {there} as before, found {here}; a run is resumed unchanged"
-            )
+            raise AIHError(f"{out}, {name}: expected {there} as before, found {here}; a run is resumed unchanged")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

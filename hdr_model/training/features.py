@@ -11,7 +11,7 @@ from hdr_model.losses import FeatureExtractor, frozen_encoder_features
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.nets.vgg import VGG16Features
-from hdr_model.training.checkpoint import find_weights
+from hdr_model.weights import find_weights
 
 
 def open_features(path: Path, device: torch.device) -> FeatureExtractor:

@@ -13,10 +13,11 @@ from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
 from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
-from hdr_model.data.crops import Jitter, crop_affine, nearest_bits, sample
+from hdr_model.data.crops import Jitter
 from hdr_model.data.distant import Distant, distant_moves
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.geometry import crop_affine, nearest_bits, sample
 from hdr_model.losses import Terms, hasm_losses, weighted_sum
 from hdr_model.nets.hasm import HASM, margins
 from hdr_model.nets.normalisation import normalise

@@ -16,7 +16,6 @@ from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
-from hdr_model.data.targets import hdrm_input, taught_masks
 from hdr_model.losses import (
     FeatureExtractor,
     Terms,
@@ -29,6 +28,7 @@ from hdr_model.losses import (
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.painting import hdrm_input, taught_masks
 from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw

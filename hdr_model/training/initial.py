@@ -10,11 +10,11 @@ from torch import nn
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import EncoderName
+from hdr_model.import_reference import start_encoder
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HASM
-from hdr_model.nets.pretrained import check_tensors
+from hdr_model.nets.pretrained import load_checked
 from hdr_model.nets.shpe import SHPE
-from hdr_model.reference import start_encoder
 
 IMAGENET = tuple(f"efficientnet_lite{k}" for k in range(3))
 """Encoders whose ImageNet weights ``scripts/build_encoders.py`` makes."""
@@ -55,5 +55,4 @@ def load_imagenet(encoder: nn.Module, name: EncoderName) -> None:
     if not path.is_file():
         raise AssetError(f"{path}: expected the ImageNet weights of {name}, which scripts/build_encoders.py makes")
     tensors = read_external(path)
-    check_tensors(encoder, tensors, str(path))
-    encoder.load_state_dict(tensors)
+    load_checked(encoder, tensors, str(path))

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
+from hdr_model.files import read_metrics, write_whole
 
 
 @dataclass
@@ -71,12 +72,12 @@ class Log:
     """The visible side of a run, in its folder ``out``."""
 
     def __init__(self, out: Path, name: str, start: int, steps: int, samples_per_step: int) -> None:
+        _forget_after(out / "metrics.jsonl", start)
         self.out, self.step, self.samples_per_step = out, start, samples_per_step
         self.time = time.perf_counter()
         self.curves = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
         self.bar = tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=1.0, dynamic_ncols=True)
         (out / "pictures").mkdir(exist_ok=True)
-        _forget_after(out / "metrics.jsonl", start)
 
     def metrics(self, step: int, losses: Mapping[str, float], learning_rate: float) -> None:
         """Report the mean losses since the last report, and what was measured at this step."""
@@ -106,5 +107,5 @@ class Log:
 def _forget_after(path: Path, step: int) -> None:
     """Drop the rows a resumed run is about to write again."""
     if path.exists():
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
+        kept = [row for row in read_metrics(path) if row["step"] <= step]
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))

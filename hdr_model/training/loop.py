@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,20 +16,18 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
-from hdr_model.config import TrainConfig
+from hdr_model.config import Precision, TrainConfig
 from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
 from hdr_model.data.draws import Draws
 from hdr_model.data.synthesis import SynthesisDataset
+from hdr_model.device import to_device, use_bfloat16
 from hdr_model.losses import Terms
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.training.checkpoint import (
-    BEST,
-    WEIGHTS,
     BestStep,
     code_version,
     load_state,
     open_run,
-    read_settings,
     save_state,
 )
 from hdr_model.training.clock import steps_within, with_steps
@@ -38,9 +35,8 @@ from hdr_model.training.compilation import compile_networks
 from hdr_model.training.log import History, Log
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
+from hdr_model.weights import BEST, WEIGHTS, read_settings
 
-Precision = Literal["auto", "float32", "bfloat16"]
-"""``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
 VALIDATION_SAMPLES = 256
 
 
@@ -206,40 +202,6 @@ def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path 
     if stored and not synthesise:
         return stored
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is the (first, or this process's) GPU where there is one, else the CPU.
-
-    Raises:
-        AIHError: torch does not know the device or cannot use it.
-    """
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    if name == "auto":
-        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AIHError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device
-
-
-def use_bfloat16(wanted: bool, precision: Precision, device: torch.device) -> bool:
-    """Whether to autocast: ``wanted`` (the preset's wish) decides where precision is auto and the device is able."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return wanted and torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = Path("/proc/cpuinfo")
-    return wanted and flags.exists() and any(name in flags.read_text() for name in ("avx512_bf16", "amx_bf16"))
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``; copies from pinned memory do not wait."""
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def _intervals(config: TrainConfig) -> dict[str, int]:

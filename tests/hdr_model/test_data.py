@@ -17,7 +17,8 @@ from hdr_model.config import training_preset
 from hdr_model.data.aih import SampleOrder, batches
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
-from hdr_model.data.targets import hdrm_input, pose_targets
+from hdr_model.data.targets import pose_targets
+from hdr_model.painting import hdrm_input
 from tests.data.samples import make_header, make_sample, write_samples
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/hdrm_case.npz"

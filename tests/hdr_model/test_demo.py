@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from hdr_model.config import preset
-from hdr_model.demo import make_server
+from hdr_model.inference.demo.server import make_server
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
-from hdr_model.pipeline import HDR
 
 PICTURES = ["photo", "visible hands", "whole hands", "right hand alone", "left hand alone", "joints"]
 

@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from aih_gen.errors import AssetError
 from hdr_model.evaluation.metrics import frechet_distance
-from hdr_model.nets.inception import FEATURES, Inception
+from hdr_model.nets.inception import Inception
 
 
 class Given(nn.Identity):
@@ -50,12 +50,12 @@ def test_inception_is_the_published_network_and_reads_its_file(tmp_path: Path, i
     # torchvision documents 27,161,264 parameters; the auxiliary classifier has 3,326,696 and the last layer 2,049,000.
     assert sum(parameter.numel() for parameter in inception.parameters()) == 27_161_264 - 3_326_696 - 2_049_000
     state = {k: v for k, v in inception.state_dict().items() if not k.endswith("num_batches_tracked")}
-    torch.save(state | {"fc.weight": torch.zeros(1008, FEATURES)}, tmp_path / "inception.pth")
+    torch.save(state | {"fc.weight": torch.zeros(1008, 2048)}, tmp_path / "inception.pth")
     read = Inception.from_file(tmp_path / "inception.pth")
     image = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         features = read(image)
-        assert features.shape == (2, FEATURES) and torch.equal(features, inception(image))
+        assert features.shape == (2, 2048) and torch.equal(features, inception(image))
     state.popitem()
     torch.save(state, tmp_path / "short.pth")
     with pytest.raises(AssetError, match=r"short\.pth: 1 tensors are missing: Mixed_7c\."):

@@ -15,9 +15,9 @@ from aih_gen.errors import AssetError
 from hdr_model import HASM, HDR
 from hdr_model.cli import main
 from hdr_model.config import EncoderName, HASMConfig, preset
+from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.vgg import VGG16Features
-from hdr_model.reference import load_reference, start_encoder
 from tests.hdr_model.test_nets import REFERENCE, needs_reference, reference_state
 
 B0 = HASMConfig("mit_b0", decoder_width=16)

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from transformers import PvtV2Config
 from transformers.models.pvt_v2.modeling_pvt_v2 import PvtV2BlockLayer
 
 from aih_gen.errors import AIHError, AssetError
-from hdr_model.config import PRESETS, HDRMConfig, preset, training_preset
+from hdr_model.config import HDRMConfig, Preset, preset, training_preset
+from hdr_model.import_reference import from_reference_state, import_reference, load_reference
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hasm import (
     ARM_MASKS,
@@ -32,13 +33,12 @@ from hdr_model.nets.hasm import (
     mean_of_mirrored,
 )  # fmt: skip
 from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.literal_hdrm import LiteralHDRM, literal_partial_convolution
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.partial_conv import Masked, PartialConv2d
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.pvt import TransformerBlock
 from hdr_model.nets.shpe import SHPE, highest_point, read_at
-from hdr_model.reference import from_reference_state, import_reference, load_reference
-from tests.hdr_model.literal_hdrm import LiteralHDRM, literal_partial_convolution
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 NETWORKS: tuple[type[PretrainedNetwork], ...] = (HASM, HDRM, SHPE)
@@ -293,7 +293,7 @@ def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
 
 
 class TestNetworks:
-    @pytest.mark.parametrize("name", PRESETS)
+    @pytest.mark.parametrize("name", get_args(Preset))
     @pytest.mark.parametrize("network", NETWORKS)
     def test_any_sides_that_the_stride_divides_will_do(self, network: type[PretrainedNetwork], name: str) -> None:
         with torch.device("meta"):
@@ -312,7 +312,7 @@ class TestNetworks:
 
     @pytest.mark.parametrize("network", NETWORKS)
     def test_the_training_size_of_every_preset_fits(self, network: type[PretrainedNetwork]) -> None:
-        for name in PRESETS:
+        for name in get_args(Preset):
             with torch.device("meta"):
                 stride = make(network, name).stride
             assert training_preset(network.task, name).size % stride == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from aih_gen.errors import AIHError
+from aih_gen.shards.writer import write_shard
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.draws import Draws
@@ -19,16 +19,16 @@ from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.evaluation.counts import Counted, count_rows
 from hdr_model.evaluation.examine import FIELDS, examine
 from hdr_model.evaluation.protocols import evaluate
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
-from hdr_model.pipeline import HDR
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.loop import Task
 from hdr_model.training.shpe import SHPETask
-from tests.data.samples import NUMBERS, write_numbers
+from tests.data.samples import NUMBERS, make_header, make_sample, write_numbers
 
 CPU, COUNT, EMPTY = torch.device("cpu"), 8, 3
 """Every fourth sample, from ``EMPTY`` on, shows no hand."""
@@ -36,15 +36,7 @@ EMPTY_BATCH = [EMPTY, EMPTY + 4]
 SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
 SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are faster so."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +160,11 @@ def test_an_evaluation_has_columns_for_one_hand_and_for_two(
     assert rows["pictures of no hand in which one is told"].cases == 2
     assert rows["pictures of one hand told as one"].cases == 4
     assert (tmp_path / "pictures" / "masks.png").exists()
+
+
+def test_samples_of_one_hand_are_among_the_pictures(hdr: HDR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HDR, "from_pretrained", lambda *_, **__: hdr)
+    alone = [make_sample(index, 64, (index % 2,)) for index in range(2)]
+    write_shard(tmp_path / "aih-00000.h5", [alone], len(alone), make_header())
+    evaluate(tmp_path / "aih-00000.h5", None, tmp_path / "eval", [], "cpu", None)
+    assert {path.name for path in (tmp_path / "eval" / "pictures").iterdir()} >= {"masks.png", "pose.png"}

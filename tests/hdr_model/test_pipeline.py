@@ -16,14 +16,14 @@ from torch.nn import functional
 from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
-from hdr_model.inference import infer_photos
+from hdr_model.inference.infer import infer_photos
+from hdr_model.inference.photos import read_photo
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH, without_speckles
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE, SHPEOutput, highest_point
 from hdr_model.painting import HandInput, dilate
-from hdr_model.photos import read_photo
-from hdr_model.pipeline import HDR, MEAN_BONE_LENGTH, without_speckles
 
 Photo = NDArray[np.uint8]
 PAINT = (0, 200, 200)

@@ -38,9 +38,9 @@ from hdr_model.evaluation.protocols import (
     result_rows,
     training_prior,
 )
+from hdr_model.inference.pipeline import HDR
 from hdr_model.nets import hasm, hdrm, shpe
 from hdr_model.nets.normalisation import denormalise, normalise
-from hdr_model.pipeline import HDR
 from tests.data.tzionas import REAL, write_frames
 
 SIZE = 64

@@ -11,10 +11,10 @@ import torch
 from hdr_model.config import TASKS, HDRMLossWeights, Preset, Task, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
 from hdr_model.data.draws import Draws
+from hdr_model.device import to_device
 from hdr_model.training import loop
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
-from hdr_model.training.loop import to_device
 from hdr_model.training.shpe import SHPETask
 from tests.data.samples import write_samples
 

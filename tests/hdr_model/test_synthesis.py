@@ -18,6 +18,7 @@ from hdr_model import AIHDataset
 from hdr_model.config import training_preset
 from hdr_model.data.aih import Batch, batches
 from hdr_model.data.synthesis import SynthesisDataset
+from hdr_model.device import to_device
 from hdr_model.training.hdrm import HDRMTask
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import write_samples
@@ -37,7 +38,7 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def composed(hands: Path, indices: list[int], device: str = "cpu") -> Batch:
     dataset = SynthesisDataset(None, hands, FIELDS, share=1.0, seed=5)
-    return dataset.compose({name: value.to(device) for name, value in dataset[indices].items()})
+    return dataset.compose(to_device(dataset[indices], device))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -20,13 +20,15 @@ from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.draws import Draws
+from hdr_model.device import choose_device
 from hdr_model.training import loop
-from hdr_model.training.checkpoint import find_weights, start_from
+from hdr_model.training.checkpoint import start_from
 from hdr_model.training.hasm import HASMTask, scenes
 from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
+from hdr_model.weights import find_weights
 from tests.data.samples import write_samples
 
 CPU = torch.device("cpu")
@@ -34,6 +36,7 @@ SMALL_HASM = HASMConfig("mit_nano", decoder_width=16, arms=True)
 SMALL_HDRM = HDRMConfig((8, 8, 16), (3, 3, 3), discriminator_width=4)
 SMALL_SHPE = SHPEConfig("dilated_resnet_nano", decoder_width=16)
 ADVERSARIAL = HDRMLossWeights(perceptual=0.0, style=0.0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +44,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_samples(folder / "aih-00000.h5", 6)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small networks are faster, and the sums of two runs equal to the bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def short(task: str, **changes: Any) -> TrainConfig:
@@ -282,7 +276,7 @@ def test_a_branch_that_earlier_weights_lack_begins_anew(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_told() -> None:
     for name in ("cuda:77", "abacus"):
         with pytest.raises(AIHError, match=name):
-            loop.choose_device(name)
+            choose_device(name)
 
 
 def test_the_weights_of_the_best_validated_step_are_kept_and_found(

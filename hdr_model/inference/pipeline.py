@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
@@ -19,23 +19,26 @@ from aih_gen.config import SIDES, Side
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
 from hdr_model.config import TASKS, Task
-from hdr_model.data.crops import (
+from hdr_model.geometry import (
     BOX_SCALE,
     crop_affine,
     from_crop,
+    invert,
     mask_boxes,
     rotate_from_crop,
     sample,
     sample_masks,
 )
-from hdr_model.finding import Box, Window, find_hands, window_of
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, margins, mean_of_mirrored
+from hdr_model.inference.detection import Window, find_hands, window_of
+from hdr_model.inference.hands import HandStage
+from hdr_model.inference.photos import check_size
+from hdr_model.inference.result import Box, HandResult, Result
+from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, exclusive, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
-from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands, exclusive, paint
-from hdr_model.photos import check_size
-from hdr_model.training.checkpoint import find_weights, trained_size
+from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
+from hdr_model.weights import find_weights, trained_size
 
 MEAN_BONE_LENGTH = 0.095
 """Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""
@@ -44,53 +47,6 @@ WIDEST = 4.0
 """Side of the widest crop that is painted / side of the square around the hand."""
 SPECKLE = 0.2
 """A part of a mask smaller than this share of its largest part is not a hand."""
-
-
-@dataclass(frozen=True, eq=False)
-class HandResult:
-    """One hand. Where ``present`` is false the joints and the box are NaN and the image is the photo."""
-
-    image: NDArray[np.uint8]  # (H,W,3) the photo with this hand alone
-    joints_2d: NDArray[np.float32]  # (21,2) px of the photo, x and y, pixel centres at integers
-    joints_3d: NDArray[np.float32]  # (21,3) m relative to the wrist, in the camera's axes
-    crop: NDArray[np.float32]  # (4,) px of the photo: left, top, right, bottom; may reach outside
-    present: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """Both hands of a photo, and the masks: ``right_amodal``, ``right_visible``, ``left_...``, each (H,W) bool."""
-
-    masks: dict[str, NDArray[np.bool_]]
-    right: HandResult
-    left: HandResult
-
-
-class HandStage:
-    """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
-
-    def __init__(
-        self, hdrm: HDRM, shpe: SHPE, size: int, device: str | torch.device = "cpu", bfloat16: bool = False
-    ) -> None:
-        self.device = torch.device(device)
-        self.hdrm, self.shpe = hdrm.to(self.device).eval(), shpe.to(self.device).eval()
-        for network in (self.hdrm, self.shpe):  # convolutions on a CPU are 1.6 times as fast so
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.precision = "bfloat16" if bfloat16 else "float32"
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
-        self.hand_size = size
-
-    def paint(self, hands: HandInput, grow: bool) -> Painting:
-        """Each hand alone, as ``painting.paint`` says."""
-        with self.autocast:
-            return paint(self.hdrm, hands, grow)
-
-    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
-        with self.autocast:
-            out = self.shpe(normalise(images).contiguous(memory_format=torch.channels_last))
-        stride = images.shape[-1] / out.heatmap.shape[-1]
-        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float()
 
 
 class HDR(HandStage):
@@ -275,12 +231,6 @@ def without_speckles(margins: Tensor) -> Tensor:
     return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
 
 
-def invert(affine: Tensor) -> Tensor:
-    """The inverse of affine maps (B,2,3)."""
-    linear = torch.linalg.inv(affine[:, :, :2])
-    return torch.cat([linear, -linear @ affine[:, :, 2:]], -1)
-
-
 def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:
     return root, {task: find_weights(root, task) for task in TASKS}
 
@@ -313,29 +263,6 @@ def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
     square = F.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
     beyond = (width - window.left - window.side, height - window.top - window.side)
     return F.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)  # negative padding cuts
-
-
-def _peaks(heatmap: Tensor, uv: Tensor) -> Tensor:
-    """Maxima of heat maps (B,J,h,w), given their cells (B,J,2) row and column, as (B,J,2) x, y between the cells.
-
-    A parabola through the logarithms of a cell and its two neighbours is exact for a Gaussian.
-    """
-    rows, columns = uv[..., 0], uv[..., 1]
-    logs = F.pad(heatmap.float(), (1, 1, 1, 1), mode="replicate").clamp_min(1e-6).log().flatten(2)
-    width = heatmap.shape[-1] + 2
-
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        return logs.gather(2, ((row + 1) * width + column + 1)[..., None])[..., 0]
-
-    centre = at(rows, columns)
-    places = []
-    for cell, before, after in (
-        (columns, at(rows, columns - 1), at(rows, columns + 1)),
-        (rows, at(rows - 1, columns), at(rows + 1, columns)),
-    ):
-        bend = (2 * centre - before - after).clamp_min(1e-6)
-        places.append(cell + ((after - before) / (2 * bend)).clamp(-0.5, 0.5))
-    return torch.stack(places, -1)
 
 
 def _wide_affine(masks: Mapping[str, Tensor], side: Side, size: int) -> Tensor | None:

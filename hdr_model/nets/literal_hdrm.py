@@ -1,4 +1,4 @@
-"""HDRM as it is written down (Liu et al. 2018), readable and slow: tests and scripts/bench_nets.py compare with it."""
+"""HDRM as it is written down (Liu et al. 2018), readable and slow: the twin that the fast one is compared with."""
 
 from __future__ import annotations
 

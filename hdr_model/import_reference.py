@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,10 @@ from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HAND_MASKS, HASM
 from hdr_model.nets.hdrm import HDRM
-from hdr_model.nets.pretrained import PretrainedNetwork, check_tensors
+from hdr_model.nets.pretrained import PretrainedNetwork, load_checked
 from hdr_model.nets.shpe import SHPE
 
 State = dict[str, Tensor]
-Network = TypeVar("Network", bound=PretrainedNetwork)
 
 
 def import_reference(checkpoints: dict[Task, str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[Path]:
@@ -44,12 +43,8 @@ def load_reference(task: Task, path: str | os.PathLike[str]) -> PretrainedNetwor
 
 def from_reference_state(task: Task, state: State, source: str) -> PretrainedNetwork:
     """The network of ``task`` with the reference's tensors; ``source`` names them in errors."""
-    return _BUILDERS[task](state, source)
-
-
-def _filled(network: Network, state: State, source: str) -> Network:
-    check_tensors(network, state, source)
-    network.load_state_dict(state)
+    network, tensors = _CONVERTERS[task](state, source)
+    load_checked(network, tensors, source)
     return network.eval()
 
 
@@ -62,7 +57,7 @@ def _renamed(state: State, rules: tuple[tuple[str, str], ...]) -> State:
     return renamed
 
 
-def _hdrm(state: State, source: str) -> HDRM:
+def _hdrm(state: State, source: str) -> tuple[HDRM, State]:
     kept = {}
     for name, tensor in state.items():
         name = re.sub(r"^(enc|dec)_(\d+)", _hdrm_level, name)
@@ -77,7 +72,7 @@ def _hdrm(state: State, source: str) -> HDRM:
         (r"_transformer\.norm1\.", r".block.norm."),
         (r"\.dwconv\.dwconv\.", r".dwconv."),
     )
-    return _filled(HDRM(HDRMConfig()), _renamed(kept, rules), source)
+    return HDRM(HDRMConfig()), _renamed(kept, rules)
 
 
 def _hdrm_level(match: re.Match[str]) -> str:
@@ -87,7 +82,7 @@ def _hdrm_level(match: re.Match[str]) -> str:
     return f"decoder.{level - 2}" if level > 1 else "last"
 
 
-def _shpe(state: State, source: str) -> SHPE:
+def _shpe(state: State, source: str) -> tuple[SHPE, State]:
     rules = (
         (r"^resnet\.squeeze\.", r"decoder.squeeze."),
         (r"^resnet\.", r"encoder."),
@@ -95,7 +90,7 @@ def _shpe(state: State, source: str) -> SHPE:
         (r"^dmap_0\.", r"decoder.delta_head."),
         (r"^lmap_0\.", r"decoder.location_head."),
     )
-    return _filled(SHPE(SHPEConfig()), _renamed(state, rules), source)
+    return SHPE(SHPEConfig()), _renamed(state, rules)
 
 
 def start_encoder(network: HASM | SHPE, path: str | os.PathLike[str]) -> None:
@@ -120,8 +115,7 @@ def start_encoder(network: HASM | SHPE, path: str | os.PathLike[str]) -> None:
         bare = {f"backbone.{name.removeprefix('backbone.')}": tensor for name, tensor in state.items()}
         encoder = {n: tensor for n, tensor in bare.items() if n.startswith("backbone.layers.")}
         encoder = {n.removeprefix("encoder."): tensor for n, tensor in _mix_transformer(encoder).items()}
-    check_tensors(module, encoder, str(path))
-    module.load_state_dict(encoder)
+    load_checked(module, encoder, str(path))
 
 
 def _mix_transformer(state: State) -> State:
@@ -170,12 +164,12 @@ _HUB = (
 """The names that transformers' checkpoints of SegFormer have on disk -> those of its modules; newer files have both."""
 
 
-def _hasm(state: State, source: str) -> HASM:
+def _hasm(state: State, source: str) -> tuple[HASM, State]:
     rules = (
         (r"^decode_head\.convs\.(\d+)\.conv\.", r"decoder.projections.\1.0."),
         (r"^decode_head\.convs\.(\d+)\.bn\.", r"decoder.projections.\1.1."),
     )
-    return _filled(HASM(_hasm_config(state, source)), _renamed(_side_by_side(_mix_transformer(state)), rules), source)
+    return HASM(_hasm_config(state, source)), _renamed(_side_by_side(_mix_transformer(state)), rules)
 
 
 _HEAD_TENSORS = {
@@ -218,4 +212,9 @@ def _hasm_config(state: State, source: str) -> HASMConfig:
 
 _MIX_TRANSFORMERS: tuple[EncoderName, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 
-_BUILDERS: dict[Task, Callable[[State, str], PretrainedNetwork]] = {"hasm": _hasm, "hdrm": _hdrm, "shpe": _shpe}
+_CONVERTERS: dict[Task, Callable[[State, str], tuple[PretrainedNetwork, State]]] = {
+    "hasm": _hasm,
+    "hdrm": _hdrm,
+    "shpe": _shpe,
+}
+"""The untrained network, and the reference's tensors under its names."""

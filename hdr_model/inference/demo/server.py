@@ -20,13 +20,14 @@ from PIL import Image
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES
-from hdr_model.inference import on_photo
-from hdr_model.photos import plain_result, read_photo
-from hdr_model.pipeline import HDR, Result
-from hdr_model.training.loop import choose_device
+from hdr_model.device import choose_device
+from hdr_model.inference.photos import read_photo
+from hdr_model.inference.pipeline import HDR
+from hdr_model.inference.result import Result
+from hdr_model.inference.write import on_photo, plain_result
 from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, Picture, draw_masks, overlay
 
-PAGE = Path(__file__).parent / "demo.html"
+PAGE = Path(__file__).parent / "page.html"
 MOST_BYTES = 64 << 20
 MOST_SHOWN = 900
 """Longest side of a picture on the page, px."""

@@ -1,4 +1,4 @@
-"""Where in a photo of any size the hands are: HASM looks at all of it once, then closely at what it found.
+"""Detection of the hands in a photo of any size: HASM looks at all of it once, then closely at what it found.
 
 The first look is at ``COARSE`` times HASM's own resolution, in which hands of a sixth of the photo's side are as large
 as the smallest that it has learned. Each further look is at the square around the hands that the last one found, until
@@ -7,9 +7,9 @@ that square stays where it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,7 @@ from torch import Tensor
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-
-if TYPE_CHECKING:
-    from hdr_model.pipeline import HDR
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+from hdr_model.inference.result import Box
 
 MARGIN = 1.4
 """Side of a closer look / side of the square around both hands."""
@@ -75,7 +70,16 @@ def window_of(box: Box) -> Window:
     return Window.around((left + right) / 2, (top + bottom) / 2, side)
 
 
-def find_hands(hdr: HDR, photo: Tensor) -> Window:
+class Segmenter(Protocol):
+    """Whoever looks for hands in windows of a photo, as ``HDR`` does."""
+
+    segmentation_size: int
+
+    def margins(self, images: Tensor, windows: Sequence[Window], size: int | None = None) -> dict[str, Tensor]:
+        """As ``HDR.margins``."""
+
+
+def find_hands(hdr: Segmenter, photo: Tensor) -> Window:
     """The square of a photo (1,3,H,W) in [0, 1] in which its hands are best seen; the whole photo where none is."""
     window = whole = Window.whole(*photo.shape[-2:])
     size = COARSE * hdr.segmentation_size

@@ -1,6 +1,7 @@
 """Finding hands in large photos, and videos, with networks that read the answer off the colours."""
 
 import json
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import torch
 from PIL import Image
 
 from aih_gen.errors import AIHError
-from hdr_model.finding import Window, find_hands, likeliest, window_of
-from hdr_model.inference import VideoWriter, infer_photos, infer_video, open_video
+from hdr_model.inference.detection import Window, find_hands, likeliest, window_of
+from hdr_model.inference.infer import infer_photos, infer_video
+from hdr_model.inference.photos import MOST_PIXELS, read_photo
+from hdr_model.inference.pipeline import HDR
+from hdr_model.inference.result import Box, Result
+from hdr_model.inference.video import VideoWriter, open_video
 from hdr_model.nets.hasm import HASM
-from hdr_model.photos import MOST_PIXELS, read_photo
-from hdr_model.pipeline import HDR
 from tests.hdr_model.test_pipeline import hdr, iou, is_red, photo, weights  # noqa: F401
 
 
@@ -129,6 +132,30 @@ def test_a_video_gives_a_video_and_joints_of_every_frame(weights: Path, tmp_path
     assert rate == 10
     with np.load(tmp_path / "out" / "clip" / "joints.npz") as stored:
         assert stored["joints_2d"].shape == (3, 2, 21, 2)
+
+
+def test_of_earlier_frames_of_a_video_only_the_joints_are_kept(
+    weights: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    with VideoWriter(tmp_path / "clip.mp4", photo(64, 96), Fraction(10)) as writer:
+        for _ in range(4):
+            writer.add(photo(64, 96))
+    results: list[weakref.ref[Result]] = []
+    alive: list[int] = []
+    call = HDR.__call__
+
+    def counted(self: HDR, image: np.ndarray, box: Box | None = None) -> Result:
+        alive.append(sum(result() is not None for result in results))
+        found = call(self, image, box)
+        results.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(HDR, "__call__", counted)
+    infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu")
+    assert len(alive) == 4 and max(alive) <= 1
 
 
 def test_what_is_no_video_is_one_sentence(weights: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -1,20 +1,18 @@
-"""Photos in, pictures out: the one door through which a photo enters, and the files that ``hdr infer`` leaves."""
+"""A result as files: the ones that ``hdr infer`` leaves for each photo."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from aih_gen.config import SIDES
-from aih_gen.errors import AIHError
 from aih_gen.hands.joints import JOINT_NAMES
+from hdr_model.inference.result import Result
 from hdr_model.visual import (
     HAND_COLOURS,
     Picture,
@@ -26,53 +24,7 @@ from hdr_model.visual import (
     stack_rows,
 )
 
-if TYPE_CHECKING:
-    from hdr_model.pipeline import Result
-
-LEAST_SIDE = 16
-MOST_PIXELS = 64_000_000
-"""Larger photos are refused: what is computed of one takes 50 bytes a pixel."""
-PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What counts as a photo in a folder."""
 _VIEWS = {"as seen": 0.0, "from the right": 90.0}
-
-
-def read_photo(path: Path) -> Picture:
-    """A photo as (H,W,3) uint8: turned as its EXIF says, grey made RGB, 16 bit made 8, transparency laid on white.
-
-    Raises:
-        AIHError: there is no readable image of at least 16 x 16 pixels and at most ``MOST_PIXELS``.
-    """
-    if not path.is_file():
-        raise AIHError(f"{path}: expected a photo, found {'a folder' if path.is_dir() else 'no file'}")
-    try:
-        with _open(path) as opened:
-            check_size(str(path), *opened.size)
-            image = ImageOps.exif_transpose(opened)
-            image.load()
-    except Image.DecompressionBombError as error:
-        most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
-        raise AIHError(f"{path}: expected at most {most}; make it smaller first ({error})") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise AIHError(f"{path}: expected a photo that Pillow can read, found {str(error).splitlines()[0]}") from error
-    if min(image.size) < LEAST_SIDE:
-        found = f"{image.width}x{image.height}"
-        raise AIHError(f"{path}: expected a photo of at least {LEAST_SIDE}x{LEAST_SIDE} pixels, found {found}")
-    return _as_rgb(image)
-
-
-def check_size(where: str, width: int, height: int) -> None:
-    """Raise AIHError for more than ``MOST_PIXELS``."""
-    if width * height > MOST_PIXELS:
-        most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
-        raise AIHError(f"{where}: expected at most {most}, found {width}x{height}; make it smaller first")
-
-
-def _open(path: Path) -> Image.Image:
-    """The image, of which nothing but its size is read yet; ``check_size`` judges that, not Pillow."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
 
 
 def write_result(result: Result, image: Picture, folder: Path) -> None:
@@ -86,15 +38,20 @@ def write_result(result: Result, image: Picture, folder: Path) -> None:
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")
     (folder / "result.json").write_text(json.dumps(plain_result(result), indent=1, allow_nan=False) + "\n")
-    write_joints(folder / "joints.npz", [result])
+    write_joints(folder / "joints.npz", [joints_of(result)])
 
 
-def write_joints(path: Path, results: Sequence[Result]) -> None:
-    """The joints of T photos or frames, right hand first: ``joints_2d`` (T,2,21,2) px, ``joints_3d`` (T,2,21,3) m
-    relative to the wrist, ``crop`` (T,2,4) px, ``present`` (T,2) bool; NaN where a hand is not present.
+def joints_of(result: Result) -> dict[str, NDArray[np.generic]]:
+    """Both hands, right first: ``joints_2d`` (2,21,2) px, ``joints_3d`` (2,21,3) m relative to the wrist, ``crop``
+    (2,4) px, ``present`` (2,) bool; NaN where a hand is not present.
     """
     names = ("joints_2d", "joints_3d", "crop", "present")
-    stacked = {n: np.stack([[getattr(getattr(r, side), n) for side in SIDES] for r in results]) for n in names}
+    return {name: np.stack([getattr(getattr(result, side), name) for side in SIDES]) for name in names}
+
+
+def write_joints(path: Path, frames: Sequence[Mapping[str, NDArray[np.generic]]]) -> None:
+    """The ``joints_of`` T photos or frames, with a first axis of T."""
+    stacked = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
     np.savez_compressed(path, allow_pickle=False, **stacked)
 
 
@@ -126,11 +83,15 @@ def _around_hands(result: Result, image: Picture) -> tuple[slice, slice]:
     return rows, slice(int(np.clip(left, 0, width - 1)), int(np.clip(right, 1, width)))
 
 
+def on_photo(result: Result, image: Picture) -> Picture:
+    """The photo with masks and joints on it."""
+    return _joints(result, draw_masks(image, result.masks))
+
+
 def _joints(result: Result, image: Picture) -> Picture:
-    picture = image
     for side in SIDES:
-        picture = draw_joints(picture, getattr(result, side).joints_2d, HAND_COLOURS[side])
-    return picture
+        image = draw_joints(image, getattr(result, side).joints_2d, HAND_COLOURS[side])
+    return image
 
 
 def _skeletons(result: Result) -> Picture:
@@ -152,21 +113,3 @@ def plain_result(result: Result) -> dict[str, object]:
         hands[side] = {"present": hand.present, **(numbers if hand.present else dict.fromkeys(numbers))}
     units = "joints_2d px of the photo (x, y); joints_3d m relative to the wrist (x right, y down, z away); crop px"
     return {"units": units, "joint_names": JOINT_NAMES, **hands}
-
-
-def _as_rgb(image: Image.Image) -> Picture:
-    if image.mode.startswith("I") or image.mode == "F":
-        return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, 2)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return np.array(image.convert("RGB"))
-
-
-def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey levels of 16 bit or of any float range, as 8 bit."""
-    if grey.dtype.kind == "f":
-        finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
-        spread = float(np.ptp(finite)) or 1.0
-        return np.asarray(((finite - finite.min()) / spread * 255).round(), np.uint8)
-    return np.asarray(grey.astype(np.int64).clip(0, 65535) // 257, np.uint8)
