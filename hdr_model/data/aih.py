@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Generator, Iterator, Sequence
 from os import PathLike
 from typing import Protocol, cast
 
@@ -145,13 +146,20 @@ class SampleOrder(Sampler[list[int]]):
 
 def batches(
     dataset: TrainingData, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
-) -> Iterator[Batch]:
-    """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one)."""
+) -> Generator[Batch]:
+    """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one).
+
+    They come from a fork server: a fork of this process would inherit locks that its threads hold, and its GPU.
+    """
+    context = multiprocessing.get_context("forkserver") if workers else None
+    if context:
+        context.set_forkserver_preload([__name__])
     yield from DataLoader(
         cast(Dataset[Batch], dataset),
         sampler=dataset.order(config.batch_size, config.seed, start, config.steps, rank, world),
         batch_size=None,
         num_workers=workers,
+        multiprocessing_context=context,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=leave_signals_to_the_loop,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -129,8 +129,13 @@ def train(
     start = load_state(out, state, device) if resume else 0
 
     task.networks.train()
-    with Interruption() as interruption, _open_log(out, config, start, rank, world) as log:
-        for step, batch in enumerate(batches(dataset, config, start, rank, world, workers), start + 1):
+    with (
+        Interruption() as interruption,
+        _open_log(out, config, start, rank, world) as log,
+        # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
+        closing(batches(dataset, config, start, rank, world, workers)) as read,
+    ):
+        for step, batch in enumerate(read, start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
             draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
             for terms in _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from aih_gen.errors import ShardError
 from aih_gen.shards.writer import write_shard
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
-from hdr_model.data.aih import SampleOrder, batches
+from hdr_model.data.aih import Batch, SampleOrder, batches
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import pose_targets
@@ -92,6 +94,26 @@ def test_reading_processes_change_nothing(data: Path) -> None:
     here, there = (list(batches(dataset, config, workers=workers)) for workers in (0, 2))
     for one, other in zip(here, there, strict=True):
         assert torch.equal(one["index"], other["index"]) and torch.equal(one["rgb"], other["rgb"])
+
+
+LOCK = threading.Lock()
+
+
+class Locked(AIHDataset):
+    """Batches that tell whether ``LOCK`` was free where they were read."""
+
+    def __getitem__(self, index: int | Sequence[int]) -> Batch:
+        free = LOCK.acquire(timeout=0.1)
+        if free:
+            LOCK.release()
+        return {"free": torch.tensor(free)}
+
+
+def test_reading_processes_do_not_inherit_what_threads_of_this_one_hold(data: Path) -> None:
+    config = replace(training_preset("hasm", "nano"), batch_size=2, steps=2)
+    with LOCK:
+        read = list(batches(Locked(data), config, workers=1))
+    assert all(batch["free"] for batch in read)
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"needs licensed files: {REFERENCE}")

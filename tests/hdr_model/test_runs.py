@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hdr_model.nets.shpe import SHPE
 from hdr_model.training.checkpoint import open_run
 from hdr_model.training.log import Log
 from hdr_model.weights import find_weights, read_settings
+from tests.data.samples import write_samples
 
 
 class Killed(BaseException):
@@ -77,3 +80,34 @@ def test_settings_of_another_network_hide_no_weights(run: Path) -> None:
     with pytest.raises(AssetError, match="no weights of hasm"):
         find_weights(run, "hasm")
     assert find_weights(run, "shpe") == run / "weights"
+
+
+FAILING = """
+from dataclasses import replace
+from pathlib import Path
+
+def fail(*_):
+    raise RuntimeError("out of memory")
+
+if __name__ == "__main__":
+    import torch
+    from hdr_model.config import SHPEConfig, training_preset
+    from hdr_model.training import loop
+    from hdr_model.training.shpe import SHPETask
+
+    loop._step = fail
+    config = replace(training_preset("shpe", "nano"), size=64, batch_size=2, steps=9)
+    task = SHPETask(config, SHPEConfig("dilated_resnet_nano", decoder_width=16), torch.device("cpu"))
+    loop.train(task, config, [Path("data")], Path("out"), device=torch.device("cpu"), workers=2)
+"""
+
+
+def test_a_training_that_fails_ends_and_so_do_its_readers(tmp_path: Path) -> None:
+    write_samples(tmp_path / "data" / "aih-00000.h5", 4)
+    (tmp_path / "failing.py").write_text(FAILING)
+    process = subprocess.Popen([sys.executable, "failing.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and said.endswith("RuntimeError: out of memory\n")
