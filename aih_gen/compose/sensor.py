@@ -47,8 +47,13 @@ def sense(
     stored = _stored(_noisy(exposed, grain, sensor), sensor)
     kept = []
     for target, gone in zip(targets, taken, strict=True):
-        where = _surroundings(gone | (target != image))
-        own = _exposed(target[where], sensor)
+        changed = gone | (target != image)
+        if not changed.any():
+            kept.append(stored.copy())
+            continue
+        where = _surroundings(changed)
+        wider, back = _widened(where)
+        own = _exposed(target[wider], sensor)[back]  # or blur at the cut would reach, through JPEG, a block inwards
         seen = _differ(own, exposed[where], SEEN)
         own = _stored(_noisy(own, None if grain is None else grain[where], sensor), sensor)
         if sensor.jpeg is not None:
@@ -72,9 +77,17 @@ def _surroundings(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     places = []
     for axis in (1, 0):
         found = np.flatnonzero(mask.any(axis))
-        low, high = (found[0], found[-1] + 1) if len(found) else (0, 1)
+        low, high = int(found[0]), int(found[-1]) + 1
         places.append(slice(max(low // BLOCK - 1, 0) * BLOCK, (high // BLOCK + 2) * BLOCK))
     return places[0], places[1]
+
+
+def _widened(where: tuple[slice, slice]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns as far beyond a cut-out as blur reaches, and where the cut-out lies in them."""
+    starts = [max(place.start - BLOCK // 2, 0) for place in where]
+    wider = tuple(slice(start, place.stop + BLOCK // 2) for start, place in zip(starts, where, strict=True))
+    back = tuple(slice(place.start - start, place.stop - start) for start, place in zip(starts, where, strict=True))
+    return (wider[0], wider[1]), (back[0], back[1])
 
 
 def _inside(where: tuple[slice, slice], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -121,6 +121,27 @@ def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_eq
     assert np.abs(kept[26:34, 26:34].astype(int) - 90 * np.array([1.1, 1.0, 0.9])).mean() < 12
 
 
+@pytest.mark.parametrize("place", [(20, 40), (48, 60), (88, 95), None])
+def test_a_target_differs_from_the_image_in_blocks_of_jpeg_that_blur_reaches(place: tuple[int, int] | None) -> None:
+    """Wherever a target's part is cut out of it to be blurred and compressed: the cut leaves no trace."""
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        image = rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)
+        target, taken = image.copy(), np.zeros((128, 128), bool)
+        near = np.zeros((128, 128), bool)
+        if place is not None:
+            low, high = place
+            taken[low:high, low:high] = True
+            target[taken] = 90
+            reach = 3 + 1  # of the blur below, and of JPEG's coarse chroma
+            near[(low - reach) // 16 * 16 : -(-(high + reach) // 16) * 16 + 1] = True
+            near &= near.T
+        sensor = Sensor((0.0, 0.0), 0.9, (1.1, 1.0, 0.9), 1.1, 0.1, 2.0, 75, seed)
+        seen, kept = sensed(image, target, taken, sensor)
+        assert not ((seen != kept).any(-1) & ~near).any()
+        assert place is None or (seen[taken] != kept[taken]).any(-1).mean() > 0.9
+
+
 def test_grey_pictures_have_no_colour_and_targets_are_as_grey() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
