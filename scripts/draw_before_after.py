@@ -27,7 +27,7 @@ CONFIG = RenderConfig(seed=2026, size=512, hands=TWO_HANDS)
 HEIGHT = 220
 
 
-def main(out: Path, images: list[Path] | None = None, indices: tuple[int, ...] = (8, 14)) -> None:
+def main(out: Path, images: list[Path] | None = None, indices: tuple[int, ...] = (9, 10, 16)) -> None:
     """Run the shipped networks on images, or on drawn ones.
 
     Args:
