@@ -15,6 +15,8 @@ from hdr_model.visual import Picture
 LEAST_SIDE = 16
 MOST_PIXELS = 64_000_000
 """Larger photos are refused: what is computed of one takes 50 bytes a pixel."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of what is decoded. Others are programs (PostScript starts Ghostscript) or hardly tried decoders."""
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What counts as a photo in a folder."""
 
@@ -36,7 +38,7 @@ def read_photo(path: Path) -> Picture:
         most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
         raise AIHError(f"{path}: expected at most {most}; make it smaller first ({error})") from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise AIHError(f"{path}: expected a photo that Pillow can read, found {str(error).splitlines()[0]}") from error
+        raise AIHError(f"{path}: expected a photo ({', '.join(FORMATS)}), found {str(error).splitlines()[0]}") from error
     if min(image.size) < LEAST_SIDE:
         found = f"{image.width}x{image.height}"
         raise AIHError(f"{path}: expected a photo of at least {LEAST_SIDE}x{LEAST_SIDE} pixels, found {found}")
@@ -68,7 +70,7 @@ def _open(path: Path) -> Image.Image:
     """The image, of which nothing but its size is read yet; ``check_size`` judges that, not Pillow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
 
 
 def _as_rgb(image: Image.Image) -> Picture:

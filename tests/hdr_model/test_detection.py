@@ -96,6 +96,19 @@ def test_a_picture_of_hardly_any_pixels_has_no_hands(hdr: HDR, shape: tuple[int,
     assert result.masks["right_amodal"].shape == shape
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\n{} loop\n"
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps", "photo"])
+def test_a_photo_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *rest, **more: started.append(rest))
+    (tmp_path / name).write_bytes(EPS)
+    with pytest.raises(AIHError, match="expected a photo"):
+        read_photo(tmp_path / name)
+    assert not started
+
+
 def test_a_photo_too_large_is_one_sentence_and_not_read(tmp_path: Path, hdr: HDR) -> None:  # noqa: F811
     for side in (20_000, 9_000):
         Image.new("1", (side, side)).save(tmp_path / "large.png")
