@@ -38,7 +38,9 @@ def read_photo(path: Path) -> Picture:
         most = f"{MOST_PIXELS / 1e6:.0f} million pixels"
         raise AIHError(f"{path}: expected at most {most}; make it smaller first ({error})") from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise AIHError(f"{path}: expected a photo ({', '.join(FORMATS)}), found {str(error).splitlines()[0]}") from error
+        raise AIHError(
+            f"{path}: expected a photo ({', '.join(FORMATS)}), found {str(error).splitlines()[0]}"
+        ) from error
     if min(image.size) < LEAST_SIDE:
         found = f"{image.width}x{image.height}"
         raise AIHError(f"{path}: expected a photo of at least {LEAST_SIDE}x{LEAST_SIDE} pixels, found {found}")

@@ -14,6 +14,10 @@ from hdr_model.inference.photos import check_size
 from hdr_model.visual import Picture
 
 
+CONTAINERS = "avi,matroska,mov,mpeg,mpegts,ogg"
+"""FFmpeg's names of what is opened. Playlists are none of them: they read other files, and crash FFmpeg."""
+
+
 def open_video(path: Path) -> tuple[Iterator[Picture], Fraction]:
     """The frames of a video, (H,W,3) uint8 each, and how many there are in a second.
 
@@ -24,11 +28,11 @@ def open_video(path: Path) -> tuple[Iterator[Picture], Fraction]:
     if not path.is_file():
         raise AIHError(f"{path}: expected a video, found {'a folder' if path.is_dir() else 'no file'}")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
         stream = container.streams.video[0]
         check_size(str(path), stream.width, stream.height)
     except (av.FFmpegError, IndexError) as error:
-        raise AIHError(f"{path}: expected a video that PyAV can read, found {error}") from error
+        raise AIHError(f"{path}: expected a video that PyAV can read (as {CONTAINERS}), found {error}") from error
 
     def frames() -> Iterator[Picture]:
         with container:

@@ -171,6 +171,16 @@ def test_of_earlier_frames_of_a_video_only_the_joints_are_kept(
     assert len(alive) == 4 and max(alive) <= 1
 
 
+def test_a_playlist_is_no_video(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    with VideoWriter(tmp_path / "secret.mp4", photo(64, 96), Fraction(10)) as writer:
+        writer.add(photo(64, 96))
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(AIHError, match="expected a video that PyAV can read"):
+        open_video(tmp_path / "list.mp4")
+    assert len(list(open_video(tmp_path / "secret.mp4")[0])) == 1
+
+
 def test_what_is_no_video_is_one_sentence(weights: Path, tmp_path: Path) -> None:  # noqa: F811
     pytest.importorskip("av", reason="PyAV is not installed")
     (tmp_path / "clip.mp4").write_text("not a video")
