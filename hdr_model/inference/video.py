@@ -13,7 +13,6 @@ from aih_gen.errors import AIHError
 from hdr_model.inference.photos import check_size
 from hdr_model.visual import Picture
 
-
 CONTAINERS = "avi,matroska,mov,mpeg,mpegts,ogg"
 """FFmpeg's names of what is opened. Playlists are none of them: they read other files, and crash FFmpeg."""
 
