@@ -65,8 +65,8 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
         f"Preset {size} (input sides {sizes}), {machine(where)}, PyTorch {torch.__version__}, "
         f"{torch.get_num_threads()} threads. Medians of at least {LEAST_RUNS} runs after one to warm up (a first one "
         f"of more than {PATIENCE:.0f} s is the only one), each waited for, divided by the batch; the P40's are the "
-        "paper's, of preset paper, and its HDRM's was probably not waited for. Two hands a photo; all windows are "
-        "looked at, hands are taken from drawn masks."
+        "paper's, of preset paper, and its HDRM's was probably not waited for. Two hands a photo, "
+        "taken from drawn masks."
     )
     columns = ("ms a photo, median", "ms, slowest - fastest", "paper, Tesla P40, ms")
     grid = Grid("Time", columns, tuple(lines), note)

@@ -1,8 +1,8 @@
-"""Detection of the hands in a photo of any size: HASM looks at all of it once, then closely at what it found.
+"""Detection of the hands in a photo of any size: HASM looks at all of it, then closely at what it found.
 
-The first look is at ``COARSE`` times HASM's own resolution, in which hands of a sixth of the photo's side are as large
-as the smallest that it has learned. Each further look is at the square around the hands that the last one found, until
-that square stays where it is.
+The looks at the whole photo have more pixels than the others, so that small hands are as large in them as the smallest
+that HASM has learned. Each further look is at the square around the hands that the last one found, until that square
+stays where it is.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hdr_model.inference.result import Box
 
 MARGIN = 1.4
 """Side of a closer look / side of the square around both hands."""
-COARSE = 2
-"""Resolution of the first look / of the others."""
-MAX_LOOKS = 4
+RESOLUTIONS = (2, 4)
+"""Of the looks at the whole photo / of the others; the second is taken where the first finds nothing."""
+MAX_LOOKS = 3
 SETTLED = 0.6
 """Intersection over union of two windows that are taken for the same."""
 
@@ -81,16 +81,29 @@ class Segmenter(Protocol):
 
 def find_hands(hdr: Segmenter, photo: Tensor) -> Window:
     """The square of a photo (1,3,H,W) in [0, 1] in which its hands are best seen; the whole photo where none is."""
-    window = whole = Window.whole(*photo.shape[-2:])
-    size = COARSE * hdr.segmentation_size
+    whole = Window.whole(*photo.shape[-2:])
+    for times in RESOLUTIONS:
+        window = _look(hdr, photo, whole, times * hdr.segmentation_size)
+        if window is not None:
+            break
+    else:
+        return whole
     for _ in range(MAX_LOOKS):
-        found = around_hands({name: margin[0] for name, margin in hdr.margins(photo, [window], size).items()}, window)
-        if found is None or found.side >= whole.side:
+        if window.side >= whole.side:
+            return whole
+        found = _look(hdr, photo, window, hdr.segmentation_size)
+        if found is None:
             return whole
         if found.overlap(window) >= SETTLED:
             return window
-        window, size = found, hdr.segmentation_size
+        window = found
     return window
+
+
+def _look(hdr: Segmenter, photo: Tensor, window: Window, size: int) -> Window | None:
+    """The square around the hands that HASM finds in a window, at ``size`` pixels a side."""
+    margins = hdr.margins(photo, [window], size)
+    return around_hands({name: margin[0] for name, margin in margins.items()}, window)
 
 
 def around_hands(margins: Mapping[str, Tensor], window: Window) -> Window | None:
