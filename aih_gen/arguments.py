@@ -6,7 +6,8 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
@@ -35,6 +36,15 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
         if not stop.code:
             raise
         raise AIHError(_sentence(said.getvalue())) from None
+
+
+def run_script(main: Callable[..., object]) -> None:
+    """Call ``main`` with the arguments of the process, required ones by position; a user's mistake exits with 2."""
+    try:
+        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
+    except AIHError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def _sentence(framed: str) -> str:

@@ -25,7 +25,7 @@ from aih_gen.sources.single_hands import SingleHandsConfig
 
 SHEET_SAMPLES = 12
 SHEET = "preview.jpg"
-MOST_BROKEN = 0.01
+MAX_BROKEN = 0.01
 Crops = Literal["pair", "hand", "all"]
 
 
@@ -34,7 +34,7 @@ def annotate(
     out: str | os.PathLike[str],
     *,
     limit: int | None = None,
-    most_broken: float = MOST_BROKEN,
+    most_broken: float = MAX_BROKEN,
     workers: int = 1,
     shard_size: int = 1000,
     codec: Codec = "zstd",
@@ -76,7 +76,7 @@ class _Reading:
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
     limit: int | None = None
     """At most so many samples, the first ones."""
-    most_broken: float = MOST_BROKEN
+    most_broken: float = MAX_BROKEN
     """Share of the records that may be broken; beyond it nothing is made."""
     workers: int = 1
     """Processes on this machine."""

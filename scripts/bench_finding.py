@@ -5,23 +5,21 @@ python scripts/bench_finding.py DATA WEIGHTS --count 20
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
 
+from aih_gen.arguments import run_script
 from aih_gen.assets import asset_path
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, sample_rng
-from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.table import Grid, Line
 from hdr_model.geometry import mask_boxes
@@ -91,8 +89,4 @@ def _resized(mask: NDArray[np.bool_], side: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
-    except AIHError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -14,19 +14,18 @@ scaled so that its mean output over the shipped backgrounds is 1, without which 
 from __future__ import annotations
 
 import io
-import sys
 import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
-import tyro
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from aih_gen.arguments import run_script
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError
 from hdr_model.nets.normalisation import IMAGE_MEAN, IMAGE_STD, normalise
@@ -107,8 +106,4 @@ def flatten(layers: dict[int, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
-    except AIHError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

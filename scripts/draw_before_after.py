@@ -5,18 +5,16 @@ python scripts/draw_before_after.py docs/before_after.jpg [IMAGE ...]
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
+from aih_gen.arguments import run_script
 from aih_gen.assets import asset_path
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig
-from aih_gen.errors import AIHError
 from hdr_model import HDR
 from hdr_model.inference.photos import read_photo
 from hdr_model.visual import captioned_row, draw_joints, draw_masks, draw_skeletons, stack_rows
@@ -55,8 +53,4 @@ def row(hdr: HDR, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
-    except AIHError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -8,14 +8,13 @@ python scripts/pack_weights.py WORK OUT
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from safetensors.torch import load_file, save_file
 
+from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
@@ -100,8 +99,4 @@ def _in_card(row: Row) -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(pack_weights, config=(tyro.conf.PositionalRequiredArgs,))
-    except AIHError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(pack_weights)

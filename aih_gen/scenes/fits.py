@@ -51,7 +51,7 @@ class Fits:
     name: str
     sha256: str
     frames: Frames | None = None
-    """Where the photos are known."""
+    """The place of the photos."""
 
     def __len__(self) -> int:
         return len(self.pose)

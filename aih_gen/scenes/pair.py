@@ -63,7 +63,7 @@ class PairPose:
         return replace(self, sides=(side,))
 
     def visibility(self, views: Views) -> Visibility:
-        """How much of the hands cameras see."""
+        """Visibility of the hands from cameras."""
         sides = list(self.sides)
         return Visibility.of(views, self.points(), self.wrists[sides], self.elbows[sides], self.armed)
 

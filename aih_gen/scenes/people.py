@@ -351,7 +351,7 @@ class _Raster:
         return bool(len(cells) >= LEAST_SHOWN * CELLS**2 and np.count_nonzero(over) <= 0.01 * len(depth))
 
     def shows(self, points: Array) -> NDArray[np.bool_]:
-        """Which of ``points`` (N,3) are in the picture and behind no hand."""
+        """(N,) whether points (N,3) are in the picture and behind no hand."""
         row, column, inside = self.cells(points)
         return inside & (points[:, 2] < self.depth[row, column])
 

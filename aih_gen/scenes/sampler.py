@@ -45,10 +45,10 @@ MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 VIEWS = 24
 """Views that are looked at for a pair."""
 OCCLUSION_TOLERANCE, MORE_TOLERANCE = 0.14, 0.06
-"""How far off the wanted occlusion may be at the first try, and what each further one allows in addition."""
+"""Deviation from the wanted occlusion that is allowed at the first try, and what each further one adds to it."""
 RASTER_BIAS = 0.08
 """By how much the share hidden is taken for more than it is, measured on rendered pairs: cells round up."""
-MOST_HIDDEN = 0.82
+MAX_HIDDEN = 0.82
 """Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
 MAX_TRIES = 16
 MIN_SHOWN = 0.45
@@ -58,7 +58,7 @@ Framed = tuple[tuple[Hand | None, Hand | None], Camera, str, Placed | None]
 NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
-"""Where in camera space (m) hands would be in a scene without any, above the table of one that has a table."""
+"""Place in camera space (m) of the hands that a scene lacks, above its table if it has one."""
 LOOKS, HANDS = 1, 2
 """The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
 DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS, PEOPLE = 21, 22, 23, 24, 25, 26, 31
@@ -84,7 +84,7 @@ class SceneSampler:
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
         self.people = PeopleSampler(models, self.pairs.room)
-        self.most_hidden = min(config.occlusion[1], MOST_HIDDEN)
+        self.most_hidden = min(config.occlusion[1], MAX_HIDDEN)
         self.least_hidden = min(config.occlusion[0], self.most_hidden)
         self.recorded = {
             number: RecordedPairs(its, models, config.pose_noise, config.contact)
@@ -103,7 +103,7 @@ class SceneSampler:
         else:
             self.library = BackgroundLibrary(config.backgrounds)
         self.rejected: Counter[str] = Counter()
-        """How many poses were drawn again, by the reason."""
+        """Number of poses drawn again, by the reason."""
 
     def sample(self, index: int) -> Scene:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""

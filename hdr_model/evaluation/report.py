@@ -6,13 +6,11 @@ Run ``python -m hdr_model.evaluation.report ROOT`` on a folder with any of ``aih
 
 from __future__ import annotations
 
-import sys
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-import tyro
-
+from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
@@ -144,8 +142,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))
-    except AIHError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)
