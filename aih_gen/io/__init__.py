@@ -1,0 +1,1 @@
+"""Files: one atomic write, and one door for each kind of input."""

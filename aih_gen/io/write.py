@@ -1,0 +1,163 @@
+"""Atomic writes: a file or a folder is absent or whole.
+
+Everything is made under a temporary name beside its place, synced, and renamed. Temporary names cannot be guessed, so
+nobody can plant a link there. They are locked while their process lives: what a killed one left is removed by the next
+that writes to the same place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from aih_gen.errors import AIHError
+
+_MAX_NAME = 180
+"""Bytes of a name that its temporary keeps: file systems allow 255."""
+_KEY_BYTES = 8
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """An empty file, to be filled within the block, that replaces ``path`` at its end. On any error it is removed.
+
+    Raises:
+        OSError: the file cannot be made, synced or renamed.
+    """
+    _remove_abandoned(path)
+    temporary, lock = _locked_file(path)
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder, to be filled within the block, that becomes ``path`` at its end. On any error it is removed.
+
+    Raises:
+        AIHError: ``path`` is there already.
+        OSError: the folder cannot be made or renamed.
+    """
+    if path.exists() or path.is_symlink():
+        raise AIHError(f"{path}: expected a folder that is not there yet, found one")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary, lock = _locked_folder(path)
+    try:
+        yield temporary
+        for name, _, files in os.walk(temporary):
+            for file in files:
+                sync(Path(name, file))
+            sync(Path(name))
+        temporary.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the file: whoever reads it finds the old content or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written; what was there still is.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """``write_bytes`` of text in UTF-8."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, held: str) -> Iterator[None]:
+    """A lock on the file ``path``, which is made. The kernel gives it up with its process, so none is ever stale.
+
+    Raises:
+        AIHError: another process has it: "``held``".
+        OSError: the file cannot be made.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        if not _try_lock(lock):
+            raise AIHError(held)
+        yield
+    finally:
+        os.close(lock)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{_kept_name(path)}.{secrets.token_hex(_KEY_BYTES)}.tmp"
+
+
+def _kept_name(path: Path) -> str:
+    return os.fsdecode(os.fsencode(path.name)[:_MAX_NAME])
+
+
+def _locked_file(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(_temporary_name(path))
+        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        if _try_lock(lock) and os.fstat(lock).st_nlink:  # else taken for an abandoned one before it was locked
+            return temporary, lock
+        os.close(lock)
+
+
+def _locked_folder(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(_temporary_name(path))
+        temporary.mkdir()
+        try:
+            lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        if _try_lock(lock) and os.fstat(lock).st_nlink:
+            return temporary, lock
+        os.close(lock)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporaries of ``path`` whose processes have ended."""
+    pattern = re.compile(rf"\.{re.escape(_kept_name(path))}\.[0-9a-f]{{{2 * _KEY_BYTES}}}\.tmp")
+    for temporary in path.parent.iterdir():
+        if not pattern.fullmatch(temporary.name):
+            continue
+        with contextlib.suppress(OSError):
+            lock = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _try_lock(lock):
+                    shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+            finally:
+                os.close(lock)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
