@@ -376,13 +376,17 @@ class Ablate:
     """A trained HASM, whose masks are then used in place of the true ones."""
     limit: int | None = None
     """Measure on at most so many samples, spread evenly."""
+    start_from: Path | None = None
+    """A folder with trained hdrm and shpe: every row's HDRM begins there, and SHPE stays as it is."""
     device: str = "auto"
 
     def run(self) -> None:
         """Ablate."""
         from hdr_model.evaluation.ablation import Study, ablate
 
-        study = Study(self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit)
+        study = Study(
+            self.data, self.held_out, self.budget, self.preset, self.seed, self.hasm, self.limit, self.start_from
+        )
         ablate(study, self.out, self.device)
 
 

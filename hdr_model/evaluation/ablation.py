@@ -39,7 +39,7 @@ from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import cut_hands
-from hdr_model.training.checkpoint import steps_done
+from hdr_model.training.checkpoint import start_from, steps_done
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.initial import initialise_encoder
 from hdr_model.training.loop import Task, train
@@ -87,6 +87,12 @@ class Study:
     hasm: Path | None = None
     """Masks of this HASM in place of the true ones."""
     limit: int | None = None
+    start_from: Path | None = None
+    """Trained weights where every row's HDRM begins, and whose SHPE serves all rows as it is."""
+
+    def shpe(self, out: Path) -> Path:
+        """The folder of the rows' SHPE."""
+        return find_weights(self.start_from, "shpe") if self.start_from else out / "shpe" / WEIGHTS
 
 
 class Trainer(Protocol):
@@ -114,8 +120,8 @@ def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid
     subsets = _check(study)
     _open_study(study, out)
     where = choose_device(device)
-    shpe = out / "shpe"
-    commands = [_command(study, "shpe", study.data, shpe, device)]
+    shpe = study.shpe(out)
+    commands = [] if study.start_from else [_command(study, "shpe", study.data, shpe.parent, device)]
     results: dict[int, dict[str, float]] = {}
     rows = [row for row in ROWS if not _same_as_full(row, study.preset)]
     for row in tqdm(rows, desc="ablation", unit="row"):
@@ -128,8 +134,8 @@ def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid
         if finished.exists():
             results[row.number] = _read_result(finished)
             continue
-        if steps_done(shpe) < study.budget:
-            _train_shpe(study, shpe, where, train)
+        if not study.start_from and steps_done(shpe.parent) < study.budget:
+            _train_shpe(study, shpe.parent, where, train)
         if painted and steps_done(run) < study.budget:
             _train_hdrm(study, row, data, run, where, train)
         results[row.number] = _measure(study, shpe, run if painted else None, where)
@@ -158,6 +164,8 @@ def _check(study: Study) -> dict[Path, str]:
     AIHShards(study.held_out)
     if study.hasm:
         find_weights(study.hasm, "hasm")
+    if study.start_from:
+        find_weights(study.start_from, "hdrm"), find_weights(study.start_from, "shpe")
     return subsets
 
 
@@ -203,7 +211,11 @@ def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device:
         lacks = {row.without: False}
     torch.manual_seed(study.seed)
     task = HDRMTask(config, replace(preset("hdrm", study.preset), **lacks), device)
-    train(task, config, data, out, device=device, resume=True, settings={"features": None, "chain": None})
+    settings: dict[str, Any] = {"features": None, "chain": None}
+    if study.start_from:
+        start_from(task.hdrm, study.start_from)
+        settings["start_from"] = str(study.start_from)
+    train(task, config, data, out, device=device, resume=True, settings=settings)
 
 
 def _command(
@@ -211,6 +223,7 @@ def _command(
 ) -> str:
     """What to type for the same run."""
     flag = f"--no-{without} " if without else ""
+    flag += f"--start-from {study.start_from} " if study.start_from else ""
     return (
         f"hdr train {network} --data {' '.join(map(str, data))} --out {out} {flag}--preset {study.preset} "
         f"--steps {study.budget} --seed {study.seed} --device {device} --resume"
@@ -242,7 +255,7 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
 
 def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) -> HandStage:
     """Row 1 paints nothing, and its HDRM is an untrained one."""
-    pose, size = SHPE.from_pretrained(shpe / WEIGHTS), trained_size(shpe / WEIGHTS)
+    pose, size = SHPE.from_pretrained(shpe), trained_size(shpe)
     hdrm = HDRM.from_pretrained(run / WEIGHTS) if run else HDRM(preset("hdrm", study.preset))
     bfloat16 = use_bfloat16(True, "auto", device)
     if study.hasm is None:
@@ -283,11 +296,12 @@ def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequenc
     kept = order == list(LARGE_ROWS) and results[LARGE_ROWS[-1]]["all"] > results[len(ROWS)]["all"]
     ranking = " > ".join(str(number) for number in sorted(results, key=lambda number: -results[number]["all"]))
     left_out = [row for row in ROWS if row.number not in results]
+    shpe = f"that of {study.start_from}, where every HDRM began" if study.start_from else "trained on hands alone"
     return [
         "The paper's column is other people's, on InterHand2.6M (M branch) after full training; ours is on "
         f"{int(results[1]['hands'])} hands of {study.held_out}, so only order and signs can be compared.",
         f"Ours: {HDR_OWN.name}; masks {'of a HASM' if study.hasm else 'true'}. Half hidden: hands of which at least "
-        f"{HALF_HIDDEN:.0%} are. P1: wrist as root, no scale. One SHPE for all rows, trained on hands alone.",
+        f"{HALF_HIDDEN:.0%} are. P1: wrist as root, no scale. One SHPE for all rows, {shpe}.",
         f"Ours from worst to best: {ranking}. The paper's order of its large rows (1 > 2 > 3 > 8) is "
         f"{'found' if kept else 'not found'} here.",
         *(f"Row {row.number} is row 8: preset {study.preset} has no discriminator." for row in left_out),

@@ -26,8 +26,6 @@ from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
 
 STATE = "last.pt"
-BRANCHES = ("presence",)
-"""Fields of a network's configuration, and names of its parts, that earlier weights may lack."""
 SCHEMA = 1
 """Of ``last.pt``."""
 MAY_CHANGE = ("data", "validation", "steps", "code.sources", "code.torch")
@@ -110,7 +108,8 @@ def steps_done(out: Path) -> int:
 def start_from(network: PretrainedNetwork, folder: Path) -> None:
     """Give ``network`` trained weights, found in ``folder`` as ``find_weights`` says.
 
-    A branch that the trained network lacks keeps its random numbers.
+    A part that one of the two lacks, such as a branch or the transformer blocks, begins with its random numbers or is
+    left out: those are the settings that are true or false.
 
     Raises:
         AssetError: there are none, or those of a network of other sizes.
@@ -118,15 +117,16 @@ def start_from(network: PretrainedNetwork, folder: Path) -> None:
     place = find_weights(folder, network.task)
     trained = type(network).from_pretrained(place)
     wanted, found = asdict(network.config), asdict(trained.config)
-    missing = [name for name in BRANCHES if wanted.get(name) and not found.get(name)]
-    if other := [name for name in wanted if wanted[name] != found[name] and name not in missing]:
-        name = other[0]
+    own = network.state_dict()
+    common = {name: tensor for name, tensor in trained.state_dict().items() if name in own}
+    other = sorted((isinstance(wanted[name], bool), name) for name in wanted if wanted[name] != found[name])
+    if other and (not other[0][0] or any(tensor.shape != own[name].shape for name, tensor in common.items())):
+        name = other[0][1]
         raise AssetError(
             f"{place}: expected a network of the sizes that are to be trained, with {name} {wanted[name]}, found "
             f"{found[name]}; --preset says which"
         )
-    anew = {name: tensor for name, tensor in network.state_dict().items() if name.split(".")[0] in missing}
-    network.load_state_dict(trained.state_dict() | anew)
+    network.load_state_dict(own | common)
 
 
 def code_version() -> dict[str, str]:

@@ -22,6 +22,7 @@ from hdr_model.evaluation import ablation, bench
 from hdr_model.evaluation.ablation import ROWS, Study, ablate
 from hdr_model.evaluation.published import ABLATION
 from hdr_model.nets.hdrm import HDRM
+from hdr_model.nets.shpe import SHPE
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import save_state
 from tests.data.samples import make_sample, write_samples
@@ -91,19 +92,23 @@ def test_every_row_has_the_same_budget_and_its_own_data(study: Study, tmp_path: 
     assert data["8-full"] == data["2-without-removal"] == [render, syn]
 
 
+@pytest.mark.parametrize("shared_start", [False, True])
 def test_the_commands_beside_the_table_train_the_same_rows(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_start: bool, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, typed = Trainer(), Trainer()
     adversarial = replace(training_preset("hdrm", "nano"), losses=HDRMLossWeights(perceptual=0.0, style=0.0))
     monkeypatch.setitem(config._TRAINING["hdrm"], "nano", adversarial)
     monkeypatch.setattr(ablation, "_measure", lambda *_: dict.fromkeys(("all", "hidden", "unscaled", "hands"), 1.0))
-    ablate(replace(study, seed=5), tmp_path / "out", "cpu", rows)
+    start = tmp_path / "start" if shared_start else None
+    HDRM(preset("hdrm", "nano")).save_pretrained(tmp_path / "start/hdrm")
+    SHPE(preset("shpe", "nano")).save_pretrained(tmp_path / "start/shpe")
+    ablate(replace(study, seed=5, start_from=start), tmp_path / "out", "cpu", rows)
     monkeypatch.setattr(loop, "train", typed)
     notes = json.loads((tmp_path / "out" / "ablation.json").read_text())["notes"]
     for command in (note for note in notes if note.startswith("hdr train")):
         assert main(command.split()[1:]) == 0
-    assert len(rows.calls) == len(typed.calls) == 1 + 7
+    assert len(rows.calls) == len(typed.calls) == (7 if shared_start else 1 + 7), "SHPE is trained, or is the start's"
     for row, command in zip(rows.calls, typed.calls, strict=True):
         networks = [call.pop("task").networks.state_dict() for call in (row, command)]
         assert networks[0].keys() == networks[1].keys()
@@ -121,6 +126,17 @@ def test_a_run_whose_last_checkpoint_is_too_early_goes_on(study: Study, tmp_path
     (run / "metrics.jsonl").write_text('{"step": 7}\n{"ste')  # killed before the last checkpoint
     ablate(study, tmp_path / "out", "cpu", second)
     assert [call["out"].name for call in second.calls] == ["8-full"]
+
+
+def test_rows_begin_with_the_weights_of_a_shared_start(study: Study, tmp_path: Path) -> None:
+    start, trainer = HDRM(preset("hdrm", "nano")), Trainer()
+    start.save_pretrained(tmp_path / "start/hdrm")
+    SHPE(preset("shpe", "nano")).save_pretrained(tmp_path / "start/shpe")
+    ablate(replace(study, start_from=tmp_path / "start"), tmp_path / "out", "cpu", trainer)
+    known = start.state_dict()
+    for call in trainer.calls:
+        own = call["task"].hdrm.state_dict()
+        assert own and all(torch.equal(tensor, known[name]) for name, tensor in own.items()), call["out"].name
 
 
 def test_another_study_in_the_same_folder_is_refused(study: Study, tmp_path: Path) -> None:

@@ -271,6 +271,17 @@ def test_a_branch_that_earlier_weights_lack_begins_anew(tmp_path: Path) -> None:
     assert all(torch.equal(after[name], tensor) for name, tensor in earlier.state_dict().items())
     with pytest.raises(AssetError, match="decoder_width 8, found 16"):
         start_from(HASM(replace(config, decoder_width=8)), tmp_path)
+    with pytest.raises(AssetError, match="arms True, found False"):
+        start_from(HASM(replace(config, arms=True)), tmp_path)
+
+
+def test_a_part_that_is_to_be_left_out_is(tmp_path: Path) -> None:
+    full, without = HDRM(SMALL_HDRM), HDRM(replace(SMALL_HDRM, transformer=False, removal=False))
+    full.save_pretrained(tmp_path / "hdrm")
+    start_from(without, tmp_path)
+    left_out = full.state_dict().keys() - without.state_dict().keys()
+    assert left_out and all("block" in name for name in left_out)
+    assert all(torch.equal(tensor, full.state_dict()[name]) for name, tensor in without.state_dict().items())
 
 
 def test_a_device_that_is_not_there_is_told() -> None:
