@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh
 
-may_be_skipped=': needs (a GPU|licensed files|root)'
+may_be_skipped=': needs (a GPU|licensed files|root|a C compiler)'
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 

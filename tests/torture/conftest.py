@@ -1,0 +1,67 @@
+"""Counts attacks and failures, and prints the table at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.torture.children import preload_shim
+from tests.torture.workshop import Workshop, make_inputs
+
+SCALE = float(os.environ.get("AIH_TORTURE", "0.05"))
+"""Share of the attacks that is run: 1 with scripts/torture.sh."""
+
+
+@dataclass
+class Tally:
+    """The attacks of one kind, and those that succeeded."""
+
+    attack: str
+    count: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def expect(self, holds: bool, otherwise: str) -> None:
+        """Count one attack more; it succeeded unless the promise ``holds``."""
+        self.count += 1
+        if not holds:
+            self.failures.append(otherwise)
+
+
+_tallies: list[Tally] = []
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Fails the test at its end if an attack succeeded, or if there was none."""
+    found = Tally(request.node.name.removeprefix("test_").replace("_", " ").replace("[", ": ").rstrip("]"))
+    _tallies.append(found)
+    yield found
+    assert found.count, "expected attacks, found none"
+    shown = "\n".join(found.failures[:5])
+    assert not found.failures, f"{len(found.failures)} of {found.count} attacks succeeded, such as\n{shown}"
+
+
+def times(full: int) -> int:
+    """How many of ``full`` attacks are run, at least one."""
+    return max(1, round(full * SCALE))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _tallies:
+        terminalreporter.section("attacks")
+        terminalreporter.write_line("| attack | count | failures |\n| --- | ---: | ---: |")
+        for found in _tallies:
+            terminalreporter.write_line(f"| {found.attack} | {found.count} | {len(found.failures)} |")
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Inputs, commands, and what each leaves behind when nothing happens to it."""
+    folder = tmp_path_factory.mktemp("workshop")
+    if shutil.which("cc"):
+        preload_shim(folder)
+    return Workshop(folder, make_inputs(folder))
