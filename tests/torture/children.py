@@ -131,7 +131,7 @@ def start(function: Callable[..., object], *arguments: Any, attack: Attack | Non
 
 def start_command(arguments: Sequence[str], attack: Attack | None = None) -> Child:
     """Run ``aih-gen ...`` or ``hdr ...`` in a child."""
-    return start(_main, list(arguments), attack=attack)
+    return start(typed, list(arguments), attack=attack)
 
 
 def command(arguments: Sequence[str], attack: Attack | None = None) -> Outcome:
@@ -146,7 +146,8 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _main(arguments: list[str]) -> None:
+def typed(arguments: list[str]) -> None:
+    """Run ``aih-gen ...`` or ``hdr ...`` here, and exit."""
     from aih_gen import cli as aih_gen
     from hdr_model import cli as hdr
 
