@@ -25,7 +25,8 @@ from aih_gen.errors import AIHError
 from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
 from aih_gen.gallery import preview_page
-from aih_gen.preview import contact_sheet
+from aih_gen.io.write import write_text
+from aih_gen.preview import write_sheet
 from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
@@ -183,10 +184,7 @@ class Preview:
         shards = AIHShards(self.path)
         count = min(self.count, len(shards))
         page = preview_page(shards, [k * len(shards) // count for k in range(count)])
-        try:
-            self.out.write_text(page)
-        except OSError as error:
-            raise AIHError(f"{self.out}: expected a file that can be written ({error.strerror})") from error
+        write_text(self.out, page)
         print(self.out)
         return 0
 
@@ -213,7 +211,7 @@ def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
     print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
     if there and making.task_index == 0 and (made or not sheet.exists()):
-        contact_sheet(AIHShards(making.out)[:SHEET_SAMPLES]).save(sheet, quality=90)
+        write_sheet(sheet, AIHShards(making.out)[:SHEET_SAMPLES])
         print(f"{sheet}: the first of them")
     return 0
 

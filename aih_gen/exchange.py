@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,11 +15,12 @@ from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split,
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
-from aih_gen.preview import contact_sheet
+from aih_gen.io.write import atomic_folder, make_folder, write_bytes
+from aih_gen.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
+from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig, render_folder
 from aih_gen.sources.poses_npz import POSES, import_poses
 from aih_gen.sources.records import SKIPPED, Tally
 from aih_gen.sources.single_hands import SingleHandsConfig
@@ -63,7 +65,7 @@ def annotate(
     out = generate(config, out, count, workers=workers, shard_size=shard_size, codec=codec)
     shards = AIHShards(out)
     shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
-    contact_sheet([shards[k] for k in shown]).save(out / SHEET, quality=90)
+    write_sheet(out / SHEET, [shards[k] for k in shown])
     records.tally.write(out)
     return records.tally
 
@@ -168,16 +170,13 @@ class Import(_Reading):
     def _poses(self) -> int:
         arrays, tally = import_poses(self.path)
         tally.check(self.path, self.most_broken)
-        path = self.out / POSES
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
-        except OSError as error:
-            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        path, file = self.out / POSES, io.BytesIO()
+        np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
+        make_folder(self.out)
+        write_bytes(path, file.getbuffer())
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
         config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
-        drawn = open_source(config).samples(range(count))
-        contact_sheet(drawn).save(self.out / SHEET, quality=90)
+        write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
         tally.write(self.out)
         print(f"{path}: for aih-gen render --poses")
         return _tell(tally, self.out)
@@ -203,11 +202,11 @@ class Export:
         from aih_gen.exports.webdataset import export_webdataset
 
         shards = AIHShards(self.path)
-        if self.to == "aih-folders":
-            count = export_aih_folders(shards, self.out, self.split, self.branch)
-        else:
-            count = (export_coco if self.to == "coco" else export_webdataset)(shards, self.out)
-        contact_sheet(shards[:SHEET_SAMPLES]).save(self.out / SHEET, quality=90)
+        folder = render_folder(self.out, self.branch, self.split) if self.to == "aih-folders" else self.out
+        export = {"aih-folders": export_aih_folders, "coco": export_coco, "webdataset": export_webdataset}[self.to]
+        with atomic_folder(folder) as temporary:
+            count = export(shards, temporary)
+            write_sheet((self.out if self.to == "aih-folders" else temporary) / SHEET, shards[:SHEET_SAMPLES])
         print(f"{self.out}: {count:,} samples; the first in {self.out / SHEET}")
         return 0
 

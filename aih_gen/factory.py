@@ -37,6 +37,7 @@ from aih_gen.config import (
 )
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
+from aih_gen.io.write import make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
@@ -135,10 +136,7 @@ def generate(
     source = open_source(config)
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AIHError(f"{out}: expected a folder that can be written to ({error.strerror})") from error
+    make_folder(out)
     with sole_writer(out, num_tasks, task_index):
         there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}
         jobs = _jobs(config, header, plan, out, count)[task_index::num_tasks]

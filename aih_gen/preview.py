@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
+from aih_gen.io.write import write_bytes
 
 Picture = NDArray[np.uint8]  # (H,W,3)
 Mask = NDArray[np.bool_]
@@ -45,6 +48,17 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 1) -> Image.Image:
     for k, strip in enumerate(strips):
         sheet.paste(Image.fromarray(strip), (k % columns * (width + GAP), CAPTION + k // columns * (height + GAP)))
     return sheet
+
+
+def write_sheet(path: Path, samples: Sequence[Sample]) -> None:
+    """Write the contact sheet as JPEG.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    file = io.BytesIO()
+    contact_sheet(samples).save(file, "JPEG", quality=90)
+    write_bytes(path, file.getvalue())
 
 
 def sample_strip(sample: Sample) -> Picture:

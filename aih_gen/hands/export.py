@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from aih_gen.hands.free import load_free_hand
 from aih_gen.hands.joints import MANO_PARENTS
 from aih_gen.hands.mano import FILE_NAMES
 from aih_gen.hands.model import HandModel
+from aih_gen.io.write import write_bytes
 
 
 def export_free_hand(folder: str | Path, side: Side) -> Path:
@@ -33,13 +33,12 @@ def export_free_hand(folder: str | Path, side: Side) -> Path:
 
     Raises:
         AssetError: the free hand is missing or damaged.
+        WriteError: the file cannot be written.
     """
     hand = load_free_hand(side, torch.float64)
     path = Path(folder) / f"{FILE_NAMES[side]}.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_bytes(pickle.dumps(_content(hand), protocol=2))
-    partial.replace(path)
+    write_bytes(path, pickle.dumps(_content(hand), protocol=2))
     return path
 
 

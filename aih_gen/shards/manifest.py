@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aih_gen.errors import ShardError
+from aih_gen.io.write import write_text
 from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
 
 MANIFEST = "manifest.json"
@@ -60,7 +59,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest in one step.
 
     Raises:
-        ShardError: it cannot be written; the one that was there still is.
+        WriteError: it cannot be written; the one that was there still is.
     """
     document = {
         "format": FORMAT,
@@ -68,17 +67,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "samples": sum(entry.samples for entry in manifest.shards),
         **asdict(manifest),
     }
-    temporary = folder / f".{MANIFEST}.tmp"
-    try:
-        with temporary.open("w") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / MANIFEST)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ShardError(f"{folder / MANIFEST}: could not be written ({error.strerror})") from error
+    write_text(folder / MANIFEST, json.dumps(document, indent=1))
 
 
 def read_manifest(folder: Path) -> Manifest | None:

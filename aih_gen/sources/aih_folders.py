@@ -54,8 +54,13 @@ class RenderFiles:
     visible: Path
 
 
+def render_folder(root: Path, branch: AIHBranch, split: str) -> Path:
+    """The folder of a branch's split."""
+    return root / RENDER / f"{branch}_annot" / split
+
+
 def render_files(folder: Path, side: int, name: str) -> RenderFiles:
-    """Where they are below ``folder``, a branch's split."""
+    """The files below ``folder``, a branch's split."""
     letter = LETTERS[side]
     images, labels = folder / "images" / f"{letter}_images", folder / "labels" / f"in_{letter}_images"
     return RenderFiles(
@@ -71,7 +76,7 @@ class AIHRenderFolder:
 
     def __init__(self, config: AIHRenderConfig) -> None:
         self.config = config
-        self.folder = Path(config.source) / RENDER / f"{config.branch}_annot" / config.split
+        self.folder = render_folder(Path(config.source), config.branch, config.split)
         self.tally = Tally("pictures")
         names = [
             {path.stem for path in render_files(self.folder, side, "*").image.parent.glob("*.jpg")} for side in (0, 1)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
 
 NAMED = 3
 """Records that a summary names for each reason; all of them are in `SKIPPED`."""
@@ -73,14 +74,11 @@ class Tally:
         """List every record that is not used in ``folder``, one a line: reason, tab, id.
 
         Raises:
-            AIHError: the list cannot be written.
+            WriteError: the list cannot be written.
         """
         path = folder / SKIPPED
         rows = [f"{reason}\t{name}\n" for by in (self.broken, self.left_out) for reason in by for name in by[reason]]
-        try:
-            path.write_text("".join(rows))
-        except OSError as error:
-            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        write_text(path, "".join(rows))
         return path
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from aih_gen.compose.sample import MASK_BITS, Sample
-from aih_gen.errors import ShardError
+from aih_gen.errors import ShardError, WriteError
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards, most_open_files
@@ -354,7 +354,7 @@ def test_a_shard_is_absent_or_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected 2 samples, found 1"):
         write_shard(path, [[make_sample(0)]], 2, make_header())
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ShardError, match=r"nowhere/a\.h5: could not be made"):
+    with pytest.raises(WriteError, match=r"nowhere/a\.h5: expected a file that can be written to"):
         write_shard(tmp_path / "nowhere" / "a.h5", [[make_sample(0)]], 1, make_header())
 
 
