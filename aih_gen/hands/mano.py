@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import math
 import warnings
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from aih_gen.config import Side
 from aih_gen.errors import AssetError
 from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS, TipConvention
 from aih_gen.hands.model import HandData, HandModel
-from aih_gen.hands.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.io.archives import unpack_npz
+from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
 
 FILE_NAMES = {"right": "MANO_RIGHT", "left": "MANO_LEFT"}
 NUM_VERTICES, NUM_FACES = 778, 1538
@@ -118,7 +117,11 @@ def _read(path: Path) -> ManoFile:
     try:
         if len(raw) > MAX_BYTES:
             raise AssetError(f"expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {path.stat().st_size} B")
-        content = _read_npz(raw) if path.suffix == ".npz" else read_plain_pickle(raw, NAMES)
+        content = (
+            unpack_npz(raw, (*_shapes(0, 0), "tip_vertices"), MAX_BYTES, "fiu")
+            if path.suffix == ".npz"
+            else read_plain_pickle(raw, NAMES)
+        )
         return _checked(content, hashlib.sha256(raw).hexdigest())
     except AssetError as error:
         raise AssetError(f"{path}: {error}") from error
@@ -288,26 +291,3 @@ def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> Array | None:
     dense = np.zeros(shape)
     np.add.at(dense, (rows, np.repeat(np.arange(shape[1]), counts)), data)
     return dense
-
-
-def _read_npz(raw: bytes) -> dict[str, Array]:
-    """The arrays of an npz archive; each member's own header is compared with its size before room is made for it."""
-    wanted = {f"{name}.npy": name for name in (*_shapes(0, 0), "tip_vertices")}
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        members = {wanted[info.filename]: info for info in archive.infolist() if info.filename in wanted}
-        if sum(info.file_size for info in members.values()) > MAX_BYTES:
-            raise AssetError(f"expected arrays of at most {MAX_BYTES >> 20} MiB, found more in the archive")
-        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
-            raise AssetError("expected an archive that is stored or deflated, found another compression")
-        return {name: _read_npy(archive.read(info), name) for name, info in members.items()}
-
-
-def _read_npy(raw: bytes, name: str) -> Array:
-    stream = io.BytesIO(raw)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise AssetError(f"{name}: expected version 1.0 of the npy format, found another")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    body = raw[stream.tell() :]
-    if dtype.kind not in "fiu" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(body):
-        raise AssetError(f"{name}: expected plain numbers, found {str(dtype)[:60]} {str(shape)[:60]} in {len(body)} B")
-    return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
+from aih_gen.io.images import SUFFIXES, read_image
 from aih_gen.scenes.drawn_backgrounds import DrawnKind, draw_background
 
 BackgroundKind = Literal["photo", DrawnKind]
@@ -23,7 +23,6 @@ SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient
 
 _KINDS, _CUMULATIVE = tuple(SHARES), np.cumsum(list(SHARES.values()))
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
 _SMALLEST_SIDE = 128
 _KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
 _KEPT_PHOTOS = 128
@@ -75,10 +74,10 @@ class BackgroundLibrary:
         self.folder = asset_path("backgrounds") if self.name == "shipped" else Path(source)
         if not self.folder.is_dir():
             raise AssetError(f"{self.folder}: expected a folder of photographs, found no folder there")
-        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in _FORMATS and path.is_file())
+        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         self.photos = tuple(sorted(path.relative_to(self.folder).as_posix() for path in files))
         if not self.photos:
-            raise AssetError(f"{self.folder}: expected photographs ({', '.join(_FORMATS)}), found none")
+            raise AssetError(f"{self.folder}: expected photographs ({', '.join(SUFFIXES)}), found none")
         self._decoded: dict[str, Image.Image] = {}
         self._digest: str | None = None
 
@@ -113,15 +112,7 @@ class BackgroundLibrary:
 
 
 def _read_photo(path: Path) -> Image.Image:
-    """The one door for photographs from outside."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(_FORMATS.values()))) as stored:
-                stored.draft("RGB", (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
-                image = ImageOps.exif_transpose(stored).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise AssetError(f"{path}: expected a JPEG, PNG, WebP or BMP photograph, found: {error}") from error
+    image = read_image(path, "RGB", draft=2 * _KEPT_SIDE)
     shorter = min(image.size)
     if shorter < _SMALLEST_SIDE:
         raise AssetError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.normals import VertexNormals
+from aih_gen.io.archives import read_npz
 from aih_gen.scenes.vectors import cross, length, unit
 
 Array = NDArray[np.float32]
@@ -189,11 +189,7 @@ def load_people() -> People:
         AssetError: the file is missing, damaged or of another version.
     """
     path = asset_path("people") / "people.npz"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise AssetError(f"{path}: expected the people's data, found none that can be read ({error})") from error
+    arrays = read_npz(path)
     found = int(arrays["version"]) if "version" in arrays else None
     if found != VERSION:
         raise AssetError(f"{path}: expected a people folder of version {VERSION}, found version {found}")

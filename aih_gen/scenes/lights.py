@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.assets import asset_path
+from aih_gen.io.json import read_json
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
@@ -28,7 +28,7 @@ WHITEST = 0.7
 @cache
 def place_lights() -> dict[str, NDArray[np.float64]]:
     """(11,3) light at the camera of each shipped photograph, as ``scripts/build_backgrounds.py`` measures it."""
-    table = json.loads((asset_path("backgrounds") / "lights.json").read_text())
+    table = read_json(asset_path("backgrounds") / "lights.json")
     return {name: np.array(rows) for name, rows in table.items()}
 
 

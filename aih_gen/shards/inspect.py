@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 
 from aih_gen.errors import ShardError
+from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.schema import (
     COMPRESSED,
@@ -146,7 +146,10 @@ def _header(file: h5py.File, path: Path) -> Header:
         raise ShardError(
             f"{path}, attribute config_sha256: expected {digest} (of config), found {_short(header.config_sha256)}"
         )
-    document = json.loads(header.config)
+    try:
+        document = parse_json(header.config.encode())
+    except ValueError as error:
+        raise ShardError(f"{path}, attribute config: expected JSON, found something else ({error})") from error
     if not isinstance(document, dict):
         raise ShardError(f"{path}, attribute config: expected a JSON object, found {_short(header.config)}")
     for name in ("subset", "seed", "generator_version"):

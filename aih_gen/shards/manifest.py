@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aih_gen.errors import ShardError
+from aih_gen.errors import AssetError, ShardError
+from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
 from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
 
 MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 1 << 28
 PARTS = "parts"
 """Where the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
 SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
@@ -78,13 +78,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise ShardError(f"{path}: expected a manifest, found {path.stat().st_size} bytes")
-        document = json.loads(path.read_text())
+        document = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise ShardError(f"{path}: expected JSON, found something else ({error})") from error
+    except AssetError as error:
+        raise ShardError(str(error)) from error
     if not isinstance(document, dict):
         raise ShardError(f"{path}: expected an object, found {type(document).__name__}")
     for key, expected in (("format", FORMAT), ("schema_version", SCHEMA_VERSION)):

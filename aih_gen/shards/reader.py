@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, mask
 from aih_gen.errors import ShardError
+from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
@@ -264,7 +265,7 @@ class AIHShards(Sequence[Sample]):
             start, stop = (int(offset) for offset in offsets.read_rows(row, row + 2))
             if not 0 <= start <= stop <= min(len(texts), start + LARGEST_PROVENANCE):
                 raise ShardError(f"{place}: expected offsets within the dataset, found {start} to {stop}")
-            parsed = json.loads(texts.read_rows(start, stop).tobytes())
+            parsed = parse_json(texts.read_rows(start, stop).tobytes())
         except DAMAGE as error:
             raise self._damaged(shard, PROVENANCE, row, error) from error
         if not isinstance(parsed, dict):

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, RenderConfig, SourceConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.pictures import picture_fault, read_picture
+from aih_gen.io.images import image_fault, read_image
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
 
@@ -117,22 +117,22 @@ class AIHRenderFolder:
     def _fault(self, side: int, name: str) -> str | None:
         files, size = render_files(self.folder, side, name), (self.config.size, self.config.size)
         for what in ("image", "target", "amodal", "visible"):
-            fault = picture_fault(getattr(files, what), size)
+            fault = image_fault(getattr(files, what), size)
             if fault:
                 return fault.replace("image", what)
         return None
 
     def _sample(self, index: int, name: str, sides: tuple[int, ...]) -> Sample:
         files = [render_files(self.folder, side, name) for side in (0, 1)]
-        image = np.asarray(read_picture(files[sides[0]].image, "RGB"))
-        labels = np.asarray(read_picture(files[sides[0]].visible, "L"))
+        image = np.asarray(read_image(files[sides[0]].image, "RGB"))
+        labels = np.asarray(read_image(files[sides[0]].visible, "L"))
         visible = np.stack([labels == value for value in VISIBLE_VALUES])
         amodal, targets = visible.copy(), [image, image]
         for side in sides:
-            amodal[side] |= np.asarray(read_picture(files[side].amodal, "L")) > 0
+            amodal[side] |= np.asarray(read_image(files[side].amodal, "L")) > 0
             hole = (amodal[side] & ~visible[side]) | (visible[1 - side] & ~amodal[side])
             # Two JPEGs differ a little everywhere: outside the hole the picture itself stands, as everywhere in AIH.
-            target = np.asarray(read_picture(files[side].target, "RGB"))
+            target = np.asarray(read_image(files[side].target, "RGB"))
             targets[side] = np.where(hole[..., None], target, image)
         story = {
             "dataset": "AIH_render, authors' folders",

@@ -27,10 +27,10 @@ from aih_gen.compose.recipe import Affine, Drawn
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, Side, SourceConfig, SynConfig
 from aih_gen.errors import AIHError
+from aih_gen.io.images import image_fault, read_image
 from aih_gen.sources.aih_folders import LETTERS, AIHBranch
 from aih_gen.sources.object_npy import read_object_array
 from aih_gen.sources.opencv_warp import warp
-from aih_gen.sources.pictures import picture_fault, read_picture
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
 
@@ -118,15 +118,15 @@ class AIHSynFolder:
     def _fault(self, side: int, number: int) -> str | None:
         if (side, number) not in self._faults:
             image, mask = self._files(side, number)
-            fault = picture_fault(image, (CROP, CROP)) or picture_fault(mask, (CROP, CROP))
-            if fault is None and not np.asarray(read_picture(mask, "L")).any():
+            fault = image_fault(image, (CROP, CROP)) or image_fault(mask, (CROP, CROP))
+            if fault is None and not np.asarray(read_image(mask, "L")).any():
                 fault = "empty mask"
             self._faults[side, number] = fault
         return self._faults[side, number]
 
     def _crop(self, side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         image, mask = self._files(side, number)
-        return np.asarray(read_picture(image, "RGB")), np.asarray(read_picture(mask, "L")) > 0
+        return np.asarray(read_image(image, "RGB")), np.asarray(read_image(mask, "L")) > 0
 
     def _corrected(self, index: int, entry: Entry) -> Sample:
         front = 1 - SIDES.index(entry.loop_side)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
+from aih_gen.io.images import read_image
 from aih_gen.render.layers import Layers
+from aih_gen.sources.crops import SquareCrop, crop_around
 from aih_gen.sources.fitted import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
 from aih_gen.sources.interhand26m import (
     PRESENT,
@@ -22,7 +24,6 @@ from aih_gen.sources.interhand26m import (
     fit_fault,
     read_interhand,
 )
-from aih_gen.sources.pictures import SquareCrop, crop_around, read_picture
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
 
@@ -136,7 +137,7 @@ class AnnotatedPhotos:
     def _sample(self, index: int, photo: _Photo, layers: Layers) -> Sample:
         one, pair = photo.one, photo.pair
         path = self.root / "images" / self.config.split / one.file_name
-        image = photo.crop.picture(read_picture(path, "RGB"))
+        image = photo.crop.cut(read_image(path, "RGB"))
         shown = photo.crop.inside(one.width, one.height)
         amodal, visible = fitted_masks(layers, shown)
         projected = photo.joints_3d @ pair.camera.T

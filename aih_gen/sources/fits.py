@@ -12,7 +12,6 @@ in MANO may part or meet by millimetres in the free hand.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
+from aih_gen.io.archives import read_npz
+from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
-from aih_gen.sources.json_stream import JSONStream
 
 Array = NDArray[np.float64]
 
@@ -110,11 +110,7 @@ def _from_shards(path: Path, hands: int) -> Fits:
 
 def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in (*WIDTHS, "valid") if name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise AssetError(f"{path}: expected an npz of recorded fits, found none that can be read ({error})") from error
+    stored = read_npz(path, (*WIDTHS, "valid"))
     count = len(stored["pose"]) if stored.get("pose", np.zeros(())).ndim else 0
     for name, width in WIDTHS.items():
         _check(path, name, stored.get(name), (count, 2, width), "fiu")

@@ -21,7 +21,7 @@ from PIL import Image
 from aih_gen.compose.crops import HandCrop, Mask, hand_box, is_fit
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.pictures import FORMATS, read_picture
+from aih_gen.io.images import SUFFIXES, read_image
 
 MASK_ENDING = "_mask.png"
 THRESHOLD = 128
@@ -78,9 +78,9 @@ class HandFolder:
 def _listed(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     names = {path.name for path in found}
-    images = [path for path in found if path.suffix.lower() in FORMATS and not path.name.endswith(MASK_ENDING)]
+    images = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)]
     if not images:
-        raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(FORMATS)}), found none")
+        raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(SUFFIXES)}), found none")
     for image in images:
         if mask_of(image).name not in names:
             raise AIHError(f"{image}: expected its mask {mask_of(image).name} beside it, found none")
@@ -98,7 +98,7 @@ def square_picture(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
     Raises:
         AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
     """
-    image, grey = read_picture(path, "RGB"), read_picture(mask_of(path), "L")
+    image, grey = read_image(path, "RGB"), read_image(mask_of(path), "L")
     if image.size != grey.size:
         raise AIHError(
             f"{mask_of(path)}: expected {image.width}x{image.height} as its image {path.name}, "

@@ -23,8 +23,8 @@ from aih_gen.config import SIDES, Branch, Split
 from aih_gen.errors import AIHError
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.joints import FROM_INTERHAND
-from aih_gen.sources.json_stream import CutJSON, JSONStream
-from aih_gen.sources.pictures import picture_fault
+from aih_gen.io.images import image_fault
+from aih_gen.io.json_stream import CutJSON, JSONStream
 from aih_gen.sources.records import Tally
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
@@ -344,4 +344,4 @@ def _image_fault(images: Path, one: Annotation) -> str | None:
     place = PurePosixPath(one.file_name)
     if place.is_absolute() or ".." in place.parts:
         return "image outside the tree"
-    return picture_fault(images / place, (one.width, one.height))
+    return image_fault(images / place, (one.width, one.height))

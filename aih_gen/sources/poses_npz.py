@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
+from aih_gen.io.archives import read_npz
 from aih_gen.sources.records import Tally
 
 FIELDS = {
@@ -34,11 +34,7 @@ def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], Tally]:
     Raises:
         AIHError: no such npz, or an array is missing or of another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise AIHError(f"{path}: expected an npz of MANO parameters, found none that can be read ({error})") from error
+    stored = read_npz(path)
     arrays = {name: _both(path, stored, name, width, known) for name, (width, known) in FIELDS.items()}
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
+from aih_gen.io.images import SUFFIXES, image_fault, read_image
 from aih_gen.sources.folder import MASK_ENDING, THRESHOLD, is_hand_folder, mask_of, square_picture
-from aih_gen.sources.pictures import FORMATS, picture_fault, read_picture
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
 
@@ -54,7 +54,7 @@ class SingleHandPhotos:
             (side, path)
             for side, name in enumerate(SIDES)
             for path in sorted((self.folder / name).glob("*"))
-            if path.suffix.lower() in FORMATS and not path.name.endswith(MASK_ENDING)
+            if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)
         ]
         for side, path in tqdm(found, desc="images", unit="image", leave=False, mininterval=1):
             fault = _fault(path)
@@ -74,11 +74,11 @@ class SingleHandPhotos:
 
 
 def _fault(path: Path) -> str | None:
-    fault = picture_fault(path)
+    fault = image_fault(path)
     if fault:
         return fault
     mask = mask_of(path)
-    fault = picture_fault(mask, read_picture(path, "L").size)
+    fault = image_fault(mask, read_image(path, "L").size)
     if fault:
         return {"missing image": "no mask", "image of another size": "mask of another size"}.get(fault, "broken mask")
-    return "empty mask" if np.asarray(read_picture(mask, "L")).max() < THRESHOLD else None
+    return "empty mask" if np.asarray(read_image(mask, "L")).max() < THRESHOLD else None

@@ -23,7 +23,8 @@ from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import TO_TZIONAS
-from aih_gen.sources.pictures import FORMATS, crop_around, picture_fault, read_picture
+from aih_gen.io.images import SUFFIXES, image_fault, read_image
+from aih_gen.sources.crops import crop_around
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
 
@@ -71,7 +72,7 @@ class TzionasFrames:
         for path in tqdm(files, desc="frames", unit="frame", leave=False, mininterval=1):
             name = path.relative_to(self.root).as_posix()
             picture, joints = _picture_of(path), read_joints(path)
-            fault = joints if isinstance(joints, str) else picture_fault(picture) if picture else "missing image"
+            fault = joints if isinstance(joints, str) else image_fault(picture) if picture else "missing image"
             if fault is not None:
                 self.tally.add_broken(fault, name)
                 continue
@@ -80,7 +81,7 @@ class TzionasFrames:
             yield picture, joints
 
     def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
-        photo = read_picture(path, "RGB")
+        photo = read_image(path, "RGB")
         known = np.asarray(np.isfinite(joints).all(-1))
         present = np.asarray(known.any(1))
         crop = crop_around(joints[known], self.config.margin, self.config.size)
@@ -88,7 +89,7 @@ class TzionasFrames:
         joints_2d = (joints @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
         inside = ((joints_2d > -0.5) & (joints_2d < crop.size - 0.5)).all(-1)
         state = np.where(known & ~inside, np.uint8(JOINT_OUTSIDE), np.uint8(JOINT_UNKNOWN))
-        image, nothing = crop.picture(photo), np.zeros((2, crop.size, crop.size), bool)
+        image, nothing = crop.cut(photo), np.zeros((2, crop.size, crop.size), bool)
         story = {
             "dataset": self.config.subset,
             "hand_type": "interacting" if present.all() else SIDES[int(present.argmax())],
@@ -127,7 +128,7 @@ def _picture_of(joints: Path) -> Path | None:
         places = [joints.parent.parent / folder / joints.stem for folder in (PICTURES_FOLDER, "")]
         places.append(joints.with_suffix(""))
     for place in places:
-        for ending in FORMATS:
+        for ending in SUFFIXES:
             picture = place.with_name(place.name + ending)
             if picture.is_file():
                 return picture

@@ -20,7 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aih_gen.config import RenderConfig, SynConfig
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, AssetError
+from aih_gen.io.json import read_json
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
@@ -324,8 +325,8 @@ def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> N
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
-    except ValueError as error:
+        document = read_json(path)
+    except AssetError as error:
         raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote ({error})") from error
     if not isinstance(document, dict):
         raise AIHError(f"{path}: expected a JSON object, found {type(document).__name__}")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aih_gen.errors import AIHError
+from aih_gen.io.json import read_json
 
 Group = Literal["masks", "images", "pose"]
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
@@ -164,7 +165,7 @@ class Evaluation:
         """
         path = folder / "metrics.json"
         try:
-            whole = json.loads(path.read_text())
+            whole = read_json(path)
             rows = [Row(**_from_plain(row)) for row in whole["rows"]]
             grids = tuple(_grid(grid) for grid in whole["grids"])
             curves = tuple(Curve(c["chart"], c["name"], tuple((x, y) for x, y in c["points"])) for c in whole["curves"])

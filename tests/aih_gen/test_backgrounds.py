@@ -105,7 +105,7 @@ def test_mistakes_are_named_in_one_sentence(tmp_path: Path, shipped: BackgroundL
     with pytest.raises(AssetError, match=r"expected photographs .*, found none"):
         BackgroundLibrary(tmp_path)
     (tmp_path / "broken.jpg").write_text("not a photograph")
-    with pytest.raises(AssetError, match=r"broken\.jpg: expected a JPEG, PNG, WebP or BMP photograph"):
+    with pytest.raises(AssetError, match=r"broken\.jpg: expected an image"):
         BackgroundLibrary(tmp_path).photo("broken.jpg")
     ramp(tmp_path / "small.png", 300, 60)
     with pytest.raises(AssetError, match=r"small\.png: expected .* at least 128 pixels a side, found 300x60"):

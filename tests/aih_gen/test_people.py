@@ -166,7 +166,7 @@ def test_a_people_folder_of_another_version_is_refused_in_one_sentence(
     with pytest.raises(AssetError, match=r"expected a people folder of version 1, found version 2$"):
         load_people.__wrapped__()
     (tmp_path / "people.npz").write_bytes(b"no archive")
-    with pytest.raises(AssetError, match="expected the people's data, found none that can be read"):
+    with pytest.raises(AssetError, match="expected an npz, found none that can be read"):
         load_people.__wrapped__()
 
 

@@ -16,11 +16,11 @@ from PIL import Image
 from aih_gen.cli import main
 from aih_gen.compose.sample import IMAGES, JOINT_OUTSIDE, MASK_BITS, Sample
 from aih_gen.hands.joints import JOINT_NAMES, TO_TZIONAS
+from aih_gen.io.images import image_fault
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
 from aih_gen.sources.fits import read_fits
-from aih_gen.sources.pictures import picture_fault
 from aih_gen.sources.tzionas import TzionasConfig
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import make_sample, write_samples
@@ -34,13 +34,13 @@ def test_a_picture_with_a_whole_header_that_does_not_decode_is_a_fault(tmp_path:
         ("changed.png", lambda content: content[:2000] + b"\0\0\0\0" + content[2004:]),
     ):
         photo.save(tmp_path / name)
-        assert picture_fault(tmp_path / name, photo.size) is None
-        assert picture_fault(tmp_path / name, (96, 95)) == "image of another size"
+        assert image_fault(tmp_path / name, photo.size) is None
+        assert image_fault(tmp_path / name, (96, 95)) == "image of another size"
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
         with Image.open(tmp_path / name) as header:
             assert header.size == photo.size
-        assert picture_fault(tmp_path / name) == "unreadable image", name
-    assert picture_fault(tmp_path / "none.jpg") == "missing image"
+        assert image_fault(tmp_path / name) == "unreadable image", name
+    assert image_fault(tmp_path / "none.jpg") == "missing image"
 
 
 def test_a_folder_of_single_hands_becomes_shards_and_its_broken_files_are_counted(

@@ -47,7 +47,7 @@ def test_what_is_no_photo_is_answered_with_a_sentence(address: str) -> None:
         urllib.request.urlopen(request)
     with caught.value as answer:
         assert answer.status == 400
-        assert "the photo: expected a photo (BMP, GIF, JPEG" in json.load(answer)["error"]
+        assert "the photo: expected an image (BMP, GIF, JPEG" in json.load(answer)["error"]
 
 
 def test_a_browser_shows_six_pictures_and_a_hand_that_turns(address: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_photo_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     started: list[object] = []
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *rest, **more: started.append(rest))
     (tmp_path / name).write_bytes(EPS)
-    with pytest.raises(AIHError, match="expected a photo"):
+    with pytest.raises(AIHError, match="expected an image"):
         read_photo(tmp_path / name)
     assert not started
 

@@ -277,7 +277,8 @@ def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("none.png", "no file"), ("", "a folder"), ("tiny.png", "3x3"), ("cut.png", "expected a photo")]
+    ("name", "found"),
+    [("none.png", "no file"), ("", "a folder"), ("tiny.png", "3x3"), ("cut.png", "expected an image")],
 )
 def test_what_is_no_photo_is_one_sentence(tmp_path: Path, name: str, found: str) -> None:
     Image.new("RGB", (3, 3)).save(tmp_path / "tiny.png")
