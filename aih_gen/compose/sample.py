@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,21 @@ JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_O
 """Values of ``Sample.joint_state``."""
 
 IMAGES = ("image", "target_right", "target_left")
-"""The pictures of a ``Sample``, in the order in which they are stacked."""
+"""The images of a ``Sample``, in the order in which they are stacked."""
 
 _MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left", "arm_right", "arm_left", "shaded")
 MASK_BITS = {name: 1 << bit for bit, name in enumerate(_MASKS)}
 """The bits of a bit field of masks, by the names of the masks in ``Sample``."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Annotates a field of ``Sample`` that shards hold as a dataset of its own."""
+
+    dtype: str
+    """As NumPy writes types, with the order of bytes."""
+    shape: tuple[int | str, ...] = ()
+    """Of one sample; "H" and "W" are the image's sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,8 @@ class Sample:
 
     In AIH_Syn one hand is pasted over the other, so only the covered hand, ``provenance["covered"]``, has a true
     target; the pasted hand's target is the image itself (see ``compose.copy_paste``).
+
+    A field that is `Stored` and has a default is missing in shards of before it was added, and reads as the default.
     """
 
     image: NDArray[np.uint8]  # (H,W,3)
@@ -45,18 +57,21 @@ class Sample:
     arm_right: NDArray[np.bool_]  # (H,W) visible forearm or sleeve
     arm_left: NDArray[np.bool_]
     shaded: NDArray[np.bool_]  # (H,W) differs from a target only by the shadow or blurred edge of what was removed
-    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
-    joints_2d: NDArray[np.float32]  # (2,21,2) px, pixel centres at integers
-    joint_state: NDArray[np.uint8]  # (2,21)
-    pose: NDArray[np.float32]  # (2,48) axis-angle, radians, zero = flat hand
-    betas: NDArray[np.float32]  # (2,10)
-    transl: NDArray[np.float32]  # (2,3) m
-    camera: NDArray[np.float32]  # (3,3) intrinsics, px
-    present: NDArray[np.bool_]  # (2,) has a pixel in the image, or is said to be there by a source without masks
-    occlusion: NDArray[np.float32]  # (2,) area hidden by the other hand or arm / amodal area; NaN if that is 0
-    index: int
+    joints_3d: Annotated[NDArray[np.float32], Stored("<f4", (2, 21, 3))]  # m, camera space
+    joints_2d: Annotated[NDArray[np.float32], Stored("<f4", (2, 21, 2))]  # px, pixel centres at integers
+    joint_state: Annotated[NDArray[np.uint8], Stored("u1", (2, 21))]
+    pose: Annotated[NDArray[np.float32], Stored("<f4", (2, 48))]  # axis-angle, radians, zero = flat hand
+    betas: Annotated[NDArray[np.float32], Stored("<f4", (2, 10))]
+    transl: Annotated[NDArray[np.float32], Stored("<f4", (2, 3))]  # m
+    camera: Annotated[NDArray[np.float32], Stored("<f4", (3, 3))]  # intrinsics, px
+    present: Annotated[NDArray[np.bool_], Stored("?", (2,))]
+    """Has a pixel in the image, or is said to be there by a source without masks."""
+    occlusion: Annotated[NDArray[np.float32], Stored("<f4", (2,))]
+    """Area hidden by the other hand or arm / amodal area; NaN if that is 0."""
+    index: Annotated[int, Stored("<i8")]
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
-    depth: NDArray[np.float16] | None = None  # (2,H,W) m, each hand alone, inf where it is not
+    depth: Annotated[NDArray[np.float16] | None, Stored("<f2", (2, "H", "W"))] = None
+    """Metres, each hand alone, inf where it is not; shards may leave it out."""
 
 
 def pack_masks(sample: Sample) -> NDArray[np.uint8]:

@@ -54,6 +54,8 @@ class ShardInfo:
     width: int
     depth: bool
     codec: Codec
+    missing: frozenset[str] = frozenset()
+    """Datasets of fields that were added after it was written."""
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -90,6 +92,10 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
         samples, height, width = _extent(datasets, path)
         depth = "depth" in datasets
         expected = columns(height, width, depth)
+        missing = frozenset(
+            name for name, column in expected.items() if name not in datasets and column.unknown is not None
+        )
+        expected = {name: column for name, column in expected.items() if name not in missing}
         for name in [*expected, OFFSETS, PROVENANCE]:
             if name not in datasets:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
@@ -104,7 +110,7 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
             _check_dataset(datasets[name], path, name, np.dtype(dtype), (length,), chunks, codec)
         index = ChunkedDataset(datasets["index"].id, None, file.id.get_vfd_handle())
         (first,) = index.read_rows(0, 1).tolist()
-        return ShardInfo(path, header, samples, first, height, width, depth, codec)
+        return ShardInfo(path, header, samples, first, height, width, depth, codec, missing)
     except DAMAGE as error:
         raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
 

@@ -204,12 +204,18 @@ class AIHShards(Sequence[Sample]):
         Raises:
             ShardError: no such dataset, or damaged bytes.
         """
-        if name not in columns(*self.size, depth=True):
-            known = ", ".join(sorted(columns(*self.size, depth=True)))
+        known_columns = columns(*self.size, depth=True)
+        if name not in known_columns:
+            known = ", ".join(sorted(known_columns))
             raise ShardError(f"{self.shard(0).path}: expected a dataset among {known}, found {name!r}")
         parts = []
         for shard in range(len(self._promised)):
             samples = self.shard(shard).samples
+            if name in self.shard(shard).missing:
+                unknown = known_columns[name].unknown
+                assert unknown is not None
+                parts.append(np.broadcast_to(unknown, (samples, *unknown.shape)))
+                continue
             try:
                 parts.append(self._dataset(shard, name).read_rows(0, samples))
             except DAMAGE as error:
@@ -251,6 +257,10 @@ class AIHShards(Sequence[Sample]):
         stacked = np.empty((len(places), *column.shape), column.dtype)
         for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk
             shard, row = places[k]
+            self._opened(shard)  # checks it, if nothing else has
+            if name in self.shard(shard).missing:
+                stacked[k] = column.unknown
+                continue
             dataset = self._dataset(shard, name)
             try:
                 dataset.read_row(row, stacked[k : k + 1])
