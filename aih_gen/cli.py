@@ -12,7 +12,6 @@ import tyro
 from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.card import card, write_card
 from aih_gen.config import (
     TWO_HANDS,
     DatasetConfig,
@@ -24,9 +23,10 @@ from aih_gen.config import (
 from aih_gen.errors import AIHError
 from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
-from aih_gen.gallery import preview_page
 from aih_gen.io.write import write_text
-from aih_gen.preview import write_sheet
+from aih_gen.reports.card import card, write_card
+from aih_gen.reports.gallery import preview_page
+from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split

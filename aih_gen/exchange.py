@@ -16,7 +16,7 @@ from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
 from aih_gen.io.write import atomic_folder, make_folder, write_bytes
-from aih_gen.preview import write_sheet
+from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source

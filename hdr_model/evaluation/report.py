@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
-from aih_gen.preview import contact_sheet
+from aih_gen.reports.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
 from hdr_model.evaluation.page import PICTURES, STYLE, grid_html, notes_html, rows_html, tiles_html

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from aih_gen.assets import asset_path
-from aih_gen.card import SHIPPED, card, croissant, write_card
 from aih_gen.cli import main
 from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError
+from aih_gen.reports.card import SHIPPED, card, croissant, write_card
 from aih_gen.shards.manifest import describe_file
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.writer import write_shard

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aih_gen.card import card
 from aih_gen.cli import main
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
@@ -19,6 +18,8 @@ from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.exports.coco import COCO_JSON, export_coco
 from aih_gen.render.layers import ARM, HAND, NOTHING
+from aih_gen.reports.card import card
+from aih_gen.reports.survey import HAND_NAMES, facets
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
@@ -26,7 +27,6 @@ from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
-from aih_gen.survey import HAND_NAMES, facets
 from tests.data.samples import NUMBERS, make_sample, write_numbers
 
 NO_PAIRS = (0.0, 0.7, 0.3)

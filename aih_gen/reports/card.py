@@ -11,10 +11,10 @@ from typing import Any
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError
 from aih_gen.io.write import write_text
+from aih_gen.reports.survey import OCCLUSION_BINS, Facet, Survey, facets, survey
 from aih_gen.shards.manifest import ManifestEntry, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import SCHEMA_VERSION
-from aih_gen.survey import OCCLUSION_BINS, Facet, Survey, facets, survey
 
 README, CROISSANT = "README.md", "croissant.json"
 
