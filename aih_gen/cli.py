@@ -21,8 +21,8 @@ from aih_gen.config import (
     check_config,
 )
 from aih_gen.errors import AIHError
-from aih_gen.exchange import Annotate, Export, Import
 from aih_gen.factory import Engine, generate
+from aih_gen.import_export import Annotate, Export, Import
 from aih_gen.io.write import write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
@@ -41,7 +41,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, kw_only=True)
 class _Making:
-    """Where samples go and who makes them; nothing of it changes a sample."""
+    """Output and workers; nothing of it changes a sample."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -54,7 +54,7 @@ class _Making:
     num_tasks: int = 1
     """Machines or jobs that share the work."""
     task_index: int = 0
-    """Which of them this is, from 0."""
+    """This one's number, from 0."""
     engine: Engine = "local"
     """ray spreads the shards over a Ray cluster."""
     codec: Codec = "zstd"

@@ -1,4 +1,4 @@
-"""What a user can get wrong. Command lines print these in one sentence and exit with code 2."""
+"""A user's mistakes. Command lines print them in one sentence and exit with code 2."""
 
 
 class AIHError(Exception):
@@ -14,4 +14,4 @@ class WriteError(AIHError, OSError):
 
 
 class AssetError(AIHError):
-    """A hand model, background or weights file that is missing or is not what it should be."""
+    """A file from outside or of the project that is missing or is not what it should be."""

@@ -50,7 +50,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 class Nesting:
-    """How deep arrays and objects of a document stand within each other, which arrives in pieces."""
+    """Depth of arrays and objects within each other in a document that arrives in pieces."""
 
     def __init__(self) -> None:
         self._depth, self._in_text = 0, 0

@@ -16,7 +16,7 @@ from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
 
 MANIFEST = "manifest.json"
 PARTS = "parts"
-"""Where the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
+"""Key under which the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
 SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
 
 
@@ -43,7 +43,7 @@ class Manifest:
     shards: tuple[ManifestEntry, ...] = ()
 
     def configurations(self) -> dict[str, Any]:
-        """What made the shards, by its SHA-256: one configuration, or those of a collection."""
+        """Configurations of the shards by SHA-256: one, or those of a collection."""
         parts = self.config.get(PARTS)
         return parts if isinstance(parts, dict) else {self.config_sha256: self.config}
 

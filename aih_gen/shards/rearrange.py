@@ -28,7 +28,7 @@ from aih_gen.shards.schema import Codec
 
 @dataclass(frozen=True)
 class _Family:
-    """What the shards of one collection have in common, besides the schema."""
+    """Properties that the shards of one collection share, besides the schema."""
 
     subset: str
     generator_version: str
@@ -74,7 +74,7 @@ def split(folder: Path, out: Path, shares: Mapping[str, float], seed: int = 0) -
 
     Raises:
         ShardError: the folder does not hold what its manifest says, or has too few shards.
-        AIHError: shares that are none, or ``out`` is there already or cannot be written.
+        AIHError: shares out of range, or ``out`` is there already or cannot be written.
     """
     if not all(0 < share < 1 for share in shares.values()) or not 0 < sum(shares.values()) < 1:
         raise AIHError(f"shares: expected numbers above 0 that leave some for train, found {dict(shares)}")
@@ -127,9 +127,9 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
         order = np.argsort(indices, kind="stable")
         twice = np.flatnonzero(np.diff(indices[order]) == 0)
         if len(twice):
-            one, other = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
+            first, second = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
             index = indices[order[twice[0]]]
-            raise ShardError(f"{other}: sample {index} of the same configuration is in {one} too")
+            raise ShardError(f"{second}: sample {index} of the same configuration is in {first} too")
 
 
 def _indices(path: Path) -> NDArray[np.int64]:

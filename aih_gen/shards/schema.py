@@ -31,10 +31,10 @@ PROVENANCE_CHUNK = 1 << 16
 COMPRESSED = frozenset({"rgb", "masks", "depth", PROVENANCE})
 """Datasets that the codec is used on; the others are small numbers."""
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 """Images with a longer side are taken for a damaged or hostile file."""
-LARGEST_SHARD = 10_000_000
-LARGEST_PROVENANCE = 1 << 20
+MAX_SHARD = 10_000_000
+MAX_PROVENANCE = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from aih_gen.shards.manifest import ManifestEntry, describe_file
 from aih_gen.shards.schema import (
     COMPRESSED,
     FORMAT,
-    LARGEST_PROVENANCE,
+    MAX_PROVENANCE,
     OFFSETS,
     PROVENANCE,
     PROVENANCE_CHUNK,
@@ -163,9 +163,9 @@ def _stack(samples: Sequence[Sample], name: str, column: Column) -> NDArray[Any]
 
 def _provenance_bytes(sample: Sample) -> bytes:
     text = json.dumps(sample.provenance, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    if len(text) > LARGEST_PROVENANCE:
+    if len(text) > MAX_PROVENANCE:
         raise ValueError(
-            f"sample {sample.index}, provenance: expected at most {LARGEST_PROVENANCE} bytes, found {len(text)}"
+            f"sample {sample.index}, provenance: expected at most {MAX_PROVENANCE} bytes, found {len(text)}"
         )
     return text
 

@@ -3,7 +3,7 @@
 Three layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
 (10), trans (3)} or null}}}. An npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
 in metres, and optionally ``valid`` (N,2), which fits count. Or shards, as ``aih-gen annotate`` makes them, which know
-each frame's camera and show its picture. In all, hand 0 is right, zero pose is the flat hand, and
+each frame's camera and show its image. In all, hand 0 is right, zero pose is the flat hand, and
 both hands of a frame are in one frame of reference. The free hand and MANO share a pose's meaning only approximately:
 their joints lie a few millimetres apart and their resting fingers point a few degrees apart, so hands that just touch
 in MANO may part or meet by millimetres in the free hand.

@@ -68,7 +68,7 @@ class RenderedHands:
         )
 
     def _shows_alone(self, position: int) -> bool:
-        """Whether a sample of two hands has targets that show each of them alone."""
+        """True for a sample of two hands whose targets show each of them alone."""
         shard, _ = self.shards.locate(position)
         return self.shards.shard(shard).header.subset == RenderConfig.subset
 
@@ -81,7 +81,7 @@ class RenderedHands:
 
 
 def _loses_arm(bits: NDArray[np.uint8], hand: Mask, wrist: NDArray[np.float32], side: int) -> bool:
-    """Whether the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
+    """True where the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
     size, own, other = len(bits), SIDES[side], SIDES[1 - side]
     zone = _dilated(mask(bits, f"arm_{own}"), ARM_MARGIN)
     if not zone.any():

@@ -130,11 +130,11 @@ def test_frames_without_fits_and_fits_off_the_joints_are_left_out_and_listed(cop
     document["0"][left]["left"]["trans"][0] += 0.042
     write_json(copy.prefix, MANO_NeuralAnnot=document)
     found = read(copy)
-    assert {reason: len(names) for reason, names in found.tally.left_out.items()} == {
+    assert {reason: len(names) for reason, names in found.report.left_out.items()} == {
         "no fit": 2,
         "fit over 20 mm off": 2,
     }
-    assert len(found.annotations) == 2 and not found.tally.broken
+    assert len(found.annotations) == 2 and not found.report.broken
     assert len(read(copy, max_fit_error=0.05).annotations) == 4
     kept = open_source(config_of(copy, keep_unfitted=True))
     unfitted = kept.samples([2])[0]
@@ -157,8 +157,8 @@ def _break_everything(copy: Tree) -> None:
 
 def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
     _break_everything(copy)
-    tally = read(copy).tally
-    assert tally.broken == {
+    report = read(copy).report
+    assert report.broken == {
         "box of zero size": ["annotation 101"],
         "unknown hand type": ["annotation 102"],
         "wrong count of joints": ["annotation 103"],
@@ -166,7 +166,7 @@ def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
         "missing image": ["annotation 100"],
     }
     with pytest.raises(AIHError, match=r"expected at most 1.0% broken annotations, found 6 of 6"):
-        tally.check("tree", 0.01)
+        report.check("tree", 0.01)
 
 
 def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
@@ -178,7 +178,7 @@ def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
     picture.unlink()
     picture.write_bytes(content[: len(content) // 2])
     found = read(copy)
-    assert found.tally.broken == {
+    assert found.report.broken == {
         "unreadable image": ["annotation 100"],
         "camera absent": ["annotation 101", "annotation 103", "annotation 105"],
     }
@@ -190,8 +190,8 @@ def test_what_comes_before_a_break_in_a_file_is_used(copy: Tree) -> None:
     text = path.read_text()
     path.write_text(text[: text.index('"id": 103')])
     found = read(copy)
-    assert len(found.annotations) == 3 and list(found.tally.broken) == ["cut JSON"]
-    assert "data.json: expected JSON to the end, found a break" in found.tally.broken["cut JSON"][0]
+    assert len(found.annotations) == 3 and list(found.report.broken) == ["cut JSON"]
+    assert "data.json: expected JSON to the end, found a break" in found.report.broken["cut JSON"][0]
 
 
 def test_the_command_writes_shards_a_list_and_a_sheet(

@@ -27,7 +27,7 @@ from aih_gen.reports.preview import (
     owners_image,
     sample_strip,
 )
-from aih_gen.reports.survey import LONGEST_NAME, MOST_GROUPS, OCCLUSION_NAMES, OTHERS, UNKNOWN, Facet, facets, survey
+from aih_gen.reports.survey import MAX_GROUPS, MAX_NAME, OCCLUSION_NAMES, OTHERS, UNKNOWN, Facet, facets, survey
 from aih_gen.scenes.skin import TONES
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.writer import write_shard
@@ -134,11 +134,11 @@ def test_the_more_hidden_hand_places_a_sample_among_the_occlusions(tmp_path: Pat
 
 
 def test_rare_names_are_one_group_and_long_names_are_cut(tmp_path: Path) -> None:
-    names = [f"{k:02}" + "x" * 50 for k in range(MOST_GROUPS + 3)]
-    stories = [{"interaction": name} for name in (*names, *names[:MOST_GROUPS])]
+    names = [f"{k:02}" + "x" * 50 for k in range(MAX_GROUPS + 3)]
+    stories = [{"interaction": name} for name in (*names, *names[:MAX_GROUPS])]
     found = divided(facets(write_stories(tmp_path / "a.h5", stories))[0])
-    assert list(found) == [*(name[:LONGEST_NAME] for name in names[:MOST_GROUPS]), OTHERS]
-    assert found[OTHERS] == [MOST_GROUPS, MOST_GROUPS + 1, MOST_GROUPS + 2]
+    assert list(found) == [*(name[:MAX_NAME] for name in names[:MAX_GROUPS]), OTHERS]
+    assert found[OTHERS] == [MAX_GROUPS, MAX_GROUPS + 1, MAX_GROUPS + 2]
 
 
 def test_a_large_set_is_judged_by_the_same_random_samples_and_says_so(
@@ -146,7 +146,7 @@ def test_a_large_set_is_judged_by_the_same_random_samples_and_says_so(
 ) -> None:
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}] * 30)
     assert "drawn at random" not in preview_page(shards, [0])
-    monkeypatch.setattr(survey_module, "MOST_READ", 12)
+    monkeypatch.setattr(survey_module, "MAX_READ", 12)
     monkeypatch.setattr(survey_module, "BLOCK", 5)
     chosen = divided(facets(shards)[0])["near"]
     assert len(set(chosen)) == 12 and chosen == sorted(chosen)

@@ -22,7 +22,7 @@ from aih_gen.compose.sample import MASK_BITS, Sample, Stored
 from aih_gen.errors import ShardError, WriteError
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
-from aih_gen.shards.reader import AIHShards, most_open_files
+from aih_gen.shards.reader import AIHShards, max_open_files
 from aih_gen.shards.schema import columns
 from aih_gen.shards.verify import verify
 from aih_gen.shards.writer import write_shard
@@ -194,7 +194,7 @@ def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
 
 
 def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aih_gen.shards.reader.MOST_OPEN_FILES", 1)
+    monkeypatch.setattr("aih_gen.shards.reader.MAX_OPEN_FILES", 1)
     shards = AIHShards(folder)
     assert [sample.index for sample in shards] == [*range(COUNT), *range(3)]
     assert len(shards._open) == 1
@@ -215,7 +215,7 @@ def listed(tmp_path: Path) -> Path:
 
 
 def test_some_shard_may_always_be_open_whatever_the_process_may_open() -> None:
-    assert [most_open_files(limit) for limit in (3, 40, 1024, 10**6, resource.RLIM_INFINITY)] == [1, 10, 256, 256, 256]
+    assert [max_open_files(limit) for limit in (3, 40, 1024, 10**6, resource.RLIM_INFINITY)] == [1, 10, 256, 256, 256]
 
 
 def test_a_manifest_tells_the_lengths_and_every_shard_is_checked_before_it_is_believed(listed: Path) -> None:

@@ -22,7 +22,7 @@ from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig, render_folder
 from aih_gen.sources.poses_npz import POSES, import_poses
-from aih_gen.sources.records import SKIPPED, Tally
+from aih_gen.sources.records import SKIPPED, ReadReport
 from aih_gen.sources.single_hands import SingleHandsConfig
 
 SHEET_SAMPLES = 12
@@ -40,7 +40,7 @@ def annotate(
     workers: int = 1,
     shard_size: int = 1000,
     codec: Codec = "zstd",
-) -> Tally:
+) -> ReadReport:
     """Write other people's annotated images as shards, with a sheet of some and a list of what is not used.
 
     Args:
@@ -60,19 +60,19 @@ def annotate(
     if limit is not None and limit < 1:
         raise AIHError(f"limit: expected 1 or more, found {limit}")
     records = open_source(config)
-    records.tally.check(config.source, most_broken)
+    records.report.check(config.source, most_broken)
     count = min(len(records), limit or len(records))
     out = generate(config, out, count, workers=workers, shard_size=shard_size, codec=codec)
     shards = AIHShards(out)
     shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
     write_sheet(out / SHEET, [shards[k] for k in shown])
-    records.tally.write(out)
-    return records.tally
+    records.report.write(out)
+    return records.report
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """Where samples go; nothing of it changes a sample."""
+    """Output and workers; nothing of it changes a sample."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -92,9 +92,9 @@ class _Reading:
     def gather(self, config: SourceConfig) -> int:
         """Read, check, write, and tell."""
         own = ("limit", "most_broken", "workers", "shard_size", "codec")
-        tally = annotate(config, self.out, **{name: getattr(self, name) for name in own})
+        report = annotate(config, self.out, **{name: getattr(self, name) for name in own})
         print(f"{self.out}: {len(AIHShards(self.out)):,} samples")
-        return _tell(tally, self.out)
+        return _tell(report, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +111,13 @@ class Annotate(_Reading):
     hand_model: str = ""
     """Folder of the MANO files that the fits are for."""
     crops: Crops = "pair"
-    """pair: one picture of all hands; hand: one around each hand; all: both."""
+    """pair: one image of all hands; hand: one around each hand; all: both."""
     max_fit_error: float = 20.0
     """Millimetres, mean over joints, that a fit may be off the annotated joints."""
     keep_unfitted: bool = False
     """Keep photos without a fit that serves, with joints and without masks."""
     margin: float | None = None
-    """Side of a picture / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
+    """Side of an image / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
     hand, 2 around the joints of tzionas."""
 
     def run(self) -> int:
@@ -168,8 +168,8 @@ class Import(_Reading):
         )
 
     def _poses(self) -> int:
-        arrays, tally = import_poses(self.path)
-        tally.check(self.path, self.most_broken)
+        arrays, report = import_poses(self.path)
+        report.check(self.path, self.most_broken)
         path, file = self.out / POSES, io.BytesIO()
         np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
         make_folder(self.out)
@@ -177,9 +177,9 @@ class Import(_Reading):
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
         config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
         write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
-        tally.write(self.out)
+        report.write(self.out)
         print(f"{path}: for aih-gen render --poses")
-        return _tell(tally, self.out)
+        return _tell(report, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +211,7 @@ class Export:
         return 0
 
 
-def _tell(tally: Tally, out: Path) -> int:
-    print(*tally.lines(), sep="\n  ")
+def _tell(report: ReadReport, out: Path) -> int:
+    print(*report.lines(), sep="\n  ")
     print(f"{out / SKIPPED}: what is not used; {out / SHEET}: a look at what is")
     return 0

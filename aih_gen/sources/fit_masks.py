@@ -1,4 +1,4 @@
-"""Fitted hands drawn where a photo shows them: masks, which nobody annotated, from parameters that somebody fitted."""
+"""Masks of the hands in a photo, drawn from parameters that were fitted to it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class FittedPair:
     pose: Float32  # (2,48) axis-angle, radians, zero = flat hand
     betas: Float32  # (2,10)
     transl: Float32  # (2,3) m
-    camera: Float32  # (3,3) px, of a square picture
+    camera: Float32  # (3,3) px, of a square image
     drawn: tuple[bool, bool]
 
 
 class FitRenderer:
-    """Draws each hand of pairs alone, in pictures of ``size`` pixels a side.
+    """Draws each hand of pairs alone, in images of ``size`` pixels a side.
 
     Raises:
         AIHError: the hand model is the free hand, whose parameters mean something else than MANO's.
@@ -105,7 +105,7 @@ def to_camera(
 
 
 def fitted_masks(layers: Layers, shown: Mask) -> tuple[Mask, Mask]:
-    """Amodal and visible masks (2,H,W) by depth, within ``shown`` (H,W), the part of the picture that is photo."""
+    """Amodal and visible masks (2,H,W) by depth, within ``shown`` (H,W), the part of the image that is photo."""
     amodal = (layers.part == HAND) & shown
     nearer = layers.depth[::-1] < layers.depth
     return amodal, amodal & ~nearer

@@ -131,7 +131,7 @@ def test_the_corrected_way_is_the_published_one_mirrored_back_and_without_black_
     settings: dict[str, Any] = {"source": str(tmp_path), "split": "val", "branch": "machine"}
     corrected = open_source(AIHSynConfig(**settings))
     published = open_source(AIHSynConfig(**settings, as_published=True))
-    assert corrected.tally.broken == {"broken entry": ["entry 2"]}
+    assert corrected.report.broken == {"broken entry": ["entry 2"]}
     for k, (ours, theirs) in enumerate(zip(corrected.samples([0, 1]), published.samples([0, 1]), strict=True)):
         assert not list(sample_problems(ours)) and not list(sample_problems(theirs))
         step = -1 if k else 1  # the second entry loops over a left hand
