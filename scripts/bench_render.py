@@ -31,13 +31,14 @@ from PIL import Image
 
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
-from aih_gen.config import TWO_HANDS, Look, RenderConfig
+from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.factory import one_thread_each, open_in_worker
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.typing import Look
 
 Result = TypeVar("Result")
 

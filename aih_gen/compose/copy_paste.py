@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.crops import HandCrop, SingleHands
@@ -27,6 +26,7 @@ from aih_gen.compose.recipe import Affine, Drawn, draw, moved
 from aih_gen.compose.sample import IMAGES, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, MASK_BITS, Sample, mask
 from aih_gen.config import SIDES, SynConfig, sample_rng
 from aih_gen.errors import AIHError
+from aih_gen.typing import Array, Float32, Floating, Mask, UInt8
 
 MOST_LOOKED_AT = 1000
 """Crops looked at for one that is fit."""
@@ -74,7 +74,7 @@ class CopyPasteSource:
         )
 
 
-def moved_hands(crops: Pair, drawn: Drawn) -> dict[str, NDArray[np.float32]]:
+def moved_hands(crops: Pair, drawn: Drawn) -> dict[str, Float32]:
     """Joints and parameters of the right and the left hand (2,...), each in its rolled camera."""
     hands = [_moved(crop, affine) for crop, affine in zip(crops, _by_side(drawn), strict=True)]
     return {name: np.stack([hand[name] for hand in hands]).astype(np.float32) for name in hands[0]}
@@ -119,14 +119,14 @@ def _by_side(drawn: Drawn) -> tuple[Affine, Affine]:
     return (drawn.under, drawn.over) if drawn.front == 1 else (drawn.over, drawn.under)
 
 
-def _roll(affine: Affine) -> NDArray[np.float64]:
+def _roll(affine: Affine) -> Array:
     """(3,3) rotation of the camera about its axis."""
     turn = np.eye(3)
     turn[:2, :2] = affine[:, :2] / np.sqrt(np.linalg.det(affine[:, :2]))
     return turn
 
 
-def _moved(crop: HandCrop, affine: Affine) -> dict[str, NDArray[np.floating[Any]]]:
+def _moved(crop: HandCrop, affine: Affine) -> dict[str, Floating]:
     turn = _roll(affine)
     joints_3d = crop.joints_3d @ turn.T
     pose = crop.pose.astype(np.float64)
@@ -142,9 +142,7 @@ def _moved(crop: HandCrop, affine: Affine) -> dict[str, NDArray[np.floating[Any]
     }
 
 
-def _joint_state(
-    before: NDArray[np.uint8], joints_2d: NDArray[np.float32], over: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def _joint_state(before: UInt8, joints_2d: Float32, over: Mask) -> UInt8:
     """(21,) the crop's states, where they still hold. What the other hand hid in the source, nothing hides here.
 
     ``over`` (S,S) is what lies over this hand.

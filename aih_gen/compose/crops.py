@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SynRecipe
+from aih_gen.typing import Array, Float32, Mask, UInt8
 
-Mask = NDArray[np.bool_]
 
-
-def _unknown(*shape: int) -> Callable[[], NDArray[np.float32]]:
+def _unknown(*shape: int) -> Callable[[], Float32]:
     return lambda: np.full(shape, np.nan, np.float32)
 
 
@@ -22,18 +20,18 @@ def _unknown(*shape: int) -> Callable[[], NDArray[np.float32]]:
 class HandCrop:
     """A square picture of one hand. What its source does not know is NaN, or state 0."""
 
-    image: NDArray[np.uint8]  # (S,S,3)
+    image: UInt8  # (S,S,3)
     hand: Mask  # (S,S) its pixels, to the wrist
     skin: Mask  # (S,S) and those of its arm, where the source has an arm
     origin: dict[str, Any]
     """Where it comes from, for the provenance of samples."""
-    joints_3d: NDArray[np.float32] = field(default_factory=_unknown(21, 3))  # m
-    joints_2d: NDArray[np.float32] = field(default_factory=_unknown(21, 2))  # px
-    joint_state: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(21, np.uint8))
-    pose: NDArray[np.float32] = field(default_factory=_unknown(48))
-    betas: NDArray[np.float32] = field(default_factory=_unknown(10))
-    transl: NDArray[np.float32] = field(default_factory=_unknown(3))  # m
-    camera: NDArray[np.float32] = field(default_factory=_unknown(3, 3))
+    joints_3d: Float32 = field(default_factory=_unknown(21, 3))  # m
+    joints_2d: Float32 = field(default_factory=_unknown(21, 2))  # px
+    joint_state: UInt8 = field(default_factory=lambda: np.zeros(21, np.uint8))
+    pose: Float32 = field(default_factory=_unknown(48))
+    betas: Float32 = field(default_factory=_unknown(10))
+    transl: Float32 = field(default_factory=_unknown(3))  # m
+    camera: Float32 = field(default_factory=_unknown(3, 3))
 
 
 class SingleHands(Protocol):
@@ -58,7 +56,7 @@ def is_fit(hand: Mask, recipe: SynRecipe) -> bool:
     return bool(hand.sum() >= recipe.smallest_hand * hand.size and border <= recipe.longest_cut * len(hand))
 
 
-def hand_box(hand: Mask) -> NDArray[np.float64]:
+def hand_box(hand: Mask) -> Array:
     """(2,2) the first and the last pixel (x, y) of a mask that is not empty."""
     columns, rows = (np.flatnonzero(hand.any(axis)) for axis in (0, 1))
     return np.array([[columns[0], rows[0]], [columns[-1], rows[-1]]], np.float64)

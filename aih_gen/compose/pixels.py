@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint32]
+from aih_gen.typing import UInt8, UInt32
+
+Pixels = UInt32
 """(H,W), or (N,) of them; red, green, blue and 255, in the order of memory."""
 
 OPAQUE = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)[0]
 
 
-def from_picture(picture: NDArray[np.uint8]) -> Pixels:
+def from_picture(picture: UInt8) -> Pixels:
     """(H,W) out of (H,W,3)."""
     return from_image(Image.fromarray(picture))
 
 
-def to_picture(pixels: Pixels) -> NDArray[np.uint8]:
+def to_picture(pixels: Pixels) -> UInt8:
     """(H,W,3) out of (H,W); Pillow packs them several times faster than NumPy."""
     return np.frombuffer(to_image(pixels).tobytes("raw", "RGB"), np.uint8).reshape(*pixels.shape, 3)
 
@@ -34,6 +35,6 @@ def to_image(pixels: Pixels) -> Image.Image:
     return Image.frombuffer("RGBX", (width, height), np.ascontiguousarray(pixels), "raw", "RGBX", 0, 1)
 
 
-def channels(pixels: Pixels) -> NDArray[np.uint8]:
+def channels(pixels: Pixels) -> UInt8:
     """(...,4) a view of contiguous pixels (...)."""
     return pixels.view(np.uint8).reshape(*pixels.shape, 4)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.crops import HandCrop, hand_box
 from aih_gen.config import SynRecipe
+from aih_gen.typing import Array, Floating, Mask
 
-Affine = NDArray[np.float64]  # (2,3) from pixels of the crop to pixels of the sample, both (x, y), centres at integers
+Affine = Array  # (2,3) from pixels of the crop to pixels of the sample, both (x, y), centres at integers
 
 GRID = 64
 """Points a side at which the occlusion of an arrangement is counted."""
@@ -30,8 +30,8 @@ class Drawn:
     """Of the covered hand."""
     over: Affine
     """Of the pasted hand."""
-    gain: NDArray[np.float64]  # (3,)
-    shift: NDArray[np.float64]  # (3,)
+    gain: Array  # (3,)
+    shift: Array  # (3,)
     """Grey level v of a channel becomes gain * v + shift."""
     tries: int
     in_range: bool
@@ -62,14 +62,14 @@ def inverse(affine: Affine) -> Affine:
     return np.column_stack([back, -back @ affine[:, 2]])
 
 
-def moved(points: NDArray[np.floating], affine: Affine) -> NDArray[np.float64]:
+def moved(points: Floating, affine: Affine) -> Array:
     """Points (...,2) under an affine map."""
     return points @ affine[:, :2].T + affine[:, 2]
 
 
 def _arrange(
-    covered: NDArray[np.float64],
-    pasted: NDArray[np.float64],
+    covered: Array,
+    pasted: Array,
     size: int,
     recipe: SynRecipe,
     rng: np.random.Generator,
@@ -85,9 +85,7 @@ def _arrange(
     return under, _similarity(pasted.mean(0), centre, recipe, rng)
 
 
-def _similarity(
-    source: NDArray[np.float64], centre: NDArray[np.float64], recipe: SynRecipe, rng: np.random.Generator
-) -> Affine:
+def _similarity(source: Array, centre: Array, recipe: SynRecipe, rng: np.random.Generator) -> Affine:
     """Turns and scales about ``source`` (2,) and brings it to ``centre`` (2,)."""
     # As in the paper's recipe, the scale is that of the region that is cut out.
     zoom = 1 / (1 + np.clip(rng.normal(), -recipe.scale_limit, recipe.scale_limit) * recipe.scale_deviation)
@@ -98,9 +96,9 @@ def _similarity(
     return np.column_stack([zoom * turn, centre - zoom * turn @ source])
 
 
-def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[Array, Array]:
     """Gain, shift, then contrast and brightness, as one gain and one shift for each channel."""
-    gain: NDArray[np.float64] = rng.uniform(1 - recipe.colour_gain, 1 + recipe.colour_gain, 3)
+    gain: Array = rng.uniform(1 - recipe.colour_gain, 1 + recipe.colour_gain, 3)
     shift = rng.uniform(-1, 1, 3) * recipe.colour_shift * (rng.random() < recipe.colour_shift_probability)
     changed = rng.random() < recipe.contrast_probability
     contrast = 1 + rng.uniform(-1, 1) * recipe.contrast * changed
@@ -108,13 +106,13 @@ def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[NDArray[
     return gain * contrast, shift * contrast + brightness
 
 
-def _grid_points(hand: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _grid_points(hand: Mask) -> Array:
     """(K,2) pixels of a hand, evenly spread; all of them where few of them would be."""
     step = max(len(hand) // GRID, 1)
     return np.argwhere(hand[::step, ::step])[:, ::-1].astype(np.float64) * step
 
 
-def _hidden_share(points: NDArray[np.float64], under: Affine, skin: NDArray[np.bool_], over: Affine) -> float:
+def _hidden_share(points: Array, under: Affine, skin: Mask, over: Affine) -> float:
     """Occlusion as ``compose.masks`` defines it, at points (K,2) of the covered hand instead of all its pixels."""
     size = len(skin)
     there = moved(points, under)

@@ -29,6 +29,7 @@ from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.scene import Hand, Scene
+from aih_gen.typing import Float32, Int8, Mask, UInt8, UInt32
 
 NOBODY = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
@@ -71,7 +72,7 @@ class RenderedSource:
         return inputs
 
 
-def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Sample:
+def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     """Put the layers together by depth.
 
     A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
@@ -125,7 +126,7 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
-def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
+def _parameters(hands: Sequence[Hand | None], present: Mask) -> dict[str, Float32]:
     """``pose`` (2,48), ``betas`` (2,10) and ``transl`` (2,3); NaN of hands that the picture does not show."""
     found = {
         name: np.full((2, width), np.nan, np.float32) for name, width in (("pose", 48), ("betas", 10), ("transl", 3))
@@ -137,7 +138,7 @@ def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dic
     return found
 
 
-def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> tuple[Pixels, list[Pixels]]:
+def _layered(layers: Layers, owner: Int8, behind: list[Pixels]) -> tuple[Pixels, list[Pixels]]:
     """The image, and each hand alone, over what is ``behind`` them. Touches the covered pixels only."""
     image, *alone = behind
     covered = (layers.part != NOTHING).reshape(2, -1)
@@ -156,7 +157,7 @@ def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> t
     return image, alone
 
 
-def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[Pixels]:
+def _behind(layers: Layers, background: UInt8, blur: float) -> list[Pixels]:
     """What is behind the hands in the image, and behind each hand alone: the background with the scene's props, which
     are blurred by a radius in image sides.
     """  # fmt: skip
@@ -174,19 +175,19 @@ def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[
     return pictures if len(pictures) == 3 else [pictures[0], pictures[0].copy(), pictures[0].copy()]
 
 
-def _owner(layers: Layers) -> NDArray[np.int8]:
+def _owner(layers: Layers) -> Int8:
     """(H,W) which hand a pixel belongs to: 0 right, 1 left, NOBODY."""
     owner = (layers.depth[1] < layers.depth[0]).astype(np.int8)
     owner[(layers.part == NOTHING).all(0)] = NOBODY
     return owner
 
 
-def _picked(colour: NDArray[np.uint8], place: NDArray[np.intp]) -> NDArray[np.uint32]:
+def _picked(colour: UInt8, place: NDArray[np.intp]) -> UInt32:
     """(N,) some pixels of a picture (H,W,4), whose last channel is the share covered."""
     return colour.view(np.uint32).ravel()[place]
 
 
-def _over(colour: NDArray[np.uint32], behind: Pixels, solid: NDArray[np.bool_]) -> Pixels:
+def _over(colour: UInt32, behind: Pixels, solid: Mask) -> Pixels:
     """Pixels (N,) of one hand over the background's; its edges are not blended where ``solid``."""
     edge = np.flatnonzero((channels(colour)[:, 3] < 255) & ~solid)
     front, back = (channels(pixels[edge]).astype(np.uint16) for pixels in (colour, behind))
@@ -196,12 +197,12 @@ def _over(colour: NDArray[np.uint32], behind: Pixels, solid: NDArray[np.bool_]) 
     return colour | OPAQUE
 
 
-def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+def _project(joints: Float32, matrix: Float32) -> Float32:
     projected = joints @ matrix.T
     return (projected[..., :2] / projected[..., 2:]).astype(np.float32)
 
 
-def _joint_state(layers: Layers, owner: NDArray[np.int8], joints_2d: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _joint_state(layers: Layers, owner: Int8, joints_2d: Float32) -> UInt8:
     """(2,21) what the picture shows of each joint: visible means that its own pixel shows this hand's skin near it."""
     size = owner.shape[0]
     pixel = np.rint(np.nan_to_num(joints_2d, nan=-1.0)).astype(np.int64)  # an absent hand's joints are outside

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_image, to_image
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import PERFECT
+from aih_gen.typing import Float32, Mask
 
 KERNEL = 3
 """Side of one step of motion blur, in pixels; longer motions take several."""
@@ -33,7 +33,7 @@ GREY_PIXEL = np.array([1, 1, 1, 0], np.uint8).view(np.uint32)[0]
 
 
 def sense(
-    image: Pixels, targets: Sequence[Pixels], taken: Sequence[NDArray[np.bool_]], sensor: Sensor
+    image: Pixels, targets: Sequence[Pixels], taken: Sequence[Mask], sensor: Sensor
 ) -> tuple[Pixels, list[Pixels]]:
     """Image and targets (H,W) as the sensor stores them.
 
@@ -65,14 +65,14 @@ def sense(
     return stored, kept
 
 
-def _differ(first: Pixels, second: Pixels, tolerance: int) -> NDArray[np.bool_]:
+def _differ(first: Pixels, second: Pixels, tolerance: int) -> Mask:
     """(...) where some channel of two pictures differs by more than that."""
     one, other = (channels(np.ascontiguousarray(pixels)) for pixels in (first, second))
     beyond = np.maximum(one, other) - np.minimum(one, other) > tolerance
     return beyond.view(np.uint32)[..., 0] != 0
 
 
-def _surroundings(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _surroundings(mask: Mask) -> tuple[slice, slice]:
     """Rows and columns around everything in a mask, in whole blocks of JPEG and beyond the reach of any blur."""
     places = []
     for axis in (1, 0):
@@ -90,7 +90,7 @@ def _widened(where: tuple[slice, slice]) -> tuple[tuple[slice, slice], tuple[sli
     return (wider[0], wider[1]), (back[0], back[1])
 
 
-def _inside(where: tuple[slice, slice], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _inside(where: tuple[slice, slice], shape: tuple[int, ...]) -> Mask:
     """The part of a cut-out that a blur at its borders does not reach; the picture's own borders are no cut."""
     axes = []
     for place, length in zip(where, shape, strict=True):
@@ -132,7 +132,7 @@ def _motion_kernel(right: float, down: float) -> ImageFilter.Kernel:
     return ImageFilter.Kernel((KERNEL, KERNEL), (weights / weights.sum()).ravel().tolist(), scale=1)
 
 
-def _grain(sensor: Sensor, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+def _grain(sensor: Sensor, shape: tuple[int, ...]) -> Float32 | None:
     """The same noise (H,W,4) for every picture of a sample: a window of one large table."""
     if not (sensor.read_noise or sensor.shot_noise):
         return None
@@ -143,13 +143,13 @@ def _grain(sensor: Sensor, shape: tuple[int, ...]) -> NDArray[np.float32] | None
 
 
 @cache
-def _noise_table(side: int) -> NDArray[np.float32]:
+def _noise_table(side: int) -> Float32:
     """(side,side,4); the last channel is 0."""
     noise = np.random.Generator(np.random.SFC64(1)).standard_normal((side, side, 3), np.float32)
     return np.pad(noise, ((0, 0), (0, 0), (0, 1)))
 
 
-def _noisy(picture: Pixels, grain: NDArray[np.float32] | None, sensor: Sensor) -> Pixels:
+def _noisy(picture: Pixels, grain: Float32 | None, sensor: Sensor) -> Pixels:
     """Pixels (...) with noise from ``grain`` (...,4)."""
     if grain is None:
         return picture

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Floating
 
 SPREAD, MCP, PIP, DIP = range(4)
 """Columns of a finger's angles."""
@@ -94,7 +92,7 @@ class FingerJoints:
         return axis_angles(self.matrices(angles))
 
 
-def bone_turns(pose: NDArray[np.floating]) -> Array:
+def bone_turns(pose: Floating) -> Array:
     """(...,16,3,3) rotation of each bone relative to the one before, out of poses (...,48) as axis-angle rotations."""
     turns = Rotation.from_rotvec(pose.reshape(-1, 3).astype(np.float64)).as_matrix()
     return np.asarray(turns.reshape(*pose.shape[:-1], 16, 3, 3))

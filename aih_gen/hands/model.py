@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aih_gen.config import Side
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
+from aih_gen.typing import Side
 
 NUM_BONES = 16
 

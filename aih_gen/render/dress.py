@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, back_directions
@@ -13,8 +12,6 @@ from aih_gen.hands.model import HandModel
 from aih_gen.render.watch import forearm_axes
 from aih_gen.scenes.dress import MAX_BANDS, MAX_RINGS
 from aih_gen.scenes.scene import Dress, Hand, Ring, Scene
-
-Array = NDArray[np.float64]
 
 GEM = 0.0028
 """Radius (m) of a stone on a ring."""

@@ -10,9 +10,7 @@ from typing import Any
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
-from aih_gen.config import Look
 from aih_gen.errors import AIHError
 from aih_gen.render.dress import BINDING, DressBlock, dress_needs
 from aih_gen.render.gl_props import PropDrawer
@@ -21,6 +19,7 @@ from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.typing import AnyArray, Float32, Look, UInt8
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -182,7 +181,7 @@ class GLRenderer:
         thrown = shadows and any(self._reached(prop.vertices) for prop in scene.props)
         return replace(layers, behind=self.props.draw(scene, box, self.detailed, thrown))
 
-    def _reached(self, vertices: NDArray[np.float32]) -> bool:
+    def _reached(self, vertices: Float32) -> bool:
         """Whether shadows of the hands may fall on what is behind them, vertices (V,3)."""
         block = self.scene
         lamp = (vertices - block["shadow_centre"]) @ block["lamp_axes"][:, :3].T
@@ -237,7 +236,7 @@ class GLRenderer:
         target.scissor = (0, 0, *target.size)
         self.context.depth_func = "<"
 
-    def _fill_scene(self, scene: Scene, joints: NDArray[np.float32], shadows: bool) -> None:
+    def _fill_scene(self, scene: Scene, joints: Float32, shadows: bool) -> None:
         lights, skin, sleeve, block = scene.lights, scene.skin, scene.skin.sleeve, self.scene
         matrix, lamps = scene.camera.matrix, len(scene.lights.directions)
         block["intrinsics"] = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
@@ -309,7 +308,7 @@ class GLRenderer:
             self.worn[name] = self._volume_texture(volume.values)
         return self.worn[name]
 
-    def _volume_texture(self, values: NDArray[np.uint8], tiles: bool = False) -> moderngl.Texture3D:
+    def _volume_texture(self, values: UInt8, tiles: bool = False) -> moderngl.Texture3D:
         depth, height, width, channels = values.shape
         texture = self.context.texture3d((width, height, depth), channels, np.ascontiguousarray(values).tobytes())
         texture.repeat_x = texture.repeat_y = texture.repeat_z = tiles
@@ -331,7 +330,7 @@ class GLRenderer:
                 program[name] = unit
         return program
 
-    def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: NDArray[np.float32]) -> Layers:
+    def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: Float32) -> Layers:
         unread = np.empty((2, self.size, self.size), np.float32)
         unread[0, 0, 0] = np.nan
         signed = self._read_one(self.geometry, 0, unread)
@@ -343,14 +342,14 @@ class GLRenderer:
         part = (signed < np.inf) * np.uint8(HAND) + (signed < 0) * np.uint8(ARM - HAND)
         return Layers(colour, shaded, part, np.abs(signed, out=signed), joints)
 
-    def _read_one(self, picture: moderngl.Framebuffer, attachment: int, into: NDArray[Any]) -> NDArray[Any]:
+    def _read_one(self, picture: moderngl.Framebuffer, attachment: int, into: AnyArray) -> AnyArray:
         """(2,H,W,...) one hand after the other, rows from the top of the image."""
         code, channels = ("f4", 1) if into.dtype == np.float32 else ("f1", 4)
         picture.read_into(into, (0, 0, *picture.size), components=channels, attachment=attachment, dtype=code)
         return into
 
 
-def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list[Box]:
+def _pixel_boxes(vertices: Float32, scenes: Sequence[Scene]) -> list[Box]:
     """What vertices (N,V,3) of each scene may cover; the whole image if some are beside the camera, nothing if NaN."""
     size, depth = scenes[0].camera.size, vertices[..., 2]
     matrices = np.stack([scene.camera.matrix for scene in scenes])
@@ -366,7 +365,7 @@ def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list
     return [tuple(box) for box in np.stack([*lows, *highs], 1).tolist()]
 
 
-def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
+def _looking_from(direction: Float32) -> Float32:
     """(3,3) rows: two axes across a parallel beam of light from ``direction``, and the way it travels."""
     away = -direction / np.linalg.norm(direction)
     across = np.cross([0, 1, 0] if abs(away[1]) < 0.9 else [1, 0, 0], away)

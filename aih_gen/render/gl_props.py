@@ -7,9 +7,9 @@ from typing import Any
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.scene import Camera, Prop, Scene
+from aih_gen.typing import Float32, Int32, UInt8
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -64,7 +64,7 @@ class PropDrawer:
             texture.use(units.index(name))
         self.white = context.texture((1, 1), 3, b"\xff" * 3)
 
-    def draw(self, scene: Scene, box: Box, detailed: bool, shadows: bool) -> NDArray[np.uint8]:
+    def draw(self, scene: Scene, box: Box, detailed: bool, shadows: bool) -> UInt8:
         """(3,H,W,4), or (1,H,W,4) without ``shadows``, as ``Layers.behind`` has it; ``box`` holds all props."""
         rows = np.concatenate([_rows(prop) for prop in scene.props])
         faces = seen_faces(scene.props, scene.camera)
@@ -106,7 +106,7 @@ class PropDrawer:
         return texture
 
 
-def _rows(prop: Prop) -> NDArray[np.float32]:
+def _rows(prop: Prop) -> Float32:
     """(V,13) a prop's vertices as ``prop.vert`` takes them."""
     rows = np.zeros((len(prop.vertices), FLOATS), np.float32)
     rows[:, :3], rows[:, 3:6], rows[:, 6:9] = prop.vertices, prop.normals, prop.albedo
@@ -116,7 +116,7 @@ def _rows(prop: Prop) -> NDArray[np.float32]:
     return rows
 
 
-def seen_faces(props: Sequence[Prop], camera: Camera) -> list[NDArray[np.int32]]:
+def seen_faces(props: Sequence[Prop], camera: Camera) -> list[Int32]:
     """(F,3) of each prop, the faces that may be in the picture; their vertices come one prop after the other.
 
     What lies outside the picture, and of closed surfaces what faces away, is left out: drawing a triangle in software

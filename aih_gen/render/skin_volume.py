@@ -11,14 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from aih_gen.hands.anatomy import back_directions, bone_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS, WRIST
 from aih_gen.hands.model import HandModel
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Float32, Floating, Int64, UInt8
 
 VOXEL = 0.001
 MARGIN = 0.004
@@ -34,9 +32,9 @@ GRAIN_SIDE = 64
 class SkinVolume:
     """Values in the space of the resting right hand, wrist at the origin."""
 
-    values: NDArray[np.uint8]  # (Z,Y,X,4) crease, vein, flush, nail; or red, green, blue, share of the voxel painted
+    values: UInt8  # (Z,Y,X,4) crease, vein, flush, nail; or red, green, blue, share of the voxel painted
     origin: Array  # (3,) m, the corner of the first voxel
-    extent: NDArray[np.floating]  # (3,) m
+    extent: Floating  # (3,) m
 
 
 def skin_volume(model: HandModel) -> SkinVolume:
@@ -55,9 +53,7 @@ def skin_volume(model: HandModel) -> SkinVolume:
     return SkinVolume(texture, origin, counts * VOXEL)
 
 
-def texture_volume(
-    model: HandModel, faces: NDArray[np.int64], corners: Array, picture: NDArray[np.uint8]
-) -> SkinVolume:
+def texture_volume(model: HandModel, faces: Int64, corners: Array, picture: UInt8) -> SkinVolume:
     """Paint a picture (H,W,3) on the surface of a right hand: ``corners`` (F,3,2) are its ``faces``' coordinates."""
     vertices, _ = _at_rest(model)
     origin, counts = _box(vertices)
@@ -93,13 +89,13 @@ def _at_rest(model: HandModel) -> tuple[Array, Array]:
     return vertices - joints[WRIST], joints - joints[WRIST]
 
 
-def _box(vertices: Array) -> tuple[Array, NDArray[np.int64]]:
+def _box(vertices: Array) -> tuple[Array, Int64]:
     """The corner of the volume, and its voxels along each axis."""
     origin = vertices.min(0) - MARGIN
     return origin, np.ceil((vertices.max(0) + MARGIN - origin) / VOXEL).astype(np.int64)
 
 
-def grain_texture() -> NDArray[np.uint8]:
+def grain_texture() -> UInt8:
     """(64,64,64) noise of two sizes around grey that tiles in every direction."""
     rng = np.random.default_rng(7)
     noise = rng.normal(size=(2, GRAIN_SIDE, GRAIN_SIDE, GRAIN_SIDE)).astype(np.float32)
@@ -110,7 +106,7 @@ def grain_texture() -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class _Painter:
-    values: NDArray[np.float32]  # (X,Y,Z,4)
+    values: Float32  # (X,Y,Z,4)
     origin: Array
 
     def box(self, centre: Array, radius: float) -> tuple[tuple[slice, slice, slice], Array]:
@@ -129,7 +125,7 @@ def _paint_finger(
     painter: _Painter,
     vertices: Array,
     joints: Array,
-    owner: NDArray[np.int64],
+    owner: Int64,
     along: Array,
     backs: Array,
     chain: int,

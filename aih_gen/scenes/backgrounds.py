@@ -6,17 +6,15 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
-from aih_gen.scenes.drawn_backgrounds import DrawnKind, draw_background
-
-BackgroundKind = Literal["photo", DrawnKind]
+from aih_gen.scenes.drawn_backgrounds import draw_background
+from aih_gen.typing import BackgroundKind, UInt8
 
 SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient": 0.11, "plain": 0.04, "black": 0.08}
 """How often each kind is sampled. Black is InterHand2.6M's studio."""
@@ -154,7 +152,7 @@ def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> B
     )
 
 
-def background_image(background: Background, library: Photographs, size: int) -> NDArray[np.uint8]:
+def background_image(background: Background, library: Photographs, size: int) -> UInt8:
     """The pixels of a background: (size,size,3) uint8.
 
     Raises:

@@ -10,15 +10,12 @@ from functools import cache, cached_property, lru_cache
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.vectors import cross, length, unit
-
-Array = NDArray[np.float32]
-Index = NDArray[np.int32]
+from aih_gen.typing import Array, Float32, Int32, UInt8
 
 VERSION = 1
 """Of the file's layout."""
@@ -39,42 +36,42 @@ CLOTH_EXTENT = 0.9
 class Hair:
     """A head of hair: N tapered ribbons of P points, each with a left and a right vertex."""
 
-    points: Array  # (N*P*2,3) m, on the mean head
-    normals: Array  # (N*P*2,3) unit
-    bright: Array  # (N*P*2,) about 1
-    faces: Index  # (F,3)
+    points: Float32  # (N*P*2,3) m, on the mean head
+    normals: Float32  # (N*P*2,3) unit
+    bright: Float32  # (N*P*2,) about 1
+    faces: Int32  # (F,3)
 
 
 @dataclass(frozen=True, eq=False)
 class People:
     """What the file holds. Vertices of all parts come in one list; V of them."""
 
-    mean: Array  # (V,3) m
-    variants: Array  # (P,V,3) m, differences of real variety from the mean
-    traits: Array  # (P,6) 1 for women, age 0.5 young .. 1 old, weight, African, Asian and European share
-    pivots: Array  # (P,B+2,3) m, where each bone begins; the last two are the wrists, left and right
+    mean: Float32  # (V,3) m
+    variants: Float32  # (P,V,3) m, differences of real variety from the mean
+    traits: Float32  # (P,6) 1 for women, age 0.5 young .. 1 old, weight, African, Asian and European share
+    pivots: Float32  # (P,B+2,3) m, where each bone begins; the last two are the wrists, left and right
     bones: tuple[str, ...]
-    weights: Array  # (V,B)
-    reach: Array  # (V,) 0 off the arms and at the shoulders, 1 at the elbow, 2 at the wrist
-    sky: Array  # (V,) share of the light from all around that reaches the surface
+    weights: Float32  # (V,B)
+    reach: Float32  # (V,) 0 off the arms and at the shoulders, 1 at the elbow, 2 at the wrist
+    sky: Float32  # (V,) share of the light from all around that reaches the surface
     parts: dict[str, slice]
-    faces: dict[str, Index]
-    moving: Index  # vertices that expressions move
-    expressions: dict[str, Array]  # (M,3) m
-    pictures: dict[str, Array]  # (T,T) 0 to 1: where on a head brows, lips, beard, ... are
-    places: Array  # (V,2) on those pictures, of the head's vertices
-    inside: Array  # (S,) of the skin's vertices: in the mouth
+    faces: dict[str, Int32]
+    moving: Int32  # vertices that expressions move
+    expressions: dict[str, Float32]  # (M,3) m
+    pictures: dict[str, Float32]  # (T,T) 0 to 1: where on a head brows, lips, beard, ... are
+    places: Float32  # (V,2) on those pictures, of the head's vertices
+    inside: Float32  # (S,) of the skin's vertices: in the mouth
     hair: dict[str, Hair]
 
     @cached_property
-    def neck(self) -> Array:
+    def neck(self) -> Float32:
         """(V,) m from the base of the neck, at rest: necklines are where it is constant."""
         way = self.mean - NECK_BASE
         way[:, 1] = np.maximum(way[:, 1], 0)
         return np.sqrt((way * way).sum(1))
 
     @cached_property
-    def carried(self) -> Array:
+    def carried(self) -> Float32:
         """(B,V) the weights, bone by bone."""
         return np.ascontiguousarray(self.weights.T)
 
@@ -87,7 +84,7 @@ class People:
         }
 
     @cached_property
-    def eye_places(self) -> Array:
+    def eye_places(self) -> Float32:
         """(V,2) on the picture of an eye from the front, of the eyes' vertices."""
         span, places = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
         middles = self.pivots.mean(0)[[self.bones.index("eye.L"), self.bones.index("eye.R")]]
@@ -96,12 +93,12 @@ class People:
         return np.clip(places, 0.02, 0.98)
 
     @cached_property
-    def cloth_places(self) -> Array:
+    def cloth_places(self) -> Float32:
         """(V,2) on the picture of a shirt's front."""
         return self.mean[:, :2] / np.float32(CLOTH_EXTENT) + np.float32(0.5)
 
     @cached_property
-    def masks(self) -> dict[str, tuple[tuple[slice, slice], Array]]:
+    def masks(self) -> dict[str, tuple[tuple[slice, slice], Float32]]:
         """Rows and columns around what a picture marks, and that part of it."""
         found = {}
         for name, picture in self.pictures.items():
@@ -111,7 +108,7 @@ class People:
         return found
 
     @cached_property
-    def from_head(self) -> tuple[Index, NDArray[np.float64]]:
+    def from_head(self) -> tuple[Int32, Array]:
         """Vertices (H,) of the head, and what gives the affine map (4,3) from the mean head from their places (H,3)."""
         head = np.flatnonzero(self.weights[self.parts["skin"], self.bones.index("head")] > 0.9)[::8]
         at = np.concatenate([self.mean[head], np.ones((len(head), 1))], 1)
@@ -126,22 +123,22 @@ class People:
 class Cut:
     """A part of a mesh. Its vertices lie between pairs of the mesh's own."""
 
-    faces: Index  # (F,3) into the K vertices
-    first: Index  # (K,) of all vertices
-    second: Index  # (K,)
-    share: Array  # (K,1) of the second
+    faces: Int32  # (F,3) into the K vertices
+    first: Int32  # (K,) of all vertices
+    second: Int32  # (K,)
+    share: Float32  # (K,1) of the second
 
     @cached_property
-    def between(self) -> Index:
+    def between(self) -> Int32:
         """Which vertices are none of the mesh's own."""
         return np.flatnonzero(self.share[:, 0]).astype(np.int32)
 
-    def only(self, faces: Index) -> Cut:
+    def only(self, faces: Int32) -> Cut:
         """The same with some of its faces (F,3)."""
         used, inverse = np.unique(faces, return_inverse=True)
         return Cut(inverse.reshape(-1, 3).astype(np.int32), self.first[used], self.second[used], self.share[used])
 
-    def of(self, values: Array) -> Array:
+    def of(self, values: Float32) -> Float32:
         """(K,...) of values (V,...)."""
         share = self.share if values.ndim > 1 else self.share[:, 0]
         first = values[self.first]
@@ -158,7 +155,7 @@ def _cut(people: People, part: str, neck: float, sleeve: float) -> Cut:
     return cut_mesh(people.faces[part], field)
 
 
-def cut_mesh(faces: Index, field: Array) -> Cut:
+def cut_mesh(faces: Int32, field: Float32) -> Cut:
     """What of a mesh has a ``field`` (V,) above 0, cut where it is 0."""
     inside = field[faces] > 0
     count = inside.sum(1)
@@ -234,7 +231,7 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
     )
 
 
-def _normalised(weights: NDArray[np.uint8]) -> Array:
+def _normalised(weights: UInt8) -> Float32:
     real = weights.astype(np.float32)
     return np.ascontiguousarray(real / real.sum(1, keepdims=True))
 
@@ -257,8 +254,8 @@ def _hair(points: np.ndarray, normals: np.ndarray, bright: np.ndarray) -> Hair:
 class Build:
     """One person at rest: two of the people blended."""
 
-    points: Array  # (V,3) m
-    pivots: Array  # (B+2,3) m
+    points: Float32  # (V,3) m
+    pivots: Float32  # (B+2,3) m
 
     @classmethod
     def of(cls, people: People, first: int, second: int, share: float, face: dict[str, float]) -> Build:
@@ -273,21 +270,21 @@ class Build:
 class Pose:
     """How a person holds themselves; turns are (3,3) matrices relative to the body the bone hangs on."""
 
-    torso: NDArray[np.float64]
-    neck: NDArray[np.float64]
-    head: NDArray[np.float64]
-    eyes: NDArray[np.float64]
-    legs: tuple[NDArray[np.float64], NDArray[np.float64]]  # thighs and lower legs
-    elbows: NDArray[np.float64]  # (2,3) m, left and right, in the body's frame
-    wrists: NDArray[np.float64]  # (2,3) m
+    torso: Array
+    neck: Array
+    head: Array
+    eyes: Array
+    legs: tuple[Array, Array]  # thighs and lower legs
+    elbows: Array  # (2,3) m, left and right, in the body's frame
+    wrists: Array  # (2,3) m
 
 
 @dataclass(frozen=True, eq=False)
 class Posed:
     """A person as posed."""
 
-    points: Array  # (V,3) m
-    bones: NDArray[np.float64]  # (B,3,4) from rest
+    points: Float32  # (V,3) m
+    bones: Array  # (B,3,4) from rest
 
 
 def posed(people: People, build: Build, pose: Pose) -> Posed:
@@ -296,7 +293,7 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     pivots = build.pivots.astype(np.float64)
     turns, homes = np.empty((len(bones), 3, 3)), np.empty((len(bones), 3))
 
-    def hang(bone: str, on: str, turn: NDArray[np.float64]) -> None:
+    def hang(bone: str, on: str, turn: Array) -> None:
         child, parent = bones[bone], bones[on]
         turns[child] = turns[parent] @ turn
         homes[child] = homes[parent] + turns[parent] @ (pivots[child] - pivots[parent])
@@ -323,7 +320,7 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     return Posed(np.ascontiguousarray(points.T), transforms)
 
 
-def _aimed(rest: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+def _aimed(rest: Array, wanted: Array) -> Array:
     """(3,3) that turns ``rest`` (3,) by the shortest way to ``wanted`` (3,), and stretches it along itself."""
     a, b = unit(rest), unit(wanted)
     v, c = cross(a, b), float(a @ b)
@@ -334,7 +331,7 @@ def _aimed(rest: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np
     return np.asarray(turn @ (np.eye(3) + (min(max(stretch, 0.6), 1.5) - 1) * np.outer(a, a)))
 
 
-def tapered(people: People, at: Posed, elbows: NDArray[np.float64], wrists: NDArray[np.float64]) -> Array:
+def tapered(people: People, at: Posed, elbows: Array, wrists: Array) -> Float32:
     """The points with the arms' ends, just past the elbows, drawn in: other meshes continue them."""
     points = at.points.copy()
     near = np.flatnonzero((people.reach > ELBOW) & (people.reach < ELBOW + 2 * END))

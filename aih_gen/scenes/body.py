@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.vectors import by_rows, cross, length
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64, Mask
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 MIRROR_FRAME = MIRROR[:, None] * MIRROR
@@ -48,7 +46,7 @@ class Arms:
     hand: Array  # (N,3,3)
     elbow: Array  # (N,3)
     angles: Array  # (N,4) flexion, deviation, pronation, swivel
-    possible: NDArray[np.bool_]  # (N,) all angles within their ranges, and the wrist within reach
+    possible: Mask  # (N,) all angles within their ranges, and the wrist within reach
 
     def discomfort(self) -> Array:
         """(N,) how far the angles are from comfortable ones, in squared standard deviations."""
@@ -62,7 +60,7 @@ class Arms:
         """The same arms on the other side."""
         return Arms(self.wrist * MIRROR, self.hand * MIRROR_FRAME, self.elbow * MIRROR, self.angles, self.possible)
 
-    def __getitem__(self, chosen: NDArray[np.int64] | slice) -> Arms:
+    def __getitem__(self, chosen: Int64 | slice) -> Arms:
         return Arms(
             self.wrist[chosen], self.hand[chosen], self.elbow[chosen], self.angles[chosen], self.possible[chosen]
         )
@@ -103,7 +101,7 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     return Arms(wrist, hand, elbow[:, row, best].T, angles[:, row, best].T, possible[row, best])
 
 
-def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> NDArray[np.bool_]:
+def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> Mask:
     """(N,) whether the forearms keep clear of each other, and each of the other hand's joints (N,J,3)."""
     a, b = (arms.forearm().transpose(2, 0, 1) for arms in (first, second))
     apart = _clear(a, b, ARM_RADIUS[:, None] + ARM_RADIUS - 0.004)
@@ -112,14 +110,14 @@ def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array)
     return apart
 
 
-def _clear(points: Array, others: Array, least: Array) -> NDArray[np.bool_]:
+def _clear(points: Array, others: Array, least: Array) -> Mask:
     """(N,) whether all points (3,N,P) are farther from all others (3,N,Q) than ``least`` (P,1 or Q) metres."""
     way = points[..., None] - others[:, :, None]
     way *= way
     return np.asarray((way[0] + way[1] + way[2] > least * least).all((1, 2)))
 
 
-def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, Mask]:
     """Elbows (3,N,S) and hinge axes (3,N,S) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
     line = wrist - SHOULDER
     far = length(line)

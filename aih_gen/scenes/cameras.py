@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.scenes.body import DEGREE, HEAD
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import cross, unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 FOCAL_LENGTHS_MM = (30.0, 85.0)
 """35 mm equivalents."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from aih_gen.config import SIDES
 from aih_gen.hands.joints import INDEX_MCP, LITTLE_MCP, MIDDLE_MCP, WRIST
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.fits import Photos
+from aih_gen.typing import Float32, Mask, UInt8
 
 RIM = 1 / 40
 """How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
@@ -44,7 +44,7 @@ class CleanPlates:
         return self.photos.digest()
 
 
-def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
+def to_fill(image: UInt8, masks: Mask, joints: Float32) -> Mask:
     """(H,W) where an image (H,W,3) is black, or may show hands and arms: by their masks (H,W), joints (2,21,2) px."""
     beyond = Image.fromarray(~image.any(-1)).convert("L").filter(ImageFilter.MaxFilter(3))  # its rim is half black
     side = max(masks.shape)
@@ -62,7 +62,7 @@ def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[
     return (np.asarray(wide) | np.asarray(beyond)) > 0
 
 
-def filled(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def filled(image: UInt8, hole: Mask) -> UInt8:
     """``image`` (H,W,3) whose ``hole`` (H,W) is filled smoothly from around it.
 
     Means over ever larger squares of what is known; each square without any takes the larger one's (the pull and push

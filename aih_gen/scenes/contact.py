@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, held
 from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.skinning import Posed, Shaped, Skinning, framed
 from aih_gen.scenes.vectors import cross, length, turned, turns_about, unit
+from aih_gen.typing import Array, Int64, Mask
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Contacts = tuple[tuple[Index, Index], ...]
+Contacts = tuple[tuple[Int64, Int64], ...]
 """Vertices of the right and of the left hand that are meant to touch."""
 
 REACH = 0.012
@@ -90,8 +88,8 @@ class Fit:
 class Asks(NamedTuple):
     """N pairs of vertices whose distance along a direction should change."""
 
-    right: Index  # (N,)
-    left: Index  # (N,)
+    right: Int64  # (N,)
+    left: Int64  # (N,)
     direction: Array  # (N,3) unit, that in which the right vertex should move from the left one
     wanted: Array  # (N,) m
     weight: Array  # (N,)
@@ -104,7 +102,7 @@ class Surface(NamedTuple):
     normals: Array  # (P,3)
 
 
-def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
+def inside(points: Array, other: Surface) -> tuple[Int64, Int64, Array]:
     """Which of ``points`` (P,3) lie inside ``other``, the surface point nearest to each, and their depths in metres.
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
@@ -118,7 +116,7 @@ def inside(points: Array, other: Surface) -> tuple[Index, Index, Array]:
     return deep, nearest[deep], depth[deep]
 
 
-def nearest_points(points: Array, others: Array) -> Index:
+def nearest_points(points: Array, others: Array) -> Int64:
     """(P,) which of ``others`` (Q,3) is nearest to each of ``points`` (P,3).
 
     All distances in one product: for the few hundred points of two hands that face each other, up to twice as fast as
@@ -133,7 +131,7 @@ def nearest_points(points: Array, others: Array) -> Index:
     return np.asarray(squares.argmin(1))
 
 
-def near(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
+def near(points: Array, others: Array, distance: float) -> Mask:
     """(P,) which of ``points`` (P,3) lie in a cube of side ``distance`` (m) that holds one of ``others`` (Q,3), or in a
     neighbour of one: at least all that are nearer than ``distance``.
     """  # fmt: skip
@@ -307,7 +305,7 @@ class Steps:
         return rows * weight[:, None], wanted * weight
 
     def _by_angles(
-        self, hands: Hands, pair: tuple[Posed, Posed], side: int, vertices: Index, direction: Array
+        self, hands: Hands, pair: tuple[Posed, Posed], side: int, vertices: Int64, direction: Array
     ) -> Array:
         """(N,20) how fast ``vertices`` (N,) move along ``direction`` (N,3) as each joint angle grows, radians."""
         frames = pair[side].turns[FINGER_BONES]
@@ -343,12 +341,12 @@ def posed(
     return right, left
 
 
-def _renumbered(pair: tuple[Index, Index], rows: Index, side: int) -> tuple[Index, Index]:
+def _renumbered(pair: tuple[Int64, Int64], rows: Int64, side: int) -> tuple[Int64, Int64]:
     own = np.searchsorted(rows, pair[side])
     return (own, pair[1]) if side == 0 else (pair[0], own)
 
 
-def _carried() -> NDArray[np.bool_]:
+def _carried() -> Mask:
     """(16,20) whether each joint angle moves each bone."""
     moves = np.zeros((16, 5, 4), bool)
     for finger, chain in enumerate(FINGER_BONES):
@@ -383,7 +381,7 @@ def _least_squares(rows: Array, wanted: Array, way: Array | None) -> Array:
     return SCALE * units * min(1.0, LARGEST / max(np.abs(units).max(), 1e-9))
 
 
-def _near_wrist(skinning: Skinning) -> Index:
+def _near_wrist(skinning: Skinning) -> Int64:
     kept = length((skinning.template - skinning.joint_template[0][:, None]).T) < ARM_NEAR
     kept[: skinning.num_hand] = True
     return np.flatnonzero(kept)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES, MCP, SPREAD, TIGHT_GESTURES, FingerJoints, held, spread_room
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.skinning import Shaped, Skinning, skinning
 from aih_gen.scenes.vectors import length, turned
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 NOISE = np.array([[6.0, 6, 6, 7], *[[3.0, 7, 8, 4]] * 4])
 """Standard deviation of each angle's perturbation in degrees."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
@@ -19,8 +18,8 @@ from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.skinning import Skinning
 from aih_gen.scenes.vectors import turned, unit
+from aih_gen.typing import Array, Int64
 
-Array = NDArray[np.float64]
 Turn = Callable[[np.random.Generator, int], tuple[Array, Array]]
 """Draws a number of directions (N,3) of the second hand's fingers and back."""
 
@@ -175,7 +174,7 @@ def sample_tight(rng: np.random.Generator) -> str | None:
 INDEPENDENT = "independent"
 
 
-def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
+def regions(model: HandModel) -> dict[str, Int64]:
     """Vertex numbers of the named parts of a hand, read off its rest pose."""
     with torch.no_grad():
         out = model(torch.zeros(1, 48))
@@ -211,7 +210,7 @@ def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
 class Meeting:
     """A region's parts, one for each of the B bones that carry it."""
 
-    bones: NDArray[np.int64]  # (B,)
+    bones: Int64  # (B,)
     shares: Array  # (B,) of the region's vertices
     middles: Array  # (B,3) m at rest
     shapedirs: Array  # (B,3,10)
@@ -222,7 +221,7 @@ class Meeting:
         return self.shares @ (joints[self.bones] + turned(offset, turns[self.bones]))
 
 
-def meetings(skinning: Skinning, regions: dict[str, NDArray[np.int64]]) -> dict[str, Meeting]:
+def meetings(skinning: Skinning, regions: dict[str, Int64]) -> dict[str, Meeting]:
     """Of all vertices' ``skinning``, the regions' middles."""
     directions = skinning.shapedirs.reshape(3, -1, 10)
     found = {}

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.assets import asset_path
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
+from aih_gen.typing import Array, Float32, Floating
 
 STUDIO_SHARE = 0.3
 """How often the light is a studio's, whatever the background."""
@@ -26,7 +26,7 @@ WHITEST = 0.7
 
 
 @cache
-def place_lights() -> dict[str, NDArray[np.float64]]:
+def place_lights() -> dict[str, Array]:
     """(11,3) light at the camera of each shipped photograph, as ``scripts/build_backgrounds.py`` measures it."""
     table = json.loads((asset_path("backgrounds") / "lights.json").read_text())
     return {name: np.array(rows) for name, rows in table.items()}
@@ -66,7 +66,7 @@ def _without_black(lights: Lights, least_soft: float) -> Lights:
     return replace(lights, harmonics=harmonics)
 
 
-def facing_light(lights: Lights) -> NDArray[np.float64]:
+def facing_light(lights: Lights) -> Array:
     """(P,3) light on white skin at places spread evenly over a ball's side that faces the camera."""
     soft = np.maximum(_FACING_BASIS @ lights.harmonics, 0)
     return np.asarray(soft + np.maximum(_FACING @ lights.directions.T, 0) @ lights.colours)
@@ -96,9 +96,7 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
     )
 
 
-def turn_harmonics(
-    harmonics: NDArray[np.float64], turn: NDArray[np.float64], mirrored: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def turn_harmonics(harmonics: Array, turn: Array, mirrored: Array) -> Float32:
     """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``turn`` (3,3): fitted on many
     normals, exact as the degree stays.
     """  # fmt: skip
@@ -106,13 +104,13 @@ def turn_harmonics(
     return (_FROM_NORMALS @ values).astype(np.float32)
 
 
-def harmonic_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
+def harmonic_basis(normals: Floating) -> Floating:
     """(N,3) unit normals -> (N,9): 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2."""
     x, y, z = normals.T
     return np.array([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]).T
 
 
-def _facing() -> NDArray[np.float64]:
+def _facing() -> Array:
     """(P,3) unit normals that a camera sees evenly spread over a round thing, half of them mirrored in x."""
     x, y = np.stack(np.meshgrid(*[np.linspace(-0.93, 0.93, 8)] * 2)).reshape(2, -1)
     z = -np.sqrt(np.maximum(1 - x * x - y * y, 0))

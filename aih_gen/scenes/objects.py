@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from aih_gen.scenes.props import prop
 from aih_gen.scenes.scene import Camera, Lights, Prop
 from aih_gen.scenes.solids import SOLIDS, WOODS, Solid
 from aih_gen.scenes.vectors import unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 OBJECTS_SHARE = 0.10
 """How often there is a table with objects."""

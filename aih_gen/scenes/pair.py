@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
@@ -14,8 +13,7 @@ from aih_gen.scenes.scene import Camera, Hand
 from aih_gen.scenes.skinning import Skinning, framed
 from aih_gen.scenes.vectors import length
 from aih_gen.scenes.visibility import Visibility, arms_before, shown_shares
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 SPACING = 0.008
 """Least distance (m) at rest between the points that stand for a hand where its outline is what matters."""

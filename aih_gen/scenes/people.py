@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.model import HandModel
@@ -19,8 +18,7 @@ from aih_gen.scenes.scene import Camera, Prop, Skin
 from aih_gen.scenes.skin import SkinRegions, sample_skin, skin_regions, thickness, vertex_albedo
 from aih_gen.scenes.skinning import bones, framed
 from aih_gen.scenes.vectors import cross, length, unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Floating, Int32, Int64, Mask
 
 ALSO_OTHERS, OTHER_HAND = 0.3, 0.14
 """How often scenes with people show others beside the hands' own person, and a hand of another person."""
@@ -87,7 +85,7 @@ class PeopleSampler:
 
     def __init__(self, models: tuple[HandModel, HandModel], room: FingerRoom) -> None:
         self.models, self.room = models, room
-        self._hands: list[tuple[NDArray[np.int32], SkinRegions]] = []
+        self._hands: list[tuple[Int32, SkinRegions]] = []
 
     def sample(self, rng: np.random.Generator, placed: Placed | None, skin: Skin, camera: Camera) -> Company:
         """Some people for a scene whose hands belong to a person of that skin; nobody where there is no room."""
@@ -190,7 +188,7 @@ class PeopleSampler:
         drawn = prop(points, faces, np.clip(vertex_albedo(regions, skin), 0, 1), skin.roughness, 1.0)
         return replace(drawn, vertices=points + drawn.normals * thickness(regions, skin)[:, None], closed=True)
 
-    def _meshes(self) -> list[tuple[NDArray[np.int32], SkinRegions]]:
+    def _meshes(self) -> list[tuple[Int32, SkinRegions]]:
         if not self._hands:
             for model in self.models:
                 faces = np.concatenate([model.faces.numpy(), model.arm_faces.numpy()]).astype(np.int32)
@@ -330,7 +328,7 @@ class _Raster:
         depth[:] = np.min(near, 0)
         return raster
 
-    def cells(self, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def cells(self, points: Array) -> tuple[Int64, Int64, Mask]:
         """Rows and columns of points (N,3), and whether the picture holds them."""
         depth = np.maximum(points[:, 2:], 1e-3)
         pixel = points[:, :2] / depth * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2]
@@ -339,7 +337,7 @@ class _Raster:
         column, row = np.clip(place, 0, CELLS - 1).T
         return row, column, inside
 
-    def behind(self, points: NDArray[np.floating]) -> bool:
+    def behind(self, points: Floating) -> bool:
         """Whether the picture shows enough of ``points`` (N,3), none close to it and hardly any before the hands."""
         row, column, inside = self.cells(points.astype(np.float64))
         depth = points[inside, 2]
@@ -350,7 +348,7 @@ class _Raster:
         over = before & np.isfinite(self.depth[row[inside], column[inside]])
         return bool(len(cells) >= LEAST_SHOWN * CELLS**2 and np.count_nonzero(over) <= 0.01 * len(depth))
 
-    def shows(self, points: Array) -> NDArray[np.bool_]:
+    def shows(self, points: Array) -> Mask:
         """(N,) whether points (N,3) are in the picture and behind no hand."""
         row, column, inside = self.cells(points)
         return inside & (points[:, 2] < self.depth[row, column])

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, Cut, People, Pose, posed, tapered
-from aih_gen.scenes.portraits import Face, Picture, cloth_picture, eye_picture, face_picture, hair_colour
+from aih_gen.scenes.portraits import Face, cloth_picture, eye_picture, face_picture, hair_colour
 from aih_gen.scenes.scene import Camera, Prop, Sleeve
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Float32, Int32, UInt8
 
 SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
 LONG, WHOLE = 1.98, 3.0
@@ -31,7 +29,7 @@ TEETH = np.array([0.6, 0.55, 0.46])
 class Outfit:
     """Clothes."""
 
-    picture: Picture
+    picture: UInt8
     neck: float  # m from the neck's base
     sleeve: float  # of reach
     trousers: Array  # (3,) linear reflectance
@@ -49,8 +47,8 @@ class Person:
     hair: Array  # (3,)
     style: str  # of hair; "bald" and "buzz" are painted alone
     bearded: bool
-    face: Picture
-    eye: Picture
+    face: UInt8
+    eye: UInt8
     outfit: Outfit
 
 
@@ -161,12 +159,12 @@ class Shown:
         self.at = posed(people, self.build, pose)
         rest = tapered(people, self.at, pose.elbows, pose.wrists) if handed else self.at.points
         self.end = ELBOW + END if handed else WHOLE
-        self.turn: NDArray[np.float32] = turn.astype(np.float32)
-        self.shift: NDArray[np.float32] = shift.astype(np.float32)
+        self.turn: Float32 = turn.astype(np.float32)
+        self.shift: Float32 = shift.astype(np.float32)
         self.points = self.moved(rest)
         """(V,3) m in the camera's frame."""
 
-    def moved(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    def moved(self, points: Float32) -> Float32:
         """Points (N,3) of the body's frame in the camera's."""
         return points @ self.turn.T + self.shift
 
@@ -182,13 +180,13 @@ class Shown:
         return self.turn.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
 
     @property
-    def told(self) -> NDArray[np.int32]:
+    def told(self) -> Int32:
         """Vertices that say whether the person is before or behind other things: not the arms near the elbows."""
         return _told(self.people, self.headless)
 
 
 @lru_cache(maxsize=4)
-def _told(people: People, headless: bool) -> NDArray[np.int32]:
+def _told(people: People, headless: bool) -> Int32:
     told = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
     if headless:
         told &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
@@ -205,7 +203,7 @@ def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
     return tuple(one for one in props if _in_picture(one.vertices, camera))
 
 
-def _in_picture(vertices: NDArray[np.float32], camera: Camera) -> bool:
+def _in_picture(vertices: Float32, camera: Camera) -> bool:
     """Whether any point (N,3) lies in the picture or near its border, or all around it."""
     near = vertices[vertices[:, 2] > 0.02]
     if not len(near):
@@ -216,7 +214,7 @@ def _in_picture(vertices: NDArray[np.float32], camera: Camera) -> bool:
 
 def _prop(
     shown: Shown, part: str, cut: Cut, albedo: Array, roughness: float, scatter: float = 0.0,
-    picture: Picture | None = None, places: NDArray[np.float32] | None = None,
+    picture: UInt8 | None = None, places: Float32 | None = None,
 ) -> Prop:  # fmt: skip
     people, points = shown.people, shown.points
     span = people.parts[part]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES
 from aih_gen.hands.model import HandModel
@@ -18,8 +17,7 @@ from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, Intera
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.skinning import Posed, Shaped, Skinning, bones
 from aih_gen.scenes.vectors import cross, length, turned, turns_about, unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 INDEPENDENT_SHARE = 0.1
 CANDIDATES = 48

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
 from aih_gen.hands.model import HandModel
@@ -16,8 +15,7 @@ from aih_gen.scenes.gestures import FingerRoom
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.poses import pair_pose
 from aih_gen.scenes.scene import Camera
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 RECORDED = "recorded"
 """The name of such a pair's interaction."""

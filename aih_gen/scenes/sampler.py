@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
@@ -35,10 +34,11 @@ from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin
 from aih_gen.scenes.sensor import sample_grey, sample_sensor
-from aih_gen.scenes.settings import Setting, dark_studio, daylight, sample_setting
+from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.scenes.visibility import Visibility
+from aih_gen.typing import Array, Setting
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
@@ -314,6 +314,6 @@ def _shows(company: Company, dress: Dress, setting: Setting, objects: bool, grey
     return *company.names, *(name for name, there in special.items() if there)
 
 
-def _hidden(seen: Visibility) -> NDArray[np.float64]:
+def _hidden(seen: Visibility) -> Array:
     """(N,) the share hidden of the more hidden hand."""
     return seen.hidden.max(1) - RASTER_BIAS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_bac
 from aih_gen.scenes.lights import HARMONICS, exposed
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
-
-Setting = Literal["ordinary", "dark studio", "daylight"]
+from aih_gen.typing import Setting
 
 DARK_STUDIO, DAYLIGHT = 0.05, 0.06
 """How often each comes; else the setting is ordinary."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.scene import Array, Skin, Sleeve
+from aih_gen.scenes.scene import Skin, Sleeve
 from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.typing import Float32, Floating, Int64
 
 PALEST = np.array([0.85, 0.62, 0.50])
 """Linear reflectance of skin without melanin or blood."""
@@ -37,9 +37,9 @@ _TO_RELATIVE_XYZ = (_TO_XYZ / _TO_XYZ.sum(1, keepdims=True)).T
 class SkinRegions:
     """Soft membership of each vertex of a hand and its forearm, in [0, 1]."""
 
-    palm: Array  # (V,)
-    nail: Array  # (V,)
-    arm_reach: Array  # (V,) m from the wrist along the forearm, 0 on the hand
+    palm: Float32  # (V,)
+    nail: Float32  # (V,)
+    arm_reach: Float32  # (V,) m from the wrist along the forearm, 0 on the hand
 
 
 def skin_regions(model: HandModel) -> SkinRegions:
@@ -63,12 +63,12 @@ def skin_regions(model: HandModel) -> SkinRegions:
 
 
 def _nails(
-    vertices: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    joints: NDArray[np.float32],
-    owner: NDArray[np.int64],
-    backs: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    vertices: Float32,
+    normals: Float32,
+    joints: Float32,
+    owner: Int64,
+    backs: Float32,
+) -> Float32:
     """The back of the last half of each finger's last bone, narrower than the finger."""
     nail = np.zeros(len(vertices), np.float32)
     for chain, finger in enumerate(MANO_FINGERS):
@@ -86,12 +86,12 @@ def _nails(
     return nail
 
 
-def _smoothstep(low: float, high: float, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smoothstep(low: float, high: float, x: Float32) -> Float32:
     t = np.clip((x - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
-def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
+def vertex_albedo(regions: SkinRegions, skin: Skin) -> Float32:
     """(V,3) linear reflectance of each vertex."""
     colour = skin.back + regions.palm[:, None] * (skin.palm - skin.back)
     colour += regions.nail[:, None] * ((skin.nail if skin.dress.polish is None else skin.dress.polish) - colour)
@@ -102,7 +102,7 @@ def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
     return colour.astype(np.float32)
 
 
-def thickness(regions: SkinRegions, skin: Skin) -> Array:
+def thickness(regions: SkinRegions, skin: Skin) -> Float32:
     """(V,) m by which clothes stand off the skin."""
     if skin.sleeve is None:
         return np.zeros(len(regions.arm_reach), np.float32)
@@ -153,7 +153,7 @@ def _textured(rng: np.random.Generator, textures: TextureLibrary) -> Skin:
     return replace(plain, crease=0.0, vein=0.0, flush=0.0, texture=name)
 
 
-def individual_typology_angle(reflectance: NDArray[np.floating]) -> NDArray[np.floating]:
+def individual_typology_angle(reflectance: Floating) -> Floating:
     """ITA (...) in degrees of linear sRGB reflectances (...,3): high is pale (Chardon et al. 1991), under D65."""
     relative = reflectance @ _TO_RELATIVE_XYZ
     cubic = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
@@ -161,12 +161,12 @@ def individual_typology_angle(reflectance: NDArray[np.floating]) -> NDArray[np.f
     return np.asarray(np.degrees(np.arctan2(lightness - 50, blue_yellow)))
 
 
-def tone_classes(reflectance: NDArray[np.floating]) -> NDArray[np.int64]:
+def tone_classes(reflectance: Floating) -> Int64:
     """(...) which of ``TONES`` linear reflectances (...,3) belong to."""
     return np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance))
 
 
-def tone_class(reflectance: NDArray[np.floating]) -> str:
+def tone_class(reflectance: Floating) -> str:
     """Which of ``TONES`` a linear reflectance (3,) belongs to."""
     return TONES[int(tone_classes(reflectance))]
 
@@ -182,7 +182,7 @@ def _sleeve(rng: np.random.Generator) -> Sleeve:
     )
 
 
-def _cloth(rng: np.random.Generator) -> Array:
+def _cloth(rng: np.random.Generator) -> Float32:
     """A cloth colour: greys, dark and pale colours, seldom a shrill one."""
     grey = rng.uniform(0.02, 0.8)
     colour = grey + rng.uniform(0.05, 0.5) * (rng.uniform(0, 1, 3) - 0.5)

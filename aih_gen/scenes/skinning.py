@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.vectors import turned
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
+from aih_gen.typing import Array, Int64
 
 _CARRIERS = np.array([*range(NUM_BONES), 0])
 """Joints about which the bones turn, and the forearm."""
@@ -65,13 +62,13 @@ class Skinning:
     rest_normals: Array  # (3,V) unit, outwards
     joint_template: Array  # (16,3)
     joint_shapedirs: Array  # (48,10)
-    owner: Index  # (V,) bone that carries most of each vertex; the wrist for the forearm
+    owner: Int64  # (V,) bone that carries most of each vertex; the wrist for the forearm
     num_hand: int
     """How many of the vertices are the hand's; they come first."""
-    tips: Index
+    tips: Int64
     """(5,) rows of the finger tips."""
 
-    def only(self, rows: Index) -> Skinning:
+    def only(self, rows: Int64) -> Skinning:
         """The same for the vertices ``rows`` (R,), ascending, and the finger tips."""
         rows = np.union1d(rows, self.tips)
         flat = (rows + np.arange(3)[:, None] * self.template.shape[1]).ravel()

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64
 
 AROUND = 28
 """Corners of what is round."""
@@ -20,7 +19,7 @@ class Part:
     """A piece of a solid, of one colour."""
 
     vertices: Array  # (V,3) m
-    faces: NDArray[np.int64]  # (F,3)
+    faces: Int64  # (F,3)
     albedo: Array  # (3,)
     roughness: float
 
@@ -38,7 +37,7 @@ def _lathe(profile: list[tuple[float, float]], albedo: Array, roughness: float =
     circle = np.stack([np.cos(angles), np.zeros(AROUND), np.sin(angles)], 1)
     pieces = [profile] if smooth else [[a, b] for a, b in pairwise(profile)]
     vertices: list[Array] = []
-    faces: list[NDArray[np.int64]] = []
+    faces: list[Int64] = []
     for piece in pieces:
         for k, (radius, height) in enumerate(piece):
             if k:

@@ -13,13 +13,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.backgrounds import BackgroundLibrary
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64, UInt8
 
 NO_TEXTURES = "none"
 MAX_OBJ_BYTES = 32 * 2**20
@@ -37,12 +35,12 @@ class TextureLibrary:
         self.pictures = BackgroundLibrary(source) if source != NO_TEXTURES else None
         self.names = self.pictures.photos if self.pictures else ()
         self.uv_file = Path(source) / "uv.obj"
-        self.faces: NDArray[np.int64]
+        self.faces: Int64
         self.corners: Array  # (F,3,2) texture coordinates
         if self.pictures:
             self.faces, self.corners = self._coordinates(model)
 
-    def picture(self, name: str) -> NDArray[np.uint8]:
+    def picture(self, name: str) -> UInt8:
         """(H,W,3) one texture, sRGB."""
         assert self.pictures is not None
         return np.asarray(self.pictures.photo(name))
@@ -54,7 +52,7 @@ class TextureLibrary:
         uv = self.uv_file.read_bytes() if self.uv_file.is_file() else b""
         return hashlib.sha256(self.pictures.digest().encode() + uv).hexdigest()
 
-    def _coordinates(self, model: HandModel) -> tuple[NDArray[np.int64], Array]:
+    def _coordinates(self, model: HandModel) -> tuple[Int64, Array]:
         if self.uv_file.is_file():
             return _read_obj(self.uv_file, model.num_vertices)
         if model.texture_coordinates is None or model.texture_faces is None:
@@ -65,7 +63,7 @@ class TextureLibrary:
         return model.faces.numpy(), corners
 
 
-def _read_obj(path: Path, vertices: int) -> tuple[NDArray[np.int64], Array]:
+def _read_obj(path: Path, vertices: int) -> tuple[Int64, Array]:
     if path.stat().st_size > MAX_OBJ_BYTES:
         raise AssetError(f"{path}: expected at most {MAX_OBJ_BYTES >> 20} MiB, found {path.stat().st_size} B")
     coordinates: list[list[float]] = []

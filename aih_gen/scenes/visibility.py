@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.body import FOREARM
 from aih_gen.scenes.cameras import NEAREST, Views
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import length
-
-Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
+from aih_gen.typing import Array, Float32, Mask
 
 LEAST_INSIDE = 0.76
 """Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
@@ -40,7 +37,7 @@ class Visibility:
 
     shift: Array  # (N,3) m, from the turned hands to camera space
     hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
-    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
+    blocked: Mask  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Visibility:
         one = slice(chosen, chosen + 1)
@@ -82,14 +79,14 @@ def shown_shares(views: Views, points: Array, shift: Array) -> Array:
     return share_inside((points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
 
 
-def share_inside(points: Floats | Array, focal: Array) -> Array:
+def share_inside(points: Float32 | Array, focal: Array) -> Array:
     """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
     seen = 1 / np.square(points[:, 2])  # what is near is large
     held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
     return np.asarray(held.sum(1) / seen.sum(1))
 
 
-def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
+def hidden_shares(points: Float32, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
     """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
 
     ``points`` (N,3,P) of both surfaces are in camera space, the ``right`` hand's come first; ``arms`` are their wrists
@@ -107,19 +104,19 @@ def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, 
 class Raster:
     """C square cells, ``CELLS`` a side and row by row, around what N pictures hold of both hands."""
 
-    scale: Floats  # (N,) cells by which a slope of one moves a point
-    start: Floats  # (N,2) where the ray straight ahead lies: columns and rows from the corner
+    scale: Float32  # (N,) cells by which a slope of one moves a point
+    start: Float32  # (N,2) where the ray straight ahead lies: columns and rows from the corner
 
     @classmethod
-    def around(cls, points: Floats, focal: Array) -> tuple[Raster, Floats]:
+    def around(cls, points: Float32, focal: Array) -> tuple[Raster, Float32]:
         """The raster, and the slopes (N,2,P) of the rays through ``points`` (N,3,P)."""
-        slopes: Floats = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
+        slopes: Float32 = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
         border = (0.5 / focal)[:, None].astype(np.float32)
         low, high = np.maximum(slopes.min(2), -border), np.minimum(slopes.max(2), border)
         scale = np.float32(CELLS) / np.maximum((high - low).max(1), np.float32(1e-3))
         return cls(scale, np.float32(CELLS / 2) - scale[:, None] * (low + high) / 2), slopes
 
-    def nearest(self, slopes: Floats, depths: Floats, right: int) -> Floats:
+    def nearest(self, slopes: Float32, depths: Float32, right: int) -> Float32:
         """(N,2,C) least of each hand's ``depths`` (N,P) in each cell; infinite where no point is."""
         count, wide = len(slopes), CELLS + 2 * MARGIN
         places = slopes * self.scale[:, None, None]
@@ -139,7 +136,7 @@ class Raster:
         filled = _without_holes(found, wide).reshape(squares.shape)
         return filled[..., MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(count, 2, -1)
 
-    def arms(self, wrists: Array, elbows: Array) -> Floats:
+    def arms(self, wrists: Array, elbows: Array) -> Float32:
         """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
         # An arm that passes the camera is seen up to there.
         length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
@@ -180,7 +177,7 @@ _MIDDLES = _MIDDLES.reshape(3, -1)
 """Column and row of the middles of all cells, and 1."""
 
 
-def _without_holes(depths: Floats, wide: int) -> Floats:
+def _without_holes(depths: Float32, wide: int) -> Float32:
     """Depths of squares with ``wide`` cells a side, one after the other, whose margins are empty, with one or two empty
     cells between others filled: the points of a palm miss some cells.
     """  # fmt: skip
@@ -196,7 +193,7 @@ def _without_holes(depths: Floats, wide: int) -> Floats:
     return filled
 
 
-def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
+def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> Mask:
     """(N,) whether a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the picture close before
     the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip

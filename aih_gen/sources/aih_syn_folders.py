@@ -25,14 +25,15 @@ from aih_gen.compose.copy_paste import compose_pair
 from aih_gen.compose.crops import HandCrop
 from aih_gen.compose.recipe import Affine, Drawn
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Side, SourceConfig, SynConfig
+from aih_gen.config import SIDES, SourceConfig, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.aih_folders import LETTERS, AIHBranch
+from aih_gen.sources.aih_folders import LETTERS
 from aih_gen.sources.object_npy import read_object_array
 from aih_gen.sources.opencv_warp import warp
 from aih_gen.sources.pictures import picture_fault, read_picture
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
+from aih_gen.typing import AIHBranch, Side
 
 SYN, CROP = "AIH_syn", 256
 BOX = 255.0

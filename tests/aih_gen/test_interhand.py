@@ -21,8 +21,9 @@ from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
+from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
+from aih_gen.typing import Mask
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
 SIZE = 128

@@ -21,12 +21,13 @@ import torch
 from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.joints import JOINT_NAMES, MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano import MAX_BYTES, read_mano
 from aih_gen.hands.model import IN_CACHE
+from aih_gen.typing import Side
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
