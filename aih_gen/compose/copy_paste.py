@@ -21,14 +21,14 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.crops import HandCrop, SingleHands
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.paste import ingredients, paste
-from aih_gen.compose.recipe import Affine, Drawn, draw, moved
+from aih_gen.compose.paste import paste, paste_inputs
+from aih_gen.compose.recipe import Affine, Arrangement, draw, moved
 from aih_gen.compose.sample import IMAGES, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, MASK_BITS, Sample, mask
 from aih_gen.config import SIDES, SynConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.typing import Array, Float32, Floating, Mask, UInt8
 
-MOST_LOOKED_AT = 1000
+MAX_CROPS_TRIED = 1000
 """Crops looked at for one that is fit."""
 
 Pair = tuple[HandCrop, HandCrop]
@@ -45,7 +45,7 @@ class CopyPasteSource:
         self.config, self.hands = config, hands
         rng = sample_rng(config.seed, 0)
         for side in (0, 1):
-            self._draw_hand(side, rng)
+            self._sample_hand(side, rng)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
@@ -55,15 +55,15 @@ class CopyPasteSource:
         """What outside files the samples depend on."""
         return self.hands.describe()
 
-    def drawn(self, index: int) -> tuple[Pair, Drawn]:
+    def drawn(self, index: int) -> tuple[Pair, Arrangement]:
         """A sample's right and left hand, and what else is drawn for it: all that its pixels follow from."""
         rng = sample_rng(self.config.seed, index)
-        crops = self._draw_hand(0, rng), self._draw_hand(1, rng)
+        crops = self._sample_hand(0, rng), self._sample_hand(1, rng)
         return crops, draw(crops, self.config, rng)
 
-    def _draw_hand(self, side: int, rng: np.random.Generator) -> HandCrop:
+    def _sample_hand(self, side: int, rng: np.random.Generator) -> HandCrop:
         count = self.hands.count(side)
-        looked_at = min(count, MOST_LOOKED_AT)
+        looked_at = min(count, MAX_CROPS_TRIED)
         for position in rng.choice(count, looked_at, replace=False).tolist():
             crop = self.hands.crop(side, position)
             if crop is not None:
@@ -74,20 +74,20 @@ class CopyPasteSource:
         )
 
 
-def moved_hands(crops: Pair, drawn: Drawn) -> dict[str, Float32]:
+def transformed_hands(crops: Pair, drawn: Arrangement) -> dict[str, Float32]:
     """Joints and parameters of the right and the left hand (2,...), each in its rolled camera."""
     hands = [_moved(crop, affine) for crop, affine in zip(crops, _by_side(drawn), strict=True)]
     return {name: np.stack([hand[name] for hand in hands]).astype(np.float32) for name in hands[0]}
 
 
-def compose_pair(index: int, crops: Pair, drawn: Drawn, provenance: Mapping[str, Any] | None = None) -> Sample:
+def compose_pair(index: int, crops: Pair, drawn: Arrangement, provenance: Mapping[str, Any] | None = None) -> Sample:
     """A right and a left hand, put together as drawn; ``provenance`` says what else is known of the sample."""
-    rgb, bits = (whole[0].numpy() for whole in paste(**{k: v[None] for k, v in ingredients(crops, drawn).items()}))
+    rgb, bits = (whole[0].numpy() for whole in paste(**{k: v[None] for k, v in paste_inputs(crops, drawn).items()}))
     masks = {name: mask(bits, name) for name in MASK_BITS}
     amodal, visible = (np.stack([masks[f"{kind}_{side}"] for side in SIDES]) for kind in ("amodal", "visible"))
     front = SIDES[drawn.front]
     pasted, nothing = masks[f"visible_{front}"] | masks[f"arm_{front}"], np.zeros(bits.shape, np.bool_)
-    hands = moved_hands(crops, drawn)
+    hands = transformed_hands(crops, drawn)
     states = [
         _joint_state(crop.joint_state, joints, pasted if side != drawn.front else nothing)
         for side, (crop, joints) in enumerate(zip(crops, hands["joints_2d"], strict=True))
@@ -115,23 +115,23 @@ def compose_pair(index: int, crops: Pair, drawn: Drawn, provenance: Mapping[str,
     )
 
 
-def _by_side(drawn: Drawn) -> tuple[Affine, Affine]:
+def _by_side(drawn: Arrangement) -> tuple[Affine, Affine]:
     return (drawn.under, drawn.over) if drawn.front == 1 else (drawn.over, drawn.under)
 
 
 def _roll(affine: Affine) -> Array:
     """(3,3) rotation of the camera about its axis."""
-    turn = np.eye(3)
-    turn[:2, :2] = affine[:, :2] / np.sqrt(np.linalg.det(affine[:, :2]))
-    return turn
+    rotation = np.eye(3)
+    rotation[:2, :2] = affine[:, :2] / np.sqrt(np.linalg.det(affine[:, :2]))
+    return rotation
 
 
 def _moved(crop: HandCrop, affine: Affine) -> dict[str, Floating]:
-    turn = _roll(affine)
-    joints_3d = crop.joints_3d @ turn.T
+    rotation = _roll(affine)
+    joints_3d = crop.joints_3d @ rotation.T
     pose = crop.pose.astype(np.float64)
     if np.isfinite(pose[:3]).all():
-        pose[:3] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[:3])).as_rotvec()
+        pose[:3] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[:3])).as_rotvec()
     rest_wrist = crop.joints_3d[0] - crop.transl  # a model turns about its wrist, which need not be its origin
     return {
         "joints_3d": joints_3d,

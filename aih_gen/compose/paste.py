@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aih_gen.compose.crops import HandCrop
-from aih_gen.compose.recipe import Drawn, inverse
+from aih_gen.compose.recipe import Arrangement, inverse
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
 
@@ -29,7 +29,7 @@ RIM = 2
 """Pixels along either axis over which colours are averaged for a hand's rim."""
 
 
-def ingredients(crops: tuple[HandCrop, HandCrop], drawn: Drawn) -> dict[str, Tensor]:
+def paste_inputs(crops: tuple[HandCrop, HandCrop], drawn: Arrangement) -> dict[str, Tensor]:
     """What ``paste`` needs of one sample; ``crops`` are the right and the left hand.
 
     ``crops`` (2,S,S) int32: the pixels of the covered hand, then of the pasted one; ``affines`` (2,2,3) and ``colours``
@@ -47,7 +47,7 @@ def ingredients(crops: tuple[HandCrop, HandCrop], drawn: Drawn) -> dict[str, Ten
 
 
 def paste(crops: Tensor, affines: Tensor, colours: Tensor, front: Tensor) -> tuple[Tensor, Tensor]:
-    """Compose a batch of ``ingredients``, each with a first axis more.
+    """Compose a batch of ``paste_inputs``, each with a first axis more.
 
     Returns ``rgb`` (B,3,S,S,3) uint8, the image and both targets, and ``masks`` (B,S,S) uint8, as shards hold them. The
     covered hand's target is its own picture, the pasted hand's is the image.

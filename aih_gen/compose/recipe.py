@@ -21,7 +21,7 @@ GRID = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class Arrangement:
     """One arrangement of two hands."""
 
     front: int
@@ -38,7 +38,7 @@ class Drawn:
     """Whether the occlusion, counted on the grid, is within the limits."""
 
 
-def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Drawn:
+def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Arrangement:
     """Arrange a right and a left hand, of pictures of one size, until one hides enough of the other."""
     front = int(rng.random() < recipe.left_in_front)
     covered, pasted = crops[1 - front], crops[front]
@@ -52,8 +52,8 @@ def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Gen
         in_range = recipe.min_occlusion <= hidden < recipe.max_occlusion
         tried.append((max(recipe.min_occlusion - hidden, hidden - recipe.max_occlusion), under, over))
     _, under, over = min(tried, key=lambda one: one[0])
-    gain, shift = _draw_colours(recipe, rng)
-    return Drawn(front, under, over, gain, shift, len(tried), in_range)
+    gain, shift = _sample_colours(recipe, rng)
+    return Arrangement(front, under, over, gain, shift, len(tried), in_range)
 
 
 def inverse(affine: Affine) -> Affine:
@@ -92,11 +92,11 @@ def _similarity(source: Array, centre: Array, recipe: SynRecipe, rng: np.random.
     angle = np.deg2rad(np.clip(rng.normal(), -recipe.rotation_limit, recipe.rotation_limit) * recipe.rotation_deviation)
     if rng.random() >= recipe.rotation_probability:
         angle = 0.0
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.column_stack([zoom * turn, centre - zoom * turn @ source])
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([zoom * rotation, centre - zoom * rotation @ source])
 
 
-def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[Array, Array]:
+def _sample_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[Array, Array]:
     """Gain, shift, then contrast and brightness, as one gain and one shift for each channel."""
     gain: Array = rng.uniform(1 - recipe.colour_gain, 1 + recipe.colour_gain, 3)
     shift = rng.uniform(-1, 1, 3) * recipe.colour_shift * (rng.random() < recipe.colour_shift_probability)

@@ -59,7 +59,7 @@ class DressBlock:
         self.block.bind_to_uniform_block(BINDING)
         joints = model.joint_template.numpy().astype(np.float64)
         self.vertices = model.v_template.numpy()[: model.num_vertices] - joints[WRIST]
-        self.owner = model.weights[: model.num_vertices].numpy().argmax(1)
+        self.dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
         self.joints, self.backs = joints - joints[WRIST], back_directions(model)
 
     def fill(self, scene: Scene) -> None:
@@ -97,22 +97,22 @@ class DressBlock:
         along /= np.linalg.norm(along)
         back = self.backs[bone] - (self.backs[bone] @ along) * along
         back /= np.linalg.norm(back)
-        around = self.vertices[self.owner == bone] - centre
+        around = self.vertices[self.dominant_bone == bone] - centre
         around = around[np.abs(around @ along) < 0.006]
         middle = around.mean(0) if len(around) else np.zeros(3)  # the flesh lies more below a bone than above it
         centre = centre + middle - (middle @ along) * along
-        turns = [hand.pose[3 * k : 3 * k + 3].astype(np.float64) for k in (0, *chain[: level + 1])]
-        turn = Rotation.identity()
-        for one in turns:
-            turn *= Rotation.from_rotvec(one)
+        rotations = [hand.pose[3 * k : 3 * k + 3].astype(np.float64) for k in (0, *chain[: level + 1])]
+        rotation = Rotation.identity()
+        for one in rotations:
+            rotation *= Rotation.from_rotvec(one)
         mirror = np.array([1 - 2 * ring.side, 1, 1])
         values["ring_place"][at] = *centre, ring.width / 2
         values["ring_along"][at][:3] = along
-        values["ring_axis"][at][:3] = turn.apply(along * mirror)
+        values["ring_axis"][at][:3] = rotation.apply(along * mirror)
         values["ring_colour"][at][:3] = ring.colour
         height = float(((around - middle) @ back).max(initial=0.008))
         values["gem_place"][at] = *(centre + height * back), GEM if ring.gem is not None else 0
-        values["gem_out"][at][:3] = turn.apply(back * mirror)
+        values["gem_out"][at][:3] = rotation.apply(back * mirror)
         if ring.gem is not None:
             values["gem_colour"][at][:3] = ring.gem
         values["counts"][0, ring.side] += 1

@@ -34,7 +34,7 @@ SHADOW_REACH = 1.4
 """Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
 SHADOW_FADED = 0.7
 """Metres behind the hands beyond which their shadows are too soft to be seen."""
-KEPT_TEXTURES = 16
+MAX_CACHED_TEXTURES = 16
 UNITS = (
     "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
     "drawn_alone", "drawn_together", "samples", "prop_geometry", "prop_surface", "prop_albedo", "prop_together",
@@ -303,7 +303,7 @@ class GLRenderer:
             assert self.textures is not None, "a scene with a texture needs the library that it was sampled from"
             library, model = self.textures, self.hands.models[0]
             volume = texture_volume(model, library.faces, library.corners, library.picture(name))
-            if len(self.worn) >= KEPT_TEXTURES:
+            if len(self.worn) >= MAX_CACHED_TEXTURES:
                 self.worn.pop(next(iter(self.worn))).release()
             self.worn[name] = self._volume_texture(volume.values)
         return self.worn[name]

@@ -43,10 +43,10 @@ def skin_volume(model: HandModel) -> SkinVolume:
     origin, counts = _box(vertices)
     values = np.zeros((*counts, 4), np.float32)
     painter = _Painter(values, origin)
-    owner = model.weights[: model.num_vertices].numpy().argmax(1)
+    dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     along, backs = bone_directions(model), back_directions(model)
     for chain, finger in enumerate(MANO_FINGERS):
-        _paint_finger(painter, vertices, joints, owner, along, backs, chain, finger)
+        _paint_finger(painter, vertices, joints, dominant_bone, along, backs, chain, finger)
     _paint_palm(painter, joints)
     _paint_back(painter, joints)
     texture = np.ascontiguousarray((np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 1, 0, 3))
@@ -125,7 +125,7 @@ def _paint_finger(
     painter: _Painter,
     vertices: Array,
     joints: Array,
-    owner: Int64,
+    dominant_bone: Int64,
     along: Array,
     backs: Array,
     chain: int,
@@ -154,7 +154,7 @@ def _paint_finger(
             base = chain_joints[0] + 0.48 * (joint - chain_joints[0])
             where, at = painter.box(base, 0.016)
             painter.add(where, CREASE, _bump((at - base) @ axis, LINE) * ((at - base) @ back < 0))
-    _paint_nail(painter, vertices[owner == 3 * chain + 3], chain_joints, backs[3 * chain + 3])
+    _paint_nail(painter, vertices[dominant_bone == 3 * chain + 3], chain_joints, backs[3 * chain + 3])
 
 
 def _paint_nail(painter: _Painter, vertices: Array, chain_joints: list[Array], back: Array) -> None:

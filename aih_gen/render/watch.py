@@ -37,8 +37,8 @@ def case_faces(first: int) -> Int32:
 
 def forearm_axes(hand: Hand, side: int) -> Array:
     """(3,3) rows: to the elbow, out of the back, to the thumb's side, in camera space."""
-    turn = Rotation.from_rotvec(hand.pose[:3].astype(np.float64)) * Rotation.from_rotvec(hand.arm_pose)
-    axes = turn.as_matrix().T
+    rotation = Rotation.from_rotvec(hand.pose[:3].astype(np.float64)) * Rotation.from_rotvec(hand.arm_pose)
+    axes = rotation.as_matrix().T
     return np.asarray(axes * np.array([[1 - 2 * side], [1], [1]]))
 
 

@@ -22,9 +22,9 @@ SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient
 _KINDS, _CUMULATIVE = tuple(SHARES), np.cumsum(list(SHARES.values()))
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-_SMALLEST_SIDE = 128
-_KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
-_KEPT_PHOTOS = 128
+_MIN_SIDE = 128
+_MAX_SHORTER_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
+_MAX_CACHED_PHOTOS = 128
 _COARSE = 1.5  # radius of blur, in pixels, beyond which pictures of half the size hold all that is left to see
 
 
@@ -87,7 +87,7 @@ class BackgroundLibrary:
             AssetError: it is missing, unreadable or smaller than 128 pixels on a side.
         """
         if name not in self._decoded:
-            if len(self._decoded) >= _KEPT_PHOTOS:
+            if len(self._decoded) >= _MAX_CACHED_PHOTOS:
                 self._decoded.pop(next(iter(self._decoded)))
             self._decoded[name] = _read_photo(self.folder / name)
         return self._decoded[name]
@@ -116,18 +116,17 @@ def _read_photo(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=sorted(set(_FORMATS.values()))) as stored:
-                stored.draft("RGB", (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
+                stored.draft("RGB", (2 * _MAX_SHORTER_SIDE, 2 * _MAX_SHORTER_SIDE))
                 image = ImageOps.exif_transpose(stored).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise AssetError(f"{path}: expected a JPEG, PNG, WebP or BMP photograph, found: {error}") from error
     shorter = min(image.size)
-    if shorter < _SMALLEST_SIDE:
+    if shorter < _MIN_SIDE:
         raise AssetError(
-            f"{path}: expected a photograph of at least {_SMALLEST_SIDE} pixels a side, "
-            f"found {image.width}x{image.height}"
+            f"{path}: expected a photograph of at least {_MIN_SIDE} pixels a side, found {image.width}x{image.height}"
         )
-    if shorter > _KEPT_SIDE:
-        ratio = _KEPT_SIDE / shorter
+    if shorter > _MAX_SHORTER_SIDE:
+        ratio = _MAX_SHORTER_SIDE / shorter
         image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS)
     return image
 

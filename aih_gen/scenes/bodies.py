@@ -291,15 +291,15 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     """The person in a pose, by linear blend skinning."""
     bones = {name: k for k, name in enumerate(people.bones)}
     pivots = build.pivots.astype(np.float64)
-    turns, homes = np.empty((len(bones), 3, 3)), np.empty((len(bones), 3))
+    rotations, homes = np.empty((len(bones), 3, 3)), np.empty((len(bones), 3))
 
-    def hang(bone: str, on: str, turn: Array) -> None:
+    def hang(bone: str, on: str, rotation: Array) -> None:
         child, parent = bones[bone], bones[on]
-        turns[child] = turns[parent] @ turn
-        homes[child] = homes[parent] + turns[parent] @ (pivots[child] - pivots[parent])
+        rotations[child] = rotations[parent] @ rotation
+        homes[child] = homes[parent] + rotations[parent] @ (pivots[child] - pivots[parent])
 
     torso = bones["torso"]
-    turns[torso], homes[torso] = pose.torso, pose.torso @ pivots[torso]
+    rotations[torso], homes[torso] = pose.torso, pose.torso @ pivots[torso]
     hang("neck", "torso", pose.neck)
     hang("head", "neck", pose.head)
     for k, side in enumerate("LR"):
@@ -310,9 +310,11 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
         shoulder = pose.torso @ pivots[upper]
         hang(f"clavicle.{side}", "torso", np.eye(3))
         homes[upper], homes[lower] = shoulder, pose.elbows[k]
-        turns[upper] = _aimed(pivots[lower] - pivots[upper], pose.elbows[k] - shoulder)
-        turns[lower] = _aimed(pivots[len(bones) + k] - pivots[lower], pose.wrists[k] - pose.elbows[k])
-    transforms = np.concatenate([turns, (homes - (turns @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1)
+        rotations[upper] = _aimed(pivots[lower] - pivots[upper], pose.elbows[k] - shoulder)
+        rotations[lower] = _aimed(pivots[len(bones) + k] - pivots[lower], pose.wrists[k] - pose.elbows[k])
+    transforms = np.concatenate(
+        [rotations, (homes - (rotations @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1
+    )
     # Coordinates first: one product, and rows of V numbers in everything after it.
     rows = (transforms.reshape(len(bones), 12).T.astype(np.float32) @ people.carried).reshape(3, 4, -1)
     x, y, z = np.ascontiguousarray(build.points.T)
@@ -326,9 +328,9 @@ def _aimed(rest: Array, wanted: Array) -> Array:
     v, c = cross(a, b), float(a @ b)
     x, y, z = v
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    turn = np.eye(3) + skew + skew @ skew / max(1 + c, 1e-3)
+    rotation = np.eye(3) + skew + skew @ skew / max(1 + c, 1e-3)
     stretch = float(length(wanted)) / max(float(length(rest)), 1e-9)
-    return np.asarray(turn @ (np.eye(3) + (min(max(stretch, 0.6), 1.5) - 1) * np.outer(a, a)))
+    return np.asarray(rotation @ (np.eye(3) + (min(max(stretch, 0.6), 1.5) - 1) * np.outer(a, a)))
 
 
 def tapered(people: People, at: Posed, elbows: Array, wrists: Array) -> Float32:

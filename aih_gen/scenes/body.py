@@ -22,7 +22,7 @@ DEGREE = np.pi / 180
 SHOULDER = np.array([-0.18, 0.0, 0.0])
 UPPER_ARM, FOREARM = 0.30, 0.25
 """Lengths in metres."""
-SHORTEST, LONGEST = 0.16, 0.98 * (UPPER_ARM + FOREARM)
+MIN_REACH, MAX_REACH = 0.16, 0.98 * (UPPER_ARM + FOREARM)
 """Distances (m) from shoulder to wrist that an arm can bridge."""
 HEAD = np.array([0.0, -0.24, -0.08])
 """Between the eyes."""
@@ -30,7 +30,7 @@ FLEXION, DEVIATION, PRONATION = (-58.0, 62.0), (-28.0, 18.0), (-75.0, 80.0)
 """Ranges in degrees: towards the palm, towards the thumb, palm down."""
 SWIVEL = (-15.0, 95.0)
 """Range in degrees of the elbow about the line from shoulder to wrist: 0 is down, 90 outwards."""
-LOWEST, HIGHEST = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
+MIN_ANGLES, MAX_ANGLES = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
 COMFORT = np.array([[5.0, 28], [-4, 11], [15, 38], [35, 28]])
 """Mean and standard deviation in degrees of flexion, deviation, pronation and swivel."""
 ARM_RADIUS = np.array([0.026, 0.030, 0.036, 0.042, 0.045])
@@ -69,7 +69,7 @@ class Arms:
 def comfortable_arms(rng: np.random.Generator, count: int, wrist: Array) -> Arms:
     """``count`` right arms with their wrists at ``wrist`` (N,3), each angle drawn within its range."""
     comfortable = COMFORT[:, 0] + COMFORT[:, 1] * rng.standard_normal((count, 4))
-    angles = np.minimum(np.maximum(comfortable, LOWEST), HIGHEST)
+    angles = np.minimum(np.maximum(comfortable, MIN_ANGLES), MAX_ANGLES)
     elbow, hinge, reached = _elbow(wrist, angles[:, 3:])
     elbow, hinge = elbow[..., 0].T, hinge[..., 0].T
     along = (wrist - elbow) / FOREARM
@@ -92,7 +92,7 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     # The back of the hand, had it no bend, is (y forearm - (0, 1, 0)) / cos(flexion), and the hinge square to the arm.
     pronation = np.arctan2(hinge_z * x - hinge_x * z, -hinge_y)
     angles = np.array([flexion / DEGREE, np.arctan2(z, x) / DEGREE, pronation / DEGREE, swivel])
-    low, high, mean, deviation = (part[:, None, None] for part in (LOWEST, HIGHEST, *COMFORT.T))
+    low, high, mean, deviation = (part[:, None, None] for part in (MIN_ANGLES, MAX_ANGLES, *COMFORT.T))
     possible = ((angles >= low) & (angles <= high)).all(0) & reached[:, None]
     cost = (((angles - mean) / deviation) ** 2).sum(0)
     cost[~possible] += 1e3
@@ -121,10 +121,10 @@ def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, Mask]:
     """Elbows (3,N,S) and hinge axes (3,N,S) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
     line = wrist - SHOULDER
     far = length(line)
-    reached = (far < LONGEST) & (far > SHORTEST)
+    reached = (far < MAX_REACH) & (far > MIN_REACH)
     line = line.T / far
     x, y, z = line
-    far = np.minimum(np.maximum(far, SHORTEST), LONGEST)
+    far = np.minimum(np.maximum(far, MIN_REACH), MAX_REACH)
     middle = (UPPER_ARM**2 - FOREARM**2 + far**2) / (2 * far)
     radius = np.sqrt(np.maximum(UPPER_ARM**2 - middle**2, 1e-9))
     # Square to the line from shoulder to wrist: down, and away from the body.

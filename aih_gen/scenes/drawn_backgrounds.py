@@ -117,8 +117,8 @@ def _box(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None
     """A rotated rectangle with one side in shadow."""
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * rng.uniform(0.03, 0.3, 2) * size
     angle = rng.normal(0, 0.4)
-    turned = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    placed = turned + rng.uniform(-0.1, 1.1, 2) * size
+    rotated = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    placed = rotated + rng.uniform(-0.1, 1.1, 2) * size
     colour = np.array(_thing_colour(rng), dtype=np.float64)
     depth = rng.uniform(0, 0.12, 2) * size * (1, -1)
     draw.polygon((placed + depth).ravel().tolist(), fill=_as_colour(colour * 0.55))

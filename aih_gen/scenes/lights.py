@@ -19,9 +19,9 @@ STUDIO_SHARE = 0.3
 CAMERA_BALANCE = 0.3
 """Cameras take most of a place's tint away: colours of light are raised to this power."""
 HARMONICS = 9
-LEAST_SOFT = 0.15
+MIN_SOFT = 0.15
 """Soft light from the darkest side / light on what faces the camera: no shadow is black, as what is lit lights it."""
-WHITEST = 0.7
+MAX_WHITE = 0.7
 """Linear brightness that nothing which faces the camera exceeds, but for its gloss."""
 
 
@@ -43,14 +43,14 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
 
 
 def exposed(
-    lights: Lights, wanted: float, reflectance: float, least_soft: float = LEAST_SOFT, whitest: float = WHITEST
+    lights: Lights, wanted: float, reflectance: float, min_soft: float = MIN_SOFT, max_white: float = MAX_WHITE
 ) -> Lights:
-    """Lights as a camera shows them that exposes for what faces it: ``wanted`` bright on the mean, ``whitest`` where
-    skin of this ``reflectance`` is brightest; with softer light, where some side has less than ``least_soft``.
+    """Lights as a camera shows them that exposes for what faces it: ``wanted`` bright on the mean, ``max_white`` where
+    skin of this ``reflectance`` is brightest; with softer light, where some side has less than ``min_soft``.
     """  # fmt: skip
-    lights = _without_black(lights, least_soft)
+    lights = _without_black(lights, min_soft)
     given = facing_light(lights)
-    exposure = min(wanted / float(given.mean()), whitest / (reflectance * float(given.max())))
+    exposure = min(wanted / float(given.mean()), max_white / (reflectance * float(given.max())))
     return replace(
         lights,
         harmonics=(lights.harmonics * exposure).astype(np.float32),
@@ -58,11 +58,11 @@ def exposed(
     )
 
 
-def _without_black(lights: Lights, least_soft: float) -> Lights:
+def _without_black(lights: Lights, min_soft: float) -> Lights:
     """Softer light, where the harmonics of a place are dark or negative on some side."""
     darkest = (_BASIS @ lights.harmonics).min(0)
     harmonics = lights.harmonics.copy()
-    harmonics[0] += np.maximum(least_soft * facing_light(lights).mean(0) - darkest, 0)
+    harmonics[0] += np.maximum(min_soft * facing_light(lights).mean(0) - darkest, 0)
     return replace(lights, harmonics=harmonics)
 
 
@@ -84,23 +84,23 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
     harmonics, direction, colour = measured[:9] * balance, measured[9], measured[10] * balance
     mirrored = np.array([-1.0, 1, 1]) if background.flip else np.ones(3)
     c, s = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    direction = turn @ (direction * mirrored)
+    rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    direction = rotation @ (direction * mirrored)
     # A lamp right behind the hands lights nothing that the camera sees.
     direction = direction - np.array([0, 0, max(direction[2] - 0.2, 0.0)])
     return Lights(
-        harmonics=turn_harmonics(harmonics, turn, mirrored),
+        harmonics=rotate_harmonics(harmonics, rotation, mirrored),
         directions=direction[None].astype(np.float32) / np.float32(np.linalg.norm(direction)),
         colours=colour[None].astype(np.float32),
         shadows=True,
     )
 
 
-def turn_harmonics(harmonics: Array, turn: Array, mirrored: Array) -> Float32:
-    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``turn`` (3,3): fitted on many
-    normals, exact as the degree stays.
+def rotate_harmonics(harmonics: Array, rotation: Array, mirrored: Array) -> Float32:
+    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``rotation`` (3,3): fitted on
+    many normals, exact as the degree stays.
     """  # fmt: skip
-    values = harmonic_basis(_NORMALS @ turn * mirrored) @ harmonics
+    values = harmonic_basis(_NORMALS @ rotation * mirrored) @ harmonics
     return (_FROM_NORMALS @ values).astype(np.float32)
 
 

@@ -15,14 +15,14 @@ from aih_gen.typing import Array
 
 OBJECTS_SHARE = 0.10
 """How often there is a table with objects."""
-MOST_OBJECTS, PLACE_TRIES = 5, 10
+MAX_OBJECTS, PLACE_TRIES = 5, 10
 PITCH = (10.0, 65.0)
 """Degrees by which the camera looks down on the table."""
 GAP = (0.02, 0.12)
 """Metres from the lowest point of a hand down to the table."""
-LEAST_HEIGHT = 0.08
+MIN_HEIGHT = 0.08
 """Metres from the table up to the camera."""
-FARTHEST = 1.5
+MAX_DISTANCE = 1.5
 """Metres from the hands to where objects stand."""
 CELLS = 128
 """Side of the table's picture."""
@@ -36,11 +36,11 @@ def sample_objects(
     """  # fmt: skip
     axes = _table_axes(rng)
     height = float((hands @ axes[1]).min() - rng.uniform(*GAP))
-    if height > -LEAST_HEIGHT:
+    if height > -MIN_HEIGHT:
         return ()
     everything = np.concatenate([hands, arms])
     placed: list[tuple[Solid, Array, float]] = []
-    for _ in range(int(rng.integers(1, MOST_OBJECTS + 1))):
+    for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         found = _placed(rng, axes, height, everything, camera, placed)
         placed += [found] if found else []
     if not placed:
@@ -70,15 +70,15 @@ def _placed(
     """A solid somewhere on the table in the picture, before no hand and in no other solid; its place and radius."""
     names = list(SOLIDS)
     solid = SOLIDS[names[int(rng.integers(len(names)))]](rng)
-    turn = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(turn), np.sin(turn)
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
     spun = [part.moved(np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]), np.zeros(3)) for part in solid]
     radius = max(float(np.hypot(part.vertices[:, 0], part.vertices[:, 2]).max()) for part in spun)
     matrix = camera.matrix.astype(np.float64)
     for _ in range(PLACE_TRIES):
         ray = np.linalg.solve(matrix, [*rng.uniform(-0.1, 1.1, 2) * camera.size, 1.0])
         slope = float(ray @ axes[1])
-        if slope == 0 or not 0.1 < height / slope < hands[:, 2].max() + FARTHEST:
+        if slope == 0 or not 0.1 < height / slope < hands[:, 2].max() + MAX_DISTANCE:
             continue
         where = height / slope * ray
         there = [part.moved(axes.T, where) for part in spun]
@@ -95,8 +95,8 @@ def _behind(points: Array, hands: Array, matrix: Array) -> bool:
     if points[:, 2].min() < 0.1:
         return False
     own, theirs = (found[:, :2] / found[:, 2:] for found in (points @ matrix.T, hands @ matrix.T))
-    room = 0.1 * np.ptp(own, axis=0).max()
-    within = ((theirs > own.min(0) - room) & (theirs < own.max(0) + room)).all(1)
+    margin = 0.1 * np.ptp(own, axis=0).max()
+    within = ((theirs > own.min(0) - margin) & (theirs < own.max(0) + margin)).all(1)
     return not within.any() or bool(hands[within, 2].max() < points[:, 2].min())
 
 

@@ -144,14 +144,15 @@ def _outfit(rng: np.random.Generator, woman: bool, sleeve: Sleeve | None, bare: 
 
 
 class Shown:
-    """A posed person before a camera: where ``turn`` (3,3) and ``shift`` (3,) bring the body's frame to the camera's.
+    """A posed person before a camera: where ``rotation`` (3,3) and ``shift`` (3,) bring the body's frame to the
+    camera's.
 
     ``headless`` is who looks through the camera. Where ``handed``, the arms end past the elbows, as other meshes
     continue them.
     """
 
     def __init__(
-        self, people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool = False,
+        self, people: People, person: Person, pose: Pose, rotation: Array, shift: Array, headless: bool = False,
         handed: bool = False,
     ) -> None:  # fmt: skip
         self.people, self.person, self.headless = people, person, headless
@@ -159,14 +160,14 @@ class Shown:
         self.at = posed(people, self.build, pose)
         rest = tapered(people, self.at, pose.elbows, pose.wrists) if handed else self.at.points
         self.end = ELBOW + END if handed else WHOLE
-        self.turn: Float32 = turn.astype(np.float32)
+        self.rotation: Float32 = rotation.astype(np.float32)
         self.shift: Float32 = shift.astype(np.float32)
         self.points = self.moved(rest)
         """(V,3) m in the camera's frame."""
 
     def moved(self, points: Float32) -> Float32:
         """Points (N,3) of the body's frame in the camera's."""
-        return points @ self.turn.T + self.shift
+        return points @ self.rotation.T + self.shift
 
     def eyes(self) -> Array:
         """(2,3) m, the middle of each eye in the camera's frame."""
@@ -177,20 +178,20 @@ class Shown:
     def forward(self) -> Array:
         """(3,) from the head towards where the face looks, in the camera's frame."""
         head = self.at.bones[self.people.bones.index("head"), :, :3]
-        return self.turn.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
+        return self.rotation.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
 
     @property
-    def told(self) -> Int32:
-        """Vertices that say whether the person is before or behind other things: not the arms near the elbows."""
-        return _told(self.people, self.headless)
+    def torso_vertices(self) -> Int32:
+        """Vertices that decide whether the person is before or behind other things: not the arms near the elbows."""
+        return _torso_vertices(self.people, self.headless)
 
 
 @lru_cache(maxsize=4)
-def _told(people: People, headless: bool) -> Int32:
-    told = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
+def _torso_vertices(people: People, headless: bool) -> Int32:
+    torso = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
     if headless:
-        told &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
-    return np.flatnonzero(told)[::3].astype(np.int32)
+        torso &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
+    return np.flatnonzero(torso)[::3].astype(np.int32)
 
 
 def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
@@ -292,7 +293,7 @@ def _hair(shown: Shown, name: str) -> Prop:
     colour = shown.person.hair * (1.1 if name == "full beard" else 1)
     return Prop(
         vertices=shown.moved(points),
-        normals=hair.normals @ (shown.turn @ on_head[:, :3]).T,
+        normals=hair.normals @ (shown.rotation @ on_head[:, :3]).T,
         faces=hair.faces,
         albedo=np.asarray(np.clip(hair.bright[:, None] * colour, 0, 1), np.float32),
         roughness=np.full(len(points), HAIR_ROUGHNESS, np.float32),

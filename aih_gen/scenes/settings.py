@@ -16,9 +16,9 @@ DARK_STUDIO, DAYLIGHT = 0.05, 0.06
 """How often each comes; else the setting is ordinary."""
 OUTDOORS = ("city", "forest", "park", "sky", "sunrise", "sunset", "venice")
 """Shipped photographs that daylight suits; of a user's own, all do."""
-LEAST_SOFT_STUDIO, LEAST_SOFT_DAYLIGHT = 0.03, 0.07
+MIN_SOFT_STUDIO, MIN_SOFT_DAYLIGHT = 0.03, 0.07
 """Soft light from the darkest side / light on what faces the camera: these settings have nearly black shadows."""
-WHITEST_DAYLIGHT = 1.6
+MAX_WHITE_DAYLIGHT = 1.6
 """Linear brightness that nothing which faces the camera exceeds: the sun overexposes the palest skin."""
 
 
@@ -44,7 +44,7 @@ def dark_studio(rng: np.random.Generator, reflectance: float, shadows: bool) -> 
     direction = np.array([side * rng.uniform(0.5, 1.0), rng.uniform(-0.8, 0.1), rng.uniform(-0.8, 0.05)])
     lights = _one_lamp(harmonics * cast, direction, cast, shadows)
     wanted = float(np.exp(np.clip(rng.normal(-0.75, 0.2), -1.2, -0.3)))
-    return background, exposed(lights, wanted, reflectance, LEAST_SOFT_STUDIO)
+    return background, exposed(lights, wanted, reflectance, MIN_SOFT_STUDIO)
 
 
 def daylight(
@@ -65,7 +65,7 @@ def daylight(
     direction[2] = min(direction[2], 0.15)
     lights = _one_lamp(harmonics, direction, np.array([1.04, 1.0, 0.9]), shadows)
     wanted = float(np.exp(np.clip(rng.normal(-0.2, 0.2), -0.6, 0.2)))
-    lit = exposed(lights, wanted, reflectance, LEAST_SOFT_DAYLIGHT, WHITEST_DAYLIGHT)
+    lit = exposed(lights, wanted, reflectance, MIN_SOFT_DAYLIGHT, MAX_WHITE_DAYLIGHT)
     return replace(background, gain=(red, green, blue)), lit
 
 

@@ -49,10 +49,10 @@ def skin_regions(model: HandModel) -> SkinRegions:
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     wrist = joints[0]
     normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
-    owner = model.weights[: model.num_vertices].numpy().argmax(1)
+    dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     backs = back_directions(model).astype(np.float32)
-    palm = _smoothstep(0.15, 0.6, -(normals * backs[owner]).sum(1))
-    nail = _nails(vertices, normals, joints, owner, backs)
+    palm = _smoothstep(0.15, 0.6, -(normals * backs[dominant_bone]).sum(1))
+    nail = _nails(vertices, normals, joints, dominant_bone, backs)
     reach = np.abs(out.arm_vertices[0, :, 0].numpy() - wrist[0])
     zeros = np.zeros(len(reach), np.float32)
     return SkinRegions(
@@ -66,7 +66,7 @@ def _nails(
     vertices: Float32,
     normals: Float32,
     joints: Float32,
-    owner: Int64,
+    dominant_bone: Int64,
     backs: Float32,
 ) -> Float32:
     """The back of the last half of each finger's last bone, narrower than the finger."""
@@ -82,7 +82,7 @@ def _nails(
         inside = _smoothstep(0.5, 0.6, reach) * _smoothstep(1.08, 0.98, reach)
         facing = _smoothstep(0.45, 0.7, normals @ backs[bone])
         centred = _smoothstep(0.0075, 0.0055, np.abs(offset @ across))
-        nail = np.maximum(nail, np.where(owner == bone, inside * facing * centred, 0))
+        nail = np.maximum(nail, np.where(dominant_bone == bone, inside * facing * centred, 0))
     return nail
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from aih_gen.scenes.body import FOREARM
-from aih_gen.scenes.cameras import NEAREST, Views
+from aih_gen.scenes.cameras import MIN_DEPTH, Views
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import length
 from aih_gen.typing import Array, Float32, Mask
 
-LEAST_INSIDE = 0.76
+MIN_INSIDE = 0.76
 """Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
 CELLS = 20
 """Cells a side of the square around the hands in which overlap is counted: each is wider than the points of a hand lie
@@ -25,9 +25,9 @@ DRAWN_LENGTH, DRAWN_RADIUS = 0.56, 0.05
 THIN, THICK = 0.029, 0.046
 """Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
 ALONG = np.linspace(0.05, DRAWN_LENGTH, 16)
-MOST_ARM = 0.4
+MAX_ARM = 0.4
 """Share of the image that a forearm may take, as a band as wide as it is thick."""
-LEAST_LENGTH = 0.35
+MIN_LENGTH = 0.35
 """Share of its length that a forearm must show: seen along itself it is a disk or a lump beside the hand."""
 
 
@@ -49,11 +49,11 @@ class Visibility:
 
         Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
         """
-        turned = views.turns.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
-        points = turned.reshape(len(views.turns), 3, -1)
+        rotated = views.rotations.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
+        points = rotated.reshape(len(views.rotations), 3, -1)
         shift = views.shifts(points.min(2), points.max(2))
-        its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
-        its_elbows = elbows @ views.turns.transpose(0, 2, 1)
+        its_wrists = wrists @ views.rotations.transpose(0, 2, 1) + shift[:, None]
+        its_elbows = elbows @ views.rotations.transpose(0, 2, 1)
         blocked = np.zeros(len(shift), bool)
         if armed:
             blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
@@ -66,7 +66,7 @@ class Visibility:
             points += shift[clear, :, None].astype(np.float32)
             right = len(hands[0])
             inside = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
-            outside = np.minimum(*inside) < LEAST_INSIDE
+            outside = np.minimum(*inside) < MIN_INSIDE
             blocked[clear] = outside
             arms = (its_wrists[clear], its_elbows[clear]) if armed else None
             shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
@@ -76,14 +76,14 @@ class Visibility:
 
 def shown_shares(views: Views, points: Array, shift: Array) -> Array:
     """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
-    return share_inside((points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
+    return share_inside((points @ views.rotations.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
 
 
 def share_inside(points: Float32 | Array, focal: Array) -> Array:
     """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
     seen = 1 / np.square(points[:, 2])  # what is near is large
-    held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
-    return np.asarray(held.sum(1) / seen.sum(1))
+    clamp_to_joint_limits = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
+    return np.asarray(clamp_to_joint_limits.sum(1) / seen.sum(1))
 
 
 def hidden_shares(points: Float32, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
@@ -139,7 +139,7 @@ class Raster:
     def arms(self, wrists: Array, elbows: Array) -> Float32:
         """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
         # An arm that passes the camera is seen up to there.
-        length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
+        length = np.where(elbows[..., 2] < 0, (MIN_DEPTH / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
         length = np.minimum(np.maximum(length, 0.01), DRAWN_LENGTH)
         ends = wrists + length[..., None] * elbows
         start, end = (self._place(points[..., :2] / points[..., 2:]) for points in (wrists, ends))
@@ -207,8 +207,8 @@ def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> Mask:
     right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
     band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)
     band *= in_picture[..., 1:] & in_picture[..., :-1]
-    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < LEAST_LENGTH)
-    return np.asarray(close | (2 * band.sum((1, 2)) > MOST_ARM) | unseen.any(1))
+    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < MIN_LENGTH)
+    return np.asarray(close | (2 * band.sum((1, 2)) > MAX_ARM) | unseen.any(1))
 
 
 def arms_before(camera: Camera, wrists: Array, elbows: Array) -> bool:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from aih_gen.compose.copy_paste import compose_pair
 from aih_gen.compose.crops import HandCrop
-from aih_gen.compose.recipe import Affine, Drawn
+from aih_gen.compose.recipe import Affine, Arrangement
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, SourceConfig, SynConfig
 from aih_gen.errors import AIHError
@@ -139,7 +139,7 @@ class AIHSynFolder:
         unmirrored = [entry.base[0], entry.pasted[0]]
         if entry.loop_side == "left":
             unmirrored = [mirrored(affine) for affine in unmirrored]
-        drawn = Drawn(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
+        drawn = Arrangement(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
         return compose_pair(index, (right, left), drawn, self._story(entry))
 
     def _published(self, index: int, entry: Entry) -> Sample:

@@ -73,9 +73,9 @@ def test_a_view_shows_the_square_it_names_and_never_leaves_the_photograph(tmp_pa
     assert right[64, -1, 0] == pytest.approx(128, abs=2)
     for rotation in (-12.0, 12.0):
         for centre in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-            turned = background_image(replace(whole, centre=centre, rotation=rotation, gain=(1, 1, 1)), library, 128)
+            rotated = background_image(replace(whole, centre=centre, rotation=rotation, gain=(1, 1, 1)), library, 128)
             # Outside the photograph there is only black, and rows 2.. of the ramp are not black.
-            assert (turned.max(axis=-1) < 1).mean() < 0.01
+            assert (rotated.max(axis=-1) < 1).mean() < 0.01
 
 
 def test_gain_brightens_each_channel(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from aih_gen.render.skin_volume import CREASE, NAIL, VEIN, VOXEL, skin_volume
 from aih_gen.scenes import SceneSampler, settings
 from aih_gen.scenes import sensor as sensor_module
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, background_image, sample_background
-from aih_gen.scenes.lights import WHITEST, facing_light, harmonic_basis, place_lights, sample_lights, turn_harmonics
+from aih_gen.scenes.lights import MAX_WHITE, facing_light, harmonic_basis, place_lights, rotate_harmonics, sample_lights
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import GREY, PERFECT, sample_grey
 from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, OUTDOORS, dark_studio, daylight, sample_setting
@@ -78,7 +78,7 @@ def test_the_camera_exposes_for_what_faces_it_and_leaves_pale_skin_below_white()
         rng = sample_rng(2, k)
         given = facing_light(sample_lights(rng, sample_background(rng, library), 0.8))
         means.append(given.mean())
-        assert given.max() * 0.8 < WHITEST + 1e-3
+        assert given.max() * 0.8 < MAX_WHITE + 1e-3
     assert min(means) > 0.15 and 0.35 < np.median(means) < 0.8
 
 
@@ -93,9 +93,9 @@ def test_no_shadow_is_black() -> None:
 
 def test_turned_light_comes_from_where_it_was_turned_to() -> None:
     harmonics = place_lights()["sunset_0.webp"][:9]
-    turned = Rotation.from_rotvec([0, 1.1, 0])
-    new = turn_harmonics(harmonics, turned.as_matrix(), np.ones(3))
-    assert np.allclose(harmonic_basis(turned.apply(sphere())) @ new, harmonic_basis(sphere()) @ harmonics, atol=1e-4)
+    rotated = Rotation.from_rotvec([0, 1.1, 0])
+    new = rotate_harmonics(harmonics, rotated.as_matrix(), np.ones(3))
+    assert np.allclose(harmonic_basis(rotated.apply(sphere())) @ new, harmonic_basis(sphere()) @ harmonics, atol=1e-4)
 
 
 def sensed(image: np.ndarray, target: np.ndarray, taken: np.ndarray, sensor: Sensor) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +174,7 @@ def test_a_dark_studio_is_lit_by_one_lamp_from_the_side() -> None:
         assert background_image(background, library, 32).mean() < 70
         assert len(lights.directions) == 1 and abs(lights.directions[0, 0]) > 0.35
         soft = (harmonic_basis(sphere()) @ lights.harmonics).mean()
-        assert lights.colours.mean() > 3 * soft and facing_light(lights).max() * 0.5 < WHITEST + 1e-3
+        assert lights.colours.mean() > 3 * soft and facing_light(lights).max() * 0.5 < MAX_WHITE + 1e-3
 
 
 def test_daylight_is_a_hard_sun_from_above_before_a_bright_place() -> None:

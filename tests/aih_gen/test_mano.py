@@ -117,14 +117,14 @@ def test_any_number_of_components_with_or_without_the_mean_pose_is_what_smplx_ma
 
 def skinned_by_hand(arrays: dict[str, Any], pose: np.ndarray, betas: np.ndarray, transl: np.ndarray) -> np.ndarray:
     """MANO's equations for one hand, one bone after the other, in float64."""
-    turns = Rotation.from_rotvec(pose.reshape(16, 3)).as_matrix()
+    rotations = Rotation.from_rotvec(pose.reshape(16, 3)).as_matrix()
     rest = arrays["v_template"] + arrays["shapedirs"] @ betas
     joints = arrays["J_regressor"] @ rest
-    rest = rest + arrays["posedirs"] @ (turns[1:] - np.eye(3)).ravel()
+    rest = rest + arrays["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
     bones = np.tile(np.eye(4), (16, 1, 1))
     for bone, parent in enumerate(MANO_PARENTS):
         local = np.eye(4)
-        local[:3, :3], local[:3, 3] = turns[bone], joints[bone] - (0 if parent < 0 else joints[parent])
+        local[:3, :3], local[:3, 3] = rotations[bone], joints[bone] - (0 if parent < 0 else joints[parent])
         bones[bone] = local if parent < 0 else bones[parent] @ local
     moved = [(bone[:3, :3] @ (rest - joint).T).T + bone[:3, 3] for bone, joint in zip(bones, joints, strict=True)]
     return np.einsum("vj,jva->va", arrays["weights"], np.stack(moved)) + transl
