@@ -1,7 +1,7 @@
-"""What is drawn for a sample of AIH_Syn, as plain numbers (paper, section "AIH").
+"""The random numbers of a sample of AIH_Syn (paper, section "AIH").
 
-Stored samples and those composed while training follow the same recipe: the numbers are drawn here, on the CPU, and the
-pixels follow from them in ``compose.paste``, anywhere.
+Stored samples and those composed while training follow the same recipe: the numbers are sampled here, on the CPU, and
+the pixels follow from them in ``compose.paste``, on any device.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Arrangement:
     """Grey level v of a channel becomes gain * v + shift."""
     tries: int
     in_range: bool
-    """Whether the occlusion, counted on the grid, is within the limits."""
+    """True where the occlusion, counted on the grid, is within the limits."""
 
 
-def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Arrangement:
-    """Arrange a right and a left hand, of pictures of one size, until one hides enough of the other."""
+def sample_arrangement(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Arrangement:
+    """Arrange a right and a left hand, of images of one size, until one hides enough of the other."""
     front = int(rng.random() < recipe.left_in_front)
     covered, pasted = crops[1 - front], crops[front]
     size, skin = len(covered.hand), pasted.hand | pasted.skin
@@ -51,7 +51,7 @@ def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Gen
         hidden = _hidden_share(points, under, skin, over)
         in_range = recipe.min_occlusion <= hidden < recipe.max_occlusion
         tried.append((max(recipe.min_occlusion - hidden, hidden - recipe.max_occlusion), under, over))
-    _, under, over = min(tried, key=lambda one: one[0])
+    _, under, over = min(tried, key=lambda arrangement: arrangement[0])
     gain, shift = _sample_colours(recipe, rng)
     return Arrangement(front, under, over, gain, shift, len(tried), in_range)
 
@@ -62,7 +62,7 @@ def inverse(affine: Affine) -> Affine:
     return np.column_stack([back, -back @ affine[:, 2]])
 
 
-def moved(points: Floating, affine: Affine) -> Array:
+def transform_points(points: Floating, affine: Affine) -> Array:
     """Points (...,2) under an affine map."""
     return points @ affine[:, :2].T + affine[:, 2]
 
@@ -74,10 +74,10 @@ def _arrange(
     recipe: SynRecipe,
     rng: np.random.Generator,
 ) -> tuple[Affine, Affine]:
-    """The covered hand stays in the picture, near where it was; the pasted one comes over the middle of its box."""
+    """The covered hand stays in the image, near its place; the pasted one comes over the middle of its box."""
     centre = covered.mean(0) + rng.uniform(-1, 1, 2) * recipe.translation * size
     under = _similarity(covered.mean(0), centre, recipe, rng)
-    corners = moved(np.array([[x, y] for x in covered[:, 0] for y in covered[:, 1]]), under)
+    corners = transform_points(np.array([[x, y] for x in covered[:, 0] for y in covered[:, 1]]), under)
     low, high, last = corners.min(0), corners.max(0), size - 1
     inwards = np.where(high - low > last, last / 2 - (low + high) / 2, np.maximum(-low, 0) + np.minimum(last - high, 0))
     under[:, 2] += inwards
@@ -86,7 +86,7 @@ def _arrange(
 
 
 def _similarity(source: Array, centre: Array, recipe: SynRecipe, rng: np.random.Generator) -> Affine:
-    """Turns and scales about ``source`` (2,) and brings it to ``centre`` (2,)."""
+    """Rotate and scale about ``source`` (2,), and bring it to ``centre`` (2,)."""
     # As in the paper's recipe, the scale is that of the region that is cut out.
     zoom = 1 / (1 + np.clip(rng.normal(), -recipe.scale_limit, recipe.scale_limit) * recipe.scale_deviation)
     angle = np.deg2rad(np.clip(rng.normal(), -recipe.rotation_limit, recipe.rotation_limit) * recipe.rotation_deviation)
@@ -115,7 +115,7 @@ def _grid_points(hand: Mask) -> Array:
 def _hidden_share(points: Array, under: Affine, skin: Mask, over: Affine) -> float:
     """Occlusion as ``compose.masks`` defines it, at points (K,2) of the covered hand instead of all its pixels."""
     size = len(skin)
-    there = moved(points, under)
-    inside = ((there >= -0.5) & (there < size - 0.5)).all(-1)
-    column, row = np.rint(moved(there[inside], inverse(over))).astype(np.int64).clip(0, size - 1).T
+    points = transform_points(points, under)
+    inside = ((points >= -0.5) & (points < size - 0.5)).all(-1)
+    column, row = np.rint(transform_points(points[inside], inverse(over))).astype(np.int64).clip(0, size - 1).T
     return float(skin[row, column].mean()) if inside.any() else 0.0

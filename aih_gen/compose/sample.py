@@ -14,7 +14,7 @@ JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_O
 """Values of ``Sample.joint_state``."""
 
 IMAGES = ("image", "target_right", "target_left")
-"""The pictures of a ``Sample``, in the order in which they are stacked."""
+"""The images of a ``Sample``, in the order in which they are stacked."""
 
 _MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left", "arm_right", "arm_left", "shaded")
 MASK_BITS = {name: 1 << bit for bit, name in enumerate(_MASKS)}

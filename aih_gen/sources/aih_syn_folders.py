@@ -139,8 +139,8 @@ class AIHSynFolder:
         unmirrored = [entry.base[0], entry.pasted[0]]
         if entry.loop_side == "left":
             unmirrored = [mirrored(affine) for affine in unmirrored]
-        drawn = Arrangement(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
-        return compose_pair(index, (right, left), drawn, self._story(entry))
+        arrangement = Arrangement(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
+        return compose_pair(index, (right, left), arrangement, self._story(entry))
 
     def _published(self, index: int, entry: Entry) -> Sample:
         base, pasted = SIDES.index(entry.loop_side), 1 - SIDES.index(entry.loop_side)

@@ -100,9 +100,9 @@ class SynthesisDataset(Dataset[Batch]):
         return _MixedOrder(stored, self.first, composed)
 
     def _raw(self, index: int) -> dict[str, Tensor]:
-        crops, drawn = self.source.drawn(index)
-        hands = {name: torch.from_numpy(value) for name, value in transformed_hands(crops, drawn).items()}
-        return paste_inputs(crops, drawn) | hands
+        crops, arrangement = self.source.arrangement(index)
+        hands = {name: torch.from_numpy(value) for name, value in transformed_hands(crops, arrangement).items()}
+        return paste_inputs(crops, arrangement) | hands
 
 
 class _MixedOrder(Sampler[list[int]]):

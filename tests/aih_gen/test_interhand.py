@@ -224,7 +224,7 @@ def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) 
     for branch in ("human", "machine"):
         assert main([*command, "--branch", branch, "--out", str(tmp_path / branch)]) == 0
     source = open_source(SynConfig(source=str(tmp_path / "human"), size=SIZE, smallest_hand=0.01, longest_cut=1))
-    used = [crop.origin["position"] for index in range(6) for crop in source.drawn(index)[0]]
+    used = [crop.origin["position"] for index in range(6) for crop in source.arrangement(index)[0]]
     assert used and min(used) >= 2  # positions 0 and 1 show two hands
     assert main(["merge", str(tmp_path / "human"), str(tmp_path / "machine"), "--out", str(tmp_path / "both")]) == 0
     with pytest.raises(AIHError, match="expected photos of one branch, found"):

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from aih_gen.compose.pixels import from_picture, to_picture
+from aih_gen.compose.packed_rgb import pack, unpack
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.compose.sensor import sense
+from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
@@ -99,8 +99,8 @@ def test_turned_light_comes_from_where_it_was_turned_to() -> None:
 
 
 def sensed(image: np.ndarray, target: np.ndarray, taken: np.ndarray, sensor: Sensor) -> tuple[np.ndarray, np.ndarray]:
-    seen, (kept,) = sense(from_picture(image), [from_picture(target)], [taken], sensor)
-    return to_picture(seen), to_picture(kept)
+    seen, (kept,) = apply_sensor(pack(image), [pack(target)], [taken], sensor)
+    return unpack(seen), unpack(kept)
 
 
 def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_equal() -> None:
