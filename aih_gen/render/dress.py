@@ -1,4 +1,4 @@
-"""What hands wear, as the shading program takes it: bands around bones, placed where the hand is at rest."""
+"""Gloves, rings and bands as the shading program takes them: around bones of the resting hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DRESS = np.dtype(
 
 
 def dress_needs(dress: Dress) -> dict[str, bool]:
-    """Which parts of the shading program a scene's dress needs."""
+    """The parts of the shading program that a scene's dress needs."""
     parts = {
         "GLOVED": dress.glove is not None,
         "POLISHED": dress.polish is not None,
@@ -101,10 +101,9 @@ class DressBlock:
         around = around[np.abs(around @ along) < 0.006]
         middle = around.mean(0) if len(around) else np.zeros(3)  # the flesh lies more below a bone than above it
         centre = centre + middle - (middle @ along) * along
-        rotations = [hand.pose[3 * k : 3 * k + 3].astype(np.float64) for k in (0, *chain[: level + 1])]
         rotation = Rotation.identity()
-        for one in rotations:
-            rotation *= Rotation.from_rotvec(one)
+        for k in (0, *chain[: level + 1]):
+            rotation *= Rotation.from_rotvec(hand.pose[3 * k : 3 * k + 3].astype(np.float64))
         mirror = np.array([1 - 2 * ring.side, 1, 1])
         values["ring_place"][at] = *centre, ring.width / 2
         values["ring_along"][at][:3] = along

@@ -1,4 +1,4 @@
-"""What a renderer returns: each hand alone, so that everything else can be derived."""
+"""The result of a renderer: each hand alone, from which everything else is derived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Layers:
 
     colour: UInt8  # (2,H,W,4) red, green, blue, share of the pixel that is covered; 0 off the hand
     shaded_colour: UInt8  # (2,H,W,4) with the other hand's shadow; ``colour`` itself if there is none
-    part: UInt8  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
+    part: UInt8  # (2,H,W) part at the centre of the pixel: NOTHING, HAND or ARM
     depth: Float32  # (2,H,W) m at the centre of the pixel, inf where there is nothing
     joints_3d: Float32  # (2,21,3) m, camera space; NaN where there is no hand
     behind: UInt8 | None = None

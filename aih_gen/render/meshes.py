@@ -1,4 +1,4 @@
-"""Scenes -> posed, coloured meshes: what every renderer draws."""
+"""Scenes -> posed, coloured meshes, for every renderer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELBOW_ROUND = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Topology:
-    """What all meshes of one side share. Hand vertices first, then the forearm's, then those of a watch's case."""
+    """Shared by all meshes of one side. Hand vertices first, then the forearm's, then those of a watch's case."""
 
     faces: Int32  # (F,3)
     part: UInt8  # (F,) HAND or ARM
@@ -78,7 +78,7 @@ class HandPair:
         return Meshes(vertices, normals, joints)
 
     def _with_upper_arm(self, vertices: Float32, joints: Float32, side: int) -> Float32:
-        """The forearm made longer than any picture shows, so that nobody's arm ends in a stump."""
+        """The forearm made longer than any image shows, so that no arm ends in a stump."""
         end = vertices[:, self.topology[side].elbow]
         if not end.shape[1]:
             return vertices

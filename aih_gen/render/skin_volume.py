@@ -1,7 +1,7 @@
 """The fine structure of skin as a volume around the resting hand: creases, veins, flushed skin, nails.
 
 A volume needs no texture coordinates, so it serves the free hand, MANO, and both sides alike; at a millimetre a voxel
-it is as fine as a picture of 256 pixels can show.
+it is as fine as an image of 256 pixels can show.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def skin_volume(model: HandModel) -> SkinVolume:
     return SkinVolume(texture, origin, counts * VOXEL)
 
 
-def texture_volume(model: HandModel, faces: Int64, corners: Array, picture: UInt8) -> SkinVolume:
-    """Paint a picture (H,W,3) on the surface of a right hand: ``corners`` (F,3,2) are its ``faces``' coordinates."""
+def texture_volume(model: HandModel, faces: Int64, corners: Array, image: UInt8) -> SkinVolume:
+    """Paint an image (H,W,3) on the surface of a right hand: ``corners`` (F,3,2) are its ``faces``' coordinates."""
     vertices, _ = _at_rest(model)
     origin, counts = _box(vertices)
     sums = np.zeros((*counts, 4), np.float32)
@@ -67,11 +67,11 @@ def texture_volume(model: HandModel, faces: Int64, corners: Array, picture: UInt
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     weights = np.stack([1 - u - v, u, v], 1)[..., None]
     points, texels = (weights * triangles[which]).sum(1), (weights * corners[which]).sum(1)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     columns = np.clip((texels[:, 0] % 1 * width).astype(int), 0, width - 1)
     rows = np.clip(((1 - texels[:, 1] % 1) * height).astype(int), 0, height - 1)
     x, y, z = np.clip(((points - origin) / VOXEL).astype(int), 0, counts - 1).T
-    np.add.at(sums, (x, y, z), np.concatenate([picture[rows, columns] / 255, np.ones((len(points), 1))], 1))
+    np.add.at(sums, (x, y, z), np.concatenate([image[rows, columns] / 255, np.ones((len(points), 1))], 1))
     # Reads between voxels reach a little off the surface: let every voxel borrow from its neighbours.
     spread = gaussian_filter(sums, (0.6, 0.6, 0.6, 0))
     colours = spread[..., :3] / np.maximum(spread[..., 3:], 1e-6)

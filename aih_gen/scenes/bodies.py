@@ -14,6 +14,7 @@ import numpy as np
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.normals import VertexNormals
+from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
 from aih_gen.typing import Array, Float32, Int32, UInt8
 
@@ -22,14 +23,14 @@ VERSION = 1
 ELBOW, WRIST = 1.0, 2.0
 """Values of ``People.reach``."""
 END = 0.14
-"""How far past the elbow, in forearms, an arm is drawn that another mesh continues; it tapers there."""
+"""Length past the elbow, in forearms, of an arm that another mesh continues; it tapers there."""
 HEM = 0.455
-"""How far (m) below the shoulders a shirt ends."""
+"""Distance (m) from the shoulders down to the end of a shirt."""
 NECK_BASE = np.array([0.0, -0.085, 0.0], np.float32)
 HEAD_BONES = ("neck", "head")
 EYE_RADIUS = 0.0155
 CLOTH_EXTENT = 0.9
-"""Metres of a shirt's front that its picture shows."""
+"""Metres of a shirt's front that its texture covers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Hair:
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """What the file holds. Vertices of all parts come in one list; V of them."""
+    """Contents of the file. Vertices of all parts come in one list; V of them."""
 
     mean: Float32  # (V,3) m
     variants: Float32  # (P,V,3) m, differences of real variety from the mean
@@ -58,8 +59,8 @@ class People:
     faces: dict[str, Int32]
     moving: Int32  # vertices that expressions move
     expressions: dict[str, Float32]  # (M,3) m
-    pictures: dict[str, Float32]  # (T,T) 0 to 1: where on a head brows, lips, beard, ... are
-    places: Float32  # (V,2) on those pictures, of the head's vertices
+    head_masks: dict[str, Float32]  # (T,T) 0 to 1, by name: brows, lips, beard, ...
+    head_coordinates: Float32  # (V,2) texture coordinates of the head's vertices
     inside: Float32  # (S,) of the skin's vertices: in the mouth
     hair: dict[str, Hair]
 
@@ -84,32 +85,34 @@ class People:
         }
 
     @cached_property
-    def eye_places(self) -> Float32:
-        """(V,2) on the picture of an eye from the front, of the eyes' vertices."""
-        span, places = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
+    def eye_coordinates(self) -> Float32:
+        """(V,2) texture coordinates of the eyes' vertices, on an eye from the front."""
+        span, head_coordinates = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
         middles = self.pivots.mean(0)[[self.bones.index("eye.L"), self.bones.index("eye.R")]]
         side = (self.mean[span, 0] < 0).astype(int)
-        places[span] = 0.5 + 0.5 * (self.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
-        return np.clip(places, 0.02, 0.98)
+        head_coordinates[span] = 0.5 + 0.5 * (self.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
+        return np.clip(head_coordinates, 0.02, 0.98)
 
     @cached_property
-    def cloth_places(self) -> Float32:
-        """(V,2) on the picture of a shirt's front."""
+    def cloth_coordinates(self) -> Float32:
+        """(V,2) texture coordinates on a shirt's front."""
         return self.mean[:, :2] / np.float32(CLOTH_EXTENT) + np.float32(0.5)
 
     @cached_property
-    def masks(self) -> dict[str, tuple[tuple[slice, slice], Float32]]:
-        """Rows and columns around what a picture marks, and that part of it."""
+    def cut_masks(self) -> dict[str, tuple[tuple[slice, slice], Float32]]:
+        """Rows and columns around the marked part of each mask, and that part of it."""
         found = {}
-        for name, picture in self.pictures.items():
-            rows, columns = (np.flatnonzero((picture > 0.04).any(axis)) for axis in (1, 0))
+        for name, mask in self.head_masks.items():
+            rows, columns = (np.flatnonzero((mask > 0.04).any(axis)) for axis in (1, 0))
             box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            found[name] = box, np.ascontiguousarray(picture[box])
+            found[name] = box, np.ascontiguousarray(mask[box])
         return found
 
     @cached_property
     def from_head(self) -> tuple[Int32, Array]:
-        """Vertices (H,) of the head, and what gives the affine map (4,3) from the mean head from their places (H,3)."""
+        """Vertices (H,) of the head, and the matrix (4,H) that maps their points (H,3) to the affine map from the mean
+        head.
+        """  # fmt: skip
         head = np.flatnonzero(self.weights[self.parts["skin"], self.bones.index("head")] > 0.9)[::8]
         at = np.concatenate([self.mean[head], np.ones((len(head), 1))], 1)
         return head.astype(np.int32), np.linalg.pinv(at.astype(np.float64))
@@ -119,63 +122,12 @@ class People:
         return _cut(self, part, neck, sleeve)
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """A part of a mesh. Its vertices lie between pairs of the mesh's own."""
-
-    faces: Int32  # (F,3) into the K vertices
-    first: Int32  # (K,) of all vertices
-    second: Int32  # (K,)
-    share: Float32  # (K,1) of the second
-
-    @cached_property
-    def between(self) -> Int32:
-        """Which vertices are none of the mesh's own."""
-        return np.flatnonzero(self.share[:, 0]).astype(np.int32)
-
-    def only(self, faces: Int32) -> Cut:
-        """The same with some of its faces (F,3)."""
-        used, inverse = np.unique(faces, return_inverse=True)
-        return Cut(inverse.reshape(-1, 3).astype(np.int32), self.first[used], self.second[used], self.share[used])
-
-    def of(self, values: Float32) -> Float32:
-        """(K,...) of values (V,...)."""
-        share = self.share if values.ndim > 1 else self.share[:, 0]
-        first = values[self.first]
-        between = self.between
-        first[between] += share[between] * (values[self.second[between]] - first[between])
-        return first
-
-
 @lru_cache(maxsize=128)
 def _cut(people: People, part: str, neck: float, sleeve: float) -> Cut:
     field = np.minimum(people.neck - neck, (sleeve - people.reach) * 0.28)
     if part == "shirt":
         field = np.minimum(field, HEM - people.mean[:, 1])
     return cut_mesh(people.faces[part], field)
-
-
-def cut_mesh(faces: Int32, field: Float32) -> Cut:
-    """What of a mesh has a ``field`` (V,) above 0, cut where it is 0."""
-    inside = field[faces] > 0
-    count = inside.sum(1)
-    whole = faces[count == 3]
-    pieces = [np.stack([whole, whole], -1)]
-    for wanted in (1, 2):
-        some, its = faces[count == wanted], inside[count == wanted]
-        lone = (its if wanted == 1 else ~its).argmax(1)  # the corner that differs from the two others
-        a, b, c = (np.take_along_axis(some, ((lone + k) % 3)[:, None], 1)[:, 0] for k in range(3))
-        if wanted == 1:
-            pieces.append(np.stack([[a, a], [a, b], [a, c]]).transpose(2, 0, 1))
-        else:
-            pieces.append(np.stack([[a, b], [b, b], [c, c]]).transpose(2, 0, 1))
-            pieces.append(np.stack([[a, b], [c, c], [a, c]]).transpose(2, 0, 1))
-    pairs = np.sort(np.concatenate(pieces).reshape(-1, 2), 1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    first, second = unique.T
-    gap = field[second] - field[first]
-    share = np.where(first == second, 0, -field[first] / np.where(gap == 0, 1, gap))
-    return Cut(inverse.reshape(-1, 3).astype(np.int32), first, second, np.clip(share, 0, 1).astype(np.float32)[:, None])
 
 
 @cache
@@ -217,10 +169,10 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
         faces={name: arrays[f"faces_{name}"].astype(np.int32) for name in parts},
         moving=arrays["moving"],
         expressions={name: arrays["expressions"][k] * step for k, name in enumerate(names)},
-        pictures={
+        head_masks={
             name: arrays["pictures"][k] / np.float32(255) for k, name in enumerate(arrays["picture_names"].tolist())
         },
-        places=arrays["head_places"],
+        head_coordinates=arrays["head_places"],
         inside=(arrays["inside"] / 255).astype(np.float32),
         hair={
             name: _hair(
@@ -268,7 +220,7 @@ class Build:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """How a person holds themselves; turns are (3,3) matrices relative to the body the bone hangs on."""
+    """A person's pose; rotations are (3,3) relative to the parent bone."""
 
     torso: Array
     neck: Array

@@ -1,4 +1,4 @@
-"""What people look like: the colours of faces, eyes, hair and clothes."""
+"""Appearance of people: the colours of faces, eyes, hair and clothes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _LIPS, _BLOOD = np.array([0.86, 0.64, 0.65], np.float32), np.array([0.012, 0.0, 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """How a face is painted. Strengths are 0 to 1."""
+    """Parameters of a face's texture. Strengths are 0 to 1."""
 
     lips: float  # of make-up
     lip_colour: Array  # (3,) linear reflectance
     brow: float  # thickness
     stubble: float
     shadow: float  # of shaved hair
-    scalp: float  # how densely hair covers the skin, 0 bald
+    scalp: float  # density of hair, 0 bald
     receding: float  # m
     flush: float
     freckles: float
@@ -60,18 +60,18 @@ def hair_colour(rng: np.random.Generator, darkness: float, age: float) -> Array:
     return np.asarray((BLOND if kind < 0.94 else RED) * np.exp(rng.normal(0, 0.35)))
 
 
-def face_picture(people: People, face: Face, tone: Floating, hair: Floating) -> UInt8:
-    """(T,T,3) a head's skin as ``Prop.picture`` takes it: square roots of linear reflectances."""
+def face_texture(people: People, face: Face, tone: Floating, hair: Floating) -> UInt8:
+    """(T,T,3) a head's skin as ``Prop.texture`` takes it: square roots of linear reflectances."""
     skin, dark_hair = np.asarray(tone, np.float32), np.asarray(hair, np.float32)
-    side = len(people.pictures["lips"])
+    side = len(people.head_masks["lips"])
     fine, coarse = _noise(face.seed, 1, side), _noise(face.seed + 1, 9, side)
     colour = skin * (1 + 0.04 * fine + 0.03 * coarse)[..., None]
 
-    def paint(what: str, over: Float32, share: Callable[[Float32, Float32, Float32], Float32]) -> None:
+    def paint(part: str, over: Float32, share: Callable[[Float32, Float32, Float32], Float32]) -> None:
         """Lay a colour over the part of the head where a mask is; ``share`` is of the mask and both noises there."""
-        box, mask = people.masks[what]
-        part = colour[box]
-        part += np.clip(share(mask, fine[box], coarse[box]), 0, 1)[..., None] * (over - part)
+        box, mask = people.cut_masks[part]
+        region = colour[box]
+        region += np.clip(share(mask, fine[box], coarse[box]), 0, 1)[..., None] * (over - region)
 
     brow, line = np.float32(0.25 * (face.brow - 0.5)), np.float32(face.receding / 0.02)
     paint("red", skin * _FLUSHED, lambda mask, _, rough: face.flush * mask * (1 + 0.5 * rough))
@@ -99,8 +99,8 @@ def face_picture(people: People, face: Face, tone: Floating, hair: Floating) -> 
     return _rooted(colour)
 
 
-def eye_picture(rng: np.random.Generator, darkness: float) -> UInt8:
-    """(E,E,3) an eyeball from the front, as ``Prop.picture`` takes it."""
+def eye_texture(rng: np.random.Generator, darkness: float) -> UInt8:
+    """(E,E,3) an eyeball from the front, as ``Prop.texture`` takes it."""
     light = rng.random() > 0.3 + 1.2 * darkness
     iris = IRISES[int(rng.integers(2, 5)) if light else int(rng.integers(0, 2))] * np.exp(rng.normal(0, 0.2))
     y, x = (np.mgrid[:EYE_SIDE, :EYE_SIDE] + 0.5) / EYE_SIDE * 2 - 1
@@ -111,8 +111,8 @@ def eye_picture(rng: np.random.Generator, darkness: float) -> UInt8:
     return _rooted(colour.astype(np.float32))
 
 
-def cloth_picture(rng: np.random.Generator, colour: Float32, stripe: Float32, stripe_width: float, kind: str) -> UInt8:
-    """(C,C,3) a shirt's front as ``Prop.picture`` takes it: plain or striped cloth, perhaps with a print or a placket.
+def cloth_texture(rng: np.random.Generator, colour: Float32, stripe: Float32, stripe_width: float, kind: str) -> UInt8:
+    """(C,C,3) a shirt's front as ``Prop.texture`` takes it: plain or striped cloth, perhaps with a print or a placket.
 
     ``kind`` is "plain", "print", "buttons", "open", "checks" or "blocks".
     """

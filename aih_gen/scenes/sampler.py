@@ -25,11 +25,12 @@ from aih_gen.scenes.cameras import (
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
 from aih_gen.scenes.fits import Fits
+from aih_gen.scenes.hand_raster import Placed
 from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
 from aih_gen.scenes.pair import PairPose, surface
-from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler, Placed
+from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin

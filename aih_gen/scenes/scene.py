@@ -1,4 +1,4 @@
-"""A scene: everything a picture of two hands is made from, as plain data. Camera space: x right, y down, z forward."""
+"""A scene: everything an image of two hands is made from, as plain data. Camera space: x right, y down, z forward."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class Dress:
-    """What hands and wrists wear, without clothes. Colours are linear reflectances in [0, 1]."""
+    """Gloves, jewellery and nail polish. Colours are linear reflectances in [0, 1]."""
 
     glove: Glove | None = None
     polish: Float32 | None = None  # (3,) of the nails
@@ -129,9 +129,9 @@ class Prop:
     albedo: Float32  # (V,3) linear reflectance
     roughness: Float32  # (V,) 0.2 polished .. 0.9 and more cloth, which is woven and creased
     scatter: Float32  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
-    picture: UInt8 | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
-    places: Float32 | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
-    closed: bool = False  # whether nothing is ever seen of its inside, which then need not be drawn
+    texture: UInt8 | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
+    texture_coordinates: Float32 | None = None  # (V,2) column and row, in sides of the texture
+    closed: bool = False  # its inside is never seen, so need not be drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +144,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to all pictures of a scene alike, in this order."""
+    """The camera's effects on all images of a scene alike, in this order."""
 
-    motion: tuple[float, float]  # px, how far the picture moves during the exposure, right and down
+    motion: tuple[float, float]  # px, motion of the image during the exposure, right and down
     defocus: float  # px, standard deviation
     gain: tuple[float, float, float]  # exposure and white balance of the displayed values
     gamma: float  # of the tone curve
@@ -162,7 +162,7 @@ SHOWS = (
     "own person", "face", "other person", "other hand", "objects", "gloves", "rings", "watch", "bracelets",
     "nail polish", "dark studio", "daylight", "grey",
 )  # fmt: skip
-"""What may be special about a scene: people and things beside the hands, what these wear, the light, the picture."""
+"""Special contents of a scene: people and things beside the hands, gloves and jewellery, the light, the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,7 @@ class Scene:
     sensor: Sensor
     interaction: str
     shows: tuple[str, ...] = ()
-    """What is special about it, of ``SHOWS``."""
+    """Its special contents, of ``SHOWS``."""
     props: tuple[Prop, ...] = ()
-    """Drawn over the background picture and behind the hands, which throw shadows on them."""
+    """Drawn over the background and behind the hands, which throw shadows on them."""
     props_blur: float = 0.0  # radius in image sides: how far they are out of focus

@@ -18,7 +18,7 @@ from aih_gen.typing import Float32, Floating, Int64
 PALEST = np.array([0.85, 0.62, 0.50])
 """Linear reflectance of skin without melanin or blood."""
 PALENESS_OF_PALM = 0.6
-"""How far palms, which hold little melanin, go from the tone of the back towards their own."""
+"""Share by which palms, which hold little melanin, go from the tone of the back towards their own."""
 TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
 ITA_BOUNDS = (55.0, 41.0, 28.0, 10.0, -30.0)
 """Individual typology angles in degrees between those classes (Del Bino and Bernerd 2013)."""
@@ -103,7 +103,7 @@ def vertex_albedo(regions: SkinRegions, skin: Skin) -> Float32:
 
 
 def thickness(regions: SkinRegions, skin: Skin) -> Float32:
-    """(V,) m by which clothes stand off the skin."""
+    """(V,) distance (m) of clothes from the skin."""
     if skin.sleeve is None:
         return np.zeros(len(regions.arm_reach), np.float32)
     return SLEEVE_THICKNESS * _smoothstep(skin.sleeve.start - 0.004, skin.sleeve.start, regions.arm_reach)
@@ -147,8 +147,8 @@ def sample_skin(rng: np.random.Generator, textures: TextureLibrary | None = None
 
 def _textured(rng: np.random.Generator, textures: TextureLibrary) -> Skin:
     name = textures.names[int(rng.integers(len(textures.names)))]
-    picture = textures.picture(name)
-    mean = (np.median(picture[picture.any(-1)], axis=0) / 255) ** 2.2
+    texture = textures.image(name)
+    mean = (np.median(texture[texture.any(-1)], axis=0) / 255) ** 2.2
     plain = replace(sample_skin(rng), back=mean.astype(np.float32), palm=mean.astype(np.float32), tone=tone_class(mean))
     return replace(plain, crease=0.0, vein=0.0, flush=0.0, texture=name)
 
@@ -162,12 +162,12 @@ def individual_typology_angle(reflectance: Floating) -> Floating:
 
 
 def tone_classes(reflectance: Floating) -> Int64:
-    """(...) which of ``TONES`` linear reflectances (...,3) belong to."""
+    """(...) index into ``TONES`` of linear reflectances (...,3)."""
     return np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance))
 
 
 def tone_class(reflectance: Floating) -> str:
-    """Which of ``TONES`` a linear reflectance (3,) belongs to."""
+    """Class, of ``TONES``, of a linear reflectance (3,)."""
     return TONES[int(tone_classes(reflectance))]
 
 
