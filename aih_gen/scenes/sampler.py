@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, Backgrounds
 from aih_gen.scenes.cameras import (
     Views,
     camera,
@@ -24,7 +24,7 @@ from aih_gen.scenes.cameras import (
 )
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
-from aih_gen.scenes.fits import Fits
+from aih_gen.scenes.fits import Fits, Photos
 from aih_gen.scenes.hand_raster import Placed
 from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
@@ -69,6 +69,16 @@ objects, and people.
 """
 
 
+BACKGROUNDS: dict[str, Callable[[RenderConfig, Photos | None], Backgrounds]] = {"recorded": CleanPlates}
+"""Sources by ``RenderConfig.backgrounds``, opened with the photos of recorded poses; else a `BackgroundLibrary`."""
+
+
+def open_backgrounds(config: RenderConfig, photos: Photos | None) -> Backgrounds:
+    """The source of backgrounds that ``config.backgrounds`` names."""
+    name = config.backgrounds
+    return BACKGROUNDS[name](config, photos) if name in BACKGROUNDS else BackgroundLibrary(name)
+
+
 class SceneSampler:
     """Scenes of one configuration by index."""
 
@@ -89,21 +99,16 @@ class SceneSampler:
         self.max_hidden = min(config.occlusion[1], MAX_HIDDEN)
         self.min_hidden = min(config.occlusion[0], self.max_hidden)
         self.recorded = {
-            number: RecordedPairs(its, models, config.pose_noise, config.contact)
-            for number, its in (fits or {}).items()
+            number: RecordedPairs(frames, models, config.pose_noise, config.contact)
+            for number, frames in (fits or {}).items()
         }
         """By the number of hands in a frame."""
-        photos = next((its.fits.frames.photos for its in self.recorded.values() if its.fits.frames), None)
-        for setting in ("cameras", "backgrounds"):
-            if getattr(config, setting) == "recorded" and photos is None:
-                raise AIHError(
-                    f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
-                )
-        self.library: BackgroundLibrary | CleanPlates
-        if config.backgrounds == "recorded" and photos is not None:
-            self.library = CleanPlates(photos)
-        else:
-            self.library = BackgroundLibrary(config.backgrounds)
+        photos = next((pairs.fits.frames.photos for pairs in self.recorded.values() if pairs.fits.frames), None)
+        if config.cameras == "recorded" and photos is None:
+            raise AIHError(
+                f"cameras: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
+            )
+        self.library = open_backgrounds(config, photos)
         self.rejected: Counter[str] = Counter()
         """Number of poses drawn again, by the reason."""
 
@@ -173,9 +178,9 @@ class SceneSampler:
     ) -> tuple[Prop, ...]:
         """In a share of scenes a table with objects behind the hands; recorded backgrounds stay as they are."""
         rng = sample_rng(self.config.seed, index, OBJECTS_STREAM)
-        if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
+        if rng.random() >= OBJECTS_SHARE or self.library.fixed:
             return ()
-        shown = [(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
+        shown = [(outline, hand) for outline, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
         points, arms = NO_HANDS_POINT, np.empty((0, 3))
         if shown:
             surfaces = (surface(*both) for both in shown)
@@ -188,7 +193,7 @@ class SceneSampler:
         """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
         rng = sample_rng(self.config.seed, index, SETTING_STREAM)
         setting = sample_setting(rng)
-        if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
+        if setting == "ordinary" or self.library.fixed:
             return "ordinary", background, lights
         if setting == "dark studio":
             return setting, *dark_studio(rng, reflectance, self.config.shadows)
@@ -205,8 +210,8 @@ class SceneSampler:
         their own.
         """
         rng, config = sample_rng(self.config.seed, index, PEOPLE_STREAM), self.config
-        lonely = config.look == "plain" or "recorded" in (config.cameras, config.backgrounds)
-        if lonely or rng.random() >= config.people:
+        none = config.look == "plain" or config.cameras == "recorded" or self.library.fixed
+        if none or rng.random() >= config.people:
             return Company()
         return self.people.sample(rng, placed, skin, lens)
 
@@ -277,12 +282,8 @@ class SceneSampler:
         return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS_STREAM), skin))
 
     def _background(self, rng: np.random.Generator, index: int, recorded: RecordedPairs | None) -> Background:
-        """One of the library's; of recorded ones the fit's own, as it is."""
-        if isinstance(self.library, BackgroundLibrary):
-            return sample_background(rng, self.library)
-        assert recorded is not None and recorded.fits.frames is not None
-        rows = recorded.fits.frames.rows
-        return self.library.background(int(rows[index % len(rows)]))
+        frames = recorded.fits.frames if recorded else None
+        return self.library.sample(rng, int(frames.rows[index % len(frames.rows)]) if frames else None)
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Visibility, float]:
         """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is.

@@ -21,11 +21,11 @@ from aih_gen.render.meshes import HandPair
 from aih_gen.render.skin_volume import CREASE, NAIL, VEIN, VOXEL, skin_volume
 from aih_gen.scenes import SceneSampler, settings
 from aih_gen.scenes import sensor as sensor_module
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, background_image, sample_background
+from aih_gen.scenes.backgrounds import OUTDOORS, Background, BackgroundLibrary, background_image
 from aih_gen.scenes.lights import MAX_WHITE, facing_light, harmonic_basis, place_lights, rotate_harmonics, sample_lights
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import GREY, PERFECT, sample_grey
-from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, OUTDOORS, dark_studio, daylight, sample_setting
+from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import TONES, sample_skin, tone_class
 
 
@@ -76,7 +76,7 @@ def test_the_camera_exposes_for_what_faces_it_and_leaves_pale_skin_below_white()
     library, means = BackgroundLibrary(), []
     for k in range(200):
         rng = sample_rng(2, k)
-        given = facing_light(sample_lights(rng, sample_background(rng, library), 0.8))
+        given = facing_light(sample_lights(rng, library.sample(rng), 0.8))
         means.append(given.mean())
         assert given.max() * 0.8 < MAX_WHITE + 1e-3
     assert min(means) > 0.15 and 0.35 < np.median(means) < 0.8
@@ -86,7 +86,7 @@ def test_no_shadow_is_black() -> None:
     library = BackgroundLibrary()
     for k in range(200):
         rng = sample_rng(3, k)
-        lights = sample_lights(rng, sample_background(rng, library), 0.5)
+        lights = sample_lights(rng, library.sample(rng), 0.5)
         soft = harmonic_basis(sphere()) @ lights.harmonics  # what a lamp's shadow leaves
         assert (soft.min(0) > 0.08 * facing_light(lights).mean(0)).all()
 
@@ -186,7 +186,7 @@ def test_daylight_is_a_hard_sun_from_above_before_a_bright_place() -> None:
         assert lights.colours.mean() > 3 * (harmonic_basis(sphere()) @ lights.harmonics).mean()
         bright.append(facing_light(lights).mean())
         rng = sample_rng(8, k)
-        plain.append(facing_light(sample_lights(rng, sample_background(rng, library), 0.5)).mean())
+        plain.append(facing_light(sample_lights(rng, library.sample(rng), 0.5)).mean())
     assert np.median(bright) > 1.1 * np.median(plain)
 
 
