@@ -13,25 +13,18 @@ from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.card import card, write_card
-from aih_gen.config import (
-    TWO_HANDS,
-    DatasetConfig,
-    RenderConfig,
-    SynConfig,
-    SynRecipe,
-    check_config,
-)
+from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exchange import Annotate, Export, Import
-from aih_gen.factory import Engine, generate
+from aih_gen.factory import generate
 from aih_gen.gallery import preview_page
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
-from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
+from aih_gen.typing import Codec, Engine
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1

@@ -12,9 +12,9 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
+from aih_gen.typing import Mask
 
 Picture = NDArray[np.uint8]  # (H,W,3)
-Mask = NDArray[np.bool_]
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
 HAND_COLOURS = np.array([[235, 64, 52], [60, 200, 90]])

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import tyro
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import Branch, SourceConfig, Split
+from aih_gen.config import SourceConfig
 from aih_gen.errors import AIHError
+from aih_gen.typing import Branch, Split
 from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:

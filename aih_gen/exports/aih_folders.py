@@ -12,7 +12,8 @@ from tqdm import tqdm
 from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from aih_gen.sources.aih_folders import RENDER, VISIBLE_VALUES, AIHBranch, render_files
+from aih_gen.sources.aih_folders import RENDER, VISIBLE_VALUES, render_files
+from aih_gen.typing import AIHBranch
 
 QUALITY = 95
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aih_gen.errors import ShardError
-from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
+from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION
+from aih_gen.typing import Codec
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 1 << 28

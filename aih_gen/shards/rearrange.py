@@ -22,8 +22,8 @@ from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import Codec
 from aih_gen.shards.writer import sync
+from aih_gen.typing import Codec
 
 
 @dataclass(frozen=True)

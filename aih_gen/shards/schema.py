@@ -10,7 +10,6 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from aih_gen.compose.sample import IMAGES
 FORMAT = "AIH"
 SCHEMA_VERSION = 1
 
-Codec = Literal["zstd", "gzip"]
 
 PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
 """JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""

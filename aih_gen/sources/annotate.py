@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Branch, SourceConfig, Split
+from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.render.layers import Layers
 from aih_gen.sources.fitted import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
@@ -25,12 +24,10 @@ from aih_gen.sources.interhand26m import (
 from aih_gen.sources.pictures import SquareCrop, crop_around, read_picture
 from aih_gen.sources.records import Tally
 from aih_gen.sources.unknown import unknown_hands
+from aih_gen.typing import Branch, Crops, Float32, Split
 
-Crops = Literal["pair", "hand", "all"]
 PAIR = "pair"
 DATASET = "InterHand2.6M"
-Float32 = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from aih_gen.errors import AssetError
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources.json_stream import JSONStream
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aih_gen.assets import asset_path
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
+from aih_gen.typing import Side
 from hdr_model.config import TASKS, Task
 from hdr_model.geometry import (
     BOX_SCALE,
