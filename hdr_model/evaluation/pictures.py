@@ -21,7 +21,7 @@ from hdr_model.geometry import rotate_to_crop, to_crop
 from hdr_model.inference.pipeline import HDR
 from hdr_model.visual import (
     HOLE_COLOUR,
-    Picture,
+    RGB,
     captioned_row,
     draw_joints,
     draw_masks,
@@ -53,7 +53,7 @@ class Look:
     """One place, among the others that were examined with it."""
 
     seen: Examined
-    image: Picture
+    image: RGB
     sample: int
     """Row of the sample in ``seen``."""
     hand: int | None
@@ -74,7 +74,7 @@ def look(hdr: HDR, dataset: AIHDataset, places: Sequence[Place]) -> list[Look]:
     return looks
 
 
-def mask_row(place: Look, caption: str) -> Picture:
+def mask_row(place: Look, caption: str) -> RGB:
     """Image, true masks, found masks."""
     true, found = (
         {name: mask[place.sample].cpu().numpy() for name, mask in masks.items()}
@@ -84,7 +84,7 @@ def mask_row(place: Look, caption: str) -> Picture:
     return captioned_row(pictures, [caption, "truth (outline: whole)", "HASM"], _HEIGHT)
 
 
-def image_row(place: Look, caption: str) -> Picture:
+def image_row(place: Look, caption: str) -> RGB:
     """Crop, hole, what was painted with true masks and with HASM's, truth."""
     seen, k, c = place.seen, place.hand, place.seen.crops
     crop = _pixels(c.image[k])
@@ -94,7 +94,7 @@ def image_row(place: Look, caption: str) -> Picture:
     return captioned_row(pictures, [caption, "hole", "HDRM, true masks", "HDRM, HASM's masks", "truth"], _HEIGHT)
 
 
-def pose_row(place: Look, caption: str) -> Picture:
+def pose_row(place: Look, caption: str) -> RGB:
     """True joints, joints of SHPE alone and of SHPE after HDRM, and the last in 3D beside the truth."""
     seen, k = place.seen, place.hand
     crop, painted = _pixels(seen.crops.image[k]), _pixels(seen.composites[TRUE][k])
@@ -117,13 +117,13 @@ def pose_row(place: Look, caption: str) -> Picture:
     return captioned_row(pictures, captions, _HEIGHT)
 
 
-def save_rows(path: Path, rows: Sequence[Picture]) -> None:
+def save_rows(path: Path, rows: Sequence[RGB]) -> None:
     """Rows under one another as a PNG; no rows, no file."""
     path.unlink(missing_ok=True)
     if rows:
         Image.fromarray(stack_rows(rows)).save(path)
 
 
-def _pixels(image: Tensor) -> Picture:
+def _pixels(image: Tensor) -> RGB:
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return np.ascontiguousarray(pixels)

@@ -24,8 +24,7 @@ from hdr_model.device import choose_device
 from hdr_model.inference.photos import read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
-from hdr_model.inference.write import on_photo, plain_result
-from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, Picture, draw_masks, overlay
+from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, RGB, draw_masks, overlay
 
 PAGE = Path(__file__).parent / "page.html"
 MOST_BYTES = 64 << 20
@@ -67,7 +66,7 @@ def make_server(hdr: HDR, port: int) -> ThreadingHTTPServer:
             try:
                 image = _decoded(uploaded)
                 with busy:
-                    answer = described(hdr(image), image)
+                    answer = described(hdr(image))
                 self._answer(200, "application/json", json.dumps(answer, allow_nan=False).encode())
             except AIHError as error:
                 self._answer(400, "application/json", json.dumps({"error": str(error)}).encode())
@@ -88,9 +87,9 @@ def make_server(hdr: HDR, port: int) -> ThreadingHTTPServer:
         raise AIHError(f"--port {port}: expected a free port ({error.strerror})") from error
 
 
-def described(result: Result, image: Picture) -> dict[str, object]:
+def described(result: Result) -> dict[str, object]:
     """The six pictures (PNG, base64), and the joints as ``result.json`` has them."""
-    whole = image
+    whole = image = result.image
     for side in SIDES:
         whole = overlay(whole, result.masks[f"{side}_amodal"], HAND_COLOURS[side])
     visible = {name: mask for name, mask in result.masks.items() if not name.endswith("amodal")}
@@ -100,13 +99,13 @@ def described(result: Result, image: Picture) -> dict[str, object]:
         "whole hands": whole,
         "right hand alone": result.right.image,
         "left hand alone": result.left.image,
-        "joints": on_photo(result, image),
+        "joints": result.draw(),
     }
     encoded = [{"name": name, "png": _png(picture)} for name, picture in pictures.items()]
-    return {"pictures": encoded, "bones": BONES, "colours": FINGER_COLOURS, "result": plain_result(result)}
+    return {"pictures": encoded, "bones": BONES, "colours": FINGER_COLOURS, "result": result.to_dict()}
 
 
-def _decoded(uploaded: bytes) -> Picture:
+def _decoded(uploaded: bytes) -> RGB:
     """The uploaded photo, through the door that every photo comes in by."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo"
@@ -117,7 +116,7 @@ def _decoded(uploaded: bytes) -> Picture:
             raise AIHError(str(error).replace(str(path), "the photo")) from error
 
 
-def _png(picture: Picture) -> str:
+def _png(picture: RGB) -> str:
     image = Image.fromarray(np.ascontiguousarray(picture))
     image.thumbnail((MOST_SHOWN, MOST_SHOWN))
     file = io.BytesIO()
