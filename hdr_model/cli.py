@@ -296,19 +296,19 @@ class Evaluate:
             raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
         if (self.vgg is None) != (self.lpips is None):
             raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
-        from hdr_model.evaluation.judges import Judges
-        from hdr_model.evaluation.protocols import evaluate
+        from hdr_model.evaluation.evaluate import evaluate
+        from hdr_model.evaluation.perceptual import PerceptualMetrics
 
-        judges = Judges.from_files(self.vgg, self.lpips, self.inception)
+        perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, judges)
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
 
     def _annotated(self) -> Path:
         """The shards of all annotated photos; those that are there already are checked and kept."""
         from aih_gen import annotate
         from aih_gen.sources.annotate import AnnotateConfig
         from aih_gen.sources.tzionas import TzionasConfig
-        from hdr_model.evaluation.protocols import check_request
+        from hdr_model.evaluation.evaluate import check_request
         from hdr_model.inference.pipeline import HDR
 
         if self.root is None or self.dataset is None:

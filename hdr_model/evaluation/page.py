@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from aih_gen.io.write import write_text
 from hdr_model.evaluation.charts import Points, curves_svg
 from hdr_model.evaluation.table import HEADINGS, Curve, Evaluation, Grid, Row
 
@@ -43,7 +44,7 @@ def write_page(evaluation: Evaluation, folder: Path) -> Path:
         f"{pictures}<h2>Settings</h2><table>{settings}</table>"
     )
     path = folder / "index.html"
-    path.write_text(whole_page("HDR on held-out samples", body), encoding="utf-8")
+    write_text(path, whole_page("HDR on held-out samples", body))
     return path
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
+from aih_gen.io.write import atomic_path, write_text
 from aih_gen.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
@@ -50,7 +51,7 @@ def build_report(root: Path) -> Path:
         f"<body><h1>AIH made, HDR trained on it</h1><nav>{links}</nav>{tiles}{body}</body></html>\n"
     )
     path = root / "index.html"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 
@@ -105,7 +106,8 @@ def _data(root: Path) -> str:
             sheet = contact_sheet([shards[k] for k in range(min(SHEET_SAMPLES, len(shards)))])
             path = root / "page" / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            sheet.save(path)
+            with atomic_path(path) as temporary:
+                sheet.save(temporary, "PNG")
             parts.append(f"<h3>{name}: {len(shards):,} samples</h3>{_image(root, path)}")
     return "".join(parts)
 

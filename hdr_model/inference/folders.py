@@ -17,12 +17,8 @@ _STAGE = ".new"
 """Within a folder that is there already: its new files, until they are complete."""
 
 
-def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
-    """A folder in ``out`` for each file, no two alike: of the file's name without the suffix, numbered where taken.
-
-    Raises:
-        AIHError: ``out`` or one of these is a file, or nothing can be written there.
-    """
+def check_out(out: Path) -> None:
+    """Raise AIHError unless ``out`` is a folder that can be written into, or can be made."""
     parent = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not parent.is_dir():
         raise AIHError(f"--out {out}: expected a folder, found a file {parent}")
@@ -31,6 +27,15 @@ def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
             pass
     except OSError as error:
         raise AIHError(f"--out {out}: expected a folder that can be written into, found: {error.strerror}") from error
+
+
+def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
+    """A folder in ``out`` for each file, no two alike: of the file's name without the suffix, numbered where taken.
+
+    Raises:
+        AIHError: ``out`` or one of these is a file, or nothing can be written there.
+    """
+    check_out(out)
     folders = [out / name for name in _distinct_names(paths)]
     for folder in folders:
         if os.path.lexists(folder) and not folder.is_dir():

@@ -12,7 +12,7 @@ from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import HandInput, Painting, paint
 
 
-class HandStage:
+class HandEstimator:
     """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
 
     def __init__(

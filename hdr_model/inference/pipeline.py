@@ -32,7 +32,7 @@ from hdr_model.geometry import (
     sample_masks,
 )
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
-from hdr_model.inference.hands import HandStage
+from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
 from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, exclusive, margins, mean_of_mirrored
@@ -54,7 +54,7 @@ SPECKLE = 0.2
 """A part of a mask smaller than this share of its largest part is not a hand."""
 
 
-class HDR(HandStage):
+class HDR(HandEstimator):
     """HASM, HDRM and SHPE, and the sizes they were trained at."""
 
     def __init__(
