@@ -27,12 +27,12 @@ from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, train
 from hdr_model.data.aih import AIHDataset, Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.metrics import mpjpe
-from hdr_model.evaluation.page import grid_html, notes_html, whole_page
 from hdr_model.evaluation.predict import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.protocols import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.subsets import BATCH, portions, spread
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
+from hdr_model.evaluation.templates import render
 from hdr_model.inference.folders import check_out
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
@@ -313,7 +313,9 @@ def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> N
     document = {"study": json.loads(json.dumps(asdict(study), default=str)), "grid": asdict(grid), "notes": notes}
     write_text(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
     write_text(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
-    write_text(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
+    write_text(
+        out / "index.html", render("ablation.html.jinja", title="The ablation", headings=(), grid=grid, notes=notes)
+    )
     write_grids(out / "ablation.csv", [grid])
     console = Console()
     grid.print(console)
