@@ -12,16 +12,9 @@ import tyro
 from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import (
-    TWO_HANDS,
-    DatasetConfig,
-    RenderConfig,
-    SynConfig,
-    SynRecipe,
-    check_config,
-)
+from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
-from aih_gen.factory import Engine, generate
+from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
 from aih_gen.io.write import write_text
 from aih_gen.reports.card import card, write_card
@@ -30,9 +23,9 @@ from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
-from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
+from aih_gen.typing import Codec, Engine
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1

@@ -22,29 +22,21 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import (
-    GENERATOR_VERSION,
-    DatasetConfig,
-    RenderConfig,
-    canonical_json,
-    check_config,
-    config_document,
-)
+from aih_gen.config import GENERATOR_VERSION, DatasetConfig, RenderConfig, canonical_json, check_config, config_document
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
 from aih_gen.io.write import make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
-from aih_gen.shards.schema import MAX_SHARD, Codec, Header
+from aih_gen.shards.schema import MAX_SHARD, Header
 from aih_gen.shards.writer import write_shard
 from aih_gen.sources import Source, open_source
-
-Engine = Literal["local", "ray"]
+from aih_gen.typing import Codec, Engine
 
 Finished = Callable[[ManifestEntry], None]
 

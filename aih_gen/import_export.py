@@ -11,24 +11,23 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split, check_config
+from aih_gen.config import TWO_HANDS, RenderConfig, SourceConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
 from aih_gen.io.write import atomic_folder, make_folder, write_bytes
 from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig, render_folder
+from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
 from aih_gen.sources.poses_npz import POSES, import_poses
 from aih_gen.sources.records import SKIPPED, ReadReport
 from aih_gen.sources.single_hands import SingleHandsConfig
+from aih_gen.typing import AIHBranch, Branch, Codec, Crops, Split
 
 SHEET_SAMPLES = 12
 SHEET = "preview.jpg"
 MAX_BROKEN = 0.01
-Crops = Literal["pair", "hand", "all"]
 
 
 def annotate(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
@@ -15,9 +14,9 @@ from aih_gen.config import SIDES
 from aih_gen.exports.common import each_sample
 from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Mask
 
 COCO_JSON = "annotations.json"
-Mask = NDArray[np.bool_]
 
 
 def export_coco(shards: AIHShards, folder: Path) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from aih_gen.assets import asset_path
-from aih_gen.config import Side
 from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandData, HandModel
 from aih_gen.io.archives import read_npz
+from aih_gen.typing import Side
 
 
 def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
@@ -15,9 +14,7 @@ from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
 from aih_gen.io.write import write_bytes
 from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_bones, tint
-
-Pixels = NDArray[np.uint8]  # (H,W,3)
-Mask = NDArray[np.bool_]
+from aih_gen.typing import Mask, UInt8
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
 GAP, CAPTION = 4, 18
@@ -57,7 +54,7 @@ def write_sheet(path: Path, samples: Sequence[Sample]) -> None:
     write_bytes(path, file.getvalue())
 
 
-def sample_strip(sample: Sample) -> Pixels:
+def sample_strip(sample: Sample) -> UInt8:
     """The six images of one sample side by side, (H, 6 W + gaps, 3)."""
     images = (
         sample.image,
@@ -71,7 +68,7 @@ def sample_strip(sample: Sample) -> Pixels:
     return np.concatenate([part for image in images for part in (image, gap)][:-1], 1)
 
 
-def owners_image(sample: Sample) -> Pixels:
+def owners_image(sample: Sample) -> UInt8:
     """The image tinted by owner; hidden parts are hatched, amodal masks outlined."""
     image = sample.image * 0.45 + 40
     rows, columns = np.indices(sample.shaded.shape)
@@ -86,7 +83,7 @@ def owners_image(sample: Sample) -> Pixels:
     return image.astype(np.uint8)
 
 
-def amodal_image(sample: Sample) -> Pixels:
+def amodal_image(sample: Sample) -> UInt8:
     """Right amodal mask in red, left in green, both in yellow."""
     image = np.zeros(sample.image.shape)
     for side, amodal in enumerate(_amodal(sample)):
@@ -94,7 +91,7 @@ def amodal_image(sample: Sample) -> Pixels:
     return image.clip(0, 255).astype(np.uint8)
 
 
-def joints_image(sample: Sample) -> Pixels:
+def joints_image(sample: Sample) -> UInt8:
     """The skeletons in finger colours; hollow joints are hidden by the other hand, small ones by their own."""
     height, width = sample.shaded.shape
     canvas = Image.fromarray((sample.image * 0.6).astype(np.uint8)).resize(

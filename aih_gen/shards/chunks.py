@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from aih_gen.shards.schema import Codec
+from aih_gen.typing import Codec
 
 CHECKSUM = 4
 """Bytes that fletcher32 adds to a chunk."""

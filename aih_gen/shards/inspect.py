@@ -24,10 +24,10 @@ from aih_gen.shards.schema import (
     PROVENANCE,
     PROVENANCE_CHUNK,
     SCHEMA_VERSION,
-    Codec,
     Header,
     columns,
 )
+from aih_gen.typing import Codec
 
 with contextlib.suppress(ImportError):  # shards of the gzip codec are read without it
     import hdf5plugin  # noqa: F401  (makes Zstd known to h5py)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from aih_gen.errors import AssetError, ShardError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
-from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
+from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION
+from aih_gen.typing import Codec
 
 MANIFEST = "manifest.json"
 PARTS = "parts"

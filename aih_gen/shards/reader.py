@@ -25,14 +25,7 @@ from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
-from aih_gen.shards.schema import (
-    COMPRESSED,
-    MAX_PROVENANCE,
-    MAX_SHARD,
-    OFFSETS,
-    PROVENANCE,
-    columns,
-)
+from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, MAX_SHARD, OFFSETS, PROVENANCE, columns
 
 
 def max_open_files(limit: int) -> int:

@@ -23,7 +23,7 @@ from aih_gen.errors import AIHError, ShardError
 from aih_gen.io.write import atomic_folder
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import Codec
+from aih_gen.typing import Codec
 
 
 @dataclass(frozen=True)

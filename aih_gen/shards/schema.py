@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
-from typing import Literal, get_type_hints
+from typing import get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from aih_gen.compose.sample import IMAGES, Sample, Stored
 FORMAT = "AIH"
 SCHEMA_VERSION = 1
 
-Codec = Literal["zstd", "gzip"]
 
 PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
 """JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""

@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
+from aih_gen.typing import Side
 
 PROJECTION_TOLERANCE = 0.5
 """Pixels between joints_2d and the projection of joints_3d."""

@@ -26,11 +26,11 @@ from aih_gen.shards.schema import (
     PROVENANCE,
     PROVENANCE_CHUNK,
     SCHEMA_VERSION,
-    Codec,
     Column,
     Header,
     columns,
 )
+from aih_gen.typing import Codec
 
 FILE_FORMAT = ("v110", "v110")
 """Checksummed metadata, like ``latest``, but HDF5 1.10 and 1.12 can read it: HDF5 2's ``latest`` they cannot."""

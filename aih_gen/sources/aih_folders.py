@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.compose.sample import Sample
@@ -26,12 +25,11 @@ from aih_gen.errors import AIHError
 from aih_gen.io.images import image_fault, read_image
 from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.records import ReadReport
+from aih_gen.typing import AIHBranch
 
-AIHBranch = Literal["human", "machine"]
 RENDER, LETTERS = "AIH_render", "rl"
 VISIBLE_VALUES = (1, 2)
 """Of the right and the left hand in ``rl_visible``."""
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,17 @@ from tqdm import tqdm
 
 from aih_gen.compose.copy_paste import compose_pair
 from aih_gen.compose.crops import HandCrop
-from aih_gen.compose.recipe import Affine, Drawn
+from aih_gen.compose.recipe import Affine, Arrangement
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Side, SourceConfig, SynConfig
+from aih_gen.config import SIDES, SourceConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.io.images import image_fault, read_image
-from aih_gen.sources.aih_folders import LETTERS, AIHBranch
+from aih_gen.sources.aih_folders import LETTERS
 from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.object_npy import read_object_array
 from aih_gen.sources.opencv_warp import warp
 from aih_gen.sources.records import ReadReport
+from aih_gen.typing import AIHBranch, Side
 
 SYN, CROP = "AIH_syn", 256
 BOX = 255.0
@@ -138,8 +139,8 @@ class AIHSynFolder:
         unmirrored = [entry.base[0], entry.pasted[0]]
         if entry.loop_side == "left":
             unmirrored = [mirrored(affine) for affine in unmirrored]
-        drawn = Drawn(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
-        return compose_pair(index, (right, left), drawn, self._provenance(entry))
+        arrangement = Arrangement(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
+        return compose_pair(index, (right, left), arrangement, self._provenance(entry))
 
     def _published(self, index: int, entry: Entry) -> Sample:
         base, pasted = SIDES.index(entry.loop_side), 1 - SIDES.index(entry.loop_side)

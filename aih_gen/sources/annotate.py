@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Branch, SourceConfig, Split
+from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.io.images import read_image
 from aih_gen.render.layers import Layers
@@ -26,12 +25,10 @@ from aih_gen.sources.interhand26m import (
     read_interhand,
 )
 from aih_gen.sources.records import ReadReport
+from aih_gen.typing import Branch, Crops, Float32, Split
 
-Crops = Literal["pair", "hand", "all"]
 PAIR = "pair"
 DATASET = "InterHand2.6M"
-Float32 = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

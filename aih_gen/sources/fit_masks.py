@@ -26,10 +26,7 @@ from aih_gen.render.meshes import HandPair
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Camera, Hand, Lights, Scene, Skin
 from aih_gen.scenes.sensor import PERFECT
-
-Float32 = NDArray[np.float32]
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from aih_gen.typing import Array, Float32, Mask
 
 _GREY = np.full(3, 0.5, np.float32)
 _SKIN = Skin(_GREY, _GREY, _GREY, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, "light", None)

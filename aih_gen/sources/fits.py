@@ -24,8 +24,7 @@ from aih_gen.io.archives import read_npz
 from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}

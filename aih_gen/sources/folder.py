@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aih_gen.compose.crops import HandCrop, Mask, hand_box, is_fit
+from aih_gen.compose.crops import HandCrop, hand_box, is_fit
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.io.images import SUFFIXES, read_image
+from aih_gen.typing import Mask
 
 MASK_ENDING = "_mask.png"
 THRESHOLD = 128

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import Sample
-
-Mask = NDArray[np.bool_]
+from aih_gen.typing import Mask
 
 
 def image_only_sample(

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aih_gen.config import SIDES, Branch, Split
+from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.joints import FROM_INTERHAND
 from aih_gen.io.images import image_fault
 from aih_gen.io.json_stream import CutJSON, JSONStream
 from aih_gen.sources.records import ReadReport
+from aih_gen.typing import Array, Branch, Split
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
@@ -36,7 +37,6 @@ FITS_AT_ONCE = 512
 
 NO_FRAME = "frame without joints"
 Key = tuple[str, str]
-Array = NDArray[np.float64]
 
 
 class _Broken(Exception):

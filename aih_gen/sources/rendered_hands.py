@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.compose.crops import HandCrop, Mask, is_fit
+from aih_gen.compose.crops import HandCrop, is_fit
 from aih_gen.compose.sample import mask
 from aih_gen.config import SIDES, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Mask
 
 ARM_MARGIN = 2
 """Pixels: an arm this close to the other hand is taken to run on behind it."""

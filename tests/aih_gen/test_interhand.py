@@ -21,8 +21,9 @@ from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
+from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
+from aih_gen.typing import Mask
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
 SIZE = 128
@@ -223,7 +224,7 @@ def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) 
     for branch in ("human", "machine"):
         assert main([*command, "--branch", branch, "--out", str(tmp_path / branch)]) == 0
     source = open_source(SynConfig(source=str(tmp_path / "human"), size=SIZE, smallest_hand=0.01, longest_cut=1))
-    used = [crop.origin["position"] for index in range(6) for crop in source.drawn(index)[0]]
+    used = [crop.origin["position"] for index in range(6) for crop in source.arrangement(index)[0]]
     assert used and min(used) >= 2  # positions 0 and 1 show two hands
     assert main(["merge", str(tmp_path / "human"), str(tmp_path / "machine"), "--out", str(tmp_path / "both")]) == 0
     with pytest.raises(AIHError, match="expected photos of one branch, found"):
