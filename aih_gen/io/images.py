@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aih_gen.errors import AssetError
 
@@ -97,6 +97,8 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         most = f"expected at most {max_pixels / 1e6:.0f} million pixels"
         raise AssetError(f"{path}: {most}, found more ({error})") from error
+    except UnidentifiedImageError as error:
+        raise AssetError(f"{path}: expected an image ({', '.join(FORMATS)}), found another kind of file") from error
     except Exception as error:  # a damaged file can fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise AssetError(f"{path}: expected an image ({', '.join(FORMATS)}), found: {reason}") from error
