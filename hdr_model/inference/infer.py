@@ -124,7 +124,7 @@ def infer_video(
             overlay.add(result.draw(), frame.time)
             joints.add(result, frame.time)
             bar.update()
-            if interruption.wished:
+            if interruption.requested:
                 break
         joints.write(temporary / "joints.npz")
     damaged = f", {video.damaged} damaged left out" if video.damaged else ""
