@@ -48,8 +48,8 @@ class Views:
     aside: Array  # (N,2) in shares of the room that is left: off-centre right and down
 
     def __getitem__(self, chosen: int) -> Views:
-        one = slice(chosen, chosen + 1)
-        return Views(self.rotations[one], self.focal[one], self.fill[one], self.aside[one])
+        row = slice(chosen, chosen + 1)
+        return Views(self.rotations[row], self.focal[row], self.fill[row], self.aside[row])
 
     def shifts(self, low: Array, high: Array) -> Array:
         """(N,3) m that brings boxes (N,3) before the cameras: the longer side takes ``fill`` of the image."""

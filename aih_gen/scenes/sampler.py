@@ -105,9 +105,7 @@ class SceneSampler:
         """By the number of hands in a frame."""
         photos = next((pairs.fits.frames.photos for pairs in self.recorded.values() if pairs.fits.frames), None)
         if config.cameras == "recorded" and photos is None:
-            raise AIHError(
-                f"cameras: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
-            )
+            raise AIHError(f"cameras: expected poses from shards of aih-gen annotate, found {config.poses}")
         self.library = open_backgrounds(config, photos)
         self.rejected: Counter[str] = Counter()
         """Number of rejected poses, by the reason."""

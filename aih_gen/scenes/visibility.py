@@ -42,8 +42,8 @@ class Visibility:
     blocked: Mask  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Visibility:
-        one = slice(chosen, chosen + 1)
-        return Visibility(self.shift[one], self.hidden[one], self.blocked[one])
+        row = slice(chosen, chosen + 1)
+        return Visibility(self.shift[row], self.hidden[row], self.blocked[row])
 
     @classmethod
     def of(cls, views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, armed: bool) -> Visibility:
