@@ -274,7 +274,7 @@ class Evaluate:
     workers: int = 1
     """Processes that make these shards."""
     out: Path
-    """Folder of the table and pictures."""
+    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()

@@ -35,7 +35,7 @@ class Written:
     replaced: bool
     """The folder was there before."""
     numbers: dict[str, object]
-    """What of it is worth a line of JSON."""
+    """Figures for a line of JSON."""
 
     @property
     def line(self) -> str:
