@@ -114,7 +114,7 @@ def infer_video(
     with (
         Interruption() as interruption,
         result_folder(folder) as temporary,
-        VideoWriter(temporary / "overlay.mp4", first.image) as overlay,
+        VideoWriter(temporary / "overlay.mp4", first.image, video.rate) as overlay,
         tempfile.TemporaryFile(dir=temporary) as file,
         tqdm(desc=path.name, unit="frame", disable=None) as bar,
     ):
