@@ -9,19 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from aih_gen.errors import AIHError
-
-RendererName = Literal["gl", "pyrender"]
-Look = Literal["full", "plain"]
-Side = Literal["right", "left"]
-Split = Literal["train", "val", "test"]
-Cameras = Literal["sampled", "recorded"]
-Branch = Literal["all", "human", "machine"]
-"""Whose annotations of InterHand2.6M: of both, of people, or of a network."""
+from aih_gen.typing import Cameras, Look, RendererName, Side
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""
@@ -74,7 +67,7 @@ class RenderConfig:
 
 @dataclass(frozen=True)
 class SynRecipe:
-    """How one hand is pasted over another (paper, section "AIH"); the defaults are the paper's where it says."""
+    """Recipe of AIH_Syn (paper, section "AIH"); the defaults are the paper's where it gives them."""
 
     min_occlusion: float = 0.05
     """Least share of the covered hand's amodal area that the pasted hand hides, as a grid of points counts it."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
+from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
+from aih_gen.typing import Branch, Split
 from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
 
+    from hdr_model.inference.result import Part
     from hdr_model.nets.pretrained import PretrainedNetwork
     from hdr_model.training.loop import Task as TrainingTask
 
@@ -270,7 +274,7 @@ class Evaluate:
     workers: int = 1
     """Processes that make these shards."""
     out: Path
-    """Folder of the table and pictures."""
+    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
@@ -292,37 +296,24 @@ class Evaluate:
             raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
         if (self.vgg is None) != (self.lpips is None):
             raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
-        from hdr_model.evaluation.judges import Judges
-        from hdr_model.evaluation.protocols import evaluate
+        from hdr_model.evaluation.evaluate import evaluate
+        from hdr_model.evaluation.perceptual import PerceptualMetrics
 
-        judges = Judges.from_files(self.vgg, self.lpips, self.inception)
+        perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, judges)
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
 
     def _annotated(self) -> Path:
-        """The shards of all annotated photos; those that are there already are checked and kept."""
-        from aih_gen import annotate
-        from aih_gen.sources.annotate import AnnotateConfig
-        from aih_gen.sources.tzionas import TzionasConfig
-        from hdr_model.evaluation.protocols import check_request
+        from hdr_model.evaluation.annotated import annotated_photos, annotated_shards
+        from hdr_model.evaluation.evaluate import check_request
         from hdr_model.inference.pipeline import HDR
 
-        if self.root is None or self.dataset is None:
-            raise AIHError(f"--root: expected the folder of {self.dataset}, found nothing")
+        photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
-        out = self.out / "annotated"
-        photos: SourceConfig = TzionasConfig(source=str(self.root))
-        if self.dataset == "interhand26m":
-            photos = AnnotateConfig(
-                source=str(self.root),
-                split=self.split,
-                branch=self.branch,
-                hand_model=self.hand_model,
-                keep_unfitted=True,  # the published figures are of every annotated photo
-            )
-        print(*annotate(photos, out, workers=self.workers).lines(), sep="\n  ")
-        return out
+        shards, lines = annotated_shards(photos, self.out, self.workers)
+        print(*lines, sep="\n  ")
+        return shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +332,10 @@ class Infer:
     """Left, top, right, bottom of the hands in pixels; by default they are looked for."""
     batch: int = 1
     """Photos worked on together."""
+    only: str | None = None
+    """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
+    json: bool = False
+    """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
 
     def run(self) -> None:
@@ -350,12 +345,28 @@ class Infer:
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
-        from hdr_model.inference.infer import infer_photos, infer_video
+        if self.video and self.only:
+            raise AIHError("--only: expected photos, of whose files it chooses, found --video")
+        from hdr_model.inference.infer import Written, infer_photos, infer_video
+
+        def tell(written: Written) -> None:
+            line = json.dumps(written.to_dict(), allow_nan=False) if self.json else written.line
+            tqdm.write(line)
 
         if self.video:
-            infer_video(self.video, self.weights, self.out, self.device, self.box)
+            infer_video(self.video, self.weights, self.out, self.device, self.box, tell)
         else:
-            infer_photos(list(self.photos), self.weights, self.out, self.device, self.box, self.batch)
+            only = _parts(self.only)
+            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell)
+
+
+def _parts(listed: str | None) -> tuple[Part, ...]:
+    from hdr_model.inference.result import PARTS
+
+    named = {name.strip() for name in listed.split(",")} if listed is not None else set(PARTS)
+    if not named <= set(PARTS):
+        raise AIHError(f"--only: expected some of {', '.join(PARTS)}, found {', '.join(sorted(named - set(PARTS)))}")
+    return tuple(part for part in PARTS if part in named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,17 +468,31 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``hdr``; a user's mistake is one sentence and exit code 2."""
+    """Run ``hdr``; a user's mistake, and a file or disk that fails, is one sentence and exit code 2."""
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
+    command: Any = None
     try:
-        parse_arguments(COMMANDS, "hdr", description, arguments).run()
+        try:
+            command = parse_arguments(COMMANDS, "hdr", description, arguments)
+            command.run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
     except AIHError as error:
-        print(f"hdr: error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print("hdr: interrupted; a training goes on from its last checkpoint with --resume", file=sys.stderr)
+        more = "a training goes on from its last checkpoint with --resume"
+        print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _failed(sentence: str) -> int:
+    print(f"hdr: error: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from aih_gen.errors import AssetError
+from aih_gen.io.json import read_json
 from hdr_model.config import Task
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -45,9 +45,9 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        settings = json.loads(path.read_text())
+        settings = read_json(path)
         int(settings["size"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (AssetError, KeyError, TypeError, ValueError) as error:
         raise AssetError(f"{path}: expected a run's settings with a size, found {error!r}") from error
     return cast("dict[str, Any]", settings)
 
@@ -55,8 +55,8 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 def trained_size(weights: Path) -> int:
     """Side in pixels of the images that the network in ``weights`` was trained on, else 256."""
     try:
-        packed = json.loads((weights / CONFIG_FILE).read_text()).get("training", {})
-    except (OSError, ValueError, AttributeError):
+        packed = read_json(weights / CONFIG_FILE).get("training", {})
+    except (OSError, AssetError, AttributeError):
         packed = {}  # the network says so itself when it is read
     settings = packed or read_settings(weights) or read_settings(weights.parent)
     return int(settings["size"]) if settings else 256

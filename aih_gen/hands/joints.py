@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from aih_gen.config import Side
+from aih_gen.typing import Side, TipConvention
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
@@ -26,14 +24,13 @@ MANO_JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in MANO_FINGERS for k i
 MANO_PARENTS = (-1, *(0 if k == 1 else 3 * f + k - 1 for f in range(5) for k in (1, 2, 3)))
 """Their tree: five chains of three bones that start at the wrist."""
 
-TipConvention = Literal["manopth", "smplx"]
 MANO_TIPS: dict[TipConvention, dict[Side, tuple[int, ...]]] = {
     "manopth": {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)},
     "smplx": {"right": (744, 320, 443, 554, 671), "left": (744, 320, 443, 554, 671)},
 }
 """Finger-tip vertices of the 778-vertex mesh (thumb, index, middle, ring, little), by convention and side."""
 
-# Where each of the 21 joints stands in the list "16 MANO joints, then the five tips (thumb to little)".
+# Index of each of the 21 joints in the list "16 MANO joints, then the five tips (thumb to little)".
 FROM_MANO_AND_TIPS = np.array(
     [16 + FINGERS.index(name[:-1]) if name.endswith("4") else MANO_JOINT_NAMES.index(name) for name in JOINT_NAMES]
 )
@@ -45,4 +42,4 @@ FROM_INTERHAND = np.array([INTERHAND_JOINT_NAMES.index(name) for name in JOINT_N
 TZIONAS_JOINT_NAMES = (*(f"{finger}{k}" for finger in FINGERS[:0:-1] for k in (1, 2, 3)), "thumb2", "thumb3")
 """The 14 joints of a hand that Tzionas et al. annotate: no wrist, no finger tips, no base of the thumb."""
 TO_TZIONAS = np.array([JOINT_NAMES.index(name) for name in TZIONAS_JOINT_NAMES])
-"""Which of the 21 joints each of those 14 is."""
+"""Index of each of those 14 among the 21 joints."""

@@ -1,13 +1,14 @@
-"""What hands and wrists wear: gloves, rings, bracelets, watches, painted nails; each in a small share of all scenes."""
+"""Gloves, rings, bracelets, watches, painted nails; each in a small share of all scenes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from aih_gen.scenes.scene import Array, Band, Dress, Glove, Ring, Skin, Watch
+from aih_gen.scenes.scene import Band, Dress, Glove, Ring, Skin, Watch
+from aih_gen.typing import Float32
 
 GLOVES, RINGS, WATCH, BRACELETS, POLISH = 0.04, 0.12, 0.10, 0.06, 0.08
-"""How often each is worn; who wears gloves shows neither rings nor nails."""
+"""Share of scenes with each; gloves cover rings and nails."""
 CLEAR_OF_SLEEVE = 0.075
 """Metres of bare forearm that a watch or a bracelet needs."""
 MAX_RINGS, MAX_BANDS = 4, 3
@@ -35,7 +36,7 @@ _STRAPS = np.array([[0.015, 0.015, 0.015], [0.09, 0.04, 0.02], [0.25, 0.13, 0.06
 
 
 def sample_dress(rng: np.random.Generator, skin: Skin) -> Dress:
-    """What a person with this ``skin`` wears on hands and wrists; most wear nothing."""
+    """The dress of a person with this ``skin``; most wear nothing."""
     gloves, rings, watch, bracelets, polish = rng.random(5) < (GLOVES, RINGS, WATCH, BRACELETS, POLISH)
     if gloves:
         return Dress(glove=_glove(rng))
@@ -61,25 +62,25 @@ def _glove(rng: np.random.Generator) -> Glove:
     return Glove(_shade(rng, _WOOL), knitted, float(rng.uniform(0.025, 0.07)))
 
 
-def _rings(rng: np.random.Generator, metal: Array) -> tuple[Ring, ...]:
+def _rings(rng: np.random.Generator, metal: Float32) -> tuple[Ring, ...]:
     """Up to ``MAX_RINGS`` on different fingers, most often one on a ring finger."""
     count = int(rng.choice([1, 2, 3, MAX_RINGS], p=[0.55, 0.25, 0.12, 0.08]))
     shares = np.outer([0.5, 0.5], [0.06, 0.16, 0.18, 0.46, 0.14]).ravel()
     chosen = rng.choice(len(shares), size=count, replace=False, p=shares)
     return tuple(
         Ring(
-            side=int(one) // 5,
-            finger=int(one) % 5,
+            side=int(place) // 5,
+            finger=int(place) % 5,
             place=float(rng.uniform(0.58, 0.68)),
             width=float(rng.uniform(0.002, 0.005)),
             colour=metal if rng.random() < 0.8 else _metal(rng),
             gem=_shade(rng, _GEMS) if rng.random() < 0.3 else None,
         )
-        for one in chosen
+        for place in chosen
     )
 
 
-def _watch(rng: np.random.Generator, side: int, metal: Array) -> Watch:
+def _watch(rng: np.random.Generator, side: int, metal: Float32) -> Watch:
     dark = rng.random() < 0.55
     grey = rng.uniform(0.005, 0.03) if dark else rng.uniform(0.5, 0.85)
     return Watch(
@@ -98,7 +99,7 @@ def _strap(rng: np.random.Generator, watch: Watch) -> Band:
     return Band(watch.side, watch.start, float(watch.radius * rng.uniform(0.95, 1.3)), colour, metal, 0)
 
 
-def _bracelets(rng: np.random.Generator, side: int, metal: Array) -> tuple[Band, ...]:
+def _bracelets(rng: np.random.Generator, side: int, metal: Float32) -> tuple[Band, ...]:
     """One or two narrow bands beside each other."""
     bands = []
     start = rng.uniform(0.012, 0.03)
@@ -111,11 +112,11 @@ def _bracelets(rng: np.random.Generator, side: int, metal: Array) -> tuple[Band,
     return tuple(bands)
 
 
-def _metal(rng: np.random.Generator) -> Array:
+def _metal(rng: np.random.Generator) -> Float32:
     return _METALS[int(rng.integers(len(_METALS)))].astype(np.float32)
 
 
-def _shade(rng: np.random.Generator, palette: Array) -> Array:
+def _shade(rng: np.random.Generator, palette: Float32) -> Float32:
     """(3,) one of the colours (N,3) of a palette, a little lighter or darker."""
     colour = palette[int(rng.integers(len(palette)))] * np.exp(rng.normal(0, 0.12, 3) * 0.5 + rng.normal(0, 0.15))
     return np.clip(colour, 0.003, 0.9).astype(np.float32)

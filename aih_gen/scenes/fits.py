@@ -1,15 +1,12 @@
-"""Recorded hands as scenes take them: what was fitted, and the photos that it was fitted to where they are known."""
+"""Recorded hands as scenes take them: the fits, and the photos that they were fitted to where those are known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from aih_gen.typing import AnyArray, Array, Int64, Mask
 
 
 class Photos(Protocol):
@@ -20,7 +17,7 @@ class Photos(Protocol):
         """Height and width in pixels."""
         ...
 
-    def read(self, indices: Iterable[int], fields: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def read(self, indices: Iterable[int], fields: Sequence[str]) -> dict[str, AnyArray]:
         """Stacked arrays of ``Sample`` by name."""
         ...
 
@@ -31,11 +28,11 @@ class Photos(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The pictures that N fits were made for; the hands are in the cameras' space."""
+    """The photos of N fits; the hands are in the cameras' space."""
 
     photos: Photos
-    rows: NDArray[np.int64]  # (N,) positions of the photos
-    camera: Array  # (N,3,3) px of the picture there
+    rows: Int64  # (N,) positions of the photos
+    camera: Array  # (N,3,3) intrinsics, px of the photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +42,7 @@ class Fits:
     pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand; 0 where there is no hand, like the next two
     betas: Array  # (N,2,10)
     transl: Array  # (N,2,3) m
-    present: NDArray[np.bool_]  # (N,2)
+    present: Mask  # (N,2)
     skipped: int
     """Frames of the file with another number of hands."""
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aih_gen.errors import AIHError
+from aih_gen.io.json import read_json
+from aih_gen.io.write import write_text
 
 Group = Literal["masks", "images", "pose"]
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
@@ -25,7 +28,7 @@ class Row:
 
     group: Group
     metric: str
-    """What is measured, on what, averaged how."""
+    """The measure, its cases, and how they are averaged."""
     unit: str
     ours: float
     baseline_name: str
@@ -38,7 +41,7 @@ class Row:
 
     @property
     def wins(self) -> bool | None:
-        """Whether ours is better than the baseline; None where one of them does not exist."""
+        """True where ours is better than the baseline; None where one of them does not exist."""
         if math.isnan(self.ours) or math.isnan(self.baseline):
             return None
         return self.ours > self.baseline if self.better == "higher" else self.ours < self.baseline
@@ -119,7 +122,7 @@ class Evaluation:
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
-    """How the figures were taken: denominators, empty cases, settings."""
+    """Denominators, empty cases and settings of the figures."""
     settings: dict[str, str] = field(default_factory=dict)
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -148,23 +151,24 @@ class Evaluation:
         """
         whole = without_nan(asdict(self))
         plain = whole["rows"]
-        (folder / "metrics.json").write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        write_text(folder / "metrics.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
         write_grids(folder / "grids.csv", self.grids)
-        with open(folder / "metrics.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
-            writer.writeheader()
-            writer.writerows(plain)
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+        writer.writeheader()
+        writer.writerows(plain)
+        write_text(folder / "metrics.csv", file.getvalue())
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
-        """What ``write`` wrote.
+        """Read the files of ``write``.
 
         Raises:
             AIHError: ``metrics.json`` is not one of ours.
         """
         path = folder / "metrics.json"
         try:
-            whole = json.loads(path.read_text())
+            whole = read_json(path)
             rows = [Row(**_from_plain(row)) for row in whole["rows"]]
             grids = tuple(_grid(grid) for grid in whole["grids"])
             curves = tuple(Curve(c["chart"], c["name"], tuple((x, y) for x, y in c["points"])) for c in whole["curves"])
@@ -175,13 +179,14 @@ class Evaluation:
 
 def write_grids(path: Path, grids: Sequence[Grid]) -> None:
     """Grids as CSV: table, line, column, value, published (0 or 1)."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("table", "line", "column", "value", "published"))
-        for grid in grids:
-            for line in grid.lines:
-                for column, value in zip(grid.columns, line.values, strict=True):
-                    writer.writerow((grid.title, line.name, column, without_nan(value), int(line.published)))
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(("table", "line", "column", "value", "published"))
+    for grid in grids:
+        for line in grid.lines:
+            for column, value in zip(grid.columns, line.values, strict=True):
+                writer.writerow((grid.title, line.name, column, without_nan(value), int(line.published)))
+    write_text(path, file.getvalue())
 
 
 def without_nan(value: Any) -> Any:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
+from aih_gen.io.json import read_json
 from hdr_model.config import NetworkConfig, Task
 from hdr_model.files import write_whole
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -68,7 +69,7 @@ class PretrainedNetwork(nn.Module):
     @classmethod
     def _read_config(cls, path: Path) -> Any:
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except FileNotFoundError:
             raise AssetError(f"No file {path}: expected the configuration of {cls.__name__}.") from None
         except (OSError, ValueError) as error:

@@ -156,7 +156,7 @@ def train(
             if log and "picture" in due:
                 with _evaluating(kept), autocast:
                     log.picture(step, task.picture(kept, shown, Draws(config.seed, 0, 0, len(shown["masks"]))))
-            stop = any_process(interruption.wished, device) if due or world == 1 else False
+            stop = any_process(interruption.requested, device) if due or world == 1 else False
             if log and ("checkpoint" in due or stop):
                 history.check()
                 kept.save_pretrained(out / WEIGHTS)

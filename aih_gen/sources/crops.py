@@ -1,62 +1,12 @@
-"""Pictures of other people's: the one door for them, and square crops with the camera that goes with each."""
+"""Square crops of photos, with the camera that goes with each."""
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
-from aih_gen.errors import AIHError
-
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError)
-"""What Pillow raises over files that are no pictures, or broken ones."""
-DRAFT = 8
-"""By how much a JPEG may be reduced while it is decoded: all its bytes are read, few of its pixels computed."""
-
-
-def read_picture(path: Path, mode: str) -> Image.Image:
-    """A picture, upright, in a mode of Pillow's (``RGB``, ``L``).
-
-    Raises:
-        AIHError: it cannot be read.
-    """
-    try:
-        with _opened(path) as stored:
-            return ImageOps.exif_transpose(stored).convert(mode)
-    except UNREADABLE as error:
-        raise AIHError(f"{path}: expected an image that can be read, found: {error}") from error
-
-
-def picture_fault(path: Path, size: tuple[int, int] | None = None) -> str | None:
-    """What is wrong with a picture: it is missing, does not decode, or has another size than ``size`` (width, height);
-    None where nothing is.
-    """  # fmt: skip
-    try:
-        with _opened(path) as stored:
-            if size is not None and stored.size != size:
-                return "image of another size"
-            stored.draft("L", (stored.width // DRAFT, stored.height // DRAFT))
-            stored.load()
-    except FileNotFoundError:
-        return "missing image"
-    except UNREADABLE:
-        return "unreadable image"
-    return None
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=sorted(set(FORMATS.values()))) as stored:
-            yield stored
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -80,7 +30,7 @@ class SquareCrop:
         shift = [middle - self.scale * axis for axis in self.centre]
         return np.array([[self.scale, 0, shift[0]], [0, self.scale, shift[1]], [0, 0, 1.0]])
 
-    def picture(self, photo: Image.Image) -> NDArray[np.uint8]:
+    def cut(self, photo: Image.Image) -> NDArray[np.uint8]:
         """(size,size,3) the crop; black beyond the photo."""
         left, top = (axis + 0.5 - self.side / 2 for axis in self.centre)
         corner = int(np.floor(left)), int(np.floor(top))
@@ -91,7 +41,7 @@ class SquareCrop:
         return np.asarray(whole.resize((self.size, self.size), Image.Resampling.BILINEAR, box))
 
     def inside(self, width: int, height: int) -> NDArray[np.bool_]:
-        """(size,size) where the crop shows the photo, of that width and height."""
+        """(size,size) True where the crop shows the photo, of that width and height."""
         middle = (self.size - 1) / 2
         steps = (np.arange(self.size) - middle) / self.scale
         columns, rows = (

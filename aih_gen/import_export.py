@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,23 +11,23 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from aih_gen.config import TWO_HANDS, Branch, RenderConfig, SourceConfig, Split, check_config
+from aih_gen.config import TWO_HANDS, RenderConfig, SourceConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate
-from aih_gen.preview import contact_sheet
+from aih_gen.io.write import atomic_folder, make_folder, write_bytes
+from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import Codec
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_folders import AIHBranch, AIHRenderConfig
+from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
 from aih_gen.sources.poses_npz import POSES, import_poses
-from aih_gen.sources.records import SKIPPED, Tally
+from aih_gen.sources.records import SKIPPED, ReadReport
 from aih_gen.sources.single_hands import SingleHandsConfig
+from aih_gen.typing import AIHBranch, Branch, Codec, Crops, Split
 
 SHEET_SAMPLES = 12
 SHEET = "preview.jpg"
 MAX_BROKEN = 0.01
-Crops = Literal["pair", "hand", "all"]
 
 
 def annotate(
@@ -38,7 +39,7 @@ def annotate(
     workers: int = 1,
     shard_size: int = 1000,
     codec: Codec = "zstd",
-) -> Tally:
+) -> ReadReport:
     """Write other people's annotated images as shards, with a sheet of some and a list of what is not used.
 
     Args:
@@ -58,19 +59,19 @@ def annotate(
     if limit is not None and limit < 1:
         raise AIHError(f"limit: expected 1 or more, found {limit}")
     records = open_source(config)
-    records.tally.check(config.source, most_broken)
+    records.report.check(config.source, most_broken)
     count = min(len(records), limit or len(records))
     out = generate(config, out, count, workers=workers, shard_size=shard_size, codec=codec)
     shards = AIHShards(out)
     shown = np.linspace(0, len(shards) - 1, min(SHEET_SAMPLES, len(shards))).round().astype(int).tolist()
-    contact_sheet([shards[k] for k in shown]).save(out / SHEET, quality=90)
-    records.tally.write(out)
-    return records.tally
+    write_sheet(out / SHEET, [shards[k] for k in shown])
+    records.report.write(out)
+    return records.report
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """Where samples go; nothing of it changes a sample."""
+    """Output and workers; nothing of it changes a sample."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -90,9 +91,9 @@ class _Reading:
     def gather(self, config: SourceConfig) -> int:
         """Read, check, write, and tell."""
         own = ("limit", "most_broken", "workers", "shard_size", "codec")
-        tally = annotate(config, self.out, **{name: getattr(self, name) for name in own})
+        report = annotate(config, self.out, **{name: getattr(self, name) for name in own})
         print(f"{self.out}: {len(AIHShards(self.out)):,} samples")
-        return _tell(tally, self.out)
+        return _tell(report, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +110,13 @@ class Annotate(_Reading):
     hand_model: str = ""
     """Folder of the MANO files that the fits are for."""
     crops: Crops = "pair"
-    """pair: one picture of all hands; hand: one around each hand; all: both."""
+    """pair: one image of all hands; hand: one around each hand; all: both."""
     max_fit_error: float = 20.0
     """Millimetres, mean over joints, that a fit may be off the annotated joints."""
     keep_unfitted: bool = False
     """Keep photos without a fit that serves, with joints and without masks."""
     margin: float | None = None
-    """Side of a picture / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
+    """Side of an image / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
     hand, 2 around the joints of tzionas."""
 
     def run(self) -> int:
@@ -166,21 +167,18 @@ class Import(_Reading):
         )
 
     def _poses(self) -> int:
-        arrays, tally = import_poses(self.path)
-        tally.check(self.path, self.most_broken)
-        path = self.out / POSES
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
-        except OSError as error:
-            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        arrays, report = import_poses(self.path)
+        report.check(self.path, self.most_broken)
+        path, file = self.out / POSES, io.BytesIO()
+        np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
+        make_folder(self.out)
+        write_bytes(path, file.getbuffer())
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
         config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
-        drawn = open_source(config).samples(range(count))
-        contact_sheet(drawn).save(self.out / SHEET, quality=90)
-        tally.write(self.out)
+        write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
+        report.write(self.out)
         print(f"{path}: for aih-gen render --poses")
-        return _tell(tally, self.out)
+        return _tell(report, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,16 +201,16 @@ class Export:
         from aih_gen.exports.webdataset import export_webdataset
 
         shards = AIHShards(self.path)
-        if self.to == "aih-folders":
-            count = export_aih_folders(shards, self.out, self.split, self.branch)
-        else:
-            count = (export_coco if self.to == "coco" else export_webdataset)(shards, self.out)
-        contact_sheet(shards[:SHEET_SAMPLES]).save(self.out / SHEET, quality=90)
+        folder = render_folder(self.out, self.branch, self.split) if self.to == "aih-folders" else self.out
+        export = {"aih-folders": export_aih_folders, "coco": export_coco, "webdataset": export_webdataset}[self.to]
+        with atomic_folder(folder) as temporary:
+            count = export(shards, temporary)
+            write_sheet((self.out if self.to == "aih-folders" else temporary) / SHEET, shards[:SHEET_SAMPLES])
         print(f"{self.out}: {count:,} samples; the first in {self.out / SHEET}")
         return 0
 
 
-def _tell(tally: Tally, out: Path) -> int:
-    print(*tally.lines(), sep="\n  ")
+def _tell(report: ReadReport, out: Path) -> int:
+    print(*report.lines(), sep="\n  ")
     print(f"{out / SKIPPED}: what is not used; {out / SHEET}: a look at what is")
     return 0

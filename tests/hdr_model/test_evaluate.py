@@ -21,22 +21,23 @@ from aih_gen.sources import open_source
 from aih_gen.sources.tzionas import TzionasConfig
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.data.aih import AIHDataset
-from hdr_model.evaluation.examine import ALONE, BOUND, FIELDS, FOUND, TRUE, examine
-from hdr_model.evaluation.judges import Judges
+from hdr_model.evaluation.evaluate import evaluate
 from hdr_model.evaluation.metrics import frechet_distance
-from hdr_model.evaluation.pose import HDR_OWN, MEAN_POSE, pose_grids
-from hdr_model.evaluation.protocols import (
+from hdr_model.evaluation.perceptual import PerceptualMetrics
+from hdr_model.evaluation.pose import MEAN_POSE, pose_grids
+from hdr_model.evaluation.predict import ALONE, BOUND, FIELDS, FOUND, TRUE, predict
+from hdr_model.evaluation.prior import training_prior
+from hdr_model.evaluation.protocols import HDR_OWN
+from hdr_model.evaluation.rows import result_rows
+from hdr_model.evaluation.scores import (
     AS_VISIBLE,
     COPY,
     HASM,
     MEAN_MASK,
+    SampleMeta,
     Scores,
-    Story,
     add_scores,
-    evaluate,
-    read_stories,
-    result_rows,
-    training_prior,
+    read_sample_meta,
 )
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets import hasm, hdrm, shpe
@@ -145,8 +146,8 @@ def scores(shards: Path) -> Scores:
     prior = training_prior([shards])
     for indices in ([0, 1], [2, 3]):
         batch = AIHDataset(shards, FIELDS)[indices]
-        stories = [Story(both) for both in batch["present"].all(1).tolist()]
-        add_scores(gathered, indices, batch, examine(hdr, batch), prior, stories)
+        metas = [SampleMeta(both) for both in batch["present"].all(1).tolist()]
+        add_scores(gathered, indices, batch, predict(hdr, batch), prior, metas)
     return gathered
 
 
@@ -240,8 +241,8 @@ class CarelessHASM(PerfectHASM):
 def scores_of(network: nn.Module, shards: Path) -> Scores:
     gathered, everything = Scores(), list(range(len(SAMPLES)))
     batch = AIHDataset(shards, FIELDS)[everything]
-    seen = examine(stubbed(network, GreyHDRM(), SamePoseSHPE()), batch)
-    add_scores(gathered, everything, batch, seen, training_prior([shards]), [Story(True)] * len(SAMPLES))
+    seen = predict(stubbed(network, GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, everything, batch, seen, training_prior([shards]), [SampleMeta(True)] * len(SAMPLES))
     return gathered
 
 
@@ -286,7 +287,7 @@ def tzionas_scores(frames: Path, folder: Path) -> Scores:
     hdr = stubbed(BlindHASM(), GreyHDRM(), CentreSHPE())
     dataset, gathered = AIHDataset(folder, FIELDS), Scores()
     batch = dataset[[0]]
-    add_scores(gathered, [0], batch, examine(hdr, batch), None, read_stories(dataset, [0], batch))
+    add_scores(gathered, [0], batch, predict(hdr, batch), None, read_sample_meta(dataset, [0], batch))
     return gathered
 
 
@@ -327,7 +328,7 @@ def test_what_hasm_finds_of_a_hand_without_a_mask_is_neither_right_nor_wrong(tmp
     write_shard(tmp_path / "a-00000.h5", [[unknown]], 1, HEADER)
     hdr = stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE())
     gathered, batch = Scores(), AIHDataset(tmp_path, FIELDS)[[0]]
-    add_scores(gathered, [0], batch, examine(hdr, batch), None, [Story(True)])
+    add_scores(gathered, [0], batch, predict(hdr, batch), None, [SampleMeta(True)])
     assert gathered.overlap["amodal", HASM].pooled == pytest.approx(1.0)
     assert (gathered.unmasked, gathered.unknown, gathered.pose.hand) == (0, 1, [0])
 
@@ -344,9 +345,9 @@ class MeanColour(nn.Module):
 
 def test_lpips_and_fid_are_taken_of_the_hands_with_a_hole_and_of_the_input_too(shards: Path, scores: Scores) -> None:
     gathered, batch = Scores(), AIHDataset(shards, FIELDS)[[0, 3]]
-    seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
-    judges = Judges(cast(Any, MeanDifference()), cast(Any, MeanColour()))
-    add_scores(gathered, [0, 3], batch, seen, None, [Story(True), Story(False)], judges)
+    seen = predict(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
+    perceptual = PerceptualMetrics(cast(Any, MeanDifference()), cast(Any, MeanColour()))
+    add_scores(gathered, [0, 3], batch, seen, None, [SampleMeta(True), SampleMeta(False)], perceptual)
     first = [row for row in result_rows(gathered) if row.metric.startswith("LPIPS")]
     copied = (seen.crops.image - seen.crops.target).abs().mean((1, 2, 3))
     assert [row.cases for row in first] == [2, 2], "a hand by itself has no hole"
@@ -363,8 +364,8 @@ def test_lpips_and_fid_are_taken_of_the_hands_with_a_hole_and_of_the_input_too(s
 def test_without_training_data_the_rows_stay_and_their_baseline_is_missing(shards: Path) -> None:
     batch = AIHDataset(shards, FIELDS)[[0, 1]]
     gathered = Scores()
-    seen = examine(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
-    add_scores(gathered, [0, 1], batch, seen, None, [Story(True)] * 2)
+    seen = predict(stubbed(PerfectHASM(), GreyHDRM(), SamePoseSHPE()), batch)
+    add_scores(gathered, [0, 1], batch, seen, None, [SampleMeta(True)] * 2)
     rows = {row.metric: row for row in result_rows(gathered) if row.baseline_name == MEAN_POSE}
     assert all(np.isnan(row.baseline) and row.wins is None for row in rows.values())
 

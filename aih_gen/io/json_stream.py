@@ -15,9 +15,13 @@ from ijson.common import ObjectBuilder
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
+from aih_gen.io.json import Nesting
 
 NOT_NUMBERS = re.compile(rb"(?:\A|(?<=[\s\[,:]))-?(?:NaN|Infinity)(?=[\s\],}]|\Z)")
 """Python's words, in a piece of JSON that begins after a comma."""
+
+MAX_PIECE = 1 << 24
+"""Bytes between two commas."""
 
 
 class CutJSON(AIHError):
@@ -32,20 +36,27 @@ class HashedFile:
 
     def __init__(self, path: Path, bar: tqdm[Any]) -> None:
         self._file: IO[bytes] = path.open("rb")
-        self._hash, self._bar, self._held = hashlib.sha256(), bar, b""
+        self._hash, self._bar, self._rest, self._nesting = hashlib.sha256(), bar, b"", Nesting()
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, about ``size``, up to a comma or the end of the file: no number or word is cut."""
-        whole, stop = self._held, 0
+        """The next bytes, about ``size``, up to a comma or the end of the file: no number or word is cut.
+
+        Raises:
+            ValueError: the document is nested deeper than ``io.json`` allows, or more than `MAX_PIECE` without a comma.
+        """
+        whole, stop = self._rest, 0
         while size and not stop and (data := self._file.read(size)):
             self._hash.update(data)
             self._bar.update(len(data))
             whole += data
+            if len(whole) > MAX_PIECE:
+                raise ValueError(f"more than {MAX_PIECE:,} bytes without a comma")
             stop = whole.rfind(b",") + 1
         if size and not stop:
             stop = len(whole)
-        self._held = whole[stop:]
-        return NOT_NUMBERS.sub(b"null", whole[:stop]) if b"NaN" in whole or b"Infinity" in whole else whole[:stop]
+        piece, self._rest = whole[:stop], whole[stop:]
+        self._nesting.check(piece)
+        return NOT_NUMBERS.sub(b"null", piece) if b"NaN" in whole or b"Infinity" in whole else piece
 
     def finish(self) -> str:
         """Read the rest; SHA-256 of all."""

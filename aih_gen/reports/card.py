@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +10,11 @@ from typing import Any
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
+from aih_gen.reports.survey import OCCLUSION_BINS, Facet, Survey, facets, survey
 from aih_gen.shards.manifest import ManifestEntry, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.schema import SCHEMA_VERSION
-from aih_gen.survey import OCCLUSION_BINS, Facet, Survey, facets, survey
 
 README, CROISSANT = "README.md", "croissant.json"
 
@@ -44,21 +43,14 @@ def write_card(shards: AIHShards, folder: Path) -> tuple[Path, Path]:
     """Write ``README.md`` and ``croissant.json`` into the folder of the shards; returns their paths.
 
     Raises:
-        AIHError: ``folder`` is none, or cannot be written to.
+        AIHError: ``folder`` is a file, or cannot be written to.
     """
     if not folder.is_dir():
         raise AIHError(f"{folder}: expected a folder to write {README} and {CROISSANT} into, found a file")
     name = shards.shards[0].header.subset
     documents = {README: card(shards, name), CROISSANT: json.dumps(croissant(shards, folder), indent=1) + "\n"}
     for file, text in documents.items():
-        temporary = folder / f".{file}.tmp"
-        try:
-            temporary.write_text(text)
-            os.replace(temporary, folder / file)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise AIHError(f"{folder / file}: expected a file that can be written ({error.strerror})") from error
+        write_text(folder / file, text)
     return folder / README, folder / CROISSANT
 
 

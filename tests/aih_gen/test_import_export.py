@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aih_gen.cli import main
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.exports.coco import export_coco, rle
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_folders import AIHRenderConfig
+from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
 from aih_gen.sources.aih_syn_folders import AIHSynConfig
 from aih_gen.sources.object_npy import read_object_array
 from tests.data.samples import make_sample, write_samples
@@ -29,7 +32,7 @@ def shards(tmp_path: Path) -> AIHShards:
 
 
 def test_the_authors_folders_come_back_but_for_jpeg(shards: AIHShards, tmp_path: Path) -> None:
-    export_aih_folders(shards, tmp_path / "out", "train", "machine")
+    export_aih_folders(shards, render_folder(tmp_path / "out", "machine", "train"))
     back = open_source(AIHRenderConfig(source=str(tmp_path / "out"), size=64)).samples(range(4))
     for before, after in zip(shards[:], back, strict=True):
         for name in ("amodal_right", "amodal_left", "visible_right", "visible_left"):
@@ -46,9 +49,59 @@ def test_rle_is_pycocotools(shards: AIHShards, tmp_path: Path) -> None:
     for mask in masks:
         np.testing.assert_array_equal(coco.decode(rle(mask)), mask)
         assert rle(mask)["counts"].encode() == coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    (tmp_path / "coco").mkdir()
     export_coco(shards, tmp_path / "coco")
     document = json.loads((tmp_path / "coco" / "annotations.json").read_text())
     assert len(document["images"]) == 4 and len(document["annotations"]) == 8
+
+
+@pytest.mark.parametrize("form", ["aih-folders", "coco", "webdataset"])
+def test_an_interrupted_export_leaves_nothing_and_can_be_run_again(
+    shards: AIHShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    out, read = tmp_path / "out", AIHShards.__getitem__
+
+    def interrupted(self: AIHShards, place: Any) -> Any:
+        if place == 2:
+            raise KeyboardInterrupt
+        return read(self, place)
+
+    command = ["export", str(tmp_path / "in"), f"--to={form}", f"--out={out}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(AIHShards, "__getitem__", interrupted)
+        assert main(command) == 130
+    assert not [path for path in out.rglob("*") if path.is_file()]
+    assert main(command) == 0
+    assert (out / "preview.jpg").is_file() and not list(tmp_path.rglob(".*"))
+    assert main(command) == 2
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
+    shards: AIHShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, page, poses = str(tmp_path / "in"), tmp_path / "page.html", tmp_path / "fits.npz"
+    page.write_text("old")
+    zeros = {"pose": (2, 2, 48), "betas": (2, 2, 10), "transl": (2, 2, 3)}
+    np.savez(poses, **{name: np.zeros(shape) for name, shape in zeros.items()})  # type: ignore[arg-type]
+    assert main(["syn", f"--source={source}", f"--out={tmp_path / 'made'}", "--count=1"]) == 0
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for command in (
+        ["preview", source, f"--out={page}"],
+        ["info", source, "--write"],
+        ["export", source, "--to=coco", f"--out={tmp_path / 'coco'}"],
+        ["merge", str(tmp_path / "made"), f"--out={tmp_path / 'merged'}"],
+        ["import", str(poses), "--from=npz", f"--out={tmp_path}"],
+        ["syn", f"--source={source}", f"--out={tmp_path / 'made'}", "--count=2"],
+    ):
+        assert main(command) == 2, command
+        assert capsys.readouterr().err.splitlines()[-1].endswith("that can be written to (No space left on device)")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert page.read_text() == "old"
 
 
 def _syn_tree(root: Path) -> None:
@@ -78,7 +131,7 @@ def test_the_corrected_way_is_the_published_one_mirrored_back_and_without_black_
     settings: dict[str, Any] = {"source": str(tmp_path), "split": "val", "branch": "machine"}
     corrected = open_source(AIHSynConfig(**settings))
     published = open_source(AIHSynConfig(**settings, as_published=True))
-    assert corrected.tally.broken == {"broken entry": ["entry 2"]}
+    assert corrected.report.broken == {"broken entry": ["entry 2"]}
     for k, (ours, theirs) in enumerate(zip(corrected.samples([0, 1]), published.samples([0, 1]), strict=True)):
         assert not list(sample_problems(ours)) and not list(sample_problems(theirs))
         step = -1 if k else 1  # the second entry loops over a left hand

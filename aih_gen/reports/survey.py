@@ -1,4 +1,4 @@
-"""What a data set holds: counts, and its samples in groups. Nothing here decodes an image."""
+"""Counts of a data set, and its samples in groups. Nothing here decodes an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aih_gen.shards.reader import AIHShards
 
-MOST_READ = 20_000
+MAX_READ = 20_000
 """Samples that a survey of a data set looks at."""
 BLOCK = 1_000
 """Samples whose provenance is in memory at a time."""
@@ -22,14 +22,14 @@ OCCLUSION_STEPS = (0.05, 0.3, 0.6, 0.9)
 OCCLUSION_NAMES = ("up to 5%", "5 to 30%", "30 to 60%", "60 to 90%", "over 90%")
 HAND_NAMES = ("two", "right alone", "left alone", "none")
 UNKNOWN, OTHERS = "unknown", "others"
-MOST_GROUPS = 8
+MAX_GROUPS = 8
 """Names beyond the most frequent ones are counted together."""
-LONGEST_NAME = 40
+MAX_NAME = 40
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a data set holds, in numbers."""
+    """Counts of a data set."""
 
     samples: int
     looked_at: int
@@ -86,9 +86,9 @@ def facets(shards: AIHShards) -> tuple[Facet, ...]:
     for start in range(0, len(positions), BLOCK):
         read = shards.read(positions[start : start + BLOCK], ("provenance", "occlusion", "present"))
         hands += [HAND_NAMES[3 - 2 * right - left] for right, left in read["present"].astype(int).tolist()]
-        interactions += [_name(story.get("interaction")) for story in read["provenance"]]
-        tones += [_name(story.get("tone")) for story in read["provenance"]]
-        backgrounds += [_name(story.get("background")) for story in read["provenance"]]
+        interactions += [_name(provenance.get("interaction")) for provenance in read["provenance"]]
+        tones += [_name(provenance.get("tone")) for provenance in read["provenance"]]
+        backgrounds += [_name(provenance.get("background")) for provenance in read["provenance"]]
         occlusions += [_occlusion_name(share) for share in np.fmax(*read["occlusion"].T)]
     named = (
         ("hands", hands, HAND_NAMES),
@@ -98,19 +98,20 @@ def facets(shards: AIHShards) -> tuple[Facet, ...]:
         ("background", backgrounds, ()),
     )
     plain = ({UNKNOWN}, {HAND_NAMES[0]})
-    told = (one for one in named if set(one[1]) not in plain)
-    return tuple(Facet(title, _groups(positions, names, order)) for title, names, order in told)
+    return tuple(
+        Facet(title, _groups(positions, names, order)) for title, names, order in named if set(names) not in plain
+    )
 
 
 def _looked_at(samples: int) -> list[int]:
     """All positions, or random ones: evenly spaced ones could keep step with a pattern in the data."""
-    if samples <= MOST_READ:
+    if samples <= MAX_READ:
         return list(range(samples))
-    return sorted(np.random.default_rng(0).choice(samples, MOST_READ, replace=False, shuffle=False).tolist())
+    return sorted(np.random.default_rng(0).choice(samples, MAX_READ, replace=False, shuffle=False).tolist())
 
 
-def _name(told: object) -> str:
-    return told[:LONGEST_NAME] if told and isinstance(told, str) else UNKNOWN
+def _name(value: object) -> str:
+    return value[:MAX_NAME] if value and isinstance(value, str) else UNKNOWN
 
 
 def _occlusion_name(share: float) -> str:
@@ -122,8 +123,8 @@ def _groups(positions: Sequence[int], names: Sequence[str], order: Sequence[str]
     members: dict[str, list[int]] = {name: [] for name in order}
     counts = Counter(names)
     ranked = sorted(counts.keys() - {*order, UNKNOWN}, key=lambda name: (-counts[name], name))
-    rare = {*ranked[MOST_GROUPS:]}
-    members |= {name: [] for name in (*ranked[:MOST_GROUPS], OTHERS, UNKNOWN)}
+    rare = {*ranked[MAX_GROUPS:]}
+    members |= {name: [] for name in (*ranked[:MAX_GROUPS], OTHERS, UNKNOWN)}
     for position, name in zip(positions, names, strict=True):
         members[OTHERS if name in rare else name].append(position)
     return tuple(Group(name, tuple(found)) for name, found in members.items() if found or name in order)

@@ -13,13 +13,13 @@ from aih_gen.config import SIDES
 from hdr_model.data.aih import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
 from hdr_model.geometry import from_crop, mask_boxes, rotate_from_crop
-from hdr_model.inference.hands import HandStage
+from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
-"""What ``examine`` and the scores need of a shard."""
+"""Fields of a shard that ``predict`` and the scores need."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
 UNPAINTED = "SHPE in HASM's crops, nothing painted"
@@ -27,7 +27,7 @@ BOUND = "SHPE on the true target"
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class Predictions:
     """A batch of B samples with their N hands (present, at a place that is known), and what HDR made of them."""
 
     true_masks: dict[str, Tensor]  # named as HASM's heads, (B,H,W) bool
@@ -67,7 +67,7 @@ def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tens
 
 
 def known_hands(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Which hands of a batch are present and masked (B,2), and which have no mask but two joints or more (B,2)."""
+    """Hands of a batch (B,2) that are present and masked, and those (B,2) with no mask but two joints or more."""
     masks = named_masks(batch["masks"])
     amodal = torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1).flatten(2).any(2)
     annotated = batch["joints_2d"].isfinite().all(-1).sum(-1) > 1
@@ -103,14 +103,14 @@ def true_input(crops: HandCrops) -> HandInput:
     return HandInput(crops.image, *masks, affine=crops.affine)
 
 
-def estimate_in_image(stage: HandStage, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
+def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes."""
-    uv, xyz = stage.estimate(crops)
+    uv, xyz = estimator.estimate(crops)
     return from_crop(uv, affine), rotate_from_crop(xyz, affine)
 
 
 @torch.inference_mode()
-def examine(hdr: HDR, batch: Batch) -> Examined:
+def predict(hdr: HDR, batch: Batch) -> Predictions:
     """Run HDR on a batch of ``FIELDS`` on its device.
 
     Painting with true masks fills exactly the true hole. With HASM's masks it is what HDR does on a photo, the hole
@@ -129,14 +129,14 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
     painted = {TRUE: hdr.paint(true_input(crops), grow=False), FOUND: hdr.paint(in_true_crop, grow=True)}
     composites = {name: painting.composite for name, painting in painted.items()}
-    seen = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
-    seen |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
-    seen |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
-    seen |= {BOUND: (crops.target, crops.affine)}
-    joints = {name: estimate_in_image(hdr, *shown) for name, shown in seen.items()}
+    views = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
+    views |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
+    views |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
+    views |= {BOUND: (crops.target, crops.affine)}
+    joints = {name: estimate_in_image(hdr, *view) for name, view in views.items()}
     joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))
     for of_method in (joints_2d, joints_3d):
         for method, known in ((TRUE, masked), (BOUND, alone)):
             of_method[method] = of_method[method].masked_fill(~known[:, None, None], torch.nan)
     masks = named_masks(batch["masks"])
-    return Examined(masks, found_masks, sample, hand, masked, crops, composites, alone, joints_2d, joints_3d)
+    return Predictions(masks, found_masks, sample, hand, masked, crops, composites, alone, joints_2d, joints_3d)

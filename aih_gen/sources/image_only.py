@@ -1,4 +1,4 @@
-"""Samples of sources that know pictures and masks, and nothing else."""
+"""Samples of sources that know images and masks, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import Sample
+from aih_gen.typing import Mask
 
-Mask = NDArray[np.bool_]
 
-
-def unknown_hands(
+def image_only_sample(
     index: int,
     image: NDArray[np.uint8],
     targets: Sequence[NDArray[np.uint8]],

@@ -1,4 +1,4 @@
-"""Networks of other people, of weights that the user has, that judge painted pictures."""
+"""Perceptual metrics of painted crops: LPIPS and FID, with weights that the user gives."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hdr_model.nets.inception import Inception
 
 
 @dataclass(frozen=True, eq=False)
-class Judges:
-    """Those whose weights were given."""
+class PerceptualMetrics:
+    """The metrics whose weights were given."""
 
     lpips: LPIPS | None = None
     inception: Inception | None = None
     """Gives FID its features."""
 
     @classmethod
-    def from_files(cls, vgg: Path | None, linear: Path | None, inception: Path | None) -> Judges:
+    def from_files(cls, vgg: Path | None, linear: Path | None, inception: Path | None) -> PerceptualMetrics:
         """LPIPS of ``vgg`` and ``linear`` where both are given (``LPIPS.from_files``), Inception of its file.
 
         Raises:
@@ -29,8 +29,8 @@ class Judges:
         lpips = LPIPS.from_files(vgg, linear) if vgg and linear else None
         return cls(lpips, Inception.from_file(inception) if inception else None)
 
-    def to(self, device: torch.device) -> Judges:
+    def to(self, device: torch.device) -> PerceptualMetrics:
         """The same on another device."""
-        return Judges(
+        return PerceptualMetrics(
             self.lpips.to(device) if self.lpips else None, self.inception.to(device) if self.inception else None
         )
