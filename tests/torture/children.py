@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 PRELOAD = (
-    "torch", "h5py", "hdf5plugin", "aih_gen.cli", "aih_gen.factory", "aih_gen.exchange", "hdr_model.cli",
+    "torch", "h5py", "hdf5plugin", "aih_gen.cli", "aih_gen.factory", "aih_gen.import_export", "hdr_model.cli",
     "hdr_model.inference.infer", "hdr_model.training.loop", "hdr_model.training.shpe", "tests.torture.children",
 )  # fmt: skip
 GIB = 2**30
