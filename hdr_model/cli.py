@@ -77,7 +77,7 @@ class _Train:
         names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in changes.items():
-            if value <= 0:
+            if not 0 < value < math.inf:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
         if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
             found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
@@ -186,6 +186,9 @@ class TrainHDRM(_Train):
         config, device = self._config("hdrm"), self._device()
         assert isinstance(config.losses, HDRMLossWeights)
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
+        for name, weight in changes.items():
+            if not 0 <= weight < math.inf:
+                raise AIHError(f"--{name}: expected a weight of at least 0, found {weight:g}")
         if not self.discriminator:
             changes["adversarial"] = 0.0
         losses = replace(config.losses, **changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from aih_gen.errors import AssetError
 from hdr_model.config import Task
@@ -13,6 +13,8 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 """Of one network."""
 SETTINGS, WEIGHTS, BEST = "run.json", "weights", "best"
 """In the folder of a run: its settings, the network at its end, and the one whose validation loss was lowest."""
+MAX_NUMBER = 10**9
+"""Of a size or of steps in a run's settings."""
 
 
 def find_weights(folder: Path, task: Task) -> Path:
@@ -45,18 +47,36 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        settings = json.loads(path.read_text())
-        int(settings["size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise AssetError(f"{path}: expected a run's settings with a size, found {error!r}") from error
-    return cast("dict[str, Any]", settings)
+        return _checked(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AssetError(f"{path}: expected a run's settings with a size, found {error}") from error
 
 
 def trained_size(weights: Path) -> int:
-    """Side in pixels of the images that the network in ``weights`` was trained on, else 256."""
+    """Side in pixels of the images that the network in ``weights`` was trained on, else 256.
+
+    Raises:
+        AssetError: the settings of the training are damaged.
+    """
+    path = weights / CONFIG_FILE
     try:
-        packed = json.loads((weights / CONFIG_FILE).read_text()).get("training", {})
-    except (OSError, ValueError, AttributeError):
-        packed = {}  # the network says so itself when it is read
-    settings = packed or read_settings(weights) or read_settings(weights.parent)
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        document = None  # the network says so itself when it is read
+    packed = document.get("training") if isinstance(document, dict) else None
+    try:
+        settings = _checked(packed) if packed else read_settings(weights) or read_settings(weights.parent)
+    except ValueError as error:
+        raise AssetError(f"{path}, training: expected a run's settings with a size, found {error}") from error
     return int(settings["size"]) if settings else 256
+
+
+def _checked(settings: object) -> dict[str, Any]:
+    """Settings of a run. Raises ValueError where they are not."""
+    if not isinstance(settings, dict):
+        raise ValueError(f"no table but {json.dumps(settings)[:60]}")
+    for name in ("size", "steps"):
+        value = settings.get(name, None if name == "size" else 1)
+        if type(value) is not int or not 0 < value <= MAX_NUMBER:
+            raise ValueError(f"{name} {json.dumps(value)[:60]}")
+    return settings

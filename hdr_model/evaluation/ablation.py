@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset, Batch
@@ -32,7 +33,6 @@ from hdr_model.evaluation.pose import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.protocols import BATCH, portions, spread
 from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
-from hdr_model.files import write_whole
 from hdr_model.inference.hands import HandStage
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import HASM
@@ -140,7 +140,7 @@ def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid
             _train_hdrm(study, row, data, run, where, train)
         results[row.number] = _measure(study, shpe, run if painted else None, where)
         run.mkdir(exist_ok=True)
-        write_whole(finished, json.dumps(without_nan(results[row.number]), indent=1) + "\n")
+        write_text(finished, json.dumps(without_nan(results[row.number]), indent=1) + "\n")
     grid, notes = _table(study, results), _notes(study, results, commands)
     _write_table(out, study, grid, notes)
     return grid
@@ -182,7 +182,7 @@ def _open_study(study: Study, out: Path) -> None:
     elif out.exists() and any(out.iterdir()):
         raise AIHError(f"{out}: expected an empty folder, or a study to go on with, found other things in it")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(settings, indent=1) + "\n")
+    write_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _same_as_full(row: Row, size: Preset) -> bool:
@@ -311,9 +311,9 @@ def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequenc
 
 def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> None:
     document = {"study": json.loads(json.dumps(asdict(study), default=str)), "grid": asdict(grid), "notes": notes}
-    write_whole(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
-    write_whole(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
-    write_whole(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
+    write_text(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
+    write_text(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
+    write_text(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
     write_grids(out / "ablation.csv", [grid])
     console = Console()
     grid.print(console)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -22,8 +23,9 @@ from hdr_model.data.draws import Draws
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device, use_bfloat16
 from hdr_model.losses import Terms
-from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.nets.pretrained import PretrainedNetwork, not_finite
 from hdr_model.training.checkpoint import (
+    STATE,
     BestStep,
     code_version,
     load_state,
@@ -32,7 +34,7 @@ from hdr_model.training.checkpoint import (
 )
 from hdr_model.training.clock import steps_within, with_steps
 from hdr_model.training.compilation import compile_networks
-from hdr_model.training.log import History, Log
+from hdr_model.training.log import History, Log, check_loss
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
 from hdr_model.weights import BEST, WEIGHTS, read_settings
@@ -121,20 +123,22 @@ def train(
     history, best = History(), BestStep()
     state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
     state |= {"networks": task.networks, "history": history, "best": best} | ({"average": kept} if config.ema else {})
+    run: AbstractContextManager[None] = nullcontext()
     if rank == 0:
         where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
         made_with = {"data_sha256": dataset.digest(), "samples": len(dataset), "code": code_version()}
         record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
-        open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
-    start = load_state(out, state, device) if resume else 0
-
-    task.networks.train()
-    with (
-        Interruption() as interruption,
-        _open_log(out, config, start, rank, world) as log,
+        run = open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
+    with ExitStack() as stack:
+        stack.enter_context(run)
+        start = load_state(out, state, device) if resume else 0
+        if resume and not start and rank == 0:
+            print(f"{out}: no {STATE} to go on from, the run begins anew", file=sys.stderr)
+        interruption = stack.enter_context(Interruption())
+        log = stack.enter_context(_open_log(out, config, start, rank, world))
         # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
-        closing(batches(dataset, config, start, rank, world, workers)) as read,
-    ):
+        read = stack.enter_context(closing(batches(dataset, config, start, rank, world, workers)))
+        task.networks.train()
         for step, batch in enumerate(read, start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
             draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
@@ -148,6 +152,7 @@ def train(
                 row = history.means()
                 if log and held_out and "validate" in due:
                     row["validation"] = _validate(task, kept, held_out, config, autocast, device)
+                    check_loss("validation", row["validation"], step)
                     if row["validation"] < best.loss:
                         best.step, best.loss = step, row["validation"]
                         kept.save_pretrained(out / BEST)
@@ -156,9 +161,10 @@ def train(
             if log and "picture" in due:
                 with _evaluating(kept), autocast:
                     log.picture(step, task.picture(kept, shown, Draws(config.seed, 0, 0, len(shown["masks"]))))
-            stop = any_process(interruption.wished, device) if due or world == 1 else False
+            stop = any_process(interruption.wished)
             if log and ("checkpoint" in due or stop):
                 history.check()
+                _check_weights(task.networks, step)
                 kept.save_pretrained(out / WEIGHTS)
                 save_state(out, step, state)
             if stop and step < config.steps:
@@ -198,8 +204,8 @@ def _steps_within(
 
 def _recorded_steps(out: Path, resume: bool) -> int | None:
     """The steps of the run that is to be resumed, if there is one."""
-    settings = read_settings(out) if resume else None
-    return int(settings["steps"]) if settings else None
+    settings = (read_settings(out) if resume else None) or {}
+    return settings.get("steps")
 
 
 def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path | None, seed: int) -> TrainingData:
@@ -207,6 +213,11 @@ def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path 
     if stored and not synthesise:
         return stored
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
+
+
+def _check_weights(networks: nn.Module, step: int) -> None:
+    if name := not_finite(networks.state_dict()):
+        raise AIHError(f"the weights {name} are not finite after step {step}: try a lower learning rate")
 
 
 def _intervals(config: TrainConfig) -> dict[str, int]:

@@ -129,6 +129,34 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
     assert not (tmp_path / "run/last.pt").exists()
 
 
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_weights_that_burst_stop_the_run_and_are_not_saved(task: str, data: Path, tmp_path: Path) -> None:
+    changes = {"learning_rate": 1e30, "warmup": 0, "checkpoint_every": 9, "validate_every": 9}
+    with pytest.raises(AIHError, match=r"loss term '.+' became (nan|inf) at step|weights .+ are not finite"):
+        run(short(task, steps=9, **changes), data, tmp_path / "run", validation=data)
+    assert {"weights", "best", "last.pt"} & {path.name for path in (tmp_path / "run").iterdir()} == set()
+
+
+def test_a_validation_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_validate", lambda *_: float("nan"))
+    with pytest.raises(AIHError, match="'validation' became nan at step 1"):
+        run(short("shpe", validate_every=1), data, tmp_path / "run", validation=data)
+    assert not (tmp_path / "run/best").exists() and not (tmp_path / "run/last.pt").exists()
+
+
+def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_anew(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    run(short("shpe", steps=4), data, tmp_path / "run", resume=True)
+    assert "anew" not in capsys.readouterr().err
+    (tmp_path / "run/last.pt").unlink()
+    run(short("shpe"), data, tmp_path / "run", resume=True)
+    assert f"{tmp_path / 'run'}: no last.pt to go on from, the run begins anew\n" in capsys.readouterr().err
+
+
 def test_a_folder_with_something_in_it_is_left_alone(data: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for resume in (False, True):
