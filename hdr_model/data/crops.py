@@ -16,6 +16,7 @@ from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
 from hdr_model.data.draws import Draws
 from hdr_model.geometry import crop_affine, mask_boxes, rotate_to_crop, sample, sample_masks, to_crop
+from hdr_model.masks import HandMasks
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,7 @@ class HandCrops:
 
     image: Tensor  # (B,3,S,S) both hands
     target: Tensor  # (B,3,S,S) this hand alone
-    amodal: Tensor  # (B,1,S,S) bool, this hand
-    visible: Tensor  # (B,1,S,S) bool, this hand
-    other_visible: Tensor  # (B,1,S,S) bool
-    other_arm: Tensor  # (B,1,S,S) bool
+    masks: HandMasks
     shaded: Tensor  # (B,1,S,S) bool, image and target differ by a shadow only
     joints_2d: Tensor  # (B,21,2) px of the crop
     joints_3d: Tensor  # (B,21,3) m, relative to the wrist, mirrored and rotated as the crop is
@@ -109,15 +107,12 @@ def crop_hands(
     default those of their amodal masks.
     """
     geometry = hand_geometry(batch, hand, size, moves, squares)
-    masks = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
-    amodal, visible, other_visible, other_arm, shaded = sample_masks(masks, geometry.affine, size).split(1, 1)
+    bits = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
+    *masks, shaded = sample_masks(bits, geometry.affine, size).split(1, 1)
     return HandCrops(
         image=crop_pixels(batch, geometry, size, alone=False),
         target=crop_pixels(batch, geometry, size, alone=True),
-        amodal=amodal,
-        visible=visible,
-        other_visible=other_visible,
-        other_arm=other_arm,
+        masks=HandMasks(*masks),
         shaded=shaded,
         joints_2d=geometry.joints_2d,
         joints_3d=geometry.joints_3d,
@@ -126,7 +121,7 @@ def crop_hands(
 
 
 def _crop_bits(hand: Tensor) -> Tensor:
-    """The bits (B,5) of the masks of ``HandCrops``, in its order, where ``hand`` (B,) is this one."""
+    """The bits (B,5) of ``HandMasks``, in its order, and of ``shaded``, where ``hand`` (B,) is this one."""
     names = [
         (f"amodal_{this}", f"visible_{this}", f"visible_{other}", f"arm_{other}", "shaded")
         for this, other in (SIDES, SIDES[::-1])

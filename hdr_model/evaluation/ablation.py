@@ -273,7 +273,7 @@ def _joints(stage: HandStage, batch: Batch, paint: bool) -> tuple[Tensor, Tensor
         images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
         masks = {name: mask[sample] for name, mask in stage.segment(images).items()}
         known = cut_hands(images[sample], masks, hand, stage.hand_size)
-    shown = stage.paint(known, grow=isinstance(stage, HDR)).composite if paint else known.image
+    shown = stage.paint(known, dilate_hole=isinstance(stage, HDR)).composite if paint else known.image
     return sample, hand, estimate_in_image(stage, shown, known.affine)[1].double().cpu().numpy()
 
 

@@ -99,8 +99,7 @@ def joint_boxes(joints: Tensor) -> tuple[Tensor, Tensor]:
 
 def true_input(crops: HandCrops) -> HandInput:
     """Crops as HDRM takes them, with the true masks."""
-    masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    return HandInput(crops.image, *masks, affine=crops.affine)
+    return HandInput(crops.image, crops.masks, crops.affine)
 
 
 def estimate_in_image(stage: HandStage, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,10 +126,10 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
-    painted = {TRUE: hdr.paint(true_input(crops), grow=False), FOUND: hdr.paint(in_true_crop, grow=True)}
+    painted = {TRUE: hdr.paint(true_input(crops), dilate_hole=False), FOUND: hdr.paint(in_true_crop, dilate_hole=True)}
     composites = {name: painting.composite for name, painting in painted.items()}
     seen = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
-    seen |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
+    seen |= {FOUND: (hdr.paint(in_own_crop, dilate_hole=True).composite, in_own_crop.affine)}
     seen |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
     seen |= {BOUND: (crops.target, crops.affine)}
     joints = {name: estimate_in_image(hdr, *shown) for name, shown in seen.items()}

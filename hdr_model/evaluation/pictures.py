@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aih_gen.compose.masks import hole
 from aih_gen.hands.joints import MIDDLE_MCP
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import to_device
@@ -88,7 +87,7 @@ def image_row(place: Look, caption: str) -> Picture:
     """Crop, hole, what was painted with true masks and with HASM's, truth."""
     seen, k, c = place.seen, place.hand, place.seen.crops
     crop = _pixels(c.image[k])
-    holes = hole(c.amodal[k], c.visible[k], c.other_visible[k], c.other_arm[k]).squeeze().cpu().numpy()
+    holes = c.masks.hole[k].squeeze().cpu().numpy()
     painted = [_pixels(seen.composites[name][k]) for name in (TRUE, FOUND)]
     pictures = [crop, overlay(crop, holes, HOLE_COLOUR), *painted, _pixels(c.target[k])]
     return captioned_row(pictures, [caption, "hole", "HDRM, true masks", "HDRM, HASM's masks", "truth"], _HEIGHT)

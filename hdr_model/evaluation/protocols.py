@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from aih_gen.compose.masks import hidden, removal
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import MIDDLE_MCP, WRIST
@@ -290,8 +289,7 @@ def _add_masks(scores: Scores, seen: Examined, prior: Prior | None, known: Tenso
 @torch.inference_mode()
 def _add_images(scores: Scores, seen: Examined, judges: Judges) -> None:
     crops, known = seen.crops, seen.alone
-    covered = hidden(crops.amodal, crops.visible)[known, 0]
-    removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[known, 0]
+    covered, removed = (region[known, 0] for region in (crops.masks.hidden, crops.masks.removal))
     holes = covered | removed
     whole = holes.flatten(1).any(1)[:, None, None].expand_as(holes)
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -80,6 +79,5 @@ class Painter:
     @torch.no_grad()
     def paint(self, crops: HandCrops, rows: Tensor) -> Tensor:
         """Crops ``rows`` (N,) int64 as HDR shows them to SHPE: (N,3,S,S) in [0, 1]."""
-        names = (f.name for f in fields(HandInput))
-        hands = HandInput(**{name: getattr(crops, name)[rows] for name in names})
-        return paint(self.hdrm, hands, grow=True).composite
+        hands = HandInput(crops.image[rows], crops.masks.map(lambda mask: mask[rows]), crops.affine[rows])
+        return paint(self.hdrm, hands, dilate_hole=True).composite

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aih_gen.compose.masks import hidden, hole, removal, visible_background
 from aih_gen.errors import AIHError
 from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
 from hdr_model.data.aih import Batch
@@ -28,7 +27,7 @@ from hdr_model.losses import (
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
-from hdr_model.painting import hdrm_input, taught_masks
+from hdr_model.painting import hdrm_input, masks_for
 from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
@@ -84,7 +83,7 @@ class HDRMTask:
         if not self.weights.adversarial:
             yield weighted_sum(terms, self.weights), terms
             return
-        known = crops.visible, visible_background(crops.visible, crops.other_visible, crops.other_arm)
+        known = crops.masks.visible, crops.masks.background
         target = normalise(crops.target)
         terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
         yield weighted_sum(terms, self.weights), terms
@@ -99,16 +98,14 @@ class HDRMTask:
         """Input, hole, painted, true; two hands of each sample would be too many: one."""
         crops = self.crops(batch, draws, augment=False)
         painted = denormalise(self._paint(network, crops)[1])
-        covered = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        return grid([crops.image, crops.image.masked_fill(covered, 0.5), painted, crops.target])
+        return grid([crops.image, crops.image.masked_fill(crops.masks.hole, 0.5), painted, crops.target])
 
     def _paint(self, network: nn.Module, crops: HandCrops) -> tuple[Terms, Tensor]:
         """The terms that need no discriminator, and the hand alone, normalised."""
         image, target = normalise(crops.image), normalise(crops.target)
-        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        output = network(*_channels_last(hdrm_input(image, *masks))).float()
-        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
-        return hdrm_losses(output, image, target, *regions, self.extract), composite(output, image, hole(*masks))
+        output = network(*_channels_last(hdrm_input(image, crops.masks))).float()
+        terms = hdrm_losses(output, image, target, crops.masks.hidden, crops.masks.removal, self.extract)
+        return terms, composite(output, image, crops.masks.hole)
 
     def crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
         """Crops of one hand of each sample, as HDRM learns from them."""
@@ -124,16 +121,9 @@ class HDRMTask:
 
 def teach(crops: HandCrops, config: HDRMConfig) -> HandCrops:
     """The crops for an HDRM of ``config``: what it does not paint stays in the target as it is in the image."""
-    masks = crops.amodal, crops.visible, crops.other_visible, crops.other_arm
-    _, visible, other_visible, other_arm = taught = taught_masks(config, *masks)
-    left_out = hole(*masks) & ~hole(*taught)
-    return replace(
-        crops,
-        visible=visible,
-        other_visible=other_visible,
-        other_arm=other_arm,
-        target=torch.where(left_out, crops.image, crops.target),
-    )
+    masks = masks_for(config, crops.masks)
+    left_out = crops.masks.hole & ~masks.hole
+    return replace(crops, masks=masks, target=torch.where(left_out, crops.image, crops.target))
 
 
 def _channels_last(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

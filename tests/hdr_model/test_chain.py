@@ -79,7 +79,7 @@ def test_a_painting_changes_the_hole_alone(folder: Path, batch: Batch) -> None:
     crops = crop_hands(batch, torch.tensor([0, 1, 0, 1]), 64)
     rows = torch.tensor([3, 1])
     painted = painter.paint(crops, rows)
-    hole = (crops.amodal & ~crops.visible) | (~crops.amodal & (crops.other_visible | crops.other_arm))
+    hole = crops.masks.hole
     known = crops.image[rows]
     assert not torch.equal(painted[hole[rows].expand(-1, 3, -1, -1)], known[hole[rows].expand(-1, 3, -1, -1)])
     far = ~nn.functional.max_pool2d(hole[rows].float(), 9, 1, 4).bool().expand(-1, 3, -1, -1)

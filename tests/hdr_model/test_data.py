@@ -20,6 +20,7 @@ from hdr_model.data.aih import Batch, SampleOrder, batches
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.data.targets import pose_targets
+from hdr_model.masks import HandMasks
 from hdr_model.painting import hdrm_input
 from tests.data.samples import make_header, make_sample, write_samples
 
@@ -123,14 +124,14 @@ def test_hdrm_sees_what_the_reference_implementation_shows_it() -> None:
         torch.from_numpy(case[name])[None, None] for name in ("right_amodal", "right_visible", "left_visible")
     )
     image = torch.from_numpy(case["image"])
-    x, validity = hdrm_input(image, amodal, visible, other, torch.zeros_like(other))
+    x, validity = hdrm_input(image, HandMasks(amodal, visible, other, torch.zeros_like(other)))
     torch.testing.assert_close(validity, torch.from_numpy(case["net_mask"]))
     torch.testing.assert_close(x, torch.from_numpy(case["net_input"]))
 
 
 def test_an_arm_of_the_other_hand_is_removed_and_is_no_background() -> None:
     nothing, arm = torch.zeros(1, 1, 2, 2, dtype=torch.bool), torch.tensor([[[[True, False], [False, False]]]])
-    x, validity = hdrm_input(torch.ones(1, 3, 2, 2), nothing, nothing, nothing, arm)
+    x, validity = hdrm_input(torch.ones(1, 3, 2, 2), HandMasks(nothing, nothing, nothing, arm))
     assert validity[0, :4].all() and not validity[0, 4:, 0, 0].any()
     assert x[0, 4:, 0, 0].tolist() == [0, 0, 0, 0] and x[0, 4:, 1, 1].tolist() == [1, 1, 1, 1]
 

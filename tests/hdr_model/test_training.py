@@ -252,15 +252,14 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
     crops = task.crops(batch, Draws(0, 0, 0, 6), augment=False)
-    hidden = crops.amodal & ~crops.visible
-    removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
+    hidden, removed = crops.masks.hidden, crops.masks.removal
     assert hidden.any() and removed.any()
     keep_other, keep_hidden = (teach(crops, replace(SMALL_HDRM, **{off: False})) for off in ("removal", "deocclusion"))
     for taught, left_out, painted in ((keep_other, removed, hidden), (keep_hidden, hidden, removed)):
         assert torch.equal(taught.target[left_out.expand(-1, 3, -1, -1)], crops.image[left_out.expand(-1, 3, -1, -1)])
         assert torch.equal(taught.target[painted.expand(-1, 3, -1, -1)], crops.target[painted.expand(-1, 3, -1, -1)])
-    assert torch.equal(keep_other.amodal & ~keep_other.visible, hidden)
-    assert not (keep_hidden.amodal & ~keep_hidden.visible).any()
+    assert torch.equal(keep_other.masks.hidden, hidden) and not keep_other.masks.removal.any()
+    assert torch.equal(keep_hidden.masks.removal, removed) and not keep_hidden.masks.hidden.any()
 
 
 def test_the_trained_weights_know_what_they_paint(data: Path, tmp_path: Path) -> None:
