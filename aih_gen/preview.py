@@ -66,7 +66,7 @@ def owners_picture(sample: Sample) -> Picture:
     picture = sample.image * 0.45 + 40
     rows, columns = np.indices(sample.shaded.shape)
     hatch = (rows + columns) % 6 < 3
-    parts = zip(_amodal(sample), _visible(sample), (sample.arm_right, sample.arm_left), strict=True)
+    parts = zip(sample.amodal, sample.visible, sample.arm, strict=True)
     for side, (amodal, visible, arm) in enumerate(parts):
         _tint(picture, visible, HAND_COLOURS[side], 0.55)
         _tint(picture, arm, ARM_COLOURS[side], 0.45)
@@ -79,7 +79,7 @@ def owners_picture(sample: Sample) -> Picture:
 def amodal_picture(sample: Sample) -> Picture:
     """Right amodal mask in red, left in green, both in yellow."""
     picture = np.zeros(sample.image.shape)
-    for side, amodal in enumerate(_amodal(sample)):
+    for side, amodal in enumerate(sample.amodal):
         picture += amodal[..., None] * HAND_COLOURS[side]
     return picture.clip(0, 255).astype(np.uint8)
 
@@ -105,14 +105,6 @@ def joints_picture(sample: Sample) -> Picture:
             fill = None if states[joint] == JOINT_OTHER_OCCLUDED else tuple(colour.tolist())
             draw.circle(points[joint], size, fill=fill, outline="white", width=OVERSAMPLING // 2)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))
-
-
-def _amodal(sample: Sample) -> tuple[Mask, Mask]:
-    return sample.amodal_right, sample.amodal_left
-
-
-def _visible(sample: Sample) -> tuple[Mask, Mask]:
-    return sample.visible_right, sample.visible_left
 
 
 def _tint(picture: NDArray[np.floating[Any]], mask: Mask, colour: NDArray[np.int64], share: float) -> None:

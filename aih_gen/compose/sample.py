@@ -12,7 +12,7 @@ JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_O
 """Values of ``Sample.joint_state``."""
 
 IMAGES = ("image", "target_right", "target_left")
-"""The pictures of a ``Sample``, in the order in which they are stacked."""
+"""The images of a ``Sample``, in the order in which they are stacked."""
 
 _MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left", "arm_right", "arm_left", "shaded")
 MASK_BITS = {name: 1 << bit for bit, name in enumerate(_MASKS)}
@@ -57,6 +57,26 @@ class Sample:
     index: int
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
     depth: NDArray[np.float16] | None = None  # (2,H,W) m, each hand alone, inf where it is not
+
+    @property
+    def target(self) -> NDArray[np.uint8]:
+        """(2,H,W,3) both targets."""
+        return np.stack([self.target_right, self.target_left])
+
+    @property
+    def amodal(self) -> NDArray[np.bool_]:
+        """(2,H,W) the amodal masks of both hands."""
+        return np.stack([self.amodal_right, self.amodal_left])
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(2,H,W) the visible masks of both hands."""
+        return np.stack([self.visible_right, self.visible_left])
+
+    @property
+    def arm(self) -> NDArray[np.bool_]:
+        """(2,H,W) the visible arms."""
+        return np.stack([self.arm_right, self.arm_left])
 
 
 def pack_masks(sample: Sample) -> NDArray[np.uint8]:

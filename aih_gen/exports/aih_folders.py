@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aih_gen.config import SIDES, RenderConfig
+from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources.aih_folders import RENDER, VISIBLE_VALUES, AIHBranch, render_files
@@ -40,16 +40,12 @@ def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBran
     for position in tqdm(range(len(shards)), desc="export", unit="sample", mininterval=1):
         sample = shards[position]
         written += bool(sample.present.any())
-        visible = sum(
-            getattr(sample, f"visible_{name}") * np.uint8(value)
-            for name, value in zip(SIDES, VISIBLE_VALUES, strict=True)
-        )
+        visible = sum(mask * np.uint8(value) for mask, value in zip(sample.visible, VISIBLE_VALUES, strict=True))
         for side in np.flatnonzero(sample.present).tolist():
-            name = SIDES[side]
             files = render_files(folder, side, f"{position:08d}")
             _jpeg(files.image, sample.image)
-            _jpeg(files.target, getattr(sample, f"target_{name}"))
-            Image.fromarray(getattr(sample, f"amodal_{name}").astype(np.uint8)).save(files.amodal)
+            _jpeg(files.target, sample.target[side])
+            Image.fromarray(sample.amodal[side].astype(np.uint8)).save(files.amodal)
             Image.fromarray(np.asarray(visible, np.uint8)).save(files.visible)
     return written
 
