@@ -7,23 +7,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import tyro
 
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import EncoderName, Precision, Preset, TrainConfig, preset, training_preset
 
 if TYPE_CHECKING:
     import torch
 
     from hdr_model.nets.pretrained import PretrainedNetwork
-    from hdr_model.training.loop import Task as TrainingTask
+    from hdr_model.training.task import Task
 
 
 INTERRUPTED = 130
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,8 @@ class _Train:
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
 
-    def _config(self, task: Task) -> TrainConfig:
+    def _changed(self, config: Config) -> Config:
+        """The preset with what was given in place of its numbers."""
         names = ["steps", "size", "batch_size", "learning_rate"]
         names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -86,7 +89,7 @@ class _Train:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
         if self.workers < 0 or self.seed < 0:
             raise AIHError(f"--workers and --seed cannot be negative, found {self.workers} and {self.seed}")
-        return replace(training_preset(task, self.preset), seed=self.seed, **changes)
+        return replace(config, seed=self.seed, **changes)
 
     def _device(self) -> torch.device:
         """The device, with the random numbers of the first weights set."""
@@ -97,7 +100,7 @@ class _Train:
         torch.manual_seed(self.seed)
         return choose_device(self.device)
 
-    def _train(self, task: TrainingTask, config: TrainConfig, device: torch.device, **settings: object) -> None:
+    def _train(self, task: Task, config: TrainConfig, device: torch.device, **settings: object) -> None:
         from hdr_model.training.checkpoint import start_from
         from hdr_model.training.loop import train
 
@@ -143,13 +146,12 @@ class TrainHASM(_Train):
         from hdr_model.training.hasm import HASMTask
         from hdr_model.training.initial import initialise_encoder
 
-        config, device = self._config("hasm"), self._device()
-        for name in ("windows", "distant"):
-            share = getattr(self, name)
-            if share is not None:
-                if not 0 <= share <= 1:
-                    raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
-                config = replace(config, **{name: share})
+        config, device = self._changed(training_preset("hasm", self.preset)), self._device()
+        shares = {name: getattr(self, name) for name in ("windows", "distant") if getattr(self, name) is not None}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
+        config = replace(config, **shares)
         network = preset("hasm", self.preset)
         task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
         init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)
@@ -183,8 +185,7 @@ class TrainHDRM(_Train):
 
         if not (self.removal or self.deocclusion):
             raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
-        config, device = self._config("hdrm"), self._device()
-        assert isinstance(config.losses, HDRMLossWeights)
+        config, device = self._changed(training_preset("hdrm", self.preset)), self._device()
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         for name, weight in changes.items():
             if not 0 <= weight < math.inf:
@@ -229,7 +230,7 @@ class TrainSHPE(_Train):
         from hdr_model.training.initial import initialise_encoder
         from hdr_model.training.shpe import SHPETask
 
-        config, device = self._config("shpe"), self._device()
+        config, device = self._changed(training_preset("shpe", self.preset)), self._device()
         network = preset("shpe", self.preset)
         network = replace(network, encoder=self.encoder or network.encoder)
         if self.chain and self.see == "both":

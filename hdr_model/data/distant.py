@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aih_gen.compose.sample import MASK_BITS
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.draws import Draws
 from hdr_model.geometry import middles, nearest_bits, sample
 

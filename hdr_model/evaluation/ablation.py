@@ -23,8 +23,9 @@ from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
-from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.config import Preset, TrainConfig, preset, training_preset
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.metrics import mpjpe
@@ -42,8 +43,9 @@ from hdr_model.painting import cut_hands
 from hdr_model.training.checkpoint import start_from, steps_done
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.initial import initialise_encoder
-from hdr_model.training.loop import Task, train
+from hdr_model.training.loop import train
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Task
 from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)
@@ -188,7 +190,6 @@ def _open_study(study: Study, out: Path) -> None:
 def _same_as_full(row: Row, size: Preset) -> bool:
     """A preset without a discriminator makes row 4 the full model."""
     losses = training_preset("hdrm", size).losses
-    assert isinstance(losses, HDRMLossWeights)
     return row.without == "discriminator" and not losses.adversarial
 
 
@@ -203,7 +204,6 @@ def _train_shpe(study: Study, out: Path, device: torch.device, train: Trainer) -
 
 def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device: torch.device, train: Trainer) -> None:
     config = replace(training_preset("hdrm", study.preset), steps=study.budget, seed=study.seed)
-    assert isinstance(config.losses, HDRMLossWeights)
     lacks: dict[str, Any] = {}
     if row.without == "discriminator":
         config = replace(config, losses=replace(config.losses, adversarial=0.0))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
 from hdr_model.geometry import from_crop, mask_boxes, rotate_from_crop
 from hdr_model.inference.hands import HandStage
@@ -18,7 +18,7 @@ from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
 
-FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
+FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "target_valid")
 """What ``examine`` and the scores need of a shard."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
@@ -122,7 +122,7 @@ def examine(hdr: HDR, batch: Batch) -> Examined:
     with_mask, without = known_hands(batch)
     sample, hand, crops = cut_true_hands(batch, with_mask | without, hdr.hand_size)
     masked = with_mask[sample, hand]
-    alone = batch["alone"][sample, hand] & masked
+    alone = batch["target_valid"][sample, hand] & masked
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)

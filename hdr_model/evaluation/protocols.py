@@ -17,7 +17,8 @@ from tqdm import tqdm
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import MIDDLE_MCP, WRIST
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.counts import Counted, count_hands, count_rows
 from hdr_model.evaluation.examine import (

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops
 from hdr_model.nets.hasm import HASM, exclusive, margins
 from hdr_model.nets.hdrm import HDRM

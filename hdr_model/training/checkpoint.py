@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -23,6 +23,7 @@ import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.write import atomic_path, exclusive, write_text
+from hdr_model.config import HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
 
@@ -30,6 +31,8 @@ STATE = "last.pt"
 SCHEMA = 1
 """Of ``last.pt``."""
 LOCK = ".lock"
+FORMER = {field.name for kind in (HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig) for field in fields(kind)}
+"""Settings of one network that earlier runs of all have."""
 _MARK_LENGTH = len("sha256:") + 64
 _COMMENT_LENGTH = 2
 """Bytes of the number in a zip archive, its last ones, that says how long the comment behind it is."""
@@ -184,7 +187,7 @@ def _check_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> dict[
             raise AIHError(f"{out}: expected {expected}, found {found[0]} in it")
         return None
     for name, (there, here) in _differences(before, _plain(settings)).items():
-        if name not in MAY_CHANGE:
+        if name not in MAY_CHANGE and not (name in FORMER and here is None):
             raise AIHError(f"{out}, {name}: expected {there} as before, found {here}; a run is resumed unchanged")
     return before
 

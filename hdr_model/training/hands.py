@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.draws import Draws
 
 
@@ -16,7 +16,7 @@ def choose_hands(batch: Batch, draws: Draws) -> Tensor:
     gives a present one, or the right.
     """
     hidden = batch["occlusion"].nan_to_num(0.0) > 0
-    weight = torch.where(batch["alone"], torch.where(hidden, 3.0, 1.0), 0.0)
+    weight = torch.where(batch["target_valid"], torch.where(hidden, 3.0, 1.0), 0.0)
     fallback = batch["present"].float() + weight.new_tensor([1e-6, 0.0])
     weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, fallback)
     return (draws.uniform().to(weight.device) * weight.sum(1) >= weight[:, 0]).long()

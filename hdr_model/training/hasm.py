@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import torch
@@ -11,19 +10,20 @@ from torch import Tensor, nn
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import HASMConfig, HASMTrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import Jitter
 from hdr_model.data.distant import Distant, distant_moves
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
 from hdr_model.geometry import crop_affine, nearest_bits, sample
-from hdr_model.losses import Terms, hasm_losses, weighted_sum
+from hdr_model.losses import hasm_losses, weighted_sum
 from hdr_model.nets.hasm import HASM, margins
 from hdr_model.nets.normalisation import normalise
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
 from hdr_model.training.picture import grid, tint
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=15.0, scale=0.2, translation=0.1)
 """Of the whole picture, whose hands come in all positions and sizes already."""
@@ -39,8 +39,7 @@ class HASMTask:
     fields = ("rgb", "masks")
     min_hands = 0
 
-    def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
-        assert isinstance(config.losses, HASMLossWeights)
+    def __init__(self, config: HASMTrainConfig, network: HASMConfig, device: torch.device) -> None:
         self.config, self.weights = config, config.losses
         self.hasm = HASM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.hasm.encoder.freeze(config.frozen_stages)
@@ -49,11 +48,11 @@ class HASMTask:
         heads = nn.ModuleList(part for part in (self.hasm.decoder, self.hasm.presence) if part is not None)
         self.optimisers = [adamw([(encoder, 1.0), (heads, config.head_learning_rate)], config)]
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """Cross entropy and overlap of each mask, and of presence."""
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        """Cross entropy and overlap of each mask, and cross entropy of presence."""
         scene = self.scenes(batch, draws)
         terms = hasm_losses(self.hasm(_network_input(scene.images)), scene.masks, sum_over_processes)
-        yield weighted_sum(terms, self.weights), terms
+        return Loss(weighted_sum(terms, self.weights), terms)
 
     def scenes(self, batch: Batch, draws: Draws) -> Scenes:
         """Augmented images with their masks, as HASM learns from them."""

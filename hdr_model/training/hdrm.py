@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError
-from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import HDRMConfig, HDRMTrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
@@ -32,6 +32,7 @@ from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.picture import grid
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.2, contrast=0.2, saturation=0.2, colour_gain=0.1, gamma=0.15)
@@ -48,18 +49,17 @@ class HDRMTask:
         AIHError: those losses have a weight, and there is no ``extract``.
     """
 
-    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "target_valid")
     min_hands = 2
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: HDRMTrainConfig,
         network: HDRMConfig,
         device: torch.device,
         extract: FeatureExtractor | None = None,
         chain: Path | None = None,
     ) -> None:
-        assert isinstance(config.losses, HDRMLossWeights)
         self.size, self.weights = config.size, config.losses
         self.extract = extract
         self.found = FoundMasks(chain, device) if chain else None
@@ -72,23 +72,28 @@ class HDRMTask:
         self.networks = nn.ModuleDict({"hdrm": self.hdrm})
         self.optimisers = [adamw([(self.hdrm, 1.0)], config)]
         if self.weights.adversarial:
-            self.judge = Discriminator(network.discriminator_width).to(device)
-            self.networks["discriminator"] = self.judge
-            self.optimisers.append(adamw([(self.judge, config.discriminator_learning_rate)], config, betas=(0.0, 0.9)))
+            self.discriminator = Discriminator(network.discriminator_width).to(device)
+            self.networks["discriminator"] = self.discriminator
+            rate = config.discriminator_learning_rate
+            self.optimisers.append(adamw([(self.discriminator, rate)], config, betas=(0.0, 0.9)))
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """HDRM's terms, then the discriminator's."""
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        """Reconstruction and, where it has a weight, the adversarial term."""
         crops = self.crops(batch, draws, augment=True)
         terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
-            yield weighted_sum(terms, self.weights), terms
-            return
+            return Loss(weighted_sum(terms, self.weights), terms)
+        logits = self.discriminator(painted, crops.masks.visible, crops.masks.background)
+        terms["adversarial"] = generator_adversarial_loss(logits)
+        against = partial(self.discriminator_loss, crops, painted.detach())
+        return Loss(weighted_sum(terms, self.weights), terms, against)
+
+    def discriminator_loss(self, crops: HandCrops, painted: Tensor) -> Loss:
+        """The discriminator's loss on targets and on what was painted, (B,3,S,S) normalised."""
         known = crops.masks.visible, crops.masks.background
-        target = normalise(crops.target)
-        terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
-        yield weighted_sum(terms, self.weights), terms
-        loss = discriminator_loss(self.judge(target, *known), self.judge(painted.detach(), *known))
-        yield loss, {"discriminator": loss}
+        real = self.discriminator(normalise(crops.target), *known)
+        loss = discriminator_loss(real, self.discriminator(painted, *known))
+        return Loss(loss, {"discriminator": loss})
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
 from hdr_model.config import Precision, TrainConfig
-from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
+from hdr_model.data.aih import AIHDataset, TrainingData, batches
+from hdr_model.data.batch import Batch
 from hdr_model.data.draws import Draws
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device, use_bfloat16
@@ -37,38 +38,10 @@ from hdr_model.training.compilation import compile_networks
 from hdr_model.training.log import History, Log, check_loss
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
+from hdr_model.training.task import Task
 from hdr_model.weights import BEST, WEIGHTS, read_settings
 
 VALIDATION_SAMPLES = 256
-
-
-class Task(Protocol):
-    """What one network adds to the loop."""
-
-    @property
-    def networks(self) -> nn.ModuleDict:
-        """Every network that is trained; the one named like the task is saved as weights."""
-
-    @property
-    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
-        """At least one."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """What to read from the shards."""
-
-    @property
-    def min_hands(self) -> int:
-        """Samples of fewer hands teach nothing."""
-
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss and its terms, once for each optimiser; the loop steps that one before it asks for the next."""
-
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        """The loss of ``network``, (), on samples as they are; ``draws`` chooses among their hands."""
-
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        """Predictions of ``network`` beside the truth, (3,H,W) uint8."""
 
 
 def train(
@@ -78,6 +51,7 @@ def train(
     out: Path,
     *,
     device: torch.device,
+    source: TrainingData | None = None,
     precision: Precision = "auto",
     workers: int = 0,
     resume: bool = False,
@@ -94,16 +68,21 @@ def train(
     was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step, and all train as one
     (``training.parallel``).
 
-    ``synthesise`` is the share of each batch that is composed on the device, one hand pasted over another, from the
-    single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored. ``validation``:
-    held-out shards that decide which step was best. ``seconds``: take as many steps as that time allows, by the rate of
-    the first few, in place of ``config.steps``; they are recorded, and a run that is resumed keeps them.
+    Args:
+        data: shards.
+        source: batches in place of theirs, such as ``data.source.SourceDataset``, which needs no disk.
+        synthesise: share of each batch that is composed on the device, one hand pasted over another; at 1 no sample
+            needs to be stored.
+        hands: single hands for that, by default the first of ``data``.
+        validation: held-out shards that decide which step was best.
+        seconds: take as many steps as that time allows, by the rate of the first few, in place of ``config.steps``;
+            they are recorded, and a run that is resumed keeps them.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    dataset = _open_data(data, task, synthesise, hands, config.seed)
+    dataset = _open_data(data, task, synthesise, hands, config.seed) if source is None else source
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -128,7 +107,7 @@ def train(
         where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
         made_with = {"data_sha256": dataset.digest(), "samples": len(dataset), "code": code_version()}
         record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
-        run = open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
+        run = open_run(out, {"task": config.task, **asdict(config), **record, **where, **made_with}, resume)
     with ExitStack() as stack:
         stack.enter_context(run)
         start = load_state(out, state, device) if resume else 0
@@ -142,8 +121,8 @@ def train(
         for step, batch in enumerate(read, start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
             draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
-            for terms in _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world):
-                history.add(step, terms)
+            terms = _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world)
+            history.add(step, terms)
             if config.ema:
                 _follow(kept, network, min(config.ema, step / (step + 10)))
 
@@ -176,15 +155,18 @@ def train(
 
 def _step(
     task: Task, config: TrainConfig, step: int, batch: Batch, draws: Draws, autocast: torch.autocast, world: int
-) -> list[Terms]:
-    """Step every optimiser once; the terms of each loss, the first with their sum as ``loss``."""
-    turns, found = task.losses(batch, draws), []
-    for turn, optimiser in enumerate(task.optimisers):
+) -> Terms:
+    """Step every optimiser once; the terms of each loss, and the network's as ``loss``."""
+    with autocast:
+        loss = task.loss(batch, draws)
+    optimise(task.optimisers[0], loss.total, config, step, world)
+    terms = loss.terms | {"loss": loss.total}
+    if loss.discriminator:
         with autocast:
-            loss, terms = next(turns)
-        found.append(terms if turn else terms | {"loss": loss})
-        optimise(optimiser, loss, config, step, world)
-    return found
+            against = loss.discriminator()
+        optimise(task.optimisers[1], against.total, config, step, world)
+        terms |= against.terms
+    return terms
 
 
 def _steps_within(

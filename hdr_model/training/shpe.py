@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import SHPEConfig, SHPETrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandGeometry, Jitter, crop_hands, crop_pixels, hand_geometry
 from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours, degrade
@@ -23,6 +22,7 @@ from hdr_model.training.hands import choose_hands
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
 from hdr_model.training.picture import dots, grid
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.3, colour_gain=0.15, gamma=0.2, noise=0.03, blur=0.2)
@@ -40,18 +40,17 @@ class SHPETask:
             HASM's masks and in the place that HASM gives.
     """
 
-    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "target_valid")
     min_hands = 1
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: SHPETrainConfig,
         network: SHPEConfig,
         device: torch.device,
         both_hands: bool = False,
         chain: Path | None = None,
     ) -> None:
-        assert isinstance(config.losses, SHPELossWeights)
         self.size, self.weights, self.both_hands = config.size, config.losses, both_hands
         self.painted = config.painted if chain else 0.0
         if chain:
@@ -63,10 +62,10 @@ class SHPETask:
         self.networks = nn.ModuleDict({"shpe": self.shpe})
         self.optimisers = [adamw([(self.shpe, 1.0)], config)]
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
         """Heat, delta and location terms, and the joints'."""
         terms = self._terms(self.shpe, *self.crops(batch, draws, augment=True), summed=sum_over_processes)
-        yield weighted_sum(terms, self.weights), terms
+        return Loss(weighted_sum(terms, self.weights), terms)
 
     def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         """The loss of crops that are not moved, in colours as they are."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from hdr_model import HDRM, SHPE
 from hdr_model.cli import main
 from hdr_model.config import HDRMConfig, preset, training_preset
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import crop_hands
 from hdr_model.data.draws import Draws
 from hdr_model.nets.hasm import HASM

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from aih_gen.compose.sample import Sample
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.data.distant import WIDTHS, Distant, chosen, clean_pictures, distant_moves
 from hdr_model.data.draws import Draws
 from hdr_model.training.hasm import HASMTask, scenes

@@ -28,6 +28,7 @@ from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Loss, Task
 from hdr_model.weights import find_weights
 from tests.data.samples import write_samples
 
@@ -51,13 +52,16 @@ def short(task: str, **changes: Any) -> TrainConfig:
     return replace(training_preset(task, "nano"), bfloat16=False, **{**names, **changes})  # type: ignore[arg-type]
 
 
-def make_task(config: TrainConfig) -> loop.Task:
+def make_task(config: TrainConfig) -> Task:
     torch.manual_seed(config.seed)
-    if config.task == "hasm":
-        return HASMTask(config, SMALL_HASM, CPU)
-    if config.task == "hdrm":
-        return HDRMTask(config, SMALL_HDRM, CPU)
-    return SHPETask(config, SMALL_SHPE, CPU)
+    kinds: dict[str, Any] = {
+        "hasm": (HASMTask, SMALL_HASM),
+        "hdrm": (HDRMTask, SMALL_HDRM),
+        "shpe": (SHPETask, SMALL_SHPE),
+    }
+    kind, network = kinds[config.task]
+    task: Task = kind(config, network, CPU)
+    return task
 
 
 def run(config: TrainConfig, data: Path, out: Path, **options: Any) -> dict[str, Tensor]:
@@ -117,13 +121,13 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
 ) -> None:
     config = short("shpe", steps=4)
     task = make_task(config)
-    losses = task.losses
+    whole = task.loss
 
-    def poisoned(batch: Any, draws: Draws) -> Iterator[Any]:
-        for loss, terms in losses(batch, draws):
-            yield loss, terms | {"delta": terms["delta"] * torch.nan}
+    def poisoned(batch: Any, draws: Draws) -> Loss:
+        loss = whole(batch, draws)
+        return replace(loss, terms=loss.terms | {"delta": loss.terms["delta"] * torch.nan})
 
-    monkeypatch.setattr(task, "losses", poisoned)
+    monkeypatch.setattr(task, "loss", poisoned)
     with pytest.raises(AIHError, match="'delta' became nan at step 1"):
         train(task, config, [data], tmp_path / "run", device=CPU)
     assert not (tmp_path / "run/last.pt").exists()
@@ -173,6 +177,19 @@ def test_a_run_is_not_resumed_with_other_settings(data: Path, tmp_path: Path) ->
     with pytest.raises(AIHError, match="--resume"):
         run(short("shpe"), data, tmp_path / "run")
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_a_run_of_an_earlier_version_is_resumed(data: Path, tmp_path: Path) -> None:
+    """Its settings have numbers of the other networks."""
+    run(short("shpe"), data, tmp_path / "run")
+    settings = json.loads((tmp_path / "run/run.json").read_text())
+    assert settings["task"] == "shpe" and settings["painted"] == 0.5 and "mask_stride" not in settings
+    earlier = settings | {"mask_stride": 1, "windows": 0.0, "found": 0.35, "discriminator_learning_rate": 0.1}
+    (tmp_path / "run/run.json").write_text(json.dumps(earlier))
+    run(short("shpe", steps=4), data, tmp_path / "run", resume=True)
+    (tmp_path / "run/run.json").write_text(json.dumps(earlier | {"painted": 0.1}))
+    with pytest.raises(AIHError, match=r"painted: expected 0\.1 as before, found 0\.5"):
+        run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
 
 
 def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
