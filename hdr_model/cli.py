@@ -138,8 +138,8 @@ class TrainHASM(_Train):
     """In place of the preset's."""
     init: str = "auto"
     """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in mmsegmentation's or
-    transformers' layout."""
+    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in NVlabs',
+    mmsegmentation's or transformers' layout."""
 
     def run(self) -> None:
         """Train."""
