@@ -14,7 +14,8 @@ import tyro
 from aih_gen.arguments import parse_arguments
 from aih_gen.config import Branch, SourceConfig, Split
 from aih_gen.errors import AIHError
-from hdr_model.config import EncoderName, Precision, Preset, TrainConfig, preset, training_preset
+from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
+from hdr_model.nets.encoders import EncoderName
 
 if TYPE_CHECKING:
     import torch

@@ -17,13 +17,6 @@ Preset = Literal["nano", "light", "base", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 """``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
 Schedule = Literal["constant", "polynomial", "cosine", "step"]
-EncoderName = Literal[
-    "mit_nano", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5",
-    "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2",
-    "dilated_resnet_nano", "dilated_resnet",
-]  # fmt: skip
-"""Of ``hdr_model.nets.encoders``."""
-
 TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
 
 
@@ -31,7 +24,8 @@ TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
 class HASMConfig:
     """An encoder and a decoder with one head per mask. Input sides: multiples of the encoder's stride."""
 
-    encoder: EncoderName = "mit_b5"
+    encoder: str = "mit_b5"
+    """Of ``nets.encoders.ENCODERS``."""
     decoder: Literal["mlp", "pyramid"] = "mlp"
     """``mlp`` is SegFormer's, as in the paper; ``pyramid`` is lighter."""
     decoder_width: int = 256
@@ -69,7 +63,8 @@ class HDRMConfig:
 class SHPEConfig:
     """An encoder, then heat, delta and location maps. Input sides: multiples of the encoder's stride."""
 
-    encoder: EncoderName = "dilated_resnet"
+    encoder: str = "dilated_resnet"
+    """Of ``nets.encoders.ENCODERS``."""
     decoder: Literal["cascade", "pyramid"] = "cascade"
     """``cascade`` is DetNet's, as in the paper; ``pyramid`` is lighter, and regresses the joints in a branch."""
     decoder_width: int = 256

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aih_gen.errors import AssetError
-from hdr_model.config import EncoderName, HASMConfig, HDRMConfig, SHPEConfig, Task
+from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HAND_MASKS, HASM
@@ -250,7 +250,7 @@ def _hasm_config(state: State, source: str) -> HASMConfig:
     raise AssetError(f"{source}: expected a SegFormer of B0 to B5, found one of {len(widths(state))} blocks")
 
 
-_MIX_TRANSFORMERS: tuple[EncoderName, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
+_MIX_TRANSFORMERS: tuple[str, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 
 _CONVERTERS: dict[Task, Callable[[State, str], tuple[PretrainedNetwork, State]]] = {
     "hasm": _hasm,

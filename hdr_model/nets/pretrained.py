@@ -27,6 +27,7 @@ CHECKSUM = "sha256"
 """Name of the checksum in the metadata of ``model.safetensors``."""
 _MAX_NAMES = 4
 _MAX_SIZE = 8192
+_MAX_LEVELS = 16
 
 
 class PretrainedNetwork(nn.Module):
@@ -55,8 +56,12 @@ class PretrainedNetwork(nn.Module):
             )
         tensors = _read_tensors(path / WEIGHTS_FILE)
         # Sizes are compared before any memory is taken: a broken configuration costs a sentence, not the machine.
-        with torch.device("meta"):
-            network = cls(cls._read_config(path / CONFIG_FILE))
+        config = cls._read_config(path / CONFIG_FILE)
+        try:
+            with torch.device("meta"):
+                network = cls(config)
+        except AIHError as error:
+            raise AssetError(f"{path / CONFIG_FILE}, {error}") from None
         check_tensors(network, tensors, f"{path / WEIGHTS_FILE}")
         network.load_state_dict(tensors, assign=True)
         return network.float().eval()  # stored as bfloat16, perhaps
@@ -180,11 +185,15 @@ def _choices(config_type: type[Any], name: str) -> tuple[str, ...]:
 
 
 def _plausible(value: Any, default: object) -> bool:
-    """Of the default's type, and if a number, one that a network can be built with: a size, or a dropout rate."""
-    if isinstance(default, bool):
-        return isinstance(value, bool)
+    """Whether it is of the default's type, and a number one that a network can be built with: a size, or a rate."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(_plausible(item, default[0]) for item in value)
+        return (
+            isinstance(value, list)
+            and len(value) <= _MAX_LEVELS
+            and all(_plausible(item, default[0]) for item in value)
+        )
     if isinstance(default, float):
         return type(value) in (int, float) and 0 <= value < 1
     return type(value) is int and 0 < value <= _MAX_SIZE

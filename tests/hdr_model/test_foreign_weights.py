@@ -14,7 +14,7 @@ from transformers import SegformerModel
 from aih_gen.errors import AssetError
 from hdr_model import HASM, HDR
 from hdr_model.cli import main
-from hdr_model.config import EncoderName, HASMConfig, preset
+from hdr_model.config import HASMConfig, preset
 from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.vgg import VGG16Features
@@ -79,13 +79,13 @@ def test_the_discriminator_computes_what_its_reference_names_describe() -> None:
     assert (found - x).abs().max() <= 1e-4 * x.abs().max()
 
 
-MILLIONS: dict[EncoderName, float] = {
+MILLIONS: dict[str, float] = {
     "mit_b0": 3.3, "mit_b1": 13.2, "mit_b2": 24.2, "mit_b3": 44.1, "mit_b4": 60.8, "mit_b5": 81.4
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MILLIONS)
-def test_every_mix_transformer_has_its_published_size(name: EncoderName) -> None:
+def test_every_mix_transformer_has_its_published_size(name: str) -> None:
     with torch.device("meta"):
         encoder = HASM(HASMConfig(name)).encoder
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(MILLIONS[name], abs=0.2)
