@@ -48,9 +48,9 @@ class HDRMConfig:
     """Attention after levels 3 and 5 of encoder and decoder (those that exist)."""
     discriminator_width: int = 64
     removal: bool = True
-    """Whether it paints the background behind the other hand; otherwise that hand is no hole, and stays."""
+    """Paint the background behind the other hand; otherwise that hand is no hole, and stays."""
     deocclusion: bool = True
-    """Whether it paints the hidden part of this hand; otherwise that part is no hole, and stays covered."""
+    """Paint the hidden part of this hand; otherwise that part is no hole, and stays covered."""
 
     def __post_init__(self) -> None:
         if not (self.removal or self.deocclusion):
@@ -305,5 +305,5 @@ def training_preset(task: Task, name: Preset) -> TrainConfig: ...
 
 
 def training_preset(task: Task, name: Preset) -> TrainConfig:
-    """How one network is trained, by name; override fields with ``dataclasses.replace``."""
+    """The training of one network, by name; override fields with ``dataclasses.replace``."""
     return _TRAINING[task][name]

@@ -1,4 +1,4 @@
-"""One hand alone: what is known about it in a crop, and the crop as HDRM paints it."""
+"""One hand alone: a crop with its masks, and the crop as HDRM paints it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GROWTH = 9 / 256
 
 @dataclass(frozen=True, eq=False)
 class HandInput:
-    """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
+    """Crops around N hands, each of which is a right hand in its crop, and the masks there."""
 
     image: Tensor  # (N,3,S,S) in [0, 1]
     masks: HandMasks
@@ -31,7 +31,7 @@ class HandInput:
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """What HDRM made of N hands."""
+    """N hands as HDRM painted them."""
 
     composite: Tensor  # (N,3,S,S) in [0, 1]: the filling in the hole, the photo elsewhere
     holes: Tensor  # (N,1,S,S) bool

@@ -38,7 +38,7 @@ def find_weights(folder: Path, task: Task) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
-    """What ``run.json`` of a run says; None where there is none.
+    """The content of a run's ``run.json``; None where there is none.
 
     Raises:
         AssetError: it is not a run's settings.

@@ -20,7 +20,7 @@ from aih_gen.errors import AIHError
 from hdr_model.config import Preset, preset, training_preset
 from hdr_model.data.aih import AIHDataset, batches
 from hdr_model.data.batch import Batch
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
@@ -69,10 +69,10 @@ class Bench:
         for step in range(1, WARM_UP + self.steps + 1):
             read = timed("reading", next, feed)
             batch = to_device(read, device)
-            draws = [Draws(0, step, step * config.batch_size, config.batch_size) for _ in range(2)]
-            timed(CUT, cut, task, batch, draws[0])
+            rng = [SampleRng(0, step, step * config.batch_size, config.batch_size) for _ in range(2)]
+            timed(CUT, cut, task, batch, rng[0])
             with autocast:
-                loss = timed(FORWARD, task.loss, batch, draws[1])
+                loss = timed(FORWARD, task.loss, batch, rng[1])
             timed(BACKWARD, optimise, task.optimisers[0], loss.total, config, 1, 1)
             if loss.discriminator:
                 with autocast:
@@ -97,12 +97,12 @@ class Bench:
         return HDRMTask(config, preset("hdrm", self.preset), device, chain=self.chain)
 
 
-def cut(task: Task, batch: Batch, draws: Draws) -> object:
+def cut(task: Task, batch: Batch, rng: SampleRng) -> object:
     """What the network of a task is given."""
     if isinstance(task, HASMTask):
-        return task.scenes(batch, draws)
+        return task.scenes(batch, rng)
     assert isinstance(task, HDRMTask | SHPETask)
-    return task.crops(batch, draws, augment=True)
+    return task.crops(batch, rng, augment=True)
 
 
 if __name__ == "__main__":

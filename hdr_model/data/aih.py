@@ -24,7 +24,7 @@ HANDS = "", " with a hand", " with two hands"
 
 
 class TrainingData(Protocol):
-    """What the training loop asks for batches."""
+    """A source of batches for the training loop."""
 
     def __len__(self) -> int: ...
 

@@ -40,7 +40,7 @@ def with_target_valid(batch: Batch, fields: Sequence[str]) -> Batch:
 
 
 def target_valid(rgb: Tensor, present: Tensor) -> Tensor:
-    """Whether the target of each hand shows it alone, (B,2) bool.
+    """The hands whose target shows them alone, (B,2) bool.
 
     A source that cannot take the other hand away has the image itself as target (AIH_Syn so for the pasted hand).
 

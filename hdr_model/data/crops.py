@@ -14,14 +14,14 @@ from torch import Tensor
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import crop_affine, mask_boxes, rotate_to_crop, sample, sample_masks, to_crop
 from hdr_model.masks import HandMasks
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far a training crop strays from the exact one: uniform within +- each number."""
+    """Limits within which a training crop differs from the exact one: uniform within +- each number."""
 
     rotation: float = 0.0
     """Degrees."""
@@ -30,10 +30,10 @@ class Jitter:
     translation: float = 0.0
     """In hand boxes (the box before ``BOX_SCALE``)."""
 
-    def draw(self, draws: Draws) -> Tensor:
+    def draw(self, rng: SampleRng) -> Tensor:
         """(B,4) float: the angle in radians, the logarithm of the scale, x and y in hand boxes."""
         limits = torch.tensor([math.radians(self.rotation), self.scale, self.translation, self.translation])
-        return (draws.uniform(4) * 2 - 1) * limits
+        return (rng.uniform(4) * 2 - 1) * limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def unpack_masks(bits: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class HandGeometry:
-    """Where the crops around one hand of each sample lie, and its joints there."""
+    """The places of crops around one hand of each sample, and its joints there."""
 
     hand: Tensor  # (B,) 0 right, 1 left
     affine: Tensor  # (B,2,3) crop pixel -> image pixel
@@ -68,14 +68,14 @@ def hand_geometry(
     batch: Mapping[str, Tensor],
     hand: Tensor,
     size: int,
-    moves: Tensor | None = None,
+    jitter: Tensor | None = None,
     squares: tuple[Tensor, Tensor] | None = None,
 ) -> HandGeometry:
     """Crops of hand ``hand`` (B,) of each sample; the arguments are ``crop_hands``'s."""
     rows = torch.arange(len(hand), device=hand.device)
     if squares is None:
         squares = mask_boxes((batch["masks"] & _crop_bits(hand)[:, 0, None, None]) != 0)
-    affine = crop_affine(*squares, size, hand == 1, moves)
+    affine = crop_affine(*squares, size, hand == 1, jitter)
     joints = batch["joints_3d"][rows, hand]
     return HandGeometry(
         hand=hand,
@@ -97,7 +97,7 @@ def crop_hands(
     batch: Mapping[str, Tensor],
     hand: Tensor,
     size: int,
-    moves: Tensor | None = None,
+    jitter: Tensor | None = None,
     squares: tuple[Tensor, Tensor] | None = None,
 ) -> HandCrops:
     """Crop hand ``hand`` (B,), 0 right or 1 left, out of each sample.
@@ -106,7 +106,7 @@ def crop_hands(
     (B,2,21,3) m, as ``AIHShards.read`` gives them. ``squares``: the hands' centres (B,2) and sides (B,) in px; by
     default those of their amodal masks.
     """
-    geometry = hand_geometry(batch, hand, size, moves, squares)
+    geometry = hand_geometry(batch, hand, size, jitter, squares)
     bits = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
     *masks, shaded = sample_masks(bits, geometry.affine, size).split(1, 1)
     return HandCrops(

@@ -31,7 +31,7 @@ _MAX_LEVELS = 16
 
 
 class PretrainedNetwork(nn.Module):
-    """What HASM, HDRM and SHPE share: a configuration, a stride, and a folder they can be saved to."""
+    """The base of HASM, HDRM and SHPE: a configuration, a stride, and a folder they can be saved to."""
 
     task: ClassVar[Task]
     config_type: ClassVar[type[Any]]
@@ -185,7 +185,7 @@ def _choices(config_type: type[Any], name: str) -> tuple[str, ...]:
 
 
 def _plausible(value: Any, default: object) -> bool:
-    """Whether it is of the default's type, and a number one that a network can be built with: a size, or a rate."""
+    """True for a value of the default's type, and a number one that a network can be built with: a size, or a rate."""
     if isinstance(default, bool | str):
         return type(value) is type(default)
     if isinstance(default, tuple):

@@ -1,4 +1,4 @@
-"""The networks that come before the trained one, frozen: what HDRM and SHPE will meet when HDR is used."""
+"""The networks that come before the trained one, frozen: HDRM and SHPE learn behind them, as HDR uses them."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class FoundMasks:
             side, kind = name.split("_")
             found |= mask.to(torch.uint8) * MASK_BITS[f"{kind}_{side}"]
         bit = torch.tensor([MASK_BITS[f"amodal_{side}"] for side in SIDES], dtype=torch.uint8, device=found.device)
-        ours, true = ((masks & bit[hand][:, None, None]) != 0 for masks in (found, batch["masks"]))
-        overlap = (ours & true).sum((1, 2)) / (ours | true).sum((1, 2)).clamp_min(1)
-        taken = wanted & (overlap >= MIN_OVERLAP)
-        return {**batch, "masks": torch.where(taken[:, None, None], found, batch["masks"])}
+        found_mask, true_mask = ((masks & bit[hand][:, None, None]) != 0 for masks in (found, batch["masks"]))
+        overlap = (found_mask & true_mask).sum((1, 2)) / (found_mask | true_mask).sum((1, 2)).clamp_min(1)
+        replaced = wanted & (overlap >= MIN_OVERLAP)
+        return {**batch, "masks": torch.where(replaced[:, None, None], found, batch["masks"])}
 
 
 class Painter:

@@ -1,4 +1,4 @@
-"""A run on disk: what is written, and what is resumed from.
+"""A run on disk, from which it can be resumed.
 
 A run is a folder: ``run.json`` (its settings, the code and the data it was made with), ``last.pt`` (everything needed
 to go on as if never stopped), ``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, ``weights/``, the trained network,
@@ -143,7 +143,7 @@ def start_from(network: PretrainedNetwork, folder: Path) -> None:
 
 
 def code_version() -> dict[str, str]:
-    """What computes here: SHA-256 over this project's sources, and torch's version."""
+    """The code that computes here: SHA-256 over this project's sources, and torch's version."""
     sources = hashlib.sha256()
     for package in (aih_gen, hdr_model):
         root = Path(package.__path__[0])

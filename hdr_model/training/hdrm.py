@@ -1,4 +1,4 @@
-"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its pictures from real ones."""
+"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its images from real ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aih_gen.errors import AIHError
 from hdr_model.config import HDRMConfig, HDRMTrainConfig
 from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
-from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.losses import (
     FeatureExtractor,
     Terms,
@@ -30,8 +30,8 @@ from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.painting import hdrm_input, masks_for
 from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
+from hdr_model.training.image_grid import grid
 from hdr_model.training.optimiser import adamw
-from hdr_model.training.picture import grid
 from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
@@ -77,9 +77,9 @@ class HDRMTask:
             rate = config.discriminator_learning_rate
             self.optimisers.append(adamw([(self.discriminator, rate)], config, betas=(0.0, 0.9)))
 
-    def loss(self, batch: Batch, draws: Draws) -> Loss:
+    def loss(self, batch: Batch, rng: SampleRng) -> Loss:
         """Reconstruction and, where it has a weight, the adversarial term."""
-        crops = self.crops(batch, draws, augment=True)
+        crops = self.crops(batch, rng, augment=True)
         terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
             return Loss(weighted_sum(terms, self.weights), terms)
@@ -95,13 +95,13 @@ class HDRMTask:
         loss = discriminator_loss(real, self.discriminator(painted, *known))
         return Loss(loss, {"discriminator": loss})
 
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""
-        return weighted_sum(self._paint(network, self.crops(batch, draws, augment=False))[0], self.weights)
+        return weighted_sum(self._paint(network, self.crops(batch, rng, augment=False))[0], self.weights)
 
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def preview(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """Input, hole, painted, true; two hands of each sample would be too many: one."""
-        crops = self.crops(batch, draws, augment=False)
+        crops = self.crops(batch, rng, augment=False)
         painted = denormalise(self._paint(network, crops)[1])
         return grid([crops.image, crops.image.masked_fill(crops.masks.hole, 0.5), painted, crops.target])
 
@@ -112,14 +112,14 @@ class HDRMTask:
         terms = hdrm_losses(output, image, target, crops.masks.hidden, crops.masks.removal, self.extract)
         return terms, composite(output, image, crops.masks.hole)
 
-    def crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+    def crops(self, batch: Batch, rng: SampleRng, augment: bool) -> HandCrops:
         """Crops of one hand of each sample, as HDRM learns from them."""
-        hands = choose_hands(batch, draws)
+        hands = choose_hands(batch, rng)
         if augment and self.found:
-            batch = self.found.replace(batch, hands, (draws.uniform() < self.found_share).to(hands.device))
-        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
+            batch = self.found.replace(batch, hands, (rng.uniform() < self.found_share).to(hands.device))
+        crops = crop_hands(batch, hands, self.size, JITTER.draw(rng) if augment else None)
         if augment:
-            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, draws)
+            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, rng)
             crops = replace(crops, image=both[:, :3], target=both[:, 3:])
         return teach(crops, self.hdrm.config)
 

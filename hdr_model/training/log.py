@@ -1,4 +1,4 @@
-"""What a run shows while it trains: progress line, metrics.jsonl, tensorboard curves, pictures of predictions."""
+"""The progress of a run while it trains: progress line, metrics.jsonl, tensorboard curves, images of predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_loss(name: str, value: float, step: int) -> None:
 
 
 @dataclass
-class History:
+class LossBuffer:
     """Loss terms since the last report, kept on the device so that no step waits for them."""
 
     terms: list[tuple[int, list[str], Tensor]] = field(default_factory=list)
@@ -98,9 +98,9 @@ class Log:
         self.bar.update(step - self.step)
         self.step, self.time = step, now
 
-    def picture(self, step: int, picture: Tensor) -> None:
-        """Keep a picture (3,H,W) uint8 of the predictions."""
-        pixels = picture.cpu()
+    def image(self, step: int, image: Tensor) -> None:
+        """Keep an image (3,H,W) uint8 of the predictions."""
+        pixels = image.cpu()
         with atomic_path(self.out / "pictures" / f"{step:07d}.png") as temporary:
             Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(temporary, "png")
         self.curves.add_image("predictions", pixels, step)

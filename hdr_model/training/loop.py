@@ -20,7 +20,7 @@ from aih_gen.interruption import Interruption
 from hdr_model.config import Precision, TrainConfig
 from hdr_model.data.aih import AIHDataset, TrainingData, batches
 from hdr_model.data.batch import Batch
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device, use_bfloat16
 from hdr_model.losses import Terms
@@ -35,7 +35,7 @@ from hdr_model.training.checkpoint import (
 )
 from hdr_model.training.clock import steps_within, with_steps
 from hdr_model.training.compilation import compile_networks
-from hdr_model.training.log import History, Log, check_loss
+from hdr_model.training.log import Log, LossBuffer, check_loss
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
 from hdr_model.training.task import Task
@@ -99,7 +99,7 @@ def train(
     kept = copy.deepcopy(network).eval() if config.ema else network
     if world > 1:
         synchronise_batch_norm(task.networks, device)
-    history, best = History(), BestStep()
+    history, best = LossBuffer(), BestStep()
     state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
     state |= {"networks": task.networks, "history": history, "best": best} | ({"average": kept} if config.ema else {})
     run: AbstractContextManager[None] = nullcontext()
@@ -120,8 +120,8 @@ def train(
         task.networks.train()
         for step, batch in enumerate(read, start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
-            draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
-            terms = _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world)
+            rng = SampleRng(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
+            terms = _step(task, config, step, dataset.compose(to_device(batch, device)), rng, autocast, world)
             history.add(step, terms)
             if config.ema:
                 _follow(kept, network, min(config.ema, step / (step + 10)))
@@ -139,7 +139,7 @@ def train(
                     log.metrics(step, row, config.learning_rate * schedule(config, step))
             if log and "picture" in due:
                 with _evaluating(kept), autocast:
-                    log.picture(step, task.picture(kept, shown, Draws(config.seed, 0, 0, len(shown["masks"]))))
+                    log.image(step, task.preview(kept, shown, SampleRng(config.seed, 0, 0, len(shown["masks"]))))
             stop = any_process(interruption.wished)
             if log and ("checkpoint" in due or stop):
                 history.check()
@@ -154,11 +154,11 @@ def train(
 
 
 def _step(
-    task: Task, config: TrainConfig, step: int, batch: Batch, draws: Draws, autocast: torch.autocast, world: int
+    task: Task, config: TrainConfig, step: int, batch: Batch, rng: SampleRng, autocast: torch.autocast, world: int
 ) -> Terms:
     """Step every optimiser once; the terms of each loss, and the network's as ``loss``."""
     with autocast:
-        loss = task.loss(batch, draws)
+        loss = task.loss(batch, rng)
     optimise(task.optimisers[0], loss.total, config, step, world)
     terms = loss.terms | {"loss": loss.total}
     if loss.discriminator:
@@ -179,7 +179,7 @@ def _steps_within(
         first = (k - 1) * config.batch_size
         indices = [(first + row) % len(dataset) for row in range(config.batch_size)]
         batch = dataset.compose(to_device(dataset[indices], device))
-        _step(task, config, k, batch, Draws(config.seed, k, first, config.batch_size), autocast, 1)
+        _step(task, config, k, batch, SampleRng(config.seed, k, first, config.batch_size), autocast, 1)
 
     return steps_within(seconds, step, task.networks, list(task.optimisers))
 
@@ -256,8 +256,8 @@ def _validate(
     with _evaluating(network), autocast:
         for first in range(0, len(chosen), config.batch_size):
             part = chosen[first : first + config.batch_size]
-            draws = Draws(config.seed, 0, first, len(part))
-            total += float(task.validation(network, to_device(dataset[part], device), draws)) * len(part)
+            rng = SampleRng(config.seed, 0, first, len(part))
+            total += float(task.validation(network, to_device(dataset[part], device), rng)) * len(part)
     return total / len(chosen)
 
 

@@ -32,7 +32,7 @@ def sum_over_processes(value: Tensor) -> Tensor:
 
 
 def any_process(answer: bool) -> bool:
-    """Whether any process says yes. They agree on their CPUs: no GPU is waited for."""
+    """True where any process says yes. They agree on their CPUs: no GPU is waited for."""
     if not dist.is_initialized():
         return answer
     answers = torch.tensor(int(answer))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hdr_model.data.batch import Batch
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.losses import Terms
 
 
@@ -37,17 +37,17 @@ class Task(Protocol):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What to read of each sample."""
+        """The arrays to read of each sample."""
 
     @property
     def min_hands(self) -> int:
         """Samples of fewer hands teach nothing."""
 
-    def loss(self, batch: Batch, draws: Draws) -> Loss:
+    def loss(self, batch: Batch, rng: SampleRng) -> Loss:
         """The network's loss on augmented samples."""
 
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        """The loss of ``network``, (), on samples as they are; ``draws`` chooses among their hands."""
+    def validation(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
+        """The loss of ``network``, (), on samples as they are; ``rng`` chooses among their hands."""
 
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def preview(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """Predictions of ``network`` beside the truth, (3,H,W) uint8."""

@@ -16,7 +16,7 @@ from hdr_model.config import HDRMConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
 from hdr_model.data.crops import crop_hands
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.nets.hasm import HASM
 from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.shpe import SHPETask
@@ -93,7 +93,7 @@ def test_shpe_learns_from_paintings_in_the_share_that_is_set(folder: Path, batch
         config = replace(training_preset("shpe", "nano"), size=64, painted=share)
         task = SHPETask(config, preset("shpe", "nano"), CPU, chain=folder / "weights")
         plain = SHPETask(config, preset("shpe", "nano"), CPU)
-        images = [t.crops(batch, Draws(0, 1, 0, 4), augment=True)[0] for t in (task, plain)]
+        images = [t.crops(batch, SampleRng(0, 1, 0, 4), augment=True)[0] for t in (task, plain)]
         differs[share] = (images[0] - images[1]).abs().flatten(1).amax(1) > 0.1
     assert not differs[0.0].any() and differs[1.0].all()
 

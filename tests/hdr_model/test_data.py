@@ -18,9 +18,9 @@ from hdr_model import AIHDataset
 from hdr_model.config import training_preset
 from hdr_model.data.aih import batches
 from hdr_model.data.batch import Batch, stack
-from hdr_model.data.draws import Draws
 from hdr_model.data.order import SampleOrder
-from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.data.photometric import Photometric, add_blur_and_noise, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.targets import pose_targets
 from hdr_model.masks import HandMasks
 from hdr_model.painting import hdrm_input
@@ -172,8 +172,8 @@ def test_colours_change_but_equal_pixels_stay_equal() -> None:
     image = torch.rand(6, 3, 8, 8)
     target = image.clone()
     target[:, :, :3] = torch.rand(6, 3, 3, 8)
-    changed = change_colours(torch.cat([image, target], 1), STRONG, Draws(0, 0, 0, 6))
+    changed = change_colours(torch.cat([image, target], 1), STRONG, SampleRng(0, 0, 0, 6))
     assert torch.equal(changed[:, :3, 3:], changed[:, 3:, 3:])
     assert (changed[:, :3] - image).abs().mean() > 0.02
-    for result in (changed, degrade(image, STRONG, Draws(0, 0, 0, 6))):
+    for result in (changed, add_blur_and_noise(image, STRONG, SampleRng(0, 0, 0, 6))):
         assert result.min() >= 0 and result.max() <= 1

@@ -14,7 +14,7 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.writer import write_shard
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, training_preset
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.evaluation.counts import Counted, count_rows
 from hdr_model.evaluation.examine import FIELDS, examine
@@ -67,7 +67,7 @@ def test_a_hand_to_learn_from_is_one_that_is_there(data: Path) -> None:
     for index in range(COUNT):
         assert batch["target_valid"][index].tolist() == [side in NUMBERS[index % 4] for side in (0, 1)]
     for step in range(10):
-        for index, hand in enumerate(choose_hands(batch, Draws(0, step, 0, COUNT)).tolist()):
+        for index, hand in enumerate(choose_hands(batch, SampleRng(0, step, 0, COUNT)).tolist()):
             assert hand in NUMBERS[index % 4] or index % 4 == EMPTY
 
 
@@ -76,15 +76,15 @@ def test_a_hand_to_learn_from_is_one_that_is_there(data: Path) -> None:
 def test_every_network_learns_from_pictures_of_one_hand_and_of_none(name: str, indices: list[int], data: Path) -> None:
     task = make_task(name)
     batch = AIHDataset(data, task.fields)[indices]
-    loss = task.loss(batch, Draws(0, 0, 0, len(indices)))
+    loss = task.loss(batch, SampleRng(0, 0, 0, len(indices)))
     for part in (loss, loss.discriminator()) if loss.discriminator else (loss,):
         assert all(bool(torch.isfinite(term)) for term in part.terms.values())
         part.total.backward()  # type: ignore[no-untyped-call]
     for parameter in cast(nn.Module, task.networks).parameters():
         assert parameter.grad is None or bool(parameter.grad.isfinite().all())
     network = task.networks[name].eval()
-    assert bool(torch.isfinite(task.validation(network, batch, Draws(0, 0, 0, len(indices)))))
-    assert task.picture(network, batch, Draws(0, 0, 0, len(indices))).dtype == torch.uint8
+    assert bool(torch.isfinite(task.validation(network, batch, SampleRng(0, 0, 0, len(indices)))))
+    assert task.preview(network, batch, SampleRng(0, 0, 0, len(indices))).dtype == torch.uint8
 
 
 @pytest.mark.parametrize(("min_hands", "kept"), [(0, {0, 1, 2, 3}), (1, {0, 1, 2}), (2, {0})])
@@ -105,7 +105,7 @@ def test_a_set_without_pairs_is_too_small_for_hdrm(data: Path) -> None:
 
 def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(data: Path) -> None:
     shpe = make_task("shpe")
-    terms = shpe.loss(AIHDataset(data, shpe.fields)[EMPTY_BATCH], Draws(0, 0, 0, 2)).terms
+    terms = shpe.loss(AIHDataset(data, shpe.fields)[EMPTY_BATCH], SampleRng(0, 0, 0, 2)).terms
     assert [term.item() for term in terms.values()] == [0.0] * len(terms)
     hasm = make_task("hasm")
     batch = AIHDataset(data, hasm.fields)[EMPTY_BATCH]
@@ -114,7 +114,7 @@ def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(d
     for step in range(30):
         output = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
         shares.append(output["right_amodal"].softmax(1)[:, 1].mean().item())
-        loss = hasm.loss(batch, Draws(0, step, 0, 2)).total
+        loss = hasm.loss(batch, SampleRng(0, step, 0, 2)).total
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -11,7 +11,7 @@ import torch
 from hdr_model.config import TASKS, Preset, preset, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.device import to_device
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
@@ -43,7 +43,7 @@ def make(task: str, name: Preset) -> Task:
 @pytest.mark.parametrize("name", ["light", "base"])
 def test_a_step_leaves_nothing_on_the_cpu_and_waits_for_nothing(task: str, name: Preset, data: Path) -> None:
     trained = make(task, name)
-    loss = trained.loss(on_meta(data, trained), Draws(0, 1, 0, 4))
+    loss = trained.loss(on_meta(data, trained), SampleRng(0, 1, 0, 4))
     for part in (loss, loss.discriminator()) if loss.discriminator else (loss,):
         assert part.total.device == META and {term.device for term in part.terms.values()} == {META}
         part.total.backward()
@@ -57,7 +57,7 @@ def test_a_tensor_left_on_the_cpu_is_noticed(left_behind: str, data: Path) -> No
     batch = on_meta(data, trained)
     batch[left_behind] = torch.zeros_like(batch[left_behind], device="cpu")
     with pytest.raises((RuntimeError, ValueError), match=r"(?i)meta|cpu|device"):
-        trained.loss(batch, Draws(0, 1, 0, 4))
+        trained.loss(batch, SampleRng(0, 1, 0, 4))
 
 
 def on_meta(data: Path, trained: Task) -> Batch:

@@ -19,7 +19,7 @@ from hdr_model import HASM, HDRM, SHPE
 from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.device import choose_device
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import start_from
@@ -123,8 +123,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
     task = make_task(config)
     whole = task.loss
 
-    def poisoned(batch: Any, draws: Draws) -> Loss:
-        loss = whole(batch, draws)
+    def poisoned(batch: Any, rng: SampleRng) -> Loss:
+        loss = whole(batch, rng)
         return replace(loss, terms=loss.terms | {"delta": loss.terms["delta"] * torch.nan})
 
     monkeypatch.setattr(task, "loss", poisoned)
@@ -229,7 +229,7 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
+        images, masks = scenes(batch, 64, SampleRng(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
@@ -242,8 +242,8 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
 
 def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
-    fine = scenes(batch, 64, Draws(0, 0, 0, 6)).masks
-    coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2).masks
+    fine = scenes(batch, 64, SampleRng(0, 0, 0, 6)).masks
+    coarse = scenes(batch, 64, SampleRng(0, 0, 0, 6), mask_stride=2).masks
     steps = torch.arange(32.0)
     for name in ("right_amodal", "left_amodal"):
         share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
@@ -256,7 +256,7 @@ def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
     areas = {}
     for share in (0.0, 1.0):
-        shown = (scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8))
+        shown = (scenes(batch, 64, SampleRng(seed, 1, 0, 6), windows=share) for seed in range(8))
         images, masks = zip(*shown, strict=True)
         assert all(image.shape == (6, 3, 64, 64) for image in images)
         areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
@@ -268,7 +268,7 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
-    crops = task.crops(batch, Draws(0, 0, 0, 6), augment=False)
+    crops = task.crops(batch, SampleRng(0, 0, 0, 6), augment=False)
     hidden, removed = crops.masks.hidden, crops.masks.removal
     assert hidden.any() and removed.any()
     keep_other, keep_hidden = (teach(crops, replace(SMALL_HDRM, **{off: False})) for off in ("removal", "deocclusion"))
@@ -356,7 +356,7 @@ def test_validation_is_the_loss_of_samples_as_they_are(task: str, data: Path) ->
     built = make_task(config)
     dataset = AIHDataset(data, built.fields)
     network = built.networks[task].eval()
-    losses = [built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3)).item() for _ in range(2)]
+    losses = [built.validation(network, dataset[[0, 1, 2]], SampleRng(0, 0, 0, 3)).item() for _ in range(2)]
     assert losses[0] == losses[1] and np.isfinite(losses[0])
 
 
@@ -401,9 +401,9 @@ def test_compiling_without_a_compiler_is_told(data: Path, tmp_path: Path, monkey
 
 
 def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
-    whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
+    whole, part = SampleRng(3, 5, 20, 8), SampleRng(3, 5, 24, 4)
     assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
-    assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))
+    assert not torch.equal(SampleRng(3, 5, 20, 1).uniform(4), SampleRng(4, 5, 20, 1).uniform(4))
 
 
 def test_a_run_by_the_clock_is_the_run_of_as_many_steps(
