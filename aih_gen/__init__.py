@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aih_gen.compose.sample import Sample as Sample
     from aih_gen.errors import ShardError as ShardError
-    from aih_gen.exchange import annotate as annotate
     from aih_gen.factory import generate as generate
     from aih_gen.hands import load_hand_model as load_hand_model
+    from aih_gen.import_export import annotate as annotate
     from aih_gen.shards.reader import AIHShards as AIHShards
 
 # Names are imported when first used, so that reading shards loads neither torch nor OpenGL.
@@ -18,7 +18,7 @@ _HOMES = {
     "AIHShards": "aih_gen.shards.reader",
     "Sample": "aih_gen.compose.sample",
     "ShardError": "aih_gen.errors",
-    "annotate": "aih_gen.exchange",
+    "annotate": "aih_gen.import_export",
     "generate": "aih_gen.factory",
     "load_hand_model": "aih_gen.hands",
 }

@@ -1,4 +1,4 @@
-"""What is typed -> a command object; a mistake there is one sentence, like every other mistake of the user's."""
+"""Command lines -> command objects; a mistake there is one sentence, like every other mistake of the user's."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_script(main: Callable[..., object]) -> None:
 
 
 def _sentence(framed: str) -> str:
-    """What stands between the title and the second rule of tyro's message box, drawn with or without Unicode."""
+    """The text between the title and the second rule of tyro's message box, drawn with or without Unicode."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", framed).strip("\n")
     lines = [re.sub(r"[│╭╮╰╯]", " ", line).strip() for line in plain.split("\n")[1:]]
     body = itertools.dropwhile(_is_rule, lines)

@@ -1,4 +1,4 @@
-"""Where the files that ship with the project are: ``assets/`` of a checkout, or its copy in an installed package."""
+"""Paths of the files that ship with the project: ``assets/`` of a checkout, or its copy in an installed package."""
 
 from __future__ import annotations
 

@@ -12,26 +12,20 @@ import tyro
 from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.card import card, write_card
-from aih_gen.config import (
-    TWO_HANDS,
-    DatasetConfig,
-    RenderConfig,
-    SynConfig,
-    SynRecipe,
-    check_config,
-)
+from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
 from aih_gen.errors import AIHError
-from aih_gen.exchange import Annotate, Export, Import
-from aih_gen.factory import Engine, generate
-from aih_gen.gallery import preview_page
-from aih_gen.preview import contact_sheet
+from aih_gen.factory import generate
+from aih_gen.import_export import Annotate, Export, Import
+from aih_gen.io.write import write_text
+from aih_gen.reports.card import card, write_card
+from aih_gen.reports.gallery import preview_page
+from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.manifest import ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
-from aih_gen.shards.schema import Codec
 from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
+from aih_gen.typing import Codec, Engine
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1
@@ -40,7 +34,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, kw_only=True)
 class _Making:
-    """Where samples go and who makes them; nothing of it changes a sample."""
+    """Output and workers; nothing of it changes a sample."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -53,7 +47,7 @@ class _Making:
     num_tasks: int = 1
     """Machines or jobs that share the work."""
     task_index: int = 0
-    """Which of them this is, from 0."""
+    """This one's number, from 0."""
     engine: Engine = "local"
     """ray spreads the shards over a Ray cluster."""
     codec: Codec = "zstd"
@@ -183,10 +177,7 @@ class Preview:
         shards = AIHShards(self.path)
         count = min(self.count, len(shards))
         page = preview_page(shards, [k * len(shards) // count for k in range(count)])
-        try:
-            self.out.write_text(page)
-        except OSError as error:
-            raise AIHError(f"{self.out}: expected a file that can be written ({error.strerror})") from error
+        write_text(self.out, page)
         print(self.out)
         return 0
 
@@ -213,7 +204,7 @@ def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
     print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
     if there and making.task_index == 0 and (made or not sheet.exists()):
-        contact_sheet(AIHShards(making.out)[:SHEET_SAMPLES]).save(sheet, quality=90)
+        write_sheet(sheet, AIHShards(making.out)[:SHEET_SAMPLES])
         print(f"{sheet}: the first of them")
     return 0
 

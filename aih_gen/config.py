@@ -9,19 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from aih_gen.errors import AIHError
-
-RendererName = Literal["gl", "pyrender"]
-Look = Literal["full", "plain"]
-Side = Literal["right", "left"]
-Split = Literal["train", "val", "test"]
-Cameras = Literal["sampled", "recorded"]
-Branch = Literal["all", "human", "machine"]
-"""Whose annotations of InterHand2.6M: of both, of people, or of a network."""
+from aih_gen.typing import Cameras, Look, RendererName, Side
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""

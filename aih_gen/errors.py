@@ -1,4 +1,4 @@
-"""What a user can get wrong. Command lines print these in one sentence and exit with code 2."""
+"""A user's mistakes. Command lines print them in one sentence and exit with code 2."""
 
 
 class AIHError(Exception):
@@ -9,5 +9,9 @@ class ShardError(AIHError):
     """A shard, or a folder of shards, that cannot be trusted."""
 
 
+class WriteError(AIHError, OSError):
+    """A file or folder that cannot be made: no space, no permission, a name that is taken by something else."""
+
+
 class AssetError(AIHError):
-    """A hand model, background or weights file that is missing or is not what it should be."""
+    """A file from outside or of the project that is missing or is not what it should be."""

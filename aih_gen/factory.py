@@ -22,28 +22,21 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import (
-    GENERATOR_VERSION,
-    DatasetConfig,
-    RenderConfig,
-    canonical_json,
-    check_config,
-    config_document,
-)
+from aih_gen.config import GENERATOR_VERSION, DatasetConfig, RenderConfig, canonical_json, check_config, config_document
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
+from aih_gen.io.write import make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
-from aih_gen.shards.schema import LARGEST_SHARD, Codec, Header
+from aih_gen.shards.schema import MAX_SHARD, Header
 from aih_gen.shards.writer import write_shard
 from aih_gen.sources import Source, open_source
-
-Engine = Literal["local", "ray"]
+from aih_gen.typing import Codec, Engine
 
 Finished = Callable[[ManifestEntry], None]
 
@@ -76,7 +69,7 @@ class Job:
     depth: bool
 
     def run(self, source: Source, made: Callable[[int], object]) -> ManifestEntry:
-        """Make the shard; ``made`` hears of every few samples, and may raise to stop."""
+        """Make the shard; ``made`` is called with the number of samples after each batch, and may raise to stop."""
         return write_shard(self.path, self._batches(source, made), self.count, self.header, self.codec, self.depth)
 
     def _batches(self, source: Source, made: Callable[[int], object]) -> Iterator[list[Sample]]:
@@ -135,10 +128,7 @@ def generate(
     source = open_source(config)
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AIHError(f"{out}: expected a folder that can be written to ({error.strerror})") from error
+    make_folder(out)
     with sole_writer(out, num_tasks, task_index):
         there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}
         jobs = _jobs(config, header, plan, out, count)[task_index::num_tasks]
@@ -207,7 +197,7 @@ def _check_arguments(
     for name, value, least, most in (
         ("count", count, 1, 2**40),
         ("workers", workers, 1, 1024),
-        ("shard_size", shard_size, 1, LARGEST_SHARD),
+        ("shard_size", shard_size, 1, MAX_SHARD),
         ("num_tasks", num_tasks, 1, 2**20),
         ("task_index", task_index, 0, num_tasks - 1),
     ):
@@ -270,7 +260,7 @@ def one_thread_each() -> Iterator[None]:
 
 
 class _Stopped(Exception):
-    """The parent wants no more."""
+    """The parent has stopped the run."""
 
 
 _made: Any = None
@@ -286,7 +276,7 @@ def open_in_worker(config: DatasetConfig) -> Source:
 
 
 def _script_is_run_again() -> bool:
-    """Whether this is a worker that has not begun: multiprocessing runs the main script again under another name."""
+    """True in a worker that has not begun: multiprocessing runs the main script again under another name."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == "__mp_main__" and frame.f_code.co_name == "<module>":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import tyro
+from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import Branch, SourceConfig, Split
+from aih_gen.config import SourceConfig
 from aih_gen.errors import AIHError
+from aih_gen.typing import Branch, Split
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
 from hdr_model.nets.encoders import EncoderName
 
 if TYPE_CHECKING:
     import torch
 
+    from hdr_model.inference.result import Part
     from hdr_model.nets.pretrained import PretrainedNetwork
     from hdr_model.training.task import Task
 
@@ -297,19 +302,19 @@ class Evaluate:
             raise AIHError(f"expected --data with shards, or --dataset and --root, found {found}")
         if (self.vgg is None) != (self.lpips is None):
             raise AIHError("LPIPS: expected --vgg and --lpips, found only one of them")
-        from hdr_model.evaluation.judges import Judges
-        from hdr_model.evaluation.protocols import evaluate
+        from hdr_model.evaluation.evaluate import evaluate
+        from hdr_model.evaluation.perceptual import PerceptualMetrics
 
-        judges = Judges.from_files(self.vgg, self.lpips, self.inception)
+        perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, judges)
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
 
     def _annotated(self) -> Path:
         """The shards of all annotated photos; those that are there already are checked and kept."""
         from aih_gen import annotate
         from aih_gen.sources.annotate import AnnotateConfig
         from aih_gen.sources.tzionas import TzionasConfig
-        from hdr_model.evaluation.protocols import check_request
+        from hdr_model.evaluation.evaluate import check_request
         from hdr_model.inference.pipeline import HDR
 
         if self.root is None or self.dataset is None:
@@ -346,6 +351,10 @@ class Infer:
     """Left, top, right, bottom of the hands in pixels; by default they are looked for."""
     batch: int = 1
     """Photos worked on together."""
+    only: str | None = None
+    """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
+    json: bool = False
+    """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
 
     def run(self) -> None:
@@ -355,12 +364,28 @@ class Infer:
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
-        from hdr_model.inference.infer import infer_photos, infer_video
+        if self.video and self.only:
+            raise AIHError("--only: expected photos, of whose files it chooses, found --video")
+        from hdr_model.inference.infer import Written, infer_photos, infer_video
+
+        def tell(written: Written) -> None:
+            line = json.dumps(written.to_dict(), allow_nan=False) if self.json else written.line
+            tqdm.write(line)
 
         if self.video:
-            infer_video(self.video, self.weights, self.out, self.device, self.box)
+            infer_video(self.video, self.weights, self.out, self.device, self.box, tell)
         else:
-            infer_photos(list(self.photos), self.weights, self.out, self.device, self.box, self.batch)
+            only = _parts(self.only)
+            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell)
+
+
+def _parts(listed: str | None) -> tuple[Part, ...]:
+    from hdr_model.inference.result import PARTS
+
+    named = {name.strip() for name in listed.split(",")} if listed is not None else set(PARTS)
+    if not named <= set(PARTS):
+        raise AIHError(f"--only: expected some of {', '.join(PARTS)}, found {', '.join(sorted(named - set(PARTS)))}")
+    return tuple(part for part in PARTS if part in named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -466,12 +491,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
     try:
         parse_arguments(COMMANDS, "hdr", description, arguments).run()
+        sys.stdout.flush()
     except AIHError as error:
         print(f"hdr: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("hdr: interrupted; a training goes on from its last checkpoint with --resume", file=sys.stderr)
+        print("hdr: interrupted; what is complete stays, and hdr train goes on with --resume", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains again when it ends
+        return 0
+    except OSError as error:
+        print(f"hdr: error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # meta has no numbers
     except (RuntimeError, AssertionError) as error:
         raise AIHError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
     if device.type == "cuda":

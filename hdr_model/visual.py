@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.hands.joints import BONES
 
-Picture = NDArray[np.uint8]  # (H,W,3)
+RGB = NDArray[np.uint8]  # (H,W,3)
 Colour = tuple[int, int, int]
 
 HAND_COLOURS: dict[str, Colour] = {"right": (255, 82, 82), "left": (66, 190, 120)}
@@ -26,13 +26,13 @@ _SIDE = 256
 _CAPTION = 18
 
 
-def overlay(image: Picture, mask: NDArray[np.bool_], colour: Colour, opacity: float = 0.55) -> Picture:
+def overlay(image: RGB, mask: NDArray[np.bool_], colour: Colour, opacity: float = 0.55) -> RGB:
     """``image`` with ``mask`` (H,W) tinted."""
     weight = opacity * mask[..., None].astype(np.float32)
     return (image * (1 - weight) + np.asarray(colour, np.float32) * weight).round().astype(np.uint8)
 
 
-def outline(image: Picture, mask: NDArray[np.bool_], colour: Colour) -> Picture:
+def outline(image: RGB, mask: NDArray[np.bool_], colour: Colour) -> RGB:
     """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the picture wide."""
     width = max(1, round(max(mask.shape) / 200))
     inner = mask.copy()
@@ -42,7 +42,7 @@ def outline(image: Picture, mask: NDArray[np.bool_], colour: Colour) -> Picture:
     return overlay(image, mask & ~inner, colour, 1.0)
 
 
-def draw_masks(image: Picture, masks: Mapping[str, NDArray[np.bool_]]) -> Picture:
+def draw_masks(image: RGB, masks: Mapping[str, NDArray[np.bool_]]) -> RGB:
     """Visible parts tinted, whole (amodal) hands outlined, arms tinted in their own colours.
 
     ``masks``: any of ``right_visible``, ``right_amodal``, ``right_arm`` and the same for ``left``, each (H,W).
@@ -58,7 +58,7 @@ def draw_masks(image: Picture, masks: Mapping[str, NDArray[np.bool_]]) -> Pictur
     return picture
 
 
-def draw_joints(image: Picture, joints_2d: NDArray[np.floating], root_colour: Colour = _INK) -> Picture:
+def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour = _INK) -> RGB:
     """``image`` with one hand's skeleton (21,2), px (x, y), a colour for each finger; NaN joints are left out."""
     size = max(image.shape[:2])
     canvas = Image.fromarray(image).resize(
@@ -69,7 +69,7 @@ def draw_joints(image: Picture, joints_2d: NDArray[np.floating], root_colour: Co
     return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
 
 
-def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radius: float | None = None) -> Picture:
+def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radius: float | None = None) -> RGB:
     """Hands in 3D, each (21,3) relative to its wrist, x right, y down, z away, seen orthographically.
 
     Args:
@@ -98,7 +98,7 @@ def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radiu
     return np.asarray(canvas.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
-def captioned_row(pictures: Sequence[Picture], captions: Sequence[str], height: int = 256) -> Picture:
+def captioned_row(pictures: Sequence[RGB], captions: Sequence[str], height: int = 256) -> RGB:
     """Pictures side by side, each scaled to ``height`` and under its caption."""
     scaled = [_fit_height(picture, height) for picture in pictures]
     width = sum(p.shape[1] for p in scaled) + 4 * (len(scaled) - 1)
@@ -112,14 +112,14 @@ def captioned_row(pictures: Sequence[Picture], captions: Sequence[str], height: 
     return np.asarray(canvas)
 
 
-def stack_rows(rows: Sequence[Picture]) -> Picture:
+def stack_rows(rows: Sequence[RGB]) -> RGB:
     """Pictures under one another, narrower ones filled up with white."""
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate(padded)
 
 
-def _fit_height(picture: Picture, height: int) -> Picture:
+def _fit_height(picture: RGB, height: int) -> RGB:
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aih_gen.errors import AssetError
+from aih_gen.io.json import read_json
 from hdr_model.config import Task
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -47,8 +48,8 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return _checked(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        return _checked(read_json(path))
+    except (AssetError, ValueError) as error:
         raise AssetError(f"{path}: expected a run's settings with a size, found {error}") from error
 
 
@@ -60,8 +61,8 @@ def trained_size(weights: Path) -> int:
     """
     path = weights / CONFIG_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path)
+    except (OSError, AssetError):
         document = None  # the network says so itself when it is read
     packed = document.get("training") if isinstance(document, dict) else None
     try:

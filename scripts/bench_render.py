@@ -31,18 +31,19 @@ from PIL import Image
 
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
-from aih_gen.config import TWO_HANDS, Look, RenderConfig
+from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.factory import one_thread_each, open_in_worker
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.typing import Look
 
 Result = TypeVar("Result")
 
 BATCH = 16
-LOOKS: tuple[Look, ...] = ("plain", "full")
+APPEARANCE_STREAM: tuple[Look, ...] = ("plain", "full")
 ALONE = "(c) full without people"
 HEADER = Header("AIH_Render", "{}", "", 0, "free", "")
 
@@ -82,7 +83,7 @@ def main() -> None:
             "(b) ours, renderer pyrender": partial(_timed, lambda: _to_shard(reference, few, out / "b.h5"), len(few)),
         }
         with ExitStack() as pools:
-            for look in LOOKS:
+            for look in APPEARANCE_STREAM:
                 work = pools.enter_context(in_workers(replace(config, look=look), scenes, arguments.workers, out))
                 runs[f"(c) ours, renderer gl, {look}"] = partial(_timed, work, len(scenes))
             without = [replace(scene, props=()) if _peopled(scene) else scene for scene in scenes]
@@ -98,7 +99,7 @@ def main() -> None:
     cost = dict(zip(runs, (seconds / seconds[:, -1:]).T, strict=True))["(c) ours, renderer gl, full"]
     print(f"people: {np.mean([_peopled(s) for s in scenes]):.0%} of scenes, {np.median(cost):.2f} times as long")
     print(f"{'sampling a scene, one process':32} {1000 * sampling:>10.1f} {1 / sampling:>10.1f}")
-    for look in LOOKS:
+    for look in APPEARANCE_STREAM:
         print(f"\nstages of (c), {look} look, one process, ms of processor time a sample:")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, one_thread_each():
             stages = pool.submit(profile, replace(config, look=look), scenes).result()

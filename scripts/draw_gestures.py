@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import GESTURES, FingerJoints, Gesture, held
+from aih_gen.hands.anatomy import GESTURES, FingerJoints, Gesture, clamp_to_joint_limits
 from aih_gen.render.gl import GLRenderer
 from aih_gen.render.layers import NOTHING
 from aih_gen.render.meshes import HandPair
@@ -24,12 +24,12 @@ SHOWN = list(GESTURES)
 VIEWS = {"back": 0.0, "palm": 180.0, "side": 80.0}
 
 
-def scene(gesture: Gesture, hands: HandPair, turn: float) -> Scene:
+def scene(gesture: Gesture, hands: HandPair, angle: float) -> Scene:
     """A right hand, fingers up, turned about the vertical; its left mirror image stands behind it unseen."""
-    upright = Rotation.from_euler("y", turn, degrees=True) * Rotation.from_euler("zy", [90, -90], degrees=True)
+    upright = Rotation.from_euler("y", angle, degrees=True) * Rotation.from_euler("zy", [90, -90], degrees=True)
     posed = []
     for model in hands.models:
-        fingers = FingerJoints(model).pose(held(gesture.angles()))
+        fingers = FingerJoints(model).pose(clamp_to_joint_limits(gesture.angles()))
         pose = np.concatenate([upright.as_rotvec(), fingers.ravel()]).astype(np.float32)
         posed.append(
             Hand(pose, np.zeros(10, np.float32), np.array([0, 0.08, 0.5], np.float32), np.zeros(3, np.float32))
@@ -45,7 +45,7 @@ def scene(gesture: Gesture, hands: HandPair, turn: float) -> Scene:
 def main() -> None:
     out = Path(sys.argv[1])
     hands = HandPair("free")
-    scenes = [scene(GESTURES[name], hands, turn) for turn in VIEWS.values() for name in SHOWN]
+    scenes = [scene(GESTURES[name], hands, angle) for angle in VIEWS.values() for name in SHOWN]
     layers = GLRenderer(hands, SIZE).render(scenes)
     sheet = Image.new("RGB", (SIZE * len(SHOWN), SIZE * len(VIEWS)), (235, 235, 235))
     for k, layer in enumerate(layers):

@@ -19,7 +19,9 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
-from hdr_model.evaluation.protocols import COIN, MEAN_MASK, evaluate
+from hdr_model.evaluation.evaluate import evaluate
+from hdr_model.evaluation.rows import COIN
+from hdr_model.evaluation.scores import MEAN_MASK
 from hdr_model.evaluation.table import Evaluation, Row
 from hdr_model.weights import find_weights, read_settings
 

@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw, ImageFont
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.factory import one_thread_each
-from aih_gen.hands.anatomy import HIGHEST, LOWEST
+from aih_gen.hands.anatomy import MAX_ANGLES, MIN_ANGLES
 from aih_gen.hands.joints import FINGERS
 from aih_gen.scenes.poses import Pair, PairSampler
-from aih_gen.scenes.sampler import LOOKS, MAX_GAP, MAX_PENETRATION
+from aih_gen.scenes.sampler import APPEARANCE_STREAM, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.skin import TONES, sample_skin
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ def rendered(source: RenderedSource, count: int) -> tuple[Array, dict[str, Count
 
 def freed_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
     """Proposed pairs after contact has been looked after, whether or not they would be kept."""
-    return [pairs.free(pairs.propose(sample_rng(seed, index))) for index in range(count)]
+    return [pairs.resolve_contact(pairs.propose(sample_rng(seed, index))) for index in range(count)]
 
 
 def scene_rate(seed: int, contact: bool) -> float:
@@ -118,7 +118,10 @@ def main(report: Report) -> None:
     source = RenderedSource(RenderConfig(seed=report.seed, size=report.size))
     shares, words = rendered(source, report.count)
     freed = freed_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
-    fits = np.array([(pair.fit.depth_before, pair.fit.depth, pair.fit.gap) for pair in freed if pair.fit]) * 1000
+    fits = (
+        np.array([(pair.quality.depth_before, pair.quality.depth, pair.quality.gap) for pair in freed if pair.quality])
+        * 1000
+    )
     angles = np.stack([hand.angles for pair in freed for hand in pair.hands])
     wrists = np.concatenate([pair.angles for pair in freed])
     kept = (fits[:, 1] <= 1000 * MAX_PENETRATION) & (fits[:, 2] <= 1000 * MAX_GAP)
@@ -135,7 +138,9 @@ def main(report: Report) -> None:
         percentiles(f"wrist: {name}", wrists[:, k], "degrees")
     for row, finger in enumerate(FINGERS):
         for k, joint in enumerate(THUMB_ANGLES if row == 0 else FINGER_ANGLES):
-            percentiles(f"{finger} {joint} in {LOWEST[row, k]:g}..{HIGHEST[row, k]:g}", angles[:, row, k], "degrees")
+            percentiles(
+                f"{finger} {joint} in {MIN_ANGLES[row, k]:g}..{MAX_ANGLES[row, k]:g}", angles[:, row, k], "degrees"
+            )
     print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes of two")
     print(
         f"{1 - kept.mean():.0%} of {len(fits)} freed pairs are deeper than 2 mm or apart by over 5 mm, and drawn again"
@@ -145,7 +150,9 @@ def main(report: Report) -> None:
     for about, counted in words.items():
         for name, number in counted.most_common():
             print(f"{f'{about}: {name}':34} {number / report.count:8.1%}")
-    tones = Counter(sample_skin(sample_rng(report.seed, index, LOOKS)).tone for index in range(report.count))
+    tones = Counter(
+        sample_skin(sample_rng(report.seed, index, APPEARANCE_STREAM)).tone for index in range(report.count)
+    )
     for tone in TONES:
         print(f"skin: {tone:28} {tones[tone] / report.count:8.1%}")
     classes = np.repeat(np.arange(len(TONES)), [tones[tone] for tone in TONES]).astype(np.float64)
@@ -163,7 +170,7 @@ def main(report: Report) -> None:
         histogram(fits[:, 1], np.linspace(0, 6, 13), "depth after, mm"),
         histogram(fits[kept, 2], np.linspace(0, 6, 13), "gap of contacts, mm"),
         *(
-            histogram(angles[:, 1:, k].ravel(), np.linspace(LOWEST[1:, k].min(), HIGHEST[1:, k].max(), 13), n)
+            histogram(angles[:, 1:, k].ravel(), np.linspace(MIN_ANGLES[1:, k].min(), MAX_ANGLES[1:, k].max(), 13), n)
             for k, n in enumerate(FINGER_ANGLES)
         ),
         histogram(wrists[:, 0], np.linspace(-60, 65, 13), "wrist flexion, degrees"),

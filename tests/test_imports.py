@@ -15,9 +15,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "errors", "io", "assets", "interruption", "arguments", "config",
+    "errors", "io", "typing", "assets", "interruption", "arguments", "config",
     "hands", "scenes", "render", "compose", "shards", "sources", "exports", "factory",
-    "preview", "survey", "card", "gallery", "exchange", "cli",
+    "reports", "import_export", "cli",
 )  # fmt: skip
 """The folders and modules of ``aih_gen``; each imports only what stands before it."""
 

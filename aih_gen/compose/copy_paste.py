@@ -17,25 +17,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.crops import HandCrop, SingleHands
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.paste import ingredients, paste
-from aih_gen.compose.recipe import Affine, Drawn, draw, moved
+from aih_gen.compose.paste import paste, paste_inputs
+from aih_gen.compose.recipe import Affine, Arrangement, sample_arrangement, transform_points
 from aih_gen.compose.sample import IMAGES, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_UNKNOWN, MASK_BITS, Sample, mask
 from aih_gen.config import SIDES, SynConfig, sample_rng
 from aih_gen.errors import AIHError
+from aih_gen.typing import Array, Float32, Floating, Mask, UInt8
 
-MOST_LOOKED_AT = 1000
-"""Crops looked at for one that is fit."""
+MAX_CROPS_TRIED = 1000
+"""Crops tried for one that is fit."""
 
 Pair = tuple[HandCrop, HandCrop]
 
 
 class CopyPasteSource:
-    """Samples of AIH_Syn by index, of the hands of ``config.source``, opened. Looks at one only when a sample draws it.
+    """Samples of AIH_Syn by index, of the hands of ``config.source``, opened; one is read when a sample needs it.
 
     Raises:
         AIHError: there is no hand of a side that is fit.
@@ -45,107 +45,109 @@ class CopyPasteSource:
         self.config, self.hands = config, hands
         rng = sample_rng(config.seed, 0)
         for side in (0, 1):
-            self._draw_hand(side, rng)
+            self._sample_hand(side, rng)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
-        return [compose_pair(index, *self.drawn(index)) for index in indices]
+        return [compose_pair(index, *self.arrangement(index)) for index in indices]
 
     def describe(self) -> dict[str, Any]:
-        """What outside files the samples depend on."""
+        """The outside files that the samples depend on."""
         return self.hands.describe()
 
-    def drawn(self, index: int) -> tuple[Pair, Drawn]:
-        """A sample's right and left hand, and what else is drawn for it: all that its pixels follow from."""
+    def arrangement(self, index: int) -> tuple[Pair, Arrangement]:
+        """The right and the left hand of a sample and their arrangement, from which all its pixels follow."""
         rng = sample_rng(self.config.seed, index)
-        crops = self._draw_hand(0, rng), self._draw_hand(1, rng)
-        return crops, draw(crops, self.config, rng)
+        crops = self._sample_hand(0, rng), self._sample_hand(1, rng)
+        return crops, sample_arrangement(crops, self.config, rng)
 
-    def _draw_hand(self, side: int, rng: np.random.Generator) -> HandCrop:
+    def _sample_hand(self, side: int, rng: np.random.Generator) -> HandCrop:
         count = self.hands.count(side)
-        looked_at = min(count, MOST_LOOKED_AT)
-        for position in rng.choice(count, looked_at, replace=False).tolist():
+        tried = min(count, MAX_CROPS_TRIED)
+        for position in rng.choice(count, tried, replace=False).tolist():
             crop = self.hands.crop(side, position)
             if crop is not None:
                 return crop
         raise AIHError(
             f"{self.config.source}: expected whole {SIDES[side]} hands of at least {self.config.smallest_hand:.0%} of "
-            f"the image, found none in {looked_at} samples"
+            f"the image, found none in {tried} samples"
         )
 
 
-def moved_hands(crops: Pair, drawn: Drawn) -> dict[str, NDArray[np.float32]]:
+def transformed_hands(crops: Pair, arrangement: Arrangement) -> dict[str, Float32]:
     """Joints and parameters of the right and the left hand (2,...), each in its rolled camera."""
-    hands = [_moved(crop, affine) for crop, affine in zip(crops, _by_side(drawn), strict=True)]
+    hands = [_transformed(crop, affine) for crop, affine in zip(crops, _by_side(arrangement), strict=True)]
     return {name: np.stack([hand[name] for hand in hands]).astype(np.float32) for name in hands[0]}
 
 
-def compose_pair(index: int, crops: Pair, drawn: Drawn, provenance: Mapping[str, Any] | None = None) -> Sample:
-    """A right and a left hand, put together as drawn; ``provenance`` says what else is known of the sample."""
-    rgb, bits = (whole[0].numpy() for whole in paste(**{k: v[None] for k, v in ingredients(crops, drawn).items()}))
+def compose_pair(
+    index: int, crops: Pair, arrangement: Arrangement, provenance: Mapping[str, Any] | None = None
+) -> Sample:
+    """A right and a left hand pasted together; ``provenance`` holds what else is known of the sample."""
+    inputs = {name: values[None] for name, values in paste_inputs(crops, arrangement).items()}
+    rgb, bits = (batch[0].numpy() for batch in paste(**inputs))
     masks = {name: mask(bits, name) for name in MASK_BITS}
     amodal, visible = (np.stack([masks[f"{kind}_{side}"] for side in SIDES]) for kind in ("amodal", "visible"))
-    front = SIDES[drawn.front]
+    front = SIDES[arrangement.front]
     pasted, nothing = masks[f"visible_{front}"] | masks[f"arm_{front}"], np.zeros(bits.shape, np.bool_)
-    hands = moved_hands(crops, drawn)
+    hands = transformed_hands(crops, arrangement)
     states = [
-        _joint_state(crop.joint_state, joints, pasted if side != drawn.front else nothing)
+        _joint_state(crop.joint_state, joints, pasted if side != arrangement.front else nothing)
         for side, (crop, joints) in enumerate(zip(crops, hands["joints_2d"], strict=True))
     ]
-    origins = [_origin(crop, affine) for crop, affine in zip(crops, _by_side(drawn), strict=True)]
-    pictures: dict[str, Any] = dict(zip(IMAGES, rgb, strict=True))
+    origins = [_origin(crop, affine) for crop, affine in zip(crops, _by_side(arrangement), strict=True)]
+    images: dict[str, Any] = dict(zip(IMAGES, rgb, strict=True))
     return Sample(
-        **pictures,
+        **images,
         **cast(dict[str, Any], masks),
         **cast(dict[str, Any], hands),
         joint_state=np.stack(states),
         camera=np.full((3, 3), np.nan, np.float32),
-        present=np.array([one.any() for one in amodal]),
+        present=np.array([mask.any() for mask in amodal]),
         occlusion=np.array([occlusion(amodal[side], visible[side]) for side in (0, 1)], np.float32),
         index=index,
         provenance={
             **(provenance or {}),
-            "covered": SIDES[1 - drawn.front],
-            "gain": drawn.gain.tolist(),
-            "shift": drawn.shift.tolist(),
-            "tries": drawn.tries,
-            "in_range": drawn.in_range,
+            "covered": SIDES[1 - arrangement.front],
+            "gain": arrangement.gain.tolist(),
+            "shift": arrangement.shift.tolist(),
+            "tries": arrangement.tries,
+            "in_range": arrangement.in_range,
             "hands": dict(zip(SIDES, origins, strict=True)),
         },
     )
 
 
-def _by_side(drawn: Drawn) -> tuple[Affine, Affine]:
-    return (drawn.under, drawn.over) if drawn.front == 1 else (drawn.over, drawn.under)
+def _by_side(arrangement: Arrangement) -> tuple[Affine, Affine]:
+    affines = arrangement.under, arrangement.over
+    return affines if arrangement.front == 1 else affines[::-1]
 
 
-def _roll(affine: Affine) -> NDArray[np.float64]:
+def _roll(affine: Affine) -> Array:
     """(3,3) rotation of the camera about its axis."""
-    turn = np.eye(3)
-    turn[:2, :2] = affine[:, :2] / np.sqrt(np.linalg.det(affine[:, :2]))
-    return turn
+    rotation = np.eye(3)
+    rotation[:2, :2] = affine[:, :2] / np.sqrt(np.linalg.det(affine[:, :2]))
+    return rotation
 
 
-def _moved(crop: HandCrop, affine: Affine) -> dict[str, NDArray[np.floating[Any]]]:
-    turn = _roll(affine)
-    joints_3d = crop.joints_3d @ turn.T
+def _transformed(crop: HandCrop, affine: Affine) -> dict[str, Floating]:
+    rotation = _roll(affine)
+    joints_3d = crop.joints_3d @ rotation.T
     pose = crop.pose.astype(np.float64)
     if np.isfinite(pose[:3]).all():
-        pose[:3] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[:3])).as_rotvec()
-    rest_wrist = crop.joints_3d[0] - crop.transl  # a model turns about its wrist, which need not be its origin
+        pose[:3] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[:3])).as_rotvec()
+    rest_wrist = crop.joints_3d[0] - crop.transl  # a model rotates about its wrist, which need not be its origin
     return {
         "joints_3d": joints_3d,
-        "joints_2d": moved(crop.joints_2d, affine),
+        "joints_2d": transform_points(crop.joints_2d, affine),
         "pose": pose,
         "betas": crop.betas,
         "transl": joints_3d[0] - rest_wrist,
     }
 
 
-def _joint_state(
-    before: NDArray[np.uint8], joints_2d: NDArray[np.float32], over: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """(21,) the crop's states, where they still hold. What the other hand hid in the source, nothing hides here.
+def _joint_state(before: UInt8, joints_2d: Float32, over: Mask) -> UInt8:
+    """(21,) the crop's states where they still hold; joints that the other hand hid in the source are unknown here.
 
     ``over`` (S,S) is what lies over this hand.
     """

@@ -1,4 +1,4 @@
-"""The pixels of AIH_Syn: two hands and a recipe's numbers -> pictures and masks, for a whole batch, on any device.
+"""The pixels of AIH_Syn: two hands and their arrangement -> images and masks, for a whole batch, on any device.
 
 Everything is integer arithmetic (positions in 1/65536 pixel, bilinear weights in 1/256), so the pixels do not depend on
 the device, the batch or the number of threads: a sample that was stored and the same sample composed while training are
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aih_gen.compose.crops import HandCrop
-from aih_gen.compose.recipe import Drawn, inverse
+from aih_gen.compose.recipe import Arrangement, inverse
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
 
@@ -29,35 +29,35 @@ RIM = 2
 """Pixels along either axis over which colours are averaged for a hand's rim."""
 
 
-def ingredients(crops: tuple[HandCrop, HandCrop], drawn: Drawn) -> dict[str, Tensor]:
-    """What ``paste`` needs of one sample; ``crops`` are the right and the left hand.
+def paste_inputs(crops: tuple[HandCrop, HandCrop], arrangement: Arrangement) -> dict[str, Tensor]:
+    """The arguments of ``paste`` for one sample; ``crops`` are the right and the left hand.
 
     ``crops`` (2,S,S) int32: the pixels of the covered hand, then of the pasted one; ``affines`` (2,2,3) and ``colours``
     (3,2) int32 in fixed point; ``front`` () int64, the pasted hand's side.
     """
-    hands = crops[1 - drawn.front], crops[drawn.front]
-    affines = np.stack([inverse(drawn.under), inverse(drawn.over)])
-    colours = np.stack([drawn.gain, drawn.shift], -1)
+    hands = crops[1 - arrangement.front], crops[arrangement.front]
+    affines = np.stack([inverse(arrangement.under), inverse(arrangement.over)])
+    colours = np.stack([arrangement.gain, arrangement.shift], -1)
     return {
         "crops": torch.stack([_pixels(hand) for hand in hands]),
         "affines": torch.from_numpy(np.rint(affines * ONE).astype(np.int32)),
         "colours": torch.from_numpy(np.rint(colours * ONE).astype(np.int32)),
-        "front": torch.tensor(drawn.front),
+        "front": torch.tensor(arrangement.front),
     }
 
 
 def paste(crops: Tensor, affines: Tensor, colours: Tensor, front: Tensor) -> tuple[Tensor, Tensor]:
-    """Compose a batch of ``ingredients``, each with a first axis more.
+    """Compose a batch of ``paste_inputs``, each with a first axis more.
 
     Returns ``rgb`` (B,3,S,S,3) uint8, the image and both targets, and ``masks`` (B,S,S) uint8, as shards hold them. The
-    covered hand's target is its own picture, the pasted hand's is the image.
+    covered hand's target is its own crop, the pasted hand's is the image.
     """
     covered, pasted = (_warp(crops[:, 0], affines[:, 0]), _warp(_without_rim(crops[:, 1]), affines[:, 1]))
     over = pasted.skin >= HALF
     # Blended by coverage, but only within the mask: outside it, image and target must stay equal.
     alpha = torch.where(over, pasted.skin >> 8, 0)[:, None]
     blended = (pasted.colours * alpha + covered.colours * (256 - alpha) + 128) >> 8
-    base, image = (_coloured(picture, colours) for picture in (covered.colours, blended))
+    base, image = (_coloured(grey_levels, colours) for grey_levels in (covered.colours, blended))
     right_covered = (front == 1)[:, None, None, None]
     rgb = torch.stack([image, torch.where(right_covered, base, image), torch.where(right_covered, image, base)], -1)
     rgb = rgb.permute(0, 4, 2, 3, 1).contiguous()
@@ -78,10 +78,10 @@ def _mask_bits(covered_hand: Tensor, covered_skin: Tensor, pasted_hand: Tensor, 
     return bits
 
 
-def _coloured(picture: Tensor, colours: Tensor) -> Tensor:
+def _coloured(grey_levels: Tensor, colours: Tensor) -> Tensor:
     """Grey levels (B,3,S,S) int32 -> uint8, with each channel's gain and shift (B,3,2)."""
     gain, shift = colours[..., None, None].unbind(2)
-    return ((picture * gain + (shift + HALF)) >> 16).clamp(0, 255).to(torch.uint8)
+    return ((grey_levels * gain + (shift + HALF)) >> 16).clamp(0, 255).to(torch.uint8)
 
 
 def _pixels(crop: HandCrop) -> Tensor:
@@ -131,7 +131,7 @@ def _warp(pixels: Tensor, affine: Tensor) -> _Warped:
 
 
 def _reach(step: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Where along an axis a place that may lie beyond the crop takes its value from: going on straight, mirrored."""
+    """Source positions along an axis of a position that may lie beyond the crop: clamped, and mirrored."""
     once = step ^ (step >> 31)  # -1 - step where step is negative
     twice = torch.minimum(once, 2 * size - 1 - once)
     return step.clamp(0, size - 1), (twice ^ (twice >> 31)).clamp(max=size - 1)

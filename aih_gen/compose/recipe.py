@@ -1,7 +1,7 @@
-"""What is drawn for a sample of AIH_Syn, as plain numbers (paper, section "AIH").
+"""The random numbers of a sample of AIH_Syn (paper, section "AIH").
 
-Stored samples and those composed while training follow the same recipe: the numbers are drawn here, on the CPU, and the
-pixels follow from them in ``compose.paste``, anywhere.
+Stored samples and those composed while training follow the same recipe: the numbers are sampled here, on the CPU, and
+the pixels follow from them in ``compose.paste``, on any device.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.crops import HandCrop, hand_box
 from aih_gen.config import SynRecipe
+from aih_gen.typing import Array, Floating, Mask
 
-Affine = NDArray[np.float64]  # (2,3) from pixels of the crop to pixels of the sample, both (x, y), centres at integers
+Affine = Array  # (2,3) from pixels of the crop to pixels of the sample, both (x, y), centres at integers
 
 GRID = 64
 """Points a side at which the occlusion of an arrangement is counted."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class Arrangement:
     """One arrangement of two hands."""
 
     front: int
@@ -30,16 +30,16 @@ class Drawn:
     """Of the covered hand."""
     over: Affine
     """Of the pasted hand."""
-    gain: NDArray[np.float64]  # (3,)
-    shift: NDArray[np.float64]  # (3,)
+    gain: Array  # (3,)
+    shift: Array  # (3,)
     """Grey level v of a channel becomes gain * v + shift."""
     tries: int
     in_range: bool
-    """Whether the occlusion, counted on the grid, is within the limits."""
+    """True where the occlusion, counted on the grid, is within the limits."""
 
 
-def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Drawn:
-    """Arrange a right and a left hand, of pictures of one size, until one hides enough of the other."""
+def sample_arrangement(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Generator) -> Arrangement:
+    """Arrange a right and a left hand, of images of one size, until one hides enough of the other."""
     front = int(rng.random() < recipe.left_in_front)
     covered, pasted = crops[1 - front], crops[front]
     size, skin = len(covered.hand), pasted.hand | pasted.skin
@@ -51,9 +51,9 @@ def draw(crops: tuple[HandCrop, HandCrop], recipe: SynRecipe, rng: np.random.Gen
         hidden = _hidden_share(points, under, skin, over)
         in_range = recipe.min_occlusion <= hidden < recipe.max_occlusion
         tried.append((max(recipe.min_occlusion - hidden, hidden - recipe.max_occlusion), under, over))
-    _, under, over = min(tried, key=lambda one: one[0])
-    gain, shift = _draw_colours(recipe, rng)
-    return Drawn(front, under, over, gain, shift, len(tried), in_range)
+    _, under, over = min(tried, key=lambda arrangement: arrangement[0])
+    gain, shift = _sample_colours(recipe, rng)
+    return Arrangement(front, under, over, gain, shift, len(tried), in_range)
 
 
 def inverse(affine: Affine) -> Affine:
@@ -62,22 +62,22 @@ def inverse(affine: Affine) -> Affine:
     return np.column_stack([back, -back @ affine[:, 2]])
 
 
-def moved(points: NDArray[np.floating], affine: Affine) -> NDArray[np.float64]:
+def transform_points(points: Floating, affine: Affine) -> Array:
     """Points (...,2) under an affine map."""
     return points @ affine[:, :2].T + affine[:, 2]
 
 
 def _arrange(
-    covered: NDArray[np.float64],
-    pasted: NDArray[np.float64],
+    covered: Array,
+    pasted: Array,
     size: int,
     recipe: SynRecipe,
     rng: np.random.Generator,
 ) -> tuple[Affine, Affine]:
-    """The covered hand stays in the picture, near where it was; the pasted one comes over the middle of its box."""
+    """The covered hand stays in the image, near its place; the pasted one comes over the middle of its box."""
     centre = covered.mean(0) + rng.uniform(-1, 1, 2) * recipe.translation * size
     under = _similarity(covered.mean(0), centre, recipe, rng)
-    corners = moved(np.array([[x, y] for x in covered[:, 0] for y in covered[:, 1]]), under)
+    corners = transform_points(np.array([[x, y] for x in covered[:, 0] for y in covered[:, 1]]), under)
     low, high, last = corners.min(0), corners.max(0), size - 1
     inwards = np.where(high - low > last, last / 2 - (low + high) / 2, np.maximum(-low, 0) + np.minimum(last - high, 0))
     under[:, 2] += inwards
@@ -85,22 +85,20 @@ def _arrange(
     return under, _similarity(pasted.mean(0), centre, recipe, rng)
 
 
-def _similarity(
-    source: NDArray[np.float64], centre: NDArray[np.float64], recipe: SynRecipe, rng: np.random.Generator
-) -> Affine:
-    """Turns and scales about ``source`` (2,) and brings it to ``centre`` (2,)."""
+def _similarity(source: Array, centre: Array, recipe: SynRecipe, rng: np.random.Generator) -> Affine:
+    """Rotate and scale about ``source`` (2,), and bring it to ``centre`` (2,)."""
     # As in the paper's recipe, the scale is that of the region that is cut out.
     zoom = 1 / (1 + np.clip(rng.normal(), -recipe.scale_limit, recipe.scale_limit) * recipe.scale_deviation)
     angle = np.deg2rad(np.clip(rng.normal(), -recipe.rotation_limit, recipe.rotation_limit) * recipe.rotation_deviation)
     if rng.random() >= recipe.rotation_probability:
         angle = 0.0
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.column_stack([zoom * turn, centre - zoom * turn @ source])
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([zoom * rotation, centre - zoom * rotation @ source])
 
 
-def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sample_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[Array, Array]:
     """Gain, shift, then contrast and brightness, as one gain and one shift for each channel."""
-    gain: NDArray[np.float64] = rng.uniform(1 - recipe.colour_gain, 1 + recipe.colour_gain, 3)
+    gain: Array = rng.uniform(1 - recipe.colour_gain, 1 + recipe.colour_gain, 3)
     shift = rng.uniform(-1, 1, 3) * recipe.colour_shift * (rng.random() < recipe.colour_shift_probability)
     changed = rng.random() < recipe.contrast_probability
     contrast = 1 + rng.uniform(-1, 1) * recipe.contrast * changed
@@ -108,16 +106,16 @@ def _draw_colours(recipe: SynRecipe, rng: np.random.Generator) -> tuple[NDArray[
     return gain * contrast, shift * contrast + brightness
 
 
-def _grid_points(hand: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _grid_points(hand: Mask) -> Array:
     """(K,2) pixels of a hand, evenly spread; all of them where few of them would be."""
     step = max(len(hand) // GRID, 1)
     return np.argwhere(hand[::step, ::step])[:, ::-1].astype(np.float64) * step
 
 
-def _hidden_share(points: NDArray[np.float64], under: Affine, skin: NDArray[np.bool_], over: Affine) -> float:
+def _hidden_share(points: Array, under: Affine, skin: Mask, over: Affine) -> float:
     """Occlusion as ``compose.masks`` defines it, at points (K,2) of the covered hand instead of all its pixels."""
     size = len(skin)
-    there = moved(points, under)
-    inside = ((there >= -0.5) & (there < size - 0.5)).all(-1)
-    column, row = np.rint(moved(there[inside], inverse(over))).astype(np.int64).clip(0, size - 1).T
+    points = transform_points(points, under)
+    inside = ((points >= -0.5) & (points < size - 0.5)).all(-1)
+    column, row = np.rint(transform_points(points[inside], inverse(over))).astype(np.int64).clip(0, size - 1).T
     return float(skin[row, column].mean()) if inside.any() else 0.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.pixels import OPAQUE, Pixels, channels, from_image, from_picture, to_picture
+from aih_gen.compose.packed_rgb import OPAQUE, PackedRGB, channels, from_pil, pack, unpack
 from aih_gen.compose.sample import (
     JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
@@ -20,7 +20,7 @@ from aih_gen.compose.sample import (
     JOINT_VISIBLE,
     Sample,
 )
-from aih_gen.compose.sensor import sense
+from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
@@ -29,6 +29,7 @@ from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.scene import Hand, Scene
+from aih_gen.typing import Float32, Int8, Mask, UInt8, UInt32
 
 NOBODY = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
@@ -58,7 +59,7 @@ class RenderedSource:
         return [compose(*parts) for parts in zip(scenes, layers, backgrounds, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """What outside files the samples depend on."""
+        """The outside files that the samples depend on."""
         model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
         inputs = {
             "hand_model": {"name": model.name, "sha256": model.sha256},
@@ -71,21 +72,21 @@ class RenderedSource:
         return inputs
 
 
-def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Sample:
+def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     """Put the layers together by depth.
 
     A pixel belongs to the nearer hand (with its arm) at the pixel's centre. Where one hand owns a pixel that the other
-    does not reach, its edge is blended with the background; all pictures of the scene share that blend, so image and
+    does not reach, its edge is blended with the background; all images of the scene share that blend, so image and
     target differ only where the other hand owns the pixel, throws its shadow, or blurs over its edge.
 
-    The target of a hand that is absent shows the background without the other one. Where the picture shows nothing of
+    The target of a hand that is absent shows the background without the other one. Where the image shows nothing of
     the other hand and arm, nothing is removed, and the target is the image.
     """
     owner = _owner(layers)
-    taken = [owner == 1 - side for side in (0, 1)]
+    removed = [owner == 1 - side for side in (0, 1)]
     behind = _behind(layers, background, scene.props_blur)
-    image, targets = sense(*_layered(layers, owner, behind), taken, scene.sensor)
-    shaded = [(target != image) & ~gone for target, gone in zip(targets, taken, strict=True)]
+    image, targets = apply_sensor(*_layered(layers, owner, behind), removed, scene.sensor)
+    shaded = [(target != image) & ~hole for target, hole in zip(targets, removed, strict=True)]
 
     amodal = layers.part == HAND
     visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
@@ -95,9 +96,9 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     shown = present[:, None, None]
     there = scene.hands[0] is not None, scene.hands[1] is not None
     return Sample(
-        image=to_picture(image),
-        target_right=to_picture(targets[0]),
-        target_left=to_picture(targets[1]),
+        image=unpack(image),
+        target_right=unpack(targets[0]),
+        target_left=unpack(targets[1]),
         amodal_right=amodal[0],
         amodal_left=amodal[1],
         visible_right=visible[0],
@@ -125,8 +126,8 @@ def compose(scene: Scene, layers: Layers, background: NDArray[np.uint8]) -> Samp
     )
 
 
-def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
-    """``pose`` (2,48), ``betas`` (2,10) and ``transl`` (2,3); NaN of hands that the picture does not show."""
+def _parameters(hands: Sequence[Hand | None], present: Mask) -> dict[str, Float32]:
+    """``pose`` (2,48), ``betas`` (2,10) and ``transl`` (2,3); NaN of hands that the image does not show."""
     found = {
         name: np.full((2, width), np.nan, np.float32) for name, width in (("pose", 48), ("betas", 10), ("transl", 3))
     }
@@ -137,7 +138,7 @@ def _parameters(hands: Sequence[Hand | None], present: NDArray[np.bool_]) -> dic
     return found
 
 
-def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> tuple[Pixels, list[Pixels]]:
+def _layered(layers: Layers, owner: Int8, behind: list[PackedRGB]) -> tuple[PackedRGB, list[PackedRGB]]:
     """The image, and each hand alone, over what is ``behind`` them. Touches the covered pixels only."""
     image, *alone = behind
     covered = (layers.part != NOTHING).reshape(2, -1)
@@ -147,46 +148,44 @@ def _layered(layers: Layers, owner: NDArray[np.int8], behind: list[Pixels]) -> t
         solid = own & covered[1 - side][place]
         target = alone[side].ravel()
         under, in_image = target[place], image.ravel()[place]
-        target[place] = shown = _over(_picked(layers.colour[side], place), under, solid)
+        target[place] = shown = _over(_pixels_at(layers.colour[side], place), under, solid)
         if layers.shaded_colour is not layers.colour or (layers.behind is not None and len(layers.behind) == 3):
-            shown = _over(_picked(layers.shaded_colour[side], place), in_image, solid)
+            shown = _over(_pixels_at(layers.shaded_colour[side], place), in_image, solid)
         image.ravel()[place[own]] = shown[own]
         if not ((layers.part[1 - side] == HAND).any() or (owner == 1 - side).any()):
-            alone[side] = image  # the shadow of what is outside the picture, or of an arm behind this hand, stays
+            alone[side] = image  # the shadow of what is outside the image, or of an arm behind this hand, stays
     return image, alone
 
 
-def _behind(layers: Layers, background: NDArray[np.uint8], blur: float) -> list[Pixels]:
-    """What is behind the hands in the image, and behind each hand alone: the background with the scene's props, which
-    are blurred by a radius in image sides.
-    """  # fmt: skip
+def _behind(layers: Layers, background: UInt8, blur: float) -> list[PackedRGB]:
+    """The background with the scene's props, blurred by a radius in image sides: behind both hands, and behind each."""
     if layers.behind is None:
-        behind = from_picture(background)
+        behind = pack(background)
         return [behind, behind.copy(), behind.copy()]
-    pictures = []
+    images = []
     for colour in layers.behind:
         drawn = Image.fromarray(colour)
         if blur * len(colour) > 0.3:
             drawn = drawn.convert("RGBa").filter(ImageFilter.BoxBlur(blur * len(colour))).convert("RGBA")
-        picture = Image.fromarray(background)
-        picture.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
-        pictures.append(from_image(picture))
-    return pictures if len(pictures) == 3 else [pictures[0], pictures[0].copy(), pictures[0].copy()]
+        image = Image.fromarray(background)
+        image.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
+        images.append(from_pil(image))
+    return images if len(images) == 3 else [images[0], images[0].copy(), images[0].copy()]
 
 
-def _owner(layers: Layers) -> NDArray[np.int8]:
-    """(H,W) which hand a pixel belongs to: 0 right, 1 left, NOBODY."""
+def _owner(layers: Layers) -> Int8:
+    """(H,W) the hand that a pixel belongs to: 0 right, 1 left, NOBODY."""
     owner = (layers.depth[1] < layers.depth[0]).astype(np.int8)
     owner[(layers.part == NOTHING).all(0)] = NOBODY
     return owner
 
 
-def _picked(colour: NDArray[np.uint8], place: NDArray[np.intp]) -> NDArray[np.uint32]:
-    """(N,) some pixels of a picture (H,W,4), whose last channel is the share covered."""
+def _pixels_at(colour: UInt8, place: NDArray[np.intp]) -> UInt32:
+    """(N,) the pixels at ``place`` of an image (H,W,4), whose last channel is the share covered."""
     return colour.view(np.uint32).ravel()[place]
 
 
-def _over(colour: NDArray[np.uint32], behind: Pixels, solid: NDArray[np.bool_]) -> Pixels:
+def _over(colour: UInt32, behind: PackedRGB, solid: Mask) -> PackedRGB:
     """Pixels (N,) of one hand over the background's; its edges are not blended where ``solid``."""
     edge = np.flatnonzero((channels(colour)[:, 3] < 255) & ~solid)
     front, back = (channels(pixels[edge]).astype(np.uint16) for pixels in (colour, behind))
@@ -196,13 +195,13 @@ def _over(colour: NDArray[np.uint32], behind: Pixels, solid: NDArray[np.bool_]) 
     return colour | OPAQUE
 
 
-def _project(joints: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+def _project(joints: Float32, matrix: Float32) -> Float32:
     projected = joints @ matrix.T
     return (projected[..., :2] / projected[..., 2:]).astype(np.float32)
 
 
-def _joint_state(layers: Layers, owner: NDArray[np.int8], joints_2d: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(2,21) what the picture shows of each joint: visible means that its own pixel shows this hand's skin near it."""
+def _joint_state(layers: Layers, owner: Int8, joints_2d: Float32) -> UInt8:
+    """(2,21) state of each joint: visible where its pixel shows this hand's skin near it."""
     size = owner.shape[0]
     pixel = np.rint(np.nan_to_num(joints_2d, nan=-1.0)).astype(np.int64)  # an absent hand's joints are outside
     outside = ((pixel < 0) | (pixel >= size)).any(-1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aih_gen.typing import Float32, Mask, UInt8
 
 JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE = range(5)
 """Values of ``Sample.joint_state``."""
@@ -17,6 +19,16 @@ IMAGES = ("image", "target_right", "target_left")
 _MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left", "arm_right", "arm_left", "shaded")
 MASK_BITS = {name: 1 << bit for bit, name in enumerate(_MASKS)}
 """The bits of a bit field of masks, by the names of the masks in ``Sample``."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Annotates a field of ``Sample`` that shards hold as a dataset of its own."""
+
+    dtype: str
+    """As NumPy writes types, with the order of bytes."""
+    shape: tuple[int | str, ...] = ()
+    """Of one sample; "H" and "W" are the image's sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,30 +45,35 @@ class Sample:
 
     In AIH_Syn one hand is pasted over the other, so only the covered hand, ``provenance["covered"]``, has a true
     target; the pasted hand's target is the image itself (see ``compose.copy_paste``).
+
+    A field that is `Stored` and has a default is missing in shards of before it was added, and reads as the default.
     """
 
-    image: NDArray[np.uint8]  # (H,W,3)
-    target_right: NDArray[np.uint8]  # (H,W,3) the right hand alone
-    target_left: NDArray[np.uint8]  # (H,W,3) the left hand alone
-    amodal_right: NDArray[np.bool_]  # (H,W) the right hand's pixels, were the left hand not there
-    amodal_left: NDArray[np.bool_]
-    visible_right: NDArray[np.bool_]  # (H,W) the right hand's pixels in the image
-    visible_left: NDArray[np.bool_]
-    arm_right: NDArray[np.bool_]  # (H,W) visible forearm or sleeve
-    arm_left: NDArray[np.bool_]
-    shaded: NDArray[np.bool_]  # (H,W) differs from a target only by the shadow or blurred edge of what was removed
-    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space
-    joints_2d: NDArray[np.float32]  # (2,21,2) px, pixel centres at integers
-    joint_state: NDArray[np.uint8]  # (2,21)
-    pose: NDArray[np.float32]  # (2,48) axis-angle, radians, zero = flat hand
-    betas: NDArray[np.float32]  # (2,10)
-    transl: NDArray[np.float32]  # (2,3) m
-    camera: NDArray[np.float32]  # (3,3) intrinsics, px
-    present: NDArray[np.bool_]  # (2,) has a pixel in the image, or is said to be there by a source without masks
-    occlusion: NDArray[np.float32]  # (2,) area hidden by the other hand or arm / amodal area; NaN if that is 0
-    index: int
+    image: UInt8  # (H,W,3)
+    target_right: UInt8  # (H,W,3) the right hand alone
+    target_left: UInt8  # (H,W,3) the left hand alone
+    amodal_right: Mask  # (H,W) the right hand's pixels, were the left hand not there
+    amodal_left: Mask
+    visible_right: Mask  # (H,W) the right hand's pixels in the image
+    visible_left: Mask
+    arm_right: Mask  # (H,W) visible forearm or sleeve
+    arm_left: Mask
+    shaded: Mask  # (H,W) differs from a target only by the shadow or blurred edge of what was removed
+    joints_3d: Annotated[Float32, Stored("<f4", (2, 21, 3))]  # m, camera space
+    joints_2d: Annotated[Float32, Stored("<f4", (2, 21, 2))]  # px, pixel centres at integers
+    joint_state: Annotated[UInt8, Stored("u1", (2, 21))]
+    pose: Annotated[Float32, Stored("<f4", (2, 48))]  # axis-angle, radians, zero = flat hand
+    betas: Annotated[Float32, Stored("<f4", (2, 10))]
+    transl: Annotated[Float32, Stored("<f4", (2, 3))]  # m
+    camera: Annotated[Float32, Stored("<f4", (3, 3))]  # intrinsics, px
+    present: Annotated[Mask, Stored("?", (2,))]
+    """Has a pixel in the image, or is said to be there by a source without masks."""
+    occlusion: Annotated[Float32, Stored("<f4", (2,))]
+    """Area hidden by the other hand or arm / amodal area; NaN if that is 0."""
+    index: Annotated[int, Stored("<i8")]
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
-    depth: NDArray[np.float16] | None = None  # (2,H,W) m, each hand alone, inf where it is not
+    depth: Annotated[NDArray[np.float16] | None, Stored("<f2", (2, "H", "W"))] = None
+    """Metres, each hand alone, inf where it is not; shards may leave it out."""
 
     @property
     def target(self) -> NDArray[np.uint8]:
@@ -79,7 +96,7 @@ class Sample:
         return np.stack([self.arm_right, self.arm_left])
 
 
-def pack_masks(sample: Sample) -> NDArray[np.uint8]:
+def pack_masks(sample: Sample) -> UInt8:
     """(H,W) the sample's seven masks as one bit field."""
     bits = np.zeros(sample.shaded.shape, np.uint8)
     for name, bit in MASK_BITS.items():
@@ -87,6 +104,6 @@ def pack_masks(sample: Sample) -> NDArray[np.uint8]:
     return bits
 
 
-def mask(bits: NDArray[np.uint8], name: str) -> NDArray[np.bool_]:
+def mask(bits: UInt8, name: str) -> Mask:
     """(...,H,W) the mask of that name out of bit fields."""
     return (bits & MASK_BITS[name]) != 0

@@ -7,38 +7,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
+from aih_gen.exports.common import each_sample
 from aih_gen.shards.reader import AIHShards
-from aih_gen.sources.aih_folders import RENDER, VISIBLE_VALUES, AIHBranch, render_files
+from aih_gen.sources.aih_folders import VISIBLE_VALUES, render_files
 
 QUALITY = 95
 
 
-def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBranch) -> int:
-    """Write every sample once for each hand that is present, so those of no hand not at all; returns how many samples.
+def export_aih_folders(shards: AIHShards, folder: Path) -> int:
+    """Fill an empty ``render_folder``: every sample once for each hand that is present, so those of no hand not at all.
 
-    The format has no joints, arms or shadows: what is exported is the pictures (JPEG, quality 95, full colour) and the
-    masks. Masks are 0 and 1, ``rl_visible`` 0, 1 and 2, as the authors' loader wants them.
+    The format has no joints, arms or shadows: images (JPEG, quality 95, full colour) and masks are exported. Masks are
+    0 and 1, ``rl_visible`` 0, 1 and 2, as the authors' loader wants them.
+
+    Returns:
+        The number of samples written.
 
     Raises:
-        AIHError: the shards are not AIH_Render's, or the folder is there already.
+        AIHError: the shards are not AIH_Render's.
     """
     for shard in shards.shards:
         if shard.header.subset != RenderConfig.subset:
             raise AIHError(f"{shard.path}: expected {RenderConfig.subset} to export, found {shard.header.subset}")
-    folder = out / RENDER / f"{branch}_annot" / split
-    if folder.exists():
-        raise AIHError(f"{folder}: expected no such folder yet, found one")
     for side in (0, 1):
         files = render_files(folder, side, "x")
         for path in (files.image, files.target, files.amodal, files.visible):
             path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    for position in tqdm(range(len(shards)), desc="export", unit="sample", mininterval=1):
-        sample = shards[position]
+    for position, sample in each_sample(shards):
         written += bool(sample.present.any())
         visible = sum(mask * np.uint8(value) for mask, value in zip(sample.visible, VISIBLE_VALUES, strict=True))
         for side in np.flatnonzero(sample.present).tolist():
@@ -50,5 +49,5 @@ def export_aih_folders(shards: AIHShards, out: Path, split: str, branch: AIHBran
     return written
 
 
-def _jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(picture).save(path, quality=QUALITY, subsampling=0)
+def _jpeg(path: Path, image: NDArray[np.uint8]) -> None:
+    Image.fromarray(image).save(path, quality=QUALITY, subsampling=0)

@@ -1,4 +1,4 @@
-"""Samples -> COCO: pictures, masks as RLE, keypoints."""
+"""Samples -> COCO: images, masks as RLE, keypoints."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES
-from aih_gen.exports.common import each_sample, new_folder
+from aih_gen.exports.common import each_sample
 from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Mask
 
 COCO_JSON = "annotations.json"
-Mask = NDArray[np.bool_]
 
 
-def export_coco(shards: AIHShards, out: Path) -> int:
-    """Write ``images/00000000.png`` and `COCO_JSON`: one annotation a hand that is present; returns how many samples.
+def export_coco(shards: AIHShards, folder: Path) -> int:
+    """Fill an empty folder with ``images/00000000.png`` and `COCO_JSON`: one annotation a hand that is present.
 
     ``segmentation`` is what is visible of the hand, ``amodal_segmentation`` all of it, both as compressed RLE; ``area``
     and ``bbox`` are the visible part's. Keypoints have COCO's visibility: 0 unknown or outside, 1 hidden, 2 visible.
 
-    Raises:
-        AIHError: the folder is there already.
+    Returns:
+        The number of samples written.
     """
-    (new_folder(out) / "images").mkdir()
+    (folder / "images").mkdir()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for position, sample in each_sample(shards):
         name = f"images/{position:08d}.png"
-        Image.fromarray(sample.image).save(out / name)
+        Image.fromarray(sample.image).save(folder / name)
         height, width = sample.shaded.shape
         images.append({"id": position, "file_name": name, "height": height, "width": width})
         for side in np.flatnonzero(sample.present).tolist():
@@ -45,7 +44,7 @@ def export_coco(shards: AIHShards, out: Path) -> int:
         for side, name in enumerate(SIDES)
     ]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    (out / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
+    (folder / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
     return len(shards)
 
 

@@ -13,22 +13,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, pack_masks
-from aih_gen.exports.common import each_sample, new_folder
+from aih_gen.exports.common import each_sample
 from aih_gen.shards.reader import AIHShards
 
 
-def export_webdataset(shards: AIHShards, out: Path) -> int:
-    """Write one tar a shard with, for each sample, its pictures and ``masks`` as PNG and all else as JSON; how many.
+def export_webdataset(shards: AIHShards, folder: Path) -> int:
+    """Fill an empty folder with one tar a shard: each sample's images and ``masks`` as PNG, all else as JSON.
 
     ``masks`` holds the bits of schema 1 (``MASK_BITS``), NaN is null.
 
-    Raises:
-        AIHError: the folder is there already.
+    Returns:
+        The number of samples written.
     """
-    new_folder(out)
     samples = each_sample(shards)
     for number, shard in enumerate(shards.shards):
-        with tarfile.open(out / f"{number:05d}.tar", "w") as archive:
+        with tarfile.open(folder / f"{number:05d}.tar", "w") as archive:
             for _ in range(shard.samples):
                 position, sample = next(samples)
                 for name in IMAGES:
@@ -50,9 +49,9 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
+def _png(image: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", compress_level=1)
+    Image.fromarray(image).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from aih_gen.config import Side
 from aih_gen.hands.export import export_free_hand
 from aih_gen.hands.free import load_free_hand
-from aih_gen.hands.joints import TipConvention
 from aih_gen.hands.mano import load_mano
 from aih_gen.hands.model import HandModel, HandOutput
+from aih_gen.typing import Side, TipConvention
 
 __all__ = ["HandModel", "HandOutput", "export_free_hand", "load_hand_model"]
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Floating
 
 SPREAD, MCP, PIP, DIP = range(4)
 """Columns of a finger's angles."""
@@ -83,28 +81,28 @@ class FingerJoints:
     def matrices(self, angles: Array) -> Array:
         """([M,]5,3,3,3) rotation of each bone relative to the one before, for ``angles`` ([M,]5,4) in degrees."""
         radians = np.radians(angles)
-        turns = np.sin(radians)[..., None, None] * self._cross
-        turns += (1 - np.cos(radians))[..., None, None] * self._cross_twice
-        turns += _IDENTITY
-        turns[..., 1, :, :] = turns[..., 0, :, :] @ turns[..., 1, :, :]
-        return turns[..., 1:, :, :]
+        rotations = np.sin(radians)[..., None, None] * self._cross
+        rotations += (1 - np.cos(radians))[..., None, None] * self._cross_twice
+        rotations += _IDENTITY
+        rotations[..., 1, :, :] = rotations[..., 0, :, :] @ rotations[..., 1, :, :]
+        return rotations[..., 1:, :, :]
 
     def pose(self, angles: Array) -> Array:
         """([M,]15,3) axis-angle rotations in MANO's order."""
         return axis_angles(self.matrices(angles))
 
 
-def bone_turns(pose: NDArray[np.floating]) -> Array:
+def bone_rotations(pose: Floating) -> Array:
     """(...,16,3,3) rotation of each bone relative to the one before, out of poses (...,48) as axis-angle rotations."""
-    turns = Rotation.from_rotvec(pose.reshape(-1, 3).astype(np.float64)).as_matrix()
-    return np.asarray(turns.reshape(*pose.shape[:-1], 16, 3, 3))
+    rotations = Rotation.from_rotvec(pose.reshape(-1, 3).astype(np.float64)).as_matrix()
+    return np.asarray(rotations.reshape(*pose.shape[:-1], 16, 3, 3))
 
 
 def axis_angles(fingers: Array) -> Array:
     """(...,15,3) axis-angle rotations in MANO's order from ``fingers`` (...,5,3,3,3)."""
     pose = np.empty((*fingers.shape[:-4], 15, 3))
-    turns = Rotation.from_matrix(fingers.reshape(-1, 3, 3), assume_valid=True)
-    pose[..., FINGER_BONES.ravel() - 1, :] = turns.as_rotvec().reshape(*fingers.shape[:-4], 15, 3)
+    rotations = Rotation.from_matrix(fingers.reshape(-1, 3, 3), assume_valid=True)
+    pose[..., FINGER_BONES.ravel() - 1, :] = rotations.as_rotvec().reshape(*fingers.shape[:-4], 15, 3)
     return pose
 
 
@@ -144,41 +142,43 @@ class Gesture:
         return np.array([astuple(self.thumb), *((f.spread, f.mcp, f.pip, f.dip) for f in fingers)])
 
 
-LOWEST = np.array([[-15.0, -15, -10, -15], [-12, -20, 0, -5], [-8, -20, 0, -5], [-12, -20, 0, -5], [-14, -20, 0, -5]])
-HIGHEST = np.array([[65.0, 45, 55, 75], [20, 90, 105, 70], [8, 90, 105, 70], [14, 90, 105, 70], [20, 90, 105, 70]])
+MIN_ANGLES = np.array(
+    [[-15.0, -15, -10, -15], [-12, -20, 0, -5], [-8, -20, 0, -5], [-12, -20, 0, -5], [-14, -20, 0, -5]]
+)
+MAX_ANGLES = np.array([[65.0, 45, 55, 75], [20, 90, 105, 70], [8, 90, 105, 70], [14, 90, 105, 70], [20, 90, 105, 70]])
 """Least and greatest angles in degrees, active range of healthy adults rounded inwards."""
-MOST_CURLED = 206.0
+MAX_CURL = 206.0
 """Greatest sum of a finger's three flexions in degrees: then its tip lies in the palm."""
 DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
 """The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
-STRAIGHTER = 40.0
+MAX_STRAIGHTER = 40.0
 """How much straighter (degrees of MCP and of PIP) the ring finger can be than both its neighbours, which pull it."""
 
 
-def held(angles: Array) -> Array:
+def clamp_to_joint_limits(angles: Array) -> Array:
     """The nearest angles (...,5,4) in degrees that a hand can hold: within the limits and couplings of the fingers."""
-    angles = _between(angles, LOWEST, HIGHEST)
+    angles = _clamp(angles, MIN_ANGLES, MAX_ANGLES)
     ring, bent = FINGERS.index("ring"), slice(MCP, PIP + 1)
-    pulled = np.minimum(angles[..., ring - 1, bent], angles[..., ring + 1, bent]) - STRAIGHTER
+    pulled = np.minimum(angles[..., ring - 1, bent], angles[..., ring + 1, bent]) - MAX_STRAIGHTER
     angles[..., ring, bent] = np.maximum(angles[..., ring, bent], pulled)
     follows = DIP_SHARE * angles[..., 1:, PIP]
-    angles[..., 1:, DIP] = _between(angles[..., 1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
+    angles[..., 1:, DIP] = _clamp(angles[..., 1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
     outer = angles[..., 1:, PIP] + angles[..., 1:, DIP]
-    angles[..., 1:, PIP:] *= np.minimum(1, (MOST_CURLED - angles[..., 1:, MCP]) / np.maximum(outer, 1))[..., None]
+    angles[..., 1:, PIP:] *= np.minimum(1, (MAX_CURL - angles[..., 1:, MCP]) / np.maximum(outer, 1))[..., None]
     # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
-    room = spread_room(angles[..., 1:, MCP])
+    room = spread_range(angles[..., 1:, MCP])
     spread = angles[..., 1:, SPREAD]
-    angles[..., 1:, SPREAD] = _between(spread, room * LOWEST[1:, SPREAD], room * HIGHEST[1:, SPREAD])
-    return _between(angles, LOWEST, HIGHEST)
+    angles[..., 1:, SPREAD] = _clamp(spread, room * MIN_ANGLES[1:, SPREAD], room * MAX_ANGLES[1:, SPREAD])
+    return _clamp(angles, MIN_ANGLES, MAX_ANGLES)
 
 
-def _between(values: Array, low: Array | float, high: Array | float) -> Array:
+def _clamp(values: Array, low: Array | float, high: Array | float) -> Array:
     return np.minimum(np.maximum(values, low), high)
 
 
-def spread_room(mcp: Array) -> Array:
+def spread_range(mcp: Array) -> Array:
     """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
-    return _between(1 - mcp / 90, 0.1, 1)
+    return _clamp(1 - mcp / 90, 0.1, 1)
 
 
 _CURLED, _HALF, _STRAIGHT = Finger(66, 90, 48), Finger(35, 50, 30), Finger(0, 3, 2)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import csc_matrix
 
-from aih_gen.config import Side
 from aih_gen.hands.free import load_free_hand
 from aih_gen.hands.joints import MANO_PARENTS
 from aih_gen.hands.mano import FILE_NAMES
 from aih_gen.hands.model import HandModel
+from aih_gen.io.write import write_bytes
+from aih_gen.typing import Array, Side
 
 
 def export_free_hand(folder: str | Path, side: Side) -> Path:
@@ -33,13 +32,12 @@ def export_free_hand(folder: str | Path, side: Side) -> Path:
 
     Raises:
         AssetError: the free hand is missing or damaged.
+        WriteError: the file cannot be written.
     """
     hand = load_free_hand(side, torch.float64)
     path = Path(folder) / f"{FILE_NAMES[side]}.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_bytes(pickle.dumps(_content(hand), protocol=2))
-    partial.replace(path)
+    write_bytes(path, pickle.dumps(_content(hand), protocol=2))
     return path
 
 
@@ -65,7 +63,7 @@ def _content(hand: HandModel) -> dict[str, object]:
     }
 
 
-def _regressor(hand: HandModel) -> NDArray[np.float64]:
+def _regressor(hand: HandModel) -> Array:
     """(16,V) joints as combinations of vertices: exact at rest and for each shape direction, and moved along by both.
 
     Each joint has 3 + 30 + 1 conditions and V unknowns; of the solutions this is the one with the least squares.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from aih_gen.assets import asset_path
-from aih_gen.config import Side
 from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandData, HandModel
+from aih_gen.io.archives import read_npz
+from aih_gen.typing import Side
 
 
 def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:
@@ -25,10 +25,8 @@ def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:
     """
     path = asset_path("free_hand") / "free_hand.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        data = _hand_data(arrays, hashlib.sha256(path.read_bytes()).hexdigest())
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        data = _hand_data(read_npz(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    except (ValueError, KeyError) as error:
         raise AssetError(f"{path}: expected the free hand's data, found none that can be read ({error})") from error
     return HandModel(data if side == "right" else _mirrored(data), side).to(dtype)
 

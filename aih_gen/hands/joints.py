@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from aih_gen.config import Side
+from aih_gen.typing import Side, TipConvention
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
@@ -26,7 +24,6 @@ MANO_JOINT_NAMES = ("wrist", *(f"{finger}{k}" for finger in MANO_FINGERS for k i
 MANO_PARENTS = (-1, *(0 if k == 1 else 3 * f + k - 1 for f in range(5) for k in (1, 2, 3)))
 """Their tree: five chains of three bones that start at the wrist."""
 
-TipConvention = Literal["manopth", "smplx"]
 MANO_TIPS: dict[TipConvention, dict[Side, tuple[int, ...]]] = {
     "manopth": {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)},
     "smplx": {"right": (744, 320, 443, 554, 671), "left": (744, 320, 443, 554, 671)},

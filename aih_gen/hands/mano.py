@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import math
 import warnings
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from aih_gen.config import Side
 from aih_gen.errors import AssetError
-from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS, TipConvention
+from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.model import HandData, HandModel
-from aih_gen.hands.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.io.archives import unpack_npz
+from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.typing import AnyArray, Int64, Side, TipConvention
 
 FILE_NAMES = {"right": "MANO_RIGHT", "left": "MANO_LEFT"}
 NUM_VERTICES, NUM_FACES = 778, 1538
 MAX_BYTES = 16 * 2**20  # the licensed files have 4 MB, the exported free hand 7 MB
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class ManoFile:
     """The arrays of one MANO file, checked. V = 778 vertices and F = 1538 faces, but in a file with its own tips."""
 
-    v_template: Array  # (V,3) m
-    shapedirs: Array  # (V,3,10)
-    posedirs: Array  # (V,3,135)
-    J_regressor: Array  # (16,V)
-    weights: Array  # (V,16)
-    kintree_table: Array  # (2,16), parents in row 0
-    f: Array  # (F,3)
-    hands_components: Array  # (45,45)
-    hands_mean: Array  # (45,)
-    tip_vertices: Array | None  # (5,) thumb to little, in the files that `export_free_hand` writes
+    v_template: AnyArray  # (V,3) m
+    shapedirs: AnyArray  # (V,3,10)
+    posedirs: AnyArray  # (V,3,135)
+    J_regressor: AnyArray  # (16,V)
+    weights: AnyArray  # (V,16)
+    kintree_table: AnyArray  # (2,16), parents in row 0
+    f: AnyArray  # (F,3)
+    hands_components: AnyArray  # (45,45)
+    hands_mean: AnyArray  # (45,)
+    tip_vertices: AnyArray | None  # (5,) thumb to little, in the files that `export_free_hand` writes
     sha256: str
 
 
@@ -51,7 +47,7 @@ def load_mano(path: Path, side: Side, tips: TipConvention, dtype: torch.dtype) -
     file = read_mano(path, side)
     shapes = np.einsum("jv,vak->jak", file.J_regressor, file.shapedirs)
 
-    def tensor(array: Array) -> torch.Tensor:
+    def tensor(array: AnyArray) -> torch.Tensor:
         return torch.from_numpy(np.array(array, np.float64)).to(dtype)
 
     data = HandData(
@@ -75,7 +71,7 @@ def load_mano(path: Path, side: Side, tips: TipConvention, dtype: torch.dtype) -
     return HandModel(data, side)
 
 
-def tip_vertices(file: ManoFile, side: Side, tips: TipConvention) -> NDArray[np.int64]:
+def tip_vertices(file: ManoFile, side: Side, tips: TipConvention) -> Int64:
     """(5,) finger-tip vertices, thumb to little: the file's own where it names them, else the convention's."""
     return np.array(MANO_TIPS[tips][side]) if file.tip_vertices is None else file.tip_vertices.astype(np.int64)
 
@@ -118,7 +114,11 @@ def _read(path: Path) -> ManoFile:
     try:
         if len(raw) > MAX_BYTES:
             raise AssetError(f"expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {path.stat().st_size} B")
-        content = _read_npz(raw) if path.suffix == ".npz" else read_plain_pickle(raw, NAMES)
+        content = (
+            unpack_npz(raw, (*_shapes(0, 0), "tip_vertices"), MAX_BYTES, "fiu")
+            if path.suffix == ".npz"
+            else read_plain_pickle(raw, NAMES)
+        )
         return _checked(content, hashlib.sha256(raw).hexdigest())
     except AssetError as error:
         raise AssetError(f"{path}: {error}") from error
@@ -159,7 +159,7 @@ def _shapes(num_vertices: int, num_faces: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _numbers(content: dict[str, Any], name: str, shape: tuple[int, ...]) -> Array:
+def _numbers(content: dict[str, Any], name: str, shape: tuple[int, ...]) -> AnyArray:
     """The array of that name, of that shape; a first length of -1 stands for any."""
     try:
         array = _array(content.get(name), shape)
@@ -173,7 +173,7 @@ def _numbers(content: dict[str, Any], name: str, shape: tuple[int, ...]) -> Arra
     return array
 
 
-def _check_range(name: str, indices: Array, stop: int) -> None:
+def _check_range(name: str, indices: AnyArray, stop: int) -> None:
     if indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= stop:
         raise AssetError(f"{name}: expected vertex numbers below {stop}, found others")
 
@@ -210,7 +210,7 @@ NAMES = {*ARRAY, *BUFFER, *SPARSE, SELECT, CHUMPY, DTYPE, ENCODE, Name("numpy", 
 NUMBER_TYPES = ("f8", "f4", "i8", "i4", "u4", "u8", "i2", "u2", "u1", "i1")
 
 
-def _array(value: Any, shape: tuple[int, ...]) -> Array | None:
+def _array(value: Any, shape: tuple[int, ...]) -> AnyArray | None:
     """The array that a value stands for, dense for a sparse matrix, resolved for a chumpy selection; None for none."""
     if isinstance(value, Record) and value.name in SPARSE:
         return _dense(_state(value), shape)
@@ -220,7 +220,7 @@ def _array(value: Any, shape: tuple[int, ...]) -> Array | None:
     return _of_chumpy(value)
 
 
-def _of_chumpy(value: Any) -> Array | None:
+def _of_chumpy(value: Any) -> AnyArray | None:
     """The array inside a chumpy variable, or a bare one."""
     return plain_array(_state(value).get("x") if isinstance(value, Record) and value.name == CHUMPY else value)
 
@@ -231,7 +231,7 @@ def _state(record: Record) -> dict[str, Any]:
     return record.state
 
 
-def plain_array(value: Any) -> Array | None:
+def plain_array(value: Any) -> AnyArray | None:
     """The array of numbers that a pickle describes; None for anything else."""
     if isinstance(value, np.ndarray):
         return value
@@ -246,7 +246,7 @@ def plain_array(value: Any) -> Array | None:
     return None
 
 
-def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> Array:
+def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> AnyArray:
     number = _dtype(dtype)
     if isinstance(raw, Record) and raw.name == ENCODE and len(raw.arguments) == 2:
         raw = raw.arguments[0]  # Python 3 writes bytes as Latin-1 text for readers of protocol 2
@@ -267,14 +267,14 @@ def _dtype(value: Any) -> np.dtype[Any]:
     raise AssetError("expected an array of plain numbers, found another kind")
 
 
-def _selected(source: Array | None, indices: Array | None, shape: tuple[int, ...]) -> Array | None:
+def _selected(source: AnyArray | None, indices: AnyArray | None, shape: tuple[int, ...]) -> AnyArray | None:
     """A selection of chumpy's: elements of the flattened source, in a new shape."""
     if source is None or indices is None or indices.size != math.prod(shape):
         return None
     return source.reshape(-1)[indices.reshape(shape)]
 
 
-def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> Array | None:
+def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> AnyArray | None:
     """A compressed sparse column matrix in full; row numbers and column starts are checked first."""
     data, rows, starts = (plain_array(fields.get(name)) for name in ("data", "indices", "indptr"))
     if data is None or rows is None or starts is None or fields.get("_shape") != shape:
@@ -288,26 +288,3 @@ def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> Array | None:
     dense = np.zeros(shape)
     np.add.at(dense, (rows, np.repeat(np.arange(shape[1]), counts)), data)
     return dense
-
-
-def _read_npz(raw: bytes) -> dict[str, Array]:
-    """The arrays of an npz archive; each member's own header is compared with its size before room is made for it."""
-    wanted = {f"{name}.npy": name for name in (*_shapes(0, 0), "tip_vertices")}
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        members = {wanted[info.filename]: info for info in archive.infolist() if info.filename in wanted}
-        if sum(info.file_size for info in members.values()) > MAX_BYTES:
-            raise AssetError(f"expected arrays of at most {MAX_BYTES >> 20} MiB, found more in the archive")
-        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
-            raise AssetError("expected an archive that is stored or deflated, found another compression")
-        return {name: _read_npy(archive.read(info), name) for name, info in members.items()}
-
-
-def _read_npy(raw: bytes, name: str) -> Array:
-    stream = io.BytesIO(raw)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise AssetError(f"{name}: expected version 1.0 of the npy format, found another")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    body = raw[stream.tell() :]
-    if dtype.kind not in "fiu" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(body):
-        raise AssetError(f"{name}: expected plain numbers, found {str(dtype)[:60]} {str(shape)[:60]} in {len(body)} B")
-    return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aih_gen.config import Side
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
+from aih_gen.typing import Side
 
 NUM_BONES = 16
 
@@ -63,8 +63,8 @@ def rotation_matrices(axis_angle: Tensor) -> Tensor:
     cosine = 2 * half * half
     x, y, z = (sine * axis_angle).unbind(-1)
     diagonal = (1 - cosine * squared)[..., 0]
-    turned = torch.stack([diagonal, -z, y, z, diagonal, -x, -y, x, diagonal], -1).reshape(*axis_angle.shape, 3)
-    return (cosine * axis_angle)[..., :, None] * axis_angle[..., None, :] + turned
+    rotated = torch.stack([diagonal, -z, y, z, diagonal, -x, -y, x, diagonal], -1).reshape(*axis_angle.shape, 3)
+    return (cosine * axis_angle)[..., :, None] * axis_angle[..., None, :] + rotated
 
 
 def shaped(mean: Tensor, directions: Tensor, betas: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ def skin(rest: Tensor, joints: Tensor, bones: Tensor, weights: Tensor) -> Tensor
 
 
 def _skin(rest: Tensor, joints: Tensor, bones: Tensor, weights: Tensor) -> Tensor:
-    turn, position = bones[..., :3], bones[..., 3:]
-    transforms = torch.cat([turn, position - turn @ joints[..., None]], -1)
+    rotation, position = bones[..., :3], bones[..., 3:]
+    transforms = torch.cat([rotation, position - rotation @ joints[..., None]], -1)
     # Coordinates first: one product for the batch, and rows of V numbers in everything after it.
     columns = transforms.permute(0, 3, 2, 1).reshape(-1, NUM_BONES) @ weights.T
     along_x, along_y, along_z, moved = columns.reshape(len(rest), 4, 3, -1).unbind(1)
@@ -200,6 +200,6 @@ class HandModel(torch.nn.Module):
             return arm
         local = arm - wrist
         if arm_pose is not None:
-            turned = local @ rotation_matrices(arm_pose).transpose(1, 2)
-            local = local + self.arm_weight[:, None] * (turned - local)
+            rotated = local @ rotation_matrices(arm_pose).transpose(1, 2)
+            local = local + self.arm_weight[:, None] * (rotated - local)
         return local @ world.transpose(1, 2) + wrist

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from aih_gen.typing import Integer
+
 Real = TypeVar("Real", np.float32, np.float64)
 
 
 class VertexNormals:
     """Area-weighted vertex normals for one set of faces; remembers which faces meet at each vertex."""
 
-    def __init__(self, faces: NDArray[np.integer], count: int) -> None:
+    def __init__(self, faces: Integer, count: int) -> None:
         """``faces`` (F,3) into ``count`` vertices, counter-clockwise seen from outside."""
         self.faces = faces
         columns = np.repeat(np.arange(len(faces)), 3)

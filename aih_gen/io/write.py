@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, WriteError
 
 _MAX_NAME = 180
 """Bytes of a name that its temporary keeps: file systems allow 255."""
@@ -28,19 +28,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """An empty file, to be filled within the block, that replaces ``path`` at its end. On any error it is removed.
 
     Raises:
-        OSError: the file cannot be made, synced or renamed.
+        WriteError: the file cannot be made, synced or renamed; what stood there still does.
     """
-    _remove_abandoned(path)
-    temporary, lock = _locked_file(path)
-    try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        os.close(lock)
+    with _described(path, "file"):
+        if path.exists() and not path.is_file():
+            raise AIHError(f"{path}: expected a file or nothing yet, found a folder or device")
+        _remove_abandoned(path)
+        temporary, lock = _locked_file(path)
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -49,31 +52,42 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         AIHError: ``path`` is there already.
-        OSError: the folder cannot be made or renamed.
+        WriteError: the folder cannot be made or renamed.
     """
-    if path.exists() or path.is_symlink():
-        raise AIHError(f"{path}: expected a folder that is not there yet, found one")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary, lock = _locked_folder(path)
-    try:
-        yield temporary
-        for name, _, files in os.walk(temporary):
-            for file in files:
-                sync(Path(name, file))
-            sync(Path(name))
-        temporary.rename(path)
-        sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        os.close(lock)
+    with _described(path, "folder"):
+        if path.exists() or path.is_symlink():
+            raise AIHError(f"{path}: expected a folder that is not there yet, found one")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        temporary, lock = _locked_folder(path)
+        try:
+            yield temporary
+            for name, _, files in os.walk(temporary):
+                for file in files:
+                    sync(Path(name, file))
+                sync(Path(name))
+            temporary.rename(path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(lock)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there stays as it is.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    with _described(path, "folder"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Replace the file: whoever reads it finds the old content or the new one, never a part.
 
     Raises:
-        OSError: it cannot be written; what was there still is.
+        WriteError: it cannot be written; what was there still is.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -108,6 +122,17 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _described(path: Path, kind: str) -> Iterator[None]:
+    """Have errors of the disk within the block name ``path``, a file or a folder."""
+    try:
+        yield
+    except AIHError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{path}: expected a {kind} that can be written to ({error.strerror or error})") from error
 
 
 def _temporary_name(path: Path) -> str:

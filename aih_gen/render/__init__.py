@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from aih_gen.config import Look, RendererName
 from aih_gen.render.layers import Renderer
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.typing import Look, RendererName
 
 
 def make_renderer(

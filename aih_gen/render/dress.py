@@ -1,10 +1,9 @@
-"""What hands wear, as the shading program takes it: bands around bones, placed where the hand is at rest."""
+"""Gloves, rings and bands as the shading program takes them: around bones of the resting hand."""
 
 from __future__ import annotations
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.anatomy import FINGER_BONES, back_directions
@@ -13,8 +12,6 @@ from aih_gen.hands.model import HandModel
 from aih_gen.render.watch import forearm_axes
 from aih_gen.scenes.dress import MAX_BANDS, MAX_RINGS
 from aih_gen.scenes.scene import Dress, Hand, Ring, Scene
-
-Array = NDArray[np.float64]
 
 GEM = 0.0028
 """Radius (m) of a stone on a ring."""
@@ -43,7 +40,7 @@ DRESS = np.dtype(
 
 
 def dress_needs(dress: Dress) -> dict[str, bool]:
-    """Which parts of the shading program a scene's dress needs."""
+    """The parts of the shading program that a scene's dress needs."""
     parts = {
         "GLOVED": dress.glove is not None,
         "POLISHED": dress.polish is not None,
@@ -62,7 +59,7 @@ class DressBlock:
         self.block.bind_to_uniform_block(BINDING)
         joints = model.joint_template.numpy().astype(np.float64)
         self.vertices = model.v_template.numpy()[: model.num_vertices] - joints[WRIST]
-        self.owner = model.weights[: model.num_vertices].numpy().argmax(1)
+        self.dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
         self.joints, self.backs = joints - joints[WRIST], back_directions(model)
 
     def fill(self, scene: Scene) -> None:
@@ -100,22 +97,21 @@ class DressBlock:
         along /= np.linalg.norm(along)
         back = self.backs[bone] - (self.backs[bone] @ along) * along
         back /= np.linalg.norm(back)
-        around = self.vertices[self.owner == bone] - centre
+        around = self.vertices[self.dominant_bone == bone] - centre
         around = around[np.abs(around @ along) < 0.006]
         middle = around.mean(0) if len(around) else np.zeros(3)  # the flesh lies more below a bone than above it
         centre = centre + middle - (middle @ along) * along
-        turns = [hand.pose[3 * k : 3 * k + 3].astype(np.float64) for k in (0, *chain[: level + 1])]
-        turn = Rotation.identity()
-        for one in turns:
-            turn *= Rotation.from_rotvec(one)
+        rotation = Rotation.identity()
+        for k in (0, *chain[: level + 1]):
+            rotation *= Rotation.from_rotvec(hand.pose[3 * k : 3 * k + 3].astype(np.float64))
         mirror = np.array([1 - 2 * ring.side, 1, 1])
         values["ring_place"][at] = *centre, ring.width / 2
         values["ring_along"][at][:3] = along
-        values["ring_axis"][at][:3] = turn.apply(along * mirror)
+        values["ring_axis"][at][:3] = rotation.apply(along * mirror)
         values["ring_colour"][at][:3] = ring.colour
         height = float(((around - middle) @ back).max(initial=0.008))
         values["gem_place"][at] = *(centre + height * back), GEM if ring.gem is not None else 0
-        values["gem_out"][at][:3] = turn.apply(back * mirror)
+        values["gem_out"][at][:3] = rotation.apply(back * mirror)
         if ring.gem is not None:
             values["gem_colour"][at][:3] = ring.gem
         values["counts"][0, ring.side] += 1

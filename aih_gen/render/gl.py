@@ -10,9 +10,7 @@ from typing import Any
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
-from aih_gen.config import Look
 from aih_gen.errors import AIHError
 from aih_gen.render.dress import BINDING, DressBlock, dress_needs
 from aih_gen.render.gl_props import PropDrawer
@@ -21,6 +19,7 @@ from aih_gen.render.meshes import HandPair, Meshes, Topology
 from aih_gen.render.skin_volume import SkinVolume, grain_texture, skin_volume, texture_volume
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.typing import AnyArray, Float32, Look, UInt8
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -35,11 +34,11 @@ SHADOW_REACH = 1.4
 """Radius of what casts shadows / distance of the farthest joint from the middle of both hands."""
 SHADOW_FADED = 0.7
 """Metres behind the hands beyond which their shadows are too soft to be seen."""
-KEPT_TEXTURES = 16
+MAX_CACHED_TEXTURES = 16
 UNITS = (
     "detail", "grain", "painted_volume", "shadow_map", "geometry", "surfaces", "places",
     "drawn_alone", "drawn_together", "samples", "prop_geometry", "prop_surface", "prop_albedo", "prop_together",
-    "prop_right", "prop_left", "picture",
+    "prop_right", "prop_left", "prop_texture",
 )  # fmt: skip
 """Texture units by the name of the sampler."""
 SCENE = np.dtype(
@@ -94,7 +93,7 @@ class SideArrays:
             (region, "1f", "region"),
         )
         hand, both = int((topology.part == HAND).sum()), len(topology.part)
-        self.parts = ((1.0, 0, 3 * hand), (-1.0, 3 * hand, 3 * (both - hand)))  # sign, first index, how many
+        self.parts = ((1.0, 0, 3 * hand), (-1.0, 3 * hand, 3 * (both - hand)))  # sign, first index, count
         self._arrays: dict[Any, moderngl.VertexArray] = {}
 
     def write(self, meshes: Meshes, k: int) -> None:
@@ -129,9 +128,9 @@ class GLRenderer:
         self.hands = hands
         self.size = size
         self.detailed = look == "full"
-        self.places = self.detailed or (textures is not None and len(textures.names) > 0)  # whether skin has a pattern
+        self.places = self.detailed or (textures is not None and len(textures.names) > 0)  # skin has a pattern
         self.textures = textures
-        self.worn: dict[str, moderngl.Texture3D] = {}
+        self.volumes: dict[str, moderngl.Texture3D] = {}
         self.context = _context()
         self.context.cull_face = "front"  # images have y down, which turns every triangle round
         self.scene = np.zeros((), SCENE)
@@ -168,13 +167,13 @@ class GLRenderer:
             self._draw_hands(self.shadow, self.shadow, self.shadow_program, sides)
         if scene.skin.texture is not None:
             self._texture(scene.skin.texture).use(UNITS.index("painted_volume"))
-        picture = self.drawn[shadows]
-        self._draw_screen(picture, "shade.frag", self._needs(scene), boxes)
+        target = self.drawn[shadows]
+        self._draw_screen(target, "shade.frag", self._needs(scene), boxes)
         if self.detailed:
             self._draw_hands(self.samples, self.samples, self.sample_program, sides)
-            picture = self.resolved[shadows]
-            self._draw_screen(picture, "resolve.frag", ("SHADOWS",) * shadows, boxes)
-        layers = self._read(picture, shadows, joints)
+            target = self.resolved[shadows]
+            self._draw_screen(target, "resolve.frag", ("SHADOWS",) * shadows, boxes)
+        layers = self._read(target, shadows, joints)
         if not scene.props:
             return layers
         vertices = np.concatenate([prop.vertices for prop in scene.props])
@@ -182,15 +181,15 @@ class GLRenderer:
         thrown = shadows and any(self._reached(prop.vertices) for prop in scene.props)
         return replace(layers, behind=self.props.draw(scene, box, self.detailed, thrown))
 
-    def _reached(self, vertices: NDArray[np.float32]) -> bool:
-        """Whether shadows of the hands may fall on what is behind them, vertices (V,3)."""
+    def _reached(self, vertices: Float32) -> bool:
+        """True if shadows of the hands may fall on vertices (V,3) behind them."""
         block = self.scene
         lamp = (vertices - block["shadow_centre"]) @ block["lamp_axes"][:, :3].T
         low, high, radius = lamp.min(0), lamp.max(0), block["shadow_radius"]
         return bool((low[:2] < radius).all() and (high > -radius).all() and low[2] < SHADOW_FADED)
 
     def _needs(self, scene: Scene) -> tuple[str, ...]:
-        """What the shading program has to do for this scene."""
+        """Defines of the shading program for this scene."""
         needs = {
             "DETAILED": self.detailed,
             "SHADOWS": self.detailed and scene.lights.shadows,
@@ -237,7 +236,7 @@ class GLRenderer:
         target.scissor = (0, 0, *target.size)
         self.context.depth_func = "<"
 
-    def _fill_scene(self, scene: Scene, joints: NDArray[np.float32], shadows: bool) -> None:
+    def _fill_scene(self, scene: Scene, joints: Float32, shadows: bool) -> None:
         lights, skin, sleeve, block = scene.lights, scene.skin, scene.skin.sleeve, self.scene
         matrix, lamps = scene.camera.matrix, len(scene.lights.directions)
         block["intrinsics"] = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
@@ -267,28 +266,28 @@ class GLRenderer:
         if SUPERSAMPLING * height > limit:
             raise AIHError(f"size {self.size}: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here")
         depth = context.depth_renderbuffer((width, height))
-        kept = {"geometry": context.texture((width, height), 1, dtype="f4")}
-        self.geometry = context.framebuffer([kept["geometry"]], depth)
-        kept["surfaces"] = context.texture((width, height), 4, dtype="f2")  # nothing reads these two off the hands
+        textures = {"geometry": context.texture((width, height), 1, dtype="f4")}
+        self.geometry = context.framebuffer([textures["geometry"]], depth)
+        textures["surfaces"] = context.texture((width, height), 4, dtype="f2")  # nothing reads these two off the hands
         if self.places:
-            kept["places"] = context.texture((width, height), 4, dtype="f4")
-        self.surface = context.framebuffer(list(kept.values()), depth)
-        pictures = [[context.texture((width, height), 4) for _ in range(2)] for _ in range(2)]
-        kept["drawn_alone"], kept["drawn_together"] = pictures[0]
-        # By whether shadows are drawn, which takes a second picture.
+            textures["places"] = context.texture((width, height), 4, dtype="f4")
+        self.surface = context.framebuffer(list(textures.values()), depth)
+        targets = [[context.texture((width, height), 4) for _ in range(2)] for _ in range(2)]
+        textures["drawn_alone"], textures["drawn_together"] = targets[0]
+        # Keyed by shadows, which take a second image.
         self.drawn, self.resolved = (
-            {shadows: context.framebuffer(both[: 1 + shadows], depth) for shadows in (False, True)} for both in pictures
+            {shadows: context.framebuffer(both[: 1 + shadows], depth) for shadows in (False, True)} for both in targets
         )
         for framebuffer in (*self.drawn.values(), *self.resolved.values()):
             framebuffer.depth_mask = False
-        kept["shadow_map"] = context.depth_texture((SHADOW_SIDE, 2 * SHADOW_SIDE))
-        kept["shadow_map"].compare_func = "<="
-        kept["shadow_map"].repeat_x = kept["shadow_map"].repeat_y = False
-        self.shadow = context.framebuffer(depth_attachment=kept["shadow_map"])
-        kept["samples"] = context.depth_texture((SUPERSAMPLING * width, SUPERSAMPLING * height))
-        kept["samples"].compare_func = ""
-        self.samples = context.framebuffer(depth_attachment=kept["samples"])
-        for name, texture in kept.items():
+        textures["shadow_map"] = context.depth_texture((SHADOW_SIDE, 2 * SHADOW_SIDE))
+        textures["shadow_map"].compare_func = "<="
+        textures["shadow_map"].repeat_x = textures["shadow_map"].repeat_y = False
+        self.shadow = context.framebuffer(depth_attachment=textures["shadow_map"])
+        textures["samples"] = context.depth_texture((SUPERSAMPLING * width, SUPERSAMPLING * height))
+        textures["samples"].compare_func = ""
+        self.samples = context.framebuffer(depth_attachment=textures["samples"])
+        for name, texture in textures.items():
             texture.use(UNITS.index(name))
 
     def _make_volumes(self, volume: SkinVolume) -> None:
@@ -299,17 +298,17 @@ class GLRenderer:
         self.grain.use(UNITS.index("grain"))
 
     def _texture(self, name: str) -> moderngl.Texture3D:
-        """A person's skin, painted when first worn; the one painted first is dropped when there are many."""
-        if name not in self.worn:
+        """A person's skin, painted when first needed; the oldest of ``MAX_CACHED_TEXTURES`` is dropped."""
+        if name not in self.volumes:
             assert self.textures is not None, "a scene with a texture needs the library that it was sampled from"
             library, model = self.textures, self.hands.models[0]
-            volume = texture_volume(model, library.faces, library.corners, library.picture(name))
-            if len(self.worn) >= KEPT_TEXTURES:
-                self.worn.pop(next(iter(self.worn))).release()
-            self.worn[name] = self._volume_texture(volume.values)
-        return self.worn[name]
+            volume = texture_volume(model, library.faces, library.corners, library.image(name))
+            if len(self.volumes) >= MAX_CACHED_TEXTURES:
+                self.volumes.pop(next(iter(self.volumes))).release()
+            self.volumes[name] = self._volume_texture(volume.values)
+        return self.volumes[name]
 
-    def _volume_texture(self, values: NDArray[np.uint8], tiles: bool = False) -> moderngl.Texture3D:
+    def _volume_texture(self, values: UInt8, tiles: bool = False) -> moderngl.Texture3D:
         depth, height, width, channels = values.shape
         texture = self.context.texture3d((width, height, depth), channels, np.ascontiguousarray(values).tobytes())
         texture.repeat_x = texture.repeat_y = texture.repeat_z = tiles
@@ -331,27 +330,27 @@ class GLRenderer:
                 program[name] = unit
         return program
 
-    def _read(self, picture: moderngl.Framebuffer, shadows: bool, joints: NDArray[np.float32]) -> Layers:
+    def _read(self, target: moderngl.Framebuffer, shadows: bool, joints: Float32) -> Layers:
         unread = np.empty((2, self.size, self.size), np.float32)
         unread[0, 0, 0] = np.nan
         signed = self._read_one(self.geometry, 0, unread)
-        colour = self._read_one(picture, 0, np.empty((*signed.shape, 4), np.uint8))
-        shaded = self._read_one(picture, 1, np.empty_like(colour)) if shadows else colour
+        colour = self._read_one(target, 0, np.empty((*signed.shape, 4), np.uint8))
+        shaded = self._read_one(target, 1, np.empty_like(colour)) if shadows else colour
         error = self.context.error
         if np.isnan(signed[0, 0, 0]) or error != "GL_NO_ERROR":
-            raise AIHError(f"OpenGL: expected the picture that was drawn, found none ({error}); was the driver reset?")
+            raise AIHError(f"OpenGL: expected the image that was drawn, found none ({error}); was the driver reset?")
         part = (signed < np.inf) * np.uint8(HAND) + (signed < 0) * np.uint8(ARM - HAND)
         return Layers(colour, shaded, part, np.abs(signed, out=signed), joints)
 
-    def _read_one(self, picture: moderngl.Framebuffer, attachment: int, into: NDArray[Any]) -> NDArray[Any]:
+    def _read_one(self, target: moderngl.Framebuffer, attachment: int, into: AnyArray) -> AnyArray:
         """(2,H,W,...) one hand after the other, rows from the top of the image."""
         code, channels = ("f4", 1) if into.dtype == np.float32 else ("f1", 4)
-        picture.read_into(into, (0, 0, *picture.size), components=channels, attachment=attachment, dtype=code)
+        target.read_into(into, (0, 0, *target.size), components=channels, attachment=attachment, dtype=code)
         return into
 
 
-def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list[Box]:
-    """What vertices (N,V,3) of each scene may cover; the whole image if some are beside the camera, nothing if NaN."""
+def _pixel_boxes(vertices: Float32, scenes: Sequence[Scene]) -> list[Box]:
+    """Pixels that vertices (N,V,3) of each scene may cover; all of them if some are beside the camera, none if NaN."""
     size, depth = scenes[0].camera.size, vertices[..., 2]
     matrices = np.stack([scene.camera.matrix for scene in scenes])
     near = depth.min(1) <= DEPTH_RANGE[0]
@@ -366,7 +365,7 @@ def _pixel_boxes(vertices: NDArray[np.float32], scenes: Sequence[Scene]) -> list
     return [tuple(box) for box in np.stack([*lows, *highs], 1).tolist()]
 
 
-def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
+def _looking_from(direction: Float32) -> Float32:
     """(3,3) rows: two axes across a parallel beam of light from ``direction``, and the way it travels."""
     away = -direction / np.linalg.norm(direction)
     across = np.cross([0, 1, 0] if abs(away[1]) < 0.9 else [1, 0, 0], away)
@@ -376,7 +375,7 @@ def _looking_from(direction: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _context() -> moderngl.Context:
     device = int(os.environ.get("AIH_EGL_DEVICE", "0"))
-    # Pictures are too small for llvmpipe's threads to pay, and a process that waits for them has been seen to crash.
+    # Images are too small for llvmpipe's threads to pay, and a process that waits for them has been seen to crash.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     options: dict[str, Any] = {"backend": "egl", "device_index": device}
     try:

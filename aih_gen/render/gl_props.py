@@ -1,4 +1,4 @@
-"""Drawing what is behind the hands, by the passes in which ``gl`` draws the hands."""
+"""Props behind the hands, drawn by the passes in which ``gl`` draws the hands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.scene import Camera, Prop, Scene
+from aih_gen.typing import Float32, Int32, UInt8
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -20,13 +20,8 @@ ROW = "3f 3f 4f 3f"
 NAMES = ("position", "normal", "albedo", "fine")
 FLOATS = 13
 NEAR = 0.06
-"""Metres: what reaches nearer to the camera is always drawn."""
-TURNED_AWAY = 0.02
-"""Square pixels of a triangle that faces away, from which on it is left out."""
-FLOATS = 13
-NEAR = 0.06
-"""Metres: what reaches nearer to the camera is always drawn."""
-TURNED_AWAY = 0.02
+"""Metres: faces that reach nearer to the camera are always drawn."""
+MIN_AREA = 0.02
 """Square pixels of a triangle that faces away, from which on it is left out."""
 
 
@@ -44,30 +39,30 @@ class PropDrawer:
     ) -> None:
         """``smooth`` softens outlines. ``units`` names the texture units from the first one on."""
         self.context, self.size, self.screen, self.smooth = context, size, screen, smooth
-        self.picture_unit = list(units).index("picture")
+        self.texture_unit = list(units).index("prop_texture")
         self.surface_program = program("prop.vert", "prop.frag", ("SURFACES",))
         depth = context.depth_renderbuffer((size, size))
-        kept = {"prop_geometry": context.texture((size, size), 1, dtype="f4")}
-        self.geometry = context.framebuffer([kept["prop_geometry"]], depth)
-        kept["prop_surface"] = context.texture((size, size), 4, dtype="f2")
-        kept["prop_albedo"] = context.texture((size, size), 4)
-        self.surface = context.framebuffer(list(kept.values()), depth)
-        pictures = [[context.texture((size, size), 4) for _ in range(3)] for _ in range(2)]
-        kept |= dict(zip(("prop_together", "prop_right", "prop_left"), pictures[0], strict=True))
-        # By whether shadows are drawn, which takes three pictures. Outlines reach a pixel beyond what has depth.
+        textures = {"prop_geometry": context.texture((size, size), 1, dtype="f4")}
+        self.geometry = context.framebuffer([textures["prop_geometry"]], depth)
+        textures["prop_surface"] = context.texture((size, size), 4, dtype="f2")
+        textures["prop_albedo"] = context.texture((size, size), 4)
+        self.surface = context.framebuffer(list(textures.values()), depth)
+        targets = [[context.texture((size, size), 4) for _ in range(3)] for _ in range(2)]
+        textures |= dict(zip(("prop_together", "prop_right", "prop_left"), targets[0], strict=True))
+        # Keyed by shadows, which take three images. Outlines reach a pixel beyond what has depth.
         by_shadows = ((False, slice(1)), (True, slice(3)))
-        self.drawn = {shadows: context.framebuffer(pictures[0][its], depth) for shadows, its in by_shadows}
-        self.smoothed = {shadows: context.framebuffer(pictures[1][its]) for shadows, its in by_shadows}
+        self.drawn = {shadows: context.framebuffer(targets[0][parts], depth) for shadows, parts in by_shadows}
+        self.smoothed = {shadows: context.framebuffer(targets[1][parts]) for shadows, parts in by_shadows}
         for framebuffer in self.drawn.values():
             framebuffer.depth_mask = False
-        for name, texture in kept.items():
+        for name, texture in textures.items():
             texture.use(units.index(name))
         self.white = context.texture((1, 1), 3, b"\xff" * 3)
 
-    def draw(self, scene: Scene, box: Box, detailed: bool, shadows: bool) -> NDArray[np.uint8]:
+    def draw(self, scene: Scene, box: Box, detailed: bool, shadows: bool) -> UInt8:
         """(3,H,W,4), or (1,H,W,4) without ``shadows``, as ``Layers.behind`` has it; ``box`` holds all props."""
         rows = np.concatenate([_rows(prop) for prop in scene.props])
-        faces = seen_faces(scene.props, scene.camera)
+        faces = visible_faces(scene.props, scene.camera)
         buffers = self.context.buffer(rows.tobytes()), self.context.buffer(np.concatenate(faces).tobytes())
         self.geometry.use()  # else the scissor of the target that was used before would hold
         self.geometry.clear(red=np.inf, depth=1.0)
@@ -75,51 +70,51 @@ class PropDrawer:
         self.context.enable_only(moderngl.DEPTH_TEST)
         array = self.context.vertex_array(self.surface_program, [(buffers[0], ROW, *NAMES)], buffers[1])
         first = 0
-        for prop, its in zip(scene.props, faces, strict=True):
-            texture = self._picture(prop)
-            if its.size:
-                array.render(vertices=its.size, first=first)
-            first += its.size
+        for prop, shown in zip(scene.props, faces, strict=True):
+            texture = self._texture(prop)
+            if shown.size:
+                array.render(vertices=shown.size, first=first)
+            first += shown.size
             if texture is not self.white:
                 texture.release()
-        picture = self.drawn[shadows]
-        self.screen(picture, "prop_shade.frag", ("DETAILED",) * detailed + ("SHADOWS",) * shadows, [box])
+        target = self.drawn[shadows]
+        self.screen(target, "prop_shade.frag", ("DETAILED",) * detailed + ("SHADOWS",) * shadows, [box])
         if self.smooth:
-            picture = self.smoothed[shadows]
-            self.screen(picture, "prop_resolve.frag", ("SHADOWS",) * shadows, [box])
+            target = self.smoothed[shadows]
+            self.screen(target, "prop_resolve.frag", ("SHADOWS",) * shadows, [box])
         for made in (array, *buffers):
             made.release()
         colours = np.empty((3 if shadows else 1, self.size, self.size, 4), np.uint8)
         for attachment, colour in enumerate(colours):
-            picture.read_into(colour, components=4, attachment=attachment)
+            target.read_into(colour, components=4, attachment=attachment)
         return colours
 
-    def _picture(self, prop: Prop) -> moderngl.Texture:
-        """The prop's picture at its place, white if it has none."""
+    def _texture(self, prop: Prop) -> moderngl.Texture:
+        """The prop's texture, white if it has none."""
         texture = self.white
-        if prop.picture is not None:
-            height, width = prop.picture.shape[:2]
+        if prop.texture is not None:
+            height, width = prop.texture.shape[:2]
             texture = self.context.texture(
-                (width, height), 3, np.ascontiguousarray(prop.picture).tobytes(), alignment=1
+                (width, height), 3, np.ascontiguousarray(prop.texture).tobytes(), alignment=1
             )
-        texture.use(self.picture_unit)
+        texture.use(self.texture_unit)
         return texture
 
 
-def _rows(prop: Prop) -> NDArray[np.float32]:
+def _rows(prop: Prop) -> Float32:
     """(V,13) a prop's vertices as ``prop.vert`` takes them."""
     rows = np.zeros((len(prop.vertices), FLOATS), np.float32)
     rows[:, :3], rows[:, 3:6], rows[:, 6:9] = prop.vertices, prop.normals, prop.albedo
     rows[:, 9], rows[:, 10] = prop.scatter, prop.roughness
-    if prop.places is not None:
-        rows[:, 11:] = prop.places
+    if prop.texture_coordinates is not None:
+        rows[:, 11:] = prop.texture_coordinates
     return rows
 
 
-def seen_faces(props: Sequence[Prop], camera: Camera) -> list[NDArray[np.int32]]:
-    """(F,3) of each prop, the faces that may be in the picture; their vertices come one prop after the other.
+def visible_faces(props: Sequence[Prop], camera: Camera) -> list[Int32]:
+    """(F,3) of each prop, the faces that may be in the image; their vertices come one prop after the other.
 
-    What lies outside the picture, and of closed surfaces what faces away, is left out: drawing a triangle in software
+    Faces outside the image, and those of closed surfaces that face away, are left out: drawing a triangle in software
     costs most even if nothing of it is seen.
     """
     found, first = [], 0
@@ -137,7 +132,7 @@ def seen_faces(props: Sequence[Prop], camera: Camera) -> list[NDArray[np.int32]]
         if prop.closed:
             a, b, c = a[seen], b[seen], c[seen]
             area = (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
-            seen = seen[(area < TURNED_AWAY) | near[a] | near[b] | near[c]]
+            seen = seen[(area < MIN_AREA) | near[a] | near[b] | near[c]]
         found.append(prop.faces[seen] + np.int32(first))
         first += len(prop.vertices)
     return found

@@ -1,4 +1,4 @@
-"""What a renderer returns: each hand alone, so that everything else can be derived."""
+"""The result of a renderer: each hand alone, from which everything else is derived."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aih_gen.scenes.scene import Scene
+from aih_gen.typing import Float32, UInt8
 
 NOTHING, HAND, ARM = 0, 1, 2
 """Values of ``Layers.part``."""
@@ -19,12 +17,12 @@ NOTHING, HAND, ARM = 0, 1, 2
 class Layers:
     """The hands of one scene, each drawn as if it were alone. First axis: right, left."""
 
-    colour: NDArray[np.uint8]  # (2,H,W,4) red, green, blue, share of the pixel that is covered; 0 off the hand
-    shaded_colour: NDArray[np.uint8]  # (2,H,W,4) with the other hand's shadow; ``colour`` itself if there is none
-    part: NDArray[np.uint8]  # (2,H,W) what the centre of the pixel shows: NOTHING, HAND or ARM
-    depth: NDArray[np.float32]  # (2,H,W) m at the centre of the pixel, inf where there is nothing
-    joints_3d: NDArray[np.float32]  # (2,21,3) m, camera space; NaN where there is no hand
-    behind: NDArray[np.uint8] | None = None
+    colour: UInt8  # (2,H,W,4) red, green, blue, share of the pixel that is covered; 0 off the hand
+    shaded_colour: UInt8  # (2,H,W,4) with the other hand's shadow; ``colour`` itself if there is none
+    part: UInt8  # (2,H,W) part at the centre of the pixel: NOTHING, HAND or ARM
+    depth: Float32  # (2,H,W) m at the centre of the pixel, inf where there is nothing
+    joints_3d: Float32  # (2,21,3) m, camera space; NaN where there is no hand
+    behind: UInt8 | None = None
     """(3,H,W,4) the scene's props as ``colour``: in the shadows of both hands, of the right one, of the left one; or
     (1,H,W,4) where no shadow falls on them."""
 

@@ -1,4 +1,4 @@
-"""Scenes -> posed, coloured meshes: what every renderer draws."""
+"""Scenes -> posed, coloured meshes, for every renderer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.config import SIDES
 from aih_gen.hands import HandModel, load_hand_model
-from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
+from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.render.watch import CASE_REACH, case_faces, case_shape, case_vertices, forearm_axes
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
-from aih_gen.scenes.skinning import framed, skinning
+from aih_gen.scenes.skinning import bone_transforms, skinning
+from aih_gen.typing import Float32, Int32, UInt8
 
 DRAWN_BEYOND_ELBOW = 0.35
 """Metres by which the forearm is drawn on, beyond the elbow."""
@@ -30,22 +30,22 @@ ELBOW_ROUND = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Topology:
-    """What all meshes of one side share. Hand vertices first, then the forearm's, then those of a watch's case."""
+    """Shared by all meshes of one side. Hand vertices first, then the forearm's, then those of a watch's case."""
 
-    faces: NDArray[np.int32]  # (F,3)
-    part: NDArray[np.uint8]  # (F,) HAND or ARM
-    rest: NDArray[np.float32]  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
+    faces: Int32  # (F,3)
+    part: UInt8  # (F,) HAND or ARM
+    rest: Float32  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
     regions: SkinRegions
-    elbow: NDArray[np.int32]  # (E,) vertices at the forearm's end; its last E are these, ``DRAWN_BEYOND_ELBOW`` farther
+    elbow: Int32  # (E,) vertices at the forearm's end; its last E are these, ``DRAWN_BEYOND_ELBOW`` farther
 
 
 @dataclass(frozen=True, eq=False)
 class Meshes:
     """The same side's hand in N scenes; NaN where it is absent."""
 
-    vertices: NDArray[np.float32]  # (N,V,3) m, camera space
-    normals: NDArray[np.float32]  # (N,V,3) unit
-    joints_3d: NDArray[np.float32]  # (N,21,3)
+    vertices: Float32  # (N,V,3) m, camera space
+    normals: Float32  # (N,V,3) unit
+    joints_3d: Float32  # (N,21,3)
 
 
 class HandPair:
@@ -77,10 +77,8 @@ class HandPair:
             vertices[rows] = bare + normals[rows] * clothes[..., None]
         return Meshes(vertices, normals, joints)
 
-    def _with_upper_arm(
-        self, vertices: NDArray[np.float32], joints: NDArray[np.float32], side: int
-    ) -> NDArray[np.float32]:
-        """The forearm made longer than any picture shows, so that nobody's arm ends in a stump."""
+    def _with_upper_arm(self, vertices: Float32, joints: Float32, side: int) -> Float32:
+        """The forearm made longer than any image shows, so that no arm ends in a stump."""
         end = vertices[:, self.topology[side].elbow]
         if not end.shape[1]:
             return vertices
@@ -88,9 +86,7 @@ class HandPair:
         away *= DRAWN_BEYOND_ELBOW / np.linalg.norm(away, axis=1, keepdims=True)
         return np.concatenate([vertices, end + away[:, None]], axis=1)
 
-    def _with_watch(
-        self, vertices: NDArray[np.float32], joints: NDArray[np.float32], scenes: Sequence[Scene], side: int
-    ) -> NDArray[np.float32]:
+    def _with_watch(self, vertices: Float32, joints: Float32, scenes: Sequence[Scene], side: int) -> Float32:
         model = self.models[side]
         if not model.has_arm:
             return vertices
@@ -104,9 +100,7 @@ class HandPair:
             cases.append(case_vertices(worn, posed[model.num_vertices :], joint[WRIST], axes))
         return np.concatenate([vertices, np.stack(cases).astype(np.float32)], axis=1)
 
-    def _end_at_elbow(
-        self, vertices: NDArray[np.float32], wrist: NDArray[np.float32], length: float, side: int
-    ) -> None:
+    def _end_at_elbow(self, vertices: Float32, wrist: Float32, length: float, side: int) -> None:
         """Let a forearm end, rounded, ``length`` m from its wrist."""
         topology = self.topology[side]
         if not len(topology.elbow):
@@ -120,13 +114,15 @@ class HandPair:
         across = (way - reach * along) * np.sqrt(np.maximum(1 - share * share, 0.01))
         vertices[far] = wrist + np.minimum(reach, length) * along + across
 
-    def _pose_one(self, hand: Hand, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _pose_one(self, hand: Hand, side: int) -> tuple[Float32, Float32]:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
-        local = bone_turns(hand.pose)
+        local = bone_rotations(hand.pose)
         arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
         pose = self.skinnings[side]
         shaped = pose.shape(hand.betas.astype(np.float64))
-        posed = pose(shaped, framed(shaped.joints, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64)))
+        posed = pose(
+            shaped, bone_transforms(shaped.joints, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64))
+        )
         return posed.vertices.astype(np.float32), posed.joints21().astype(np.float32)
 
 
@@ -166,7 +162,7 @@ def _topology(model: HandModel) -> Topology:
     return Topology(faces, part, rest, regions, end if model.has_arm else end[:0])
 
 
-def _open_end(faces: NDArray[np.int32]) -> NDArray[np.int32]:
+def _open_end(faces: Int32) -> Int32:
     """(E,) the vertices around the mesh's one opening, at the wrist or the elbow, in the order in which a face on the
     opening would name them; empty where the mesh is closed, or open in several places.
     """  # fmt: skip

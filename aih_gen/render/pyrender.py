@@ -97,12 +97,12 @@ def _unblended(shown: np.ndarray, coverage: np.ndarray | int) -> np.ndarray:
 
 
 def _painted(prop: Prop) -> np.ndarray:
-    """(V,3) or one: what the prop's picture multiplies the colour of each vertex by."""
-    if prop.picture is None or prop.places is None:
+    """(V,3) or one: factor of the prop's texture at each vertex."""
+    if prop.texture is None or prop.texture_coordinates is None:
         return np.ones(3, np.float32)
-    height, width = prop.picture.shape[:2]
-    column, row = (np.floor(prop.places * [width, height]).astype(int) % [width, height]).T
-    return (prop.picture[row, column] / np.float32(255)) ** 2
+    height, width = prop.texture.shape[:2]
+    column, row = (np.floor(prop.texture_coordinates * [width, height]).astype(int) % [width, height]).T
+    return (prop.texture[row, column] / np.float32(255)) ** 2
 
 
 def _camera(camera: Camera) -> pyrender.IntrinsicsCamera:

@@ -1,7 +1,7 @@
 """The fine structure of skin as a volume around the resting hand: creases, veins, flushed skin, nails.
 
 A volume needs no texture coordinates, so it serves the free hand, MANO, and both sides alike; at a millimetre a voxel
-it is as fine as a picture of 256 pixels can show.
+it is as fine as an image of 256 pixels can show.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from aih_gen.hands.anatomy import back_directions, bone_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS, WRIST
 from aih_gen.hands.model import HandModel
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Float32, Floating, Int64, UInt8
 
 VOXEL = 0.001
 MARGIN = 0.004
@@ -34,9 +32,9 @@ GRAIN_SIDE = 64
 class SkinVolume:
     """Values in the space of the resting right hand, wrist at the origin."""
 
-    values: NDArray[np.uint8]  # (Z,Y,X,4) crease, vein, flush, nail; or red, green, blue, share of the voxel painted
+    values: UInt8  # (Z,Y,X,4) crease, vein, flush, nail; or red, green, blue, share of the voxel painted
     origin: Array  # (3,) m, the corner of the first voxel
-    extent: NDArray[np.floating]  # (3,) m
+    extent: Floating  # (3,) m
 
 
 def skin_volume(model: HandModel) -> SkinVolume:
@@ -45,20 +43,18 @@ def skin_volume(model: HandModel) -> SkinVolume:
     origin, counts = _box(vertices)
     values = np.zeros((*counts, 4), np.float32)
     painter = _Painter(values, origin)
-    owner = model.weights[: model.num_vertices].numpy().argmax(1)
+    dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     along, backs = bone_directions(model), back_directions(model)
     for chain, finger in enumerate(MANO_FINGERS):
-        _paint_finger(painter, vertices, joints, owner, along, backs, chain, finger)
+        _paint_finger(painter, vertices, joints, dominant_bone, along, backs, chain, finger)
     _paint_palm(painter, joints)
     _paint_back(painter, joints)
     texture = np.ascontiguousarray((np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(2, 1, 0, 3))
     return SkinVolume(texture, origin, counts * VOXEL)
 
 
-def texture_volume(
-    model: HandModel, faces: NDArray[np.int64], corners: Array, picture: NDArray[np.uint8]
-) -> SkinVolume:
-    """Paint a picture (H,W,3) on the surface of a right hand: ``corners`` (F,3,2) are its ``faces``' coordinates."""
+def texture_volume(model: HandModel, faces: Int64, corners: Array, image: UInt8) -> SkinVolume:
+    """Paint an image (H,W,3) on the surface of a right hand: ``corners`` (F,3,2) are its ``faces``' coordinates."""
     vertices, _ = _at_rest(model)
     origin, counts = _box(vertices)
     sums = np.zeros((*counts, 4), np.float32)
@@ -71,11 +67,11 @@ def texture_volume(
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     weights = np.stack([1 - u - v, u, v], 1)[..., None]
     points, texels = (weights * triangles[which]).sum(1), (weights * corners[which]).sum(1)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     columns = np.clip((texels[:, 0] % 1 * width).astype(int), 0, width - 1)
     rows = np.clip(((1 - texels[:, 1] % 1) * height).astype(int), 0, height - 1)
     x, y, z = np.clip(((points - origin) / VOXEL).astype(int), 0, counts - 1).T
-    np.add.at(sums, (x, y, z), np.concatenate([picture[rows, columns] / 255, np.ones((len(points), 1))], 1))
+    np.add.at(sums, (x, y, z), np.concatenate([image[rows, columns] / 255, np.ones((len(points), 1))], 1))
     # Reads between voxels reach a little off the surface: let every voxel borrow from its neighbours.
     spread = gaussian_filter(sums, (0.6, 0.6, 0.6, 0))
     colours = spread[..., :3] / np.maximum(spread[..., 3:], 1e-6)
@@ -93,13 +89,13 @@ def _at_rest(model: HandModel) -> tuple[Array, Array]:
     return vertices - joints[WRIST], joints - joints[WRIST]
 
 
-def _box(vertices: Array) -> tuple[Array, NDArray[np.int64]]:
+def _box(vertices: Array) -> tuple[Array, Int64]:
     """The corner of the volume, and its voxels along each axis."""
     origin = vertices.min(0) - MARGIN
     return origin, np.ceil((vertices.max(0) + MARGIN - origin) / VOXEL).astype(np.int64)
 
 
-def grain_texture() -> NDArray[np.uint8]:
+def grain_texture() -> UInt8:
     """(64,64,64) noise of two sizes around grey that tiles in every direction."""
     rng = np.random.default_rng(7)
     noise = rng.normal(size=(2, GRAIN_SIDE, GRAIN_SIDE, GRAIN_SIDE)).astype(np.float32)
@@ -110,7 +106,7 @@ def grain_texture() -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class _Painter:
-    values: NDArray[np.float32]  # (X,Y,Z,4)
+    values: Float32  # (X,Y,Z,4)
     origin: Array
 
     def box(self, centre: Array, radius: float) -> tuple[tuple[slice, slice, slice], Array]:
@@ -129,7 +125,7 @@ def _paint_finger(
     painter: _Painter,
     vertices: Array,
     joints: Array,
-    owner: NDArray[np.int64],
+    dominant_bone: Int64,
     along: Array,
     backs: Array,
     chain: int,
@@ -158,7 +154,7 @@ def _paint_finger(
             base = chain_joints[0] + 0.48 * (joint - chain_joints[0])
             where, at = painter.box(base, 0.016)
             painter.add(where, CREASE, _bump((at - base) @ axis, LINE) * ((at - base) @ back < 0))
-    _paint_nail(painter, vertices[owner == 3 * chain + 3], chain_joints, backs[3 * chain + 3])
+    _paint_nail(painter, vertices[dominant_bone == 3 * chain + 3], chain_joints, backs[3 * chain + 3])
 
 
 def _paint_nail(painter: _Painter, vertices: Array, chain_joints: list[Array], back: Array) -> None:

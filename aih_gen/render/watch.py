@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.scenes.scene import Hand, Watch
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Float32, Int32
 
 CORNERS = 20
 CASE_REACH = 2.0
@@ -28,7 +26,7 @@ def case_shape(square: bool) -> Array:
     return np.concatenate([outline, outline + np.array([0, 1, 0])])
 
 
-def case_faces(first: int) -> NDArray[np.int32]:
+def case_faces(first: int) -> Int32:
     """(F,3) of a closed case whose vertices begin at ``first``, counter-clockwise seen from outside on a right arm."""
     low = np.arange(CORNERS)
     after = np.roll(low, -1)
@@ -39,12 +37,12 @@ def case_faces(first: int) -> NDArray[np.int32]:
 
 def forearm_axes(hand: Hand, side: int) -> Array:
     """(3,3) rows: to the elbow, out of the back, to the thumb's side, in camera space."""
-    turn = Rotation.from_rotvec(hand.pose[:3].astype(np.float64)) * Rotation.from_rotvec(hand.arm_pose)
-    axes = turn.as_matrix().T
+    rotation = Rotation.from_rotvec(hand.pose[:3].astype(np.float64)) * Rotation.from_rotvec(hand.arm_pose)
+    axes = rotation.as_matrix().T
     return np.asarray(axes * np.array([[1 - 2 * side], [1], [1]]))
 
 
-def case_vertices(watch: Watch | None, arm: NDArray[np.float32], wrist: NDArray[np.float32], axes: Array) -> Array:
+def case_vertices(watch: Watch | None, arm: Float32, wrist: Float32, axes: Array) -> Array:
     """(2C,3) m: the case on a forearm (V,3) in camera space; where none is worn, one point inside the arm."""
     if watch is None:
         return np.tile(wrist + 0.05 * axes[0], (2 * CORNERS, 1))

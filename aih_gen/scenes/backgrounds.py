@@ -1,33 +1,34 @@
-"""What is behind the hands: views of real places, or drawn walls, clutter and studios."""
+"""Backgrounds: views of real places, or drawn walls, clutter and studios."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
-from aih_gen.scenes.drawn_backgrounds import DrawnKind, draw_background
-
-BackgroundKind = Literal["photo", DrawnKind]
+from aih_gen.io.images import SUFFIXES, read_image
+from aih_gen.scenes.drawn_backgrounds import draw_background
+from aih_gen.typing import BackgroundKind, UInt8
 
 SHARES: dict[BackgroundKind, float] = {"photo": 0.55, "clutter": 0.22, "gradient": 0.11, "plain": 0.04, "black": 0.08}
-"""How often each kind is sampled. Black is InterHand2.6M's studio."""
+"""Share of each kind. Black is InterHand2.6M's studio."""
 
 _KINDS, _CUMULATIVE = tuple(SHARES), np.cumsum(list(SHARES.values()))
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-_SMALLEST_SIDE = 128
-_KEPT_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
-_KEPT_PHOTOS = 128
-_COARSE = 1.5  # radius of blur, in pixels, beyond which pictures of half the size hold all that is left to see
+OUTDOORS = ("city", "forest", "park", "sky", "sunrise", "sunset", "venice")
+"""Shipped photographs that daylight suits; of a user's own, all do."""
+
+_MIN_SIDE = 128
+_MAX_SHORTER_SIDE = 640  # photographs are kept in memory with their shorter side no longer than this
+_MAX_CACHED_PHOTOS = 128
+_COARSE = 1.5  # radius of blur, in pixels, beyond which images of half the size hold all that is left to see
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Background:
     zoom: float = 1.0
     """Side of the square shown / side of the largest square of this rotation inside the photograph."""
     centre: tuple[float, float] = (0.5, 0.5)
-    """Where that square lies, column and row: 0 at one border of the photograph, 1 at the other."""
+    """Column and row of that square: 0 at one border of the photograph, 1 at the other."""
     rotation: float = 0.0
     """Degrees."""
     flip: bool = False
@@ -60,6 +61,33 @@ class Photographs(Protocol):
         ...
 
 
+class Backgrounds(Photographs, Protocol):
+    """A source of backgrounds, opened by the table ``scenes.sampler.BACKGROUNDS``."""
+
+    @property
+    def name(self) -> str:
+        """The source, for the data set's configuration."""
+        ...
+
+    @property
+    def fixed(self) -> bool:
+        """True where a background belongs to a recorded pose: it keeps its place, light and contents."""
+        ...
+
+    @property
+    def outdoors(self) -> Sequence[str]:
+        """Names of the photographs that daylight suits."""
+        ...
+
+    def sample(self, rng: np.random.Generator, row: int | None) -> Background:
+        """One background; ``row`` is the position of the photo that the pose was fitted to, None if it was sampled."""
+        ...
+
+    def digest(self) -> str:
+        """Hash of all that can change a background."""
+        ...
+
+
 class BackgroundLibrary:
     """The photographs of a folder, or the ``shipped`` ones; decoded when first needed.
 
@@ -70,17 +98,39 @@ class BackgroundLibrary:
         AssetError: the folder is missing or holds no photograph.
     """
 
+    fixed = False
+
     def __init__(self, source: str | Path = "shipped") -> None:
         self.name = str(source)
         self.folder = asset_path("backgrounds") if self.name == "shipped" else Path(source)
         if not self.folder.is_dir():
             raise AssetError(f"{self.folder}: expected a folder of photographs, found no folder there")
-        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in _FORMATS and path.is_file())
+        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         self.photos = tuple(sorted(path.relative_to(self.folder).as_posix() for path in files))
         if not self.photos:
-            raise AssetError(f"{self.folder}: expected photographs ({', '.join(_FORMATS)}), found none")
+            raise AssetError(f"{self.folder}: expected photographs ({', '.join(SUFFIXES)}), found none")
+        self.outdoors = [name for name in self.photos if name.startswith(OUTDOORS) or self.name != "shipped"]
         self._decoded: dict[str, Image.Image] = {}
         self._digest: str | None = None
+
+    def sample(self, rng: np.random.Generator, row: int | None = None) -> Background:
+        """One background; the kinds come in the proportions of ``SHARES``."""
+        kind = _KINDS[int(_CUMULATIVE.searchsorted(_CUMULATIVE[-1] * rng.random(), side="right"))]
+        index = int(rng.integers(len(self.photos)))
+        brightness = float(np.exp(rng.normal(0.0, 0.18)))
+        balance = np.exp(rng.normal(0.0, 0.04, 3))
+        red, green, blue = (float(channel) for channel in brightness * balance)
+        return Background(
+            kind=kind,
+            photo=self.photos[index] if kind == "photo" else None,
+            seed=int(rng.integers(2**32)),
+            zoom=float(rng.uniform(0.6, 1.0)),
+            centre=(float(rng.random()), float(rng.random())),
+            rotation=min(max(rng.normal(0.0, 5.0), -12.0), 12.0),
+            flip=bool(rng.random() < 0.5),
+            gain=(red, green, blue),
+            blur=float(min(rng.exponential(0.005), 0.02)) if kind in ("photo", "clutter") else 0.0,
+        )
 
     def photo(self, name: str) -> Image.Image:
         """One photograph, RGB, upright, its shorter side at most 640 pixels; not to be changed by the caller.
@@ -89,7 +139,7 @@ class BackgroundLibrary:
             AssetError: it is missing, unreadable or smaller than 128 pixels on a side.
         """
         if name not in self._decoded:
-            if len(self._decoded) >= _KEPT_PHOTOS:
+            if len(self._decoded) >= _MAX_CACHED_PHOTOS:
                 self._decoded.pop(next(iter(self._decoded)))
             self._decoded[name] = _read_photo(self.folder / name)
         return self._decoded[name]
@@ -113,48 +163,19 @@ class BackgroundLibrary:
 
 
 def _read_photo(path: Path) -> Image.Image:
-    """The one door for photographs from outside."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(_FORMATS.values()))) as stored:
-                stored.draft("RGB", (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
-                image = ImageOps.exif_transpose(stored).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise AssetError(f"{path}: expected a JPEG, PNG, WebP or BMP photograph, found: {error}") from error
+    image = read_image(path, "RGB", draft=2 * _MAX_SHORTER_SIDE)
     shorter = min(image.size)
-    if shorter < _SMALLEST_SIDE:
+    if shorter < _MIN_SIDE:
         raise AssetError(
-            f"{path}: expected a photograph of at least {_SMALLEST_SIDE} pixels a side, "
-            f"found {image.width}x{image.height}"
+            f"{path}: expected a photograph of at least {_MIN_SIDE} pixels a side, found {image.width}x{image.height}"
         )
-    if shorter > _KEPT_SIDE:
-        ratio = _KEPT_SIDE / shorter
+    if shorter > _MAX_SHORTER_SIDE:
+        ratio = _MAX_SHORTER_SIDE / shorter
         image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS)
     return image
 
 
-def sample_background(rng: np.random.Generator, library: BackgroundLibrary) -> Background:
-    """One background; the kinds come in the proportions of ``SHARES``."""
-    kind = _KINDS[int(_CUMULATIVE.searchsorted(_CUMULATIVE[-1] * rng.random(), side="right"))]
-    index = int(rng.integers(len(library.photos)))
-    brightness = float(np.exp(rng.normal(0.0, 0.18)))
-    balance = np.exp(rng.normal(0.0, 0.04, 3))
-    red, green, blue = (float(channel) for channel in brightness * balance)
-    return Background(
-        kind=kind,
-        photo=library.photos[index] if kind == "photo" else None,
-        seed=int(rng.integers(2**32)),
-        zoom=float(rng.uniform(0.6, 1.0)),
-        centre=(float(rng.random()), float(rng.random())),
-        rotation=min(max(rng.normal(0.0, 5.0), -12.0), 12.0),
-        flip=bool(rng.random() < 0.5),
-        gain=(red, green, blue),
-        blur=float(min(rng.exponential(0.005), 0.02)) if kind in ("photo", "clutter") else 0.0,
-    )
-
-
-def background_image(background: Background, library: Photographs, size: int) -> NDArray[np.uint8]:
+def background_image(background: Background, library: Photographs, size: int) -> UInt8:
     """The pixels of a background: (size,size,3) uint8.
 
     Raises:

@@ -7,74 +7,72 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.normals import VertexNormals
+from aih_gen.io.archives import read_npz
+from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
-
-Array = NDArray[np.float32]
-Index = NDArray[np.int32]
+from aih_gen.typing import Array, Float32, Int32, UInt8
 
 VERSION = 1
 """Of the file's layout."""
 ELBOW, WRIST = 1.0, 2.0
 """Values of ``People.reach``."""
 END = 0.14
-"""How far past the elbow, in forearms, an arm is drawn that another mesh continues; it tapers there."""
+"""Length past the elbow, in forearms, of an arm that another mesh continues; it tapers there."""
 HEM = 0.455
-"""How far (m) below the shoulders a shirt ends."""
+"""Distance (m) from the shoulders down to the end of a shirt."""
 NECK_BASE = np.array([0.0, -0.085, 0.0], np.float32)
 HEAD_BONES = ("neck", "head")
 EYE_RADIUS = 0.0155
 CLOTH_EXTENT = 0.9
-"""Metres of a shirt's front that its picture shows."""
+"""Metres of a shirt's front that its texture covers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hair:
     """A head of hair: N tapered ribbons of P points, each with a left and a right vertex."""
 
-    points: Array  # (N*P*2,3) m, on the mean head
-    normals: Array  # (N*P*2,3) unit
-    bright: Array  # (N*P*2,) about 1
-    faces: Index  # (F,3)
+    points: Float32  # (N*P*2,3) m, on the mean head
+    normals: Float32  # (N*P*2,3) unit
+    bright: Float32  # (N*P*2,) about 1
+    faces: Int32  # (F,3)
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """What the file holds. Vertices of all parts come in one list; V of them."""
+    """Contents of the file. Vertices of all parts come in one list; V of them."""
 
-    mean: Array  # (V,3) m
-    variants: Array  # (P,V,3) m, differences of real variety from the mean
-    traits: Array  # (P,6) 1 for women, age 0.5 young .. 1 old, weight, African, Asian and European share
-    pivots: Array  # (P,B+2,3) m, where each bone begins; the last two are the wrists, left and right
+    mean: Float32  # (V,3) m
+    variants: Float32  # (P,V,3) m, differences of real variety from the mean
+    traits: Float32  # (P,6) 1 for women, age 0.5 young .. 1 old, weight, African, Asian and European share
+    pivots: Float32  # (P,B+2,3) m, where each bone begins; the last two are the wrists, left and right
     bones: tuple[str, ...]
-    weights: Array  # (V,B)
-    reach: Array  # (V,) 0 off the arms and at the shoulders, 1 at the elbow, 2 at the wrist
-    sky: Array  # (V,) share of the light from all around that reaches the surface
+    weights: Float32  # (V,B)
+    reach: Float32  # (V,) 0 off the arms and at the shoulders, 1 at the elbow, 2 at the wrist
+    sky: Float32  # (V,) share of the light from all around that reaches the surface
     parts: dict[str, slice]
-    faces: dict[str, Index]
-    moving: Index  # vertices that expressions move
-    expressions: dict[str, Array]  # (M,3) m
-    pictures: dict[str, Array]  # (T,T) 0 to 1: where on a head brows, lips, beard, ... are
-    places: Array  # (V,2) on those pictures, of the head's vertices
-    inside: Array  # (S,) of the skin's vertices: in the mouth
+    faces: dict[str, Int32]
+    moving: Int32  # vertices that expressions move
+    expressions: dict[str, Float32]  # (M,3) m
+    head_masks: dict[str, Float32]  # (T,T) 0 to 1, by name: brows, lips, beard, ...
+    head_coordinates: Float32  # (V,2) texture coordinates of the head's vertices
+    inside: Float32  # (S,) of the skin's vertices: in the mouth
     hair: dict[str, Hair]
 
     @cached_property
-    def neck(self) -> Array:
+    def neck(self) -> Float32:
         """(V,) m from the base of the neck, at rest: necklines are where it is constant."""
         way = self.mean - NECK_BASE
         way[:, 1] = np.maximum(way[:, 1], 0)
         return np.sqrt((way * way).sum(1))
 
     @cached_property
-    def carried(self) -> Array:
+    def carried(self) -> Float32:
         """(B,V) the weights, bone by bone."""
         return np.ascontiguousarray(self.weights.T)
 
@@ -87,32 +85,34 @@ class People:
         }
 
     @cached_property
-    def eye_places(self) -> Array:
-        """(V,2) on the picture of an eye from the front, of the eyes' vertices."""
-        span, places = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
+    def eye_coordinates(self) -> Float32:
+        """(V,2) texture coordinates of the eyes' vertices, on an eye from the front."""
+        span, head_coordinates = self.parts["eyes"], np.zeros((len(self.mean), 2), np.float32)
         middles = self.pivots.mean(0)[[self.bones.index("eye.L"), self.bones.index("eye.R")]]
         side = (self.mean[span, 0] < 0).astype(int)
-        places[span] = 0.5 + 0.5 * (self.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
-        return np.clip(places, 0.02, 0.98)
+        head_coordinates[span] = 0.5 + 0.5 * (self.mean[span, :2] - middles[side, :2]) / EYE_RADIUS
+        return np.clip(head_coordinates, 0.02, 0.98)
 
     @cached_property
-    def cloth_places(self) -> Array:
-        """(V,2) on the picture of a shirt's front."""
+    def cloth_coordinates(self) -> Float32:
+        """(V,2) texture coordinates on a shirt's front."""
         return self.mean[:, :2] / np.float32(CLOTH_EXTENT) + np.float32(0.5)
 
     @cached_property
-    def masks(self) -> dict[str, tuple[tuple[slice, slice], Array]]:
-        """Rows and columns around what a picture marks, and that part of it."""
+    def cut_masks(self) -> dict[str, tuple[tuple[slice, slice], Float32]]:
+        """Rows and columns around the marked part of each mask, and that part of it."""
         found = {}
-        for name, picture in self.pictures.items():
-            rows, columns = (np.flatnonzero((picture > 0.04).any(axis)) for axis in (1, 0))
+        for name, mask in self.head_masks.items():
+            rows, columns = (np.flatnonzero((mask > 0.04).any(axis)) for axis in (1, 0))
             box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            found[name] = box, np.ascontiguousarray(picture[box])
+            found[name] = box, np.ascontiguousarray(mask[box])
         return found
 
     @cached_property
-    def from_head(self) -> tuple[Index, NDArray[np.float64]]:
-        """Vertices (H,) of the head, and what gives the affine map (4,3) from the mean head from their places (H,3)."""
+    def from_head(self) -> tuple[Int32, Array]:
+        """Vertices (H,) of the head, and the matrix (4,H) that maps their points (H,3) to the affine map from the mean
+        head.
+        """  # fmt: skip
         head = np.flatnonzero(self.weights[self.parts["skin"], self.bones.index("head")] > 0.9)[::8]
         at = np.concatenate([self.mean[head], np.ones((len(head), 1))], 1)
         return head.astype(np.int32), np.linalg.pinv(at.astype(np.float64))
@@ -120,34 +120,6 @@ class People:
     def cut(self, part: str, neck: float, sleeve: float) -> Cut:
         """The faces of a part below the neckline ``neck`` (m from the neck's base) and above ``sleeve`` (of reach)."""
         return _cut(self, part, neck, sleeve)
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """A part of a mesh. Its vertices lie between pairs of the mesh's own."""
-
-    faces: Index  # (F,3) into the K vertices
-    first: Index  # (K,) of all vertices
-    second: Index  # (K,)
-    share: Array  # (K,1) of the second
-
-    @cached_property
-    def between(self) -> Index:
-        """Which vertices are none of the mesh's own."""
-        return np.flatnonzero(self.share[:, 0]).astype(np.int32)
-
-    def only(self, faces: Index) -> Cut:
-        """The same with some of its faces (F,3)."""
-        used, inverse = np.unique(faces, return_inverse=True)
-        return Cut(inverse.reshape(-1, 3).astype(np.int32), self.first[used], self.second[used], self.share[used])
-
-    def of(self, values: Array) -> Array:
-        """(K,...) of values (V,...)."""
-        share = self.share if values.ndim > 1 else self.share[:, 0]
-        first = values[self.first]
-        between = self.between
-        first[between] += share[between] * (values[self.second[between]] - first[between])
-        return first
 
 
 @lru_cache(maxsize=128)
@@ -158,29 +130,6 @@ def _cut(people: People, part: str, neck: float, sleeve: float) -> Cut:
     return cut_mesh(people.faces[part], field)
 
 
-def cut_mesh(faces: Index, field: Array) -> Cut:
-    """What of a mesh has a ``field`` (V,) above 0, cut where it is 0."""
-    inside = field[faces] > 0
-    count = inside.sum(1)
-    whole = faces[count == 3]
-    pieces = [np.stack([whole, whole], -1)]
-    for wanted in (1, 2):
-        some, its = faces[count == wanted], inside[count == wanted]
-        lone = (its if wanted == 1 else ~its).argmax(1)  # the corner that differs from the two others
-        a, b, c = (np.take_along_axis(some, ((lone + k) % 3)[:, None], 1)[:, 0] for k in range(3))
-        if wanted == 1:
-            pieces.append(np.stack([[a, a], [a, b], [a, c]]).transpose(2, 0, 1))
-        else:
-            pieces.append(np.stack([[a, b], [b, b], [c, c]]).transpose(2, 0, 1))
-            pieces.append(np.stack([[a, b], [c, c], [a, c]]).transpose(2, 0, 1))
-    pairs = np.sort(np.concatenate(pieces).reshape(-1, 2), 1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    first, second = unique.T
-    gap = field[second] - field[first]
-    share = np.where(first == second, 0, -field[first] / np.where(gap == 0, 1, gap))
-    return Cut(inverse.reshape(-1, 3).astype(np.int32), first, second, np.clip(share, 0, 1).astype(np.float32)[:, None])
-
-
 @cache
 def load_people() -> People:
     """The shipped people, read once.
@@ -189,11 +138,7 @@ def load_people() -> People:
         AssetError: the file is missing, damaged or of another version.
     """
     path = asset_path("people") / "people.npz"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise AssetError(f"{path}: expected the people's data, found none that can be read ({error})") from error
+    arrays = read_npz(path)
     found = int(arrays["version"]) if "version" in arrays else None
     if found != VERSION:
         raise AssetError(f"{path}: expected a people folder of version {VERSION}, found version {found}")
@@ -220,10 +165,10 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
         faces={name: arrays[f"faces_{name}"].astype(np.int32) for name in parts},
         moving=arrays["moving"],
         expressions={name: arrays["expressions"][k] * step for k, name in enumerate(names)},
-        pictures={
+        head_masks={
             name: arrays["pictures"][k] / np.float32(255) for k, name in enumerate(arrays["picture_names"].tolist())
         },
-        places=arrays["head_places"],
+        head_coordinates=arrays["head_places"],
         inside=(arrays["inside"] / 255).astype(np.float32),
         hair={
             name: _hair(
@@ -234,7 +179,7 @@ def _people(arrays: dict[str, np.ndarray]) -> People:
     )
 
 
-def _normalised(weights: NDArray[np.uint8]) -> Array:
+def _normalised(weights: UInt8) -> Float32:
     real = weights.astype(np.float32)
     return np.ascontiguousarray(real / real.sum(1, keepdims=True))
 
@@ -257,8 +202,8 @@ def _hair(points: np.ndarray, normals: np.ndarray, bright: np.ndarray) -> Hair:
 class Build:
     """One person at rest: two of the people blended."""
 
-    points: Array  # (V,3) m
-    pivots: Array  # (B+2,3) m
+    points: Float32  # (V,3) m
+    pivots: Float32  # (B+2,3) m
 
     @classmethod
     def of(cls, people: People, first: int, second: int, share: float, face: dict[str, float]) -> Build:
@@ -271,38 +216,38 @@ class Build:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """How a person holds themselves; turns are (3,3) matrices relative to the body the bone hangs on."""
+    """A person's pose; rotations are (3,3) relative to the parent bone."""
 
-    torso: NDArray[np.float64]
-    neck: NDArray[np.float64]
-    head: NDArray[np.float64]
-    eyes: NDArray[np.float64]
-    legs: tuple[NDArray[np.float64], NDArray[np.float64]]  # thighs and lower legs
-    elbows: NDArray[np.float64]  # (2,3) m, left and right, in the body's frame
-    wrists: NDArray[np.float64]  # (2,3) m
+    torso: Array
+    neck: Array
+    head: Array
+    eyes: Array
+    legs: tuple[Array, Array]  # thighs and lower legs
+    elbows: Array  # (2,3) m, left and right, in the body's frame
+    wrists: Array  # (2,3) m
 
 
 @dataclass(frozen=True, eq=False)
 class Posed:
     """A person as posed."""
 
-    points: Array  # (V,3) m
-    bones: NDArray[np.float64]  # (B,3,4) from rest
+    points: Float32  # (V,3) m
+    bones: Array  # (B,3,4) from rest
 
 
 def posed(people: People, build: Build, pose: Pose) -> Posed:
     """The person in a pose, by linear blend skinning."""
     bones = {name: k for k, name in enumerate(people.bones)}
     pivots = build.pivots.astype(np.float64)
-    turns, homes = np.empty((len(bones), 3, 3)), np.empty((len(bones), 3))
+    rotations, homes = np.empty((len(bones), 3, 3)), np.empty((len(bones), 3))
 
-    def hang(bone: str, on: str, turn: NDArray[np.float64]) -> None:
+    def hang(bone: str, on: str, rotation: Array) -> None:
         child, parent = bones[bone], bones[on]
-        turns[child] = turns[parent] @ turn
-        homes[child] = homes[parent] + turns[parent] @ (pivots[child] - pivots[parent])
+        rotations[child] = rotations[parent] @ rotation
+        homes[child] = homes[parent] + rotations[parent] @ (pivots[child] - pivots[parent])
 
     torso = bones["torso"]
-    turns[torso], homes[torso] = pose.torso, pose.torso @ pivots[torso]
+    rotations[torso], homes[torso] = pose.torso, pose.torso @ pivots[torso]
     hang("neck", "torso", pose.neck)
     hang("head", "neck", pose.head)
     for k, side in enumerate("LR"):
@@ -313,9 +258,11 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
         shoulder = pose.torso @ pivots[upper]
         hang(f"clavicle.{side}", "torso", np.eye(3))
         homes[upper], homes[lower] = shoulder, pose.elbows[k]
-        turns[upper] = _aimed(pivots[lower] - pivots[upper], pose.elbows[k] - shoulder)
-        turns[lower] = _aimed(pivots[len(bones) + k] - pivots[lower], pose.wrists[k] - pose.elbows[k])
-    transforms = np.concatenate([turns, (homes - (turns @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1)
+        rotations[upper] = _aimed(pivots[lower] - pivots[upper], pose.elbows[k] - shoulder)
+        rotations[lower] = _aimed(pivots[len(bones) + k] - pivots[lower], pose.wrists[k] - pose.elbows[k])
+    transforms = np.concatenate(
+        [rotations, (homes - (rotations @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1
+    )
     # Coordinates first: one product, and rows of V numbers in everything after it.
     rows = (transforms.reshape(len(bones), 12).T.astype(np.float32) @ people.carried).reshape(3, 4, -1)
     x, y, z = np.ascontiguousarray(build.points.T)
@@ -323,18 +270,18 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     return Posed(np.ascontiguousarray(points.T), transforms)
 
 
-def _aimed(rest: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+def _aimed(rest: Array, wanted: Array) -> Array:
     """(3,3) that turns ``rest`` (3,) by the shortest way to ``wanted`` (3,), and stretches it along itself."""
     a, b = unit(rest), unit(wanted)
     v, c = cross(a, b), float(a @ b)
     x, y, z = v
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    turn = np.eye(3) + skew + skew @ skew / max(1 + c, 1e-3)
+    rotation = np.eye(3) + skew + skew @ skew / max(1 + c, 1e-3)
     stretch = float(length(wanted)) / max(float(length(rest)), 1e-9)
-    return np.asarray(turn @ (np.eye(3) + (min(max(stretch, 0.6), 1.5) - 1) * np.outer(a, a)))
+    return np.asarray(rotation @ (np.eye(3) + (min(max(stretch, 0.6), 1.5) - 1) * np.outer(a, a)))
 
 
-def tapered(people: People, at: Posed, elbows: NDArray[np.float64], wrists: NDArray[np.float64]) -> Array:
+def tapered(people: People, at: Posed, elbows: Array, wrists: Array) -> Float32:
     """The points with the arms' ends, just past the elbows, drawn in: other meshes continue them."""
     points = at.points.copy()
     near = np.flatnonzero((people.reach > ELBOW) & (people.reach < ELBOW + 2 * END))

@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.vectors import by_rows, cross, length
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64, Mask
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 MIRROR_FRAME = MIRROR[:, None] * MIRROR
@@ -24,7 +22,7 @@ DEGREE = np.pi / 180
 SHOULDER = np.array([-0.18, 0.0, 0.0])
 UPPER_ARM, FOREARM = 0.30, 0.25
 """Lengths in metres."""
-SHORTEST, LONGEST = 0.16, 0.98 * (UPPER_ARM + FOREARM)
+MIN_REACH, MAX_REACH = 0.16, 0.98 * (UPPER_ARM + FOREARM)
 """Distances (m) from shoulder to wrist that an arm can bridge."""
 HEAD = np.array([0.0, -0.24, -0.08])
 """Between the eyes."""
@@ -32,7 +30,7 @@ FLEXION, DEVIATION, PRONATION = (-58.0, 62.0), (-28.0, 18.0), (-75.0, 80.0)
 """Ranges in degrees: towards the palm, towards the thumb, palm down."""
 SWIVEL = (-15.0, 95.0)
 """Range in degrees of the elbow about the line from shoulder to wrist: 0 is down, 90 outwards."""
-LOWEST, HIGHEST = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
+MIN_ANGLES, MAX_ANGLES = np.array([FLEXION, DEVIATION, PRONATION, SWIVEL]).T
 COMFORT = np.array([[5.0, 28], [-4, 11], [15, 38], [35, 28]])
 """Mean and standard deviation in degrees of flexion, deviation, pronation and swivel."""
 ARM_RADIUS = np.array([0.026, 0.030, 0.036, 0.042, 0.045])
@@ -48,7 +46,7 @@ class Arms:
     hand: Array  # (N,3,3)
     elbow: Array  # (N,3)
     angles: Array  # (N,4) flexion, deviation, pronation, swivel
-    possible: NDArray[np.bool_]  # (N,) all angles within their ranges, and the wrist within reach
+    possible: Mask  # (N,) all angles within their ranges, and the wrist within reach
 
     def discomfort(self) -> Array:
         """(N,) how far the angles are from comfortable ones, in squared standard deviations."""
@@ -62,7 +60,7 @@ class Arms:
         """The same arms on the other side."""
         return Arms(self.wrist * MIRROR, self.hand * MIRROR_FRAME, self.elbow * MIRROR, self.angles, self.possible)
 
-    def __getitem__(self, chosen: NDArray[np.int64] | slice) -> Arms:
+    def __getitem__(self, chosen: Int64 | slice) -> Arms:
         return Arms(
             self.wrist[chosen], self.hand[chosen], self.elbow[chosen], self.angles[chosen], self.possible[chosen]
         )
@@ -71,7 +69,7 @@ class Arms:
 def comfortable_arms(rng: np.random.Generator, count: int, wrist: Array) -> Arms:
     """``count`` right arms with their wrists at ``wrist`` (N,3), each angle drawn within its range."""
     comfortable = COMFORT[:, 0] + COMFORT[:, 1] * rng.standard_normal((count, 4))
-    angles = np.minimum(np.maximum(comfortable, LOWEST), HIGHEST)
+    angles = np.minimum(np.maximum(comfortable, MIN_ANGLES), MAX_ANGLES)
     elbow, hinge, reached = _elbow(wrist, angles[:, 3:])
     elbow, hinge = elbow[..., 0].T, hinge[..., 0].T
     along = (wrist - elbow) / FOREARM
@@ -94,7 +92,7 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     # The back of the hand, had it no bend, is (y forearm - (0, 1, 0)) / cos(flexion), and the hinge square to the arm.
     pronation = np.arctan2(hinge_z * x - hinge_x * z, -hinge_y)
     angles = np.array([flexion / DEGREE, np.arctan2(z, x) / DEGREE, pronation / DEGREE, swivel])
-    low, high, mean, deviation = (part[:, None, None] for part in (LOWEST, HIGHEST, *COMFORT.T))
+    low, high, mean, deviation = (part[:, None, None] for part in (MIN_ANGLES, MAX_ANGLES, *COMFORT.T))
     possible = ((angles >= low) & (angles <= high)).all(0) & reached[:, None]
     cost = (((angles - mean) / deviation) ** 2).sum(0)
     cost[~possible] += 1e3
@@ -103,7 +101,7 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
     return Arms(wrist, hand, elbow[:, row, best].T, angles[:, row, best].T, possible[row, best])
 
 
-def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> NDArray[np.bool_]:
+def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> Mask:
     """(N,) whether the forearms keep clear of each other, and each of the other hand's joints (N,J,3)."""
     a, b = (arms.forearm().transpose(2, 0, 1) for arms in (first, second))
     apart = _clear(a, b, ARM_RADIUS[:, None] + ARM_RADIUS - 0.004)
@@ -112,21 +110,21 @@ def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array)
     return apart
 
 
-def _clear(points: Array, others: Array, least: Array) -> NDArray[np.bool_]:
+def _clear(points: Array, others: Array, least: Array) -> Mask:
     """(N,) whether all points (3,N,P) are farther from all others (3,N,Q) than ``least`` (P,1 or Q) metres."""
     way = points[..., None] - others[:, :, None]
     way *= way
     return np.asarray((way[0] + way[1] + way[2] > least * least).all((1, 2)))
 
 
-def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, Mask]:
     """Elbows (3,N,S) and hinge axes (3,N,S) for wrists (N,3) and swivels (N,S) in degrees; which are in reach (N,)."""
     line = wrist - SHOULDER
     far = length(line)
-    reached = (far < LONGEST) & (far > SHORTEST)
+    reached = (far < MAX_REACH) & (far > MIN_REACH)
     line = line.T / far
     x, y, z = line
-    far = np.minimum(np.maximum(far, SHORTEST), LONGEST)
+    far = np.minimum(np.maximum(far, MIN_REACH), MAX_REACH)
     middle = (UPPER_ARM**2 - FOREARM**2 + far**2) / (2 * far)
     radius = np.sqrt(np.maximum(UPPER_ARM**2 - middle**2, 1e-9))
     # Square to the line from shoulder to wrist: down, and away from the body.

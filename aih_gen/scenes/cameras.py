@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.scenes.body import DEGREE, HEAD
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import cross, unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 FOCAL_LENGTHS_MM = (30.0, 85.0)
 """35 mm equivalents."""
@@ -33,7 +31,7 @@ CLOSE = 0.08
 """How often the hands are close to the camera, and the picture's border cuts them."""
 CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
 """The same as ``FILL`` there, and the farthest off-centre, in image sides."""
-NEAREST = 0.12
+MIN_DEPTH = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 DOWN = np.array([0.0, 0.9, -0.44])
 OWN_EYES, ANYWHERE = 0.37, 0.25
@@ -44,20 +42,20 @@ OWN_EYES, ANYWHERE = 0.37, 0.25
 class Views:
     """N cameras, and where the hands lie before each of them."""
 
-    turns: Array  # (N,3,3) from the pair's axes to the camera's
+    rotations: Array  # (N,3,3) from the pair's axes to the camera's
     focal: Array  # (N,) in image sides
     fill: Array  # (N,)
     aside: Array  # (N,2) in shares of the room that is left: off-centre right and down
 
     def __getitem__(self, chosen: int) -> Views:
         one = slice(chosen, chosen + 1)
-        return Views(self.turns[one], self.focal[one], self.fill[one], self.aside[one])
+        return Views(self.rotations[one], self.focal[one], self.fill[one], self.aside[one])
 
     def shifts(self, low: Array, high: Array) -> Array:
         """(N,3) m that brings boxes (N,3) before the cameras: the longer side fills as much of the image as wanted."""
         centre = (low + high) / 2
         extent = (high - low)[:, :2].max(1)
-        distance = np.maximum(self.focal * extent / self.fill, NEAREST + centre[:, 2] - low[:, 2])
+        distance = np.maximum(self.focal * extent / self.fill, MIN_DEPTH + centre[:, 2] - low[:, 2])
         off_centre = self.aside * ((1 - self.fill) * distance / self.focal)[:, None]
         return np.concatenate([off_centre, distance[:, None]], 1) - centre
 
@@ -91,10 +89,10 @@ def lone_views(rng: np.random.Generator, views: Views, elbow: Array) -> Views:
     """The same cameras before one hand, whose forearm leads along ``elbow`` (3,): nearer or farther away, the hand
     often on the border of the picture, rather where the arm comes from.
     """  # fmt: skip
-    count = len(views.turns)
+    count = len(views.rotations)
     fill = LONE_FILL[0] * (LONE_FILL[1] / LONE_FILL[0]) ** rng.random(count)
     aside = 0.9 * rng.random((count, 2)) - 0.45
-    direction = (views.turns @ elbow)[:, :2]
+    direction = (views.rotations @ elbow)[:, :2]
     direction[rng.random(count) > WRIST_FIRST] *= -1
     cut = np.flatnonzero(rng.random(count) < CUT_OFF)
     axis = np.abs(direction[cut]).argmax(1)
@@ -111,10 +109,10 @@ def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
     return _with_lenses(rng, np.stack([right, cross(along, right), along])[None])
 
 
-def _with_lenses(rng: np.random.Generator, turns: Array) -> Views:
-    count = len(turns)
+def _with_lenses(rng: np.random.Generator, rotations: Array) -> Views:
+    count = len(rotations)
     focal = rng.uniform(*FOCAL_LENGTHS_MM, count) / FILM_WIDTH_MM
-    return Views(turns, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
+    return Views(rotations, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
 
 
 def sample_close(rng: np.random.Generator) -> bool:
@@ -124,11 +122,11 @@ def sample_close(rng: np.random.Generator) -> bool:
 
 def closer(rng: np.random.Generator, views: Views) -> Views:
     """The same views from so near, and so far off-centre, that the border cuts the hands."""
-    count = len(views.turns)
+    count = len(views.rotations)
     fill = rng.uniform(*CLOSE_FILL, count)
     aside = CLOSE_ASIDE * (2 * rng.random((count, 2)) - 1)
-    room = np.where(np.abs(1 - fill) < 0.02, 0.02, 1 - fill)
-    return replace(views, fill=fill, aside=aside / room[:, None])
+    remaining = np.where(np.abs(1 - fill) < 0.02, 0.02, 1 - fill)
+    return replace(views, fill=fill, aside=aside / remaining[:, None])
 
 
 def camera(views: Views, size: int) -> Camera:

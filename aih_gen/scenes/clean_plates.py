@@ -1,36 +1,48 @@
 """Annotated photos without the hands in them, as backgrounds for hands that are drawn in their place.
 
-What the masks call hands, with a rim, and a band from each wrist away from the fingers, where the forearm is, are
-filled from around, and so is the black beyond the photo's edge. What else a photo shows of a person stays.
+The masks' hands, with a rim, and a band from each wrist away from the fingers, where the forearm is, are
+filled from around, and so is the black beyond the photo's edge. Other parts of a person stay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from torch.nn import functional as F
 
-from aih_gen.config import SIDES
+from aih_gen.config import SIDES, RenderConfig
+from aih_gen.errors import AIHError
 from aih_gen.hands.joints import INDEX_MCP, LITTLE_MCP, MIDDLE_MCP, WRIST
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.fits import Photos
+from aih_gen.typing import Float32, Mask, UInt8
 
 RIM = 1 / 40
-"""How far around the masks is filled too, in sides of the picture: fits are a little off, and pictures blurred."""
+"""Width, in image sides, that is filled around the masks too: fits are a little off, and photos blurred."""
 ARM_WIDTH = 1.3
 """Of the band, in widths of the palm or, seen from the side, lengths of it."""
 
 
 class CleanPlates:
-    """The photos that recorded fits were made for; a library as ``BackgroundLibrary`` is."""
+    """The photos that recorded hands were fitted to: ``Backgrounds`` by their positions."""
 
-    def __init__(self, photos: Photos) -> None:
-        self.photos, self.name = photos, "recorded"
+    name, fixed = "recorded", True
+    outdoors: Sequence[str] = ()
 
-    def background(self, row: int) -> Background:
-        """The whole photo at a position, as it is."""
+    def __init__(self, config: RenderConfig, photos: Photos | None) -> None:
+        """Raise AIHError where no photos are known."""
+        if photos is None:
+            raise AIHError(
+                f"backgrounds: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
+            )
+        self.photos = photos
+
+    def sample(self, rng: np.random.Generator, row: int | None) -> Background:
+        """The whole photo that the pose was fitted to, as it is."""
+        assert row is not None, "recorded backgrounds come with recorded poses"
         return Background("photo", photo=str(row))
 
     def photo(self, name: str) -> Image.Image:
@@ -44,7 +56,7 @@ class CleanPlates:
         return self.photos.digest()
 
 
-def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[np.float32]) -> NDArray[np.bool_]:
+def to_fill(image: UInt8, masks: Mask, joints: Float32) -> Mask:
     """(H,W) where an image (H,W,3) is black, or may show hands and arms: by their masks (H,W), joints (2,21,2) px."""
     beyond = Image.fromarray(~image.any(-1)).convert("L").filter(ImageFilter.MaxFilter(3))  # its rim is half black
     side = max(masks.shape)
@@ -57,16 +69,16 @@ def to_fill(image: NDArray[np.uint8], masks: NDArray[np.bool_], joints: NDArray[
         if not np.isfinite(length + across) or length < 1:
             continue
         width = ARM_WIDTH * max(float(across), float(length))
-        end = hand[WRIST] + palm / length * 2 * side  # beyond the picture
+        end = hand[WRIST] + palm / length * 2 * side  # beyond the image
         draw.line([*hand[WRIST], *end], fill=255, width=round(width))
     return (np.asarray(wide) | np.asarray(beyond)) > 0
 
 
-def filled(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def filled(image: UInt8, hole: Mask) -> UInt8:
     """``image`` (H,W,3) whose ``hole`` (H,W) is filled smoothly from around it.
 
     Means over ever larger squares of what is known; each square without any takes the larger one's (the pull and push
-    of Gortler et al. 1996). A picture that is all hole becomes black.
+    of Gortler et al. 1996). An image that is all hole becomes black.
     """
     known = torch.from_numpy(~hole)[None, None].float()
     levels = [(torch.from_numpy(image).permute(2, 0, 1)[None].float() * known, known)]

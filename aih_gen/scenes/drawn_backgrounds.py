@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from aih_gen.config import sample_rng
+from aih_gen.typing import Array, DrawnKind, Float32
 
-DrawnKind = Literal["clutter", "gradient", "plain", "black"]
 Colour = tuple[int, int, int]
 
 _SKIN = np.array([[246, 214, 190], [222, 176, 144], [190, 138, 104], [140, 94, 66], [88, 56, 40]], dtype=np.float64)
@@ -36,29 +34,29 @@ def _random_colour(rng: np.random.Generator) -> Colour:
     return _as_colour(value + rng.uniform(-1, 1, 3) * colourfulness)
 
 
-def _palette_colour(rng: np.random.Generator, palette: NDArray[np.float64]) -> Colour:
+def _palette_colour(rng: np.random.Generator, palette: Array) -> Colour:
     return _as_colour(palette[rng.integers(len(palette))] * rng.uniform(0.75, 1.1) + rng.normal(0, 8, 3))
 
 
-def _as_colour(values: NDArray[np.float64]) -> Colour:
+def _as_colour(values: Array) -> Colour:
     red, green, blue = (int(min(max(value, 0), 255)) for value in values.tolist())
     return red, green, blue
 
 
-def _noise(rng: np.random.Generator, rows: int, columns: int, size: int) -> NDArray[np.float32]:
+def _noise(rng: np.random.Generator, rows: int, columns: int, size: int) -> Float32:
     """(size,size) smooth noise of about unit deviation with this many bumps down and across."""
     coarse = rng.standard_normal((rows, columns), dtype=np.float32)
     return np.asarray(_bicubic(rows, size) @ coarse @ _bicubic(columns, size).T, np.float32)
 
 
 @cache
-def _bicubic(count: int, size: int) -> NDArray[np.float32]:
+def _bicubic(count: int, size: int) -> Float32:
     """(size,count) weights that stretch ``count`` values to ``size``: Pillow's, as products of matrices are faster."""
     unit = Image.fromarray(np.eye(count, dtype=np.float32))
     return np.asarray(unit.resize((count, size), Image.Resampling.BICUBIC))
 
 
-def _shade(image: Image.Image, shading: NDArray[np.float32]) -> Image.Image:
+def _shade(image: Image.Image, shading: Float32) -> Image.Image:
     """Multiply every channel by 1 + shading."""
     # Fixed point, and channel by channel: the obvious way takes many times as long, and every sample pays for it.
     gain = np.minimum(np.maximum(128 * (1 + shading), 0), 256).astype(np.uint16)
@@ -119,8 +117,8 @@ def _box(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None
     """A rotated rectangle with one side in shadow."""
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * rng.uniform(0.03, 0.3, 2) * size
     angle = rng.normal(0, 0.4)
-    turned = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    placed = turned + rng.uniform(-0.1, 1.1, 2) * size
+    rotated = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    placed = rotated + rng.uniform(-0.1, 1.1, 2) * size
     colour = np.array(_thing_colour(rng), dtype=np.float64)
     depth = rng.uniform(0, 0.12, 2) * size * (1, -1)
     draw.polygon((placed + depth).ravel().tolist(), fill=_as_colour(colour * 0.55))

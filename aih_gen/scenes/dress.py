@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aih_gen.scenes.scene import Array, Band, Dress, Glove, Ring, Skin, Watch
+from aih_gen.scenes.scene import Band, Dress, Glove, Ring, Skin, Watch
+from aih_gen.typing import Float32
 
 GLOVES, RINGS, WATCH, BRACELETS, POLISH = 0.04, 0.12, 0.10, 0.06, 0.08
 """How often each is worn; who wears gloves shows neither rings nor nails."""
@@ -61,7 +62,7 @@ def _glove(rng: np.random.Generator) -> Glove:
     return Glove(_shade(rng, _WOOL), knitted, float(rng.uniform(0.025, 0.07)))
 
 
-def _rings(rng: np.random.Generator, metal: Array) -> tuple[Ring, ...]:
+def _rings(rng: np.random.Generator, metal: Float32) -> tuple[Ring, ...]:
     """Up to ``MAX_RINGS`` on different fingers, most often one on a ring finger."""
     count = int(rng.choice([1, 2, 3, MAX_RINGS], p=[0.55, 0.25, 0.12, 0.08]))
     shares = np.outer([0.5, 0.5], [0.06, 0.16, 0.18, 0.46, 0.14]).ravel()
@@ -79,7 +80,7 @@ def _rings(rng: np.random.Generator, metal: Array) -> tuple[Ring, ...]:
     )
 
 
-def _watch(rng: np.random.Generator, side: int, metal: Array) -> Watch:
+def _watch(rng: np.random.Generator, side: int, metal: Float32) -> Watch:
     dark = rng.random() < 0.55
     grey = rng.uniform(0.005, 0.03) if dark else rng.uniform(0.5, 0.85)
     return Watch(
@@ -98,7 +99,7 @@ def _strap(rng: np.random.Generator, watch: Watch) -> Band:
     return Band(watch.side, watch.start, float(watch.radius * rng.uniform(0.95, 1.3)), colour, metal, 0)
 
 
-def _bracelets(rng: np.random.Generator, side: int, metal: Array) -> tuple[Band, ...]:
+def _bracelets(rng: np.random.Generator, side: int, metal: Float32) -> tuple[Band, ...]:
     """One or two narrow bands beside each other."""
     bands = []
     start = rng.uniform(0.012, 0.03)
@@ -111,11 +112,11 @@ def _bracelets(rng: np.random.Generator, side: int, metal: Array) -> tuple[Band,
     return tuple(bands)
 
 
-def _metal(rng: np.random.Generator) -> Array:
+def _metal(rng: np.random.Generator) -> Float32:
     return _METALS[int(rng.integers(len(_METALS)))].astype(np.float32)
 
 
-def _shade(rng: np.random.Generator, palette: Array) -> Array:
+def _shade(rng: np.random.Generator, palette: Float32) -> Float32:
     """(3,) one of the colours (N,3) of a palette, a little lighter or darker."""
     colour = palette[int(rng.integers(len(palette)))] * np.exp(rng.normal(0, 0.12, 3) * 0.5 + rng.normal(0, 0.15))
     return np.clip(colour, 0.003, 0.9).astype(np.float32)

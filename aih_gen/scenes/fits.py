@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from aih_gen.typing import AnyArray, Array, Int64, Mask
 
 
 class Photos(Protocol):
@@ -20,7 +17,7 @@ class Photos(Protocol):
         """Height and width in pixels."""
         ...
 
-    def read(self, indices: Iterable[int], fields: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def read(self, indices: Iterable[int], fields: Sequence[str]) -> dict[str, AnyArray]:
         """Stacked arrays of ``Sample`` by name."""
         ...
 
@@ -34,7 +31,7 @@ class Frames:
     """The pictures that N fits were made for; the hands are in the cameras' space."""
 
     photos: Photos
-    rows: NDArray[np.int64]  # (N,) positions of the photos
+    rows: Int64  # (N,) positions of the photos
     camera: Array  # (N,3,3) px of the picture there
 
 
@@ -45,7 +42,7 @@ class Fits:
     pose: Array  # (N,2,48) axis-angle, radians, zero = flat hand; 0 where there is no hand, like the next two
     betas: Array  # (N,2,10)
     transl: Array  # (N,2,3) m
-    present: NDArray[np.bool_]  # (N,2)
+    present: Mask  # (N,2)
     skipped: int
     """Frames of the file with another number of hands."""
     name: str

@@ -1,4 +1,4 @@
-"""What two hands do with each other, by name: gestures, how one hand is turned to the other, and where they touch.
+"""Interactions of two hands by name: gestures, relative orientations, and the regions that touch.
 
 The first hand of an interaction is the right one as often as the left. Directions are written in its own terms:
 (along the fingers, out of the back, to the thumb's side).
@@ -11,18 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
 from aih_gen.scenes.skinning import Skinning
-from aih_gen.scenes.vectors import turned, unit
+from aih_gen.scenes.vectors import rotate, unit
+from aih_gen.typing import Array, Int64
 
-Array = NDArray[np.float64]
-Turn = Callable[[np.random.Generator, int], tuple[Array, Array]]
-"""Draws a number of directions (N,3) of the second hand's fingers and back."""
+OrientationSampler = Callable[[np.random.Generator, int], tuple[Array, Array]]
+"""Samples a number of directions (N,3) of the second hand's fingers and of its back."""
 
 TIP = 0.010
 """Metres around a finger's end that count as its tip."""
@@ -33,19 +32,19 @@ class Interaction:
     """One way of holding two hands together."""
 
     share: float
-    """How often it is sampled, before the wanted occlusion has its say."""
+    """Share of the sampled pairs, before views are rejected for their occlusion."""
     first: tuple[str, ...]
     """Gestures of the first hand."""
     second: tuple[str, ...]
-    turn: Turn
+    orientation: OrientationSampler
     contacts: tuple[tuple[str, str], ...]
-    """Regions of the first and the second hand that touch; the first pair says where the hands are brought together."""
+    """Regions of the first and the second hand that touch; the hands are brought together at the first pair."""
     slip: float = 0.012
     """Standard deviation (m) of where they meet, along the first hand's surface."""
     gap: tuple[float, float] = (0.0, 0.0)
     """Range (m) of the distance that is left between them."""
     laid: float = 1.0
-    """The second hand comes until it lies on the first one, palm first (1) or back first (-1); 0: it stays where the
+    """The second hand moves until it touches the first, palm first (1) or back first (-1); 0: it stays where the
     regions meet."""
     offset: float = 0.0
     """Metres by which the second hand lies to one side of the first along the thumb's direction: fingers in gaps."""
@@ -53,38 +52,38 @@ class Interaction:
     """Gestures towards which both hands close, finger by finger, until they meet the other hand."""
 
 
-def _leaning(mean: float, deviation: float) -> Turn:
+def _leaning(mean: float, deviation: float) -> OrientationSampler:
     """Palm towards palm, the second hand's fingers leaning over the first by an angle in degrees."""
 
-    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    def orientation(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
         angle = np.radians(rng.normal(mean, deviation, count))
         c, s, zero = np.cos(angle), np.sin(angle), np.zeros(count)
         return np.stack([c, s, zero], 1), np.stack([s, -c, zero], 1)
 
-    return turn
+    return orientation
 
 
-def _spun(palms_meet: bool, angles: tuple[float, ...], deviation: float) -> Turn:
+def _spun(palms_meet: bool, angles: tuple[float, ...], deviation: float) -> OrientationSampler:
     """Flat on the first hand's palm, or on its back, spun by one of these angles (degrees)."""
 
-    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    def orientation(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
         angle = np.radians(rng.choice(angles, count) + rng.normal(0, deviation, count))
         fingers = np.stack([np.cos(angle), np.zeros(count), np.sin(angle)], 1)
         return fingers, np.tile([0.0, -1.0 if palms_meet else 1.0, 0.0], (count, 1))
 
-    return turn
+    return orientation
 
 
-def _faced(side: float, tilt: float) -> Turn:
+def _faced(side: float, tilt: float) -> OrientationSampler:
     """Palm (side 1) or back (-1) towards the first hand's finger tips, spun at random, tilted by some degrees."""
 
-    def turn(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    def orientation(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
         spin = rng.uniform(0, 2 * np.pi, count)
         fingers = np.stack([np.zeros(count), np.cos(spin), np.sin(spin)], 1)
         back = unit(np.array([side, 0.0, 0.0]) + np.tan(np.radians(tilt)) * rng.normal(size=(count, 3)) * 0.6)
         return unit(fingers - (fingers * back).sum(1, keepdims=True) * back), back
 
-    return turn
+    return orientation
 
 
 def _alike(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -161,75 +160,75 @@ TIGHT: dict[str, Interaction] = {
 }  # fmt: skip
 """Interactions of hands that hold each other tightly, whose shares are among themselves."""
 TIGHT_SHARE = 0.06
-"""How often hands hold each other tightly."""
+"""Share of scenes in which hands hold each other tightly."""
 
 
 def sample_tight(rng: np.random.Generator) -> str | None:
-    """The name of a tight interaction, in a share of all scenes."""
+    """The name of a tight interaction in ``TIGHT_SHARE`` of all scenes, else None."""
     if rng.random() >= TIGHT_SHARE:
         return None
-    shares = np.array([one.share for one in TIGHT.values()])
+    shares = np.array([interaction.share for interaction in TIGHT.values()])
     return str(rng.choice(list(TIGHT), p=shares / shares.sum()))
 
 
 INDEPENDENT = "independent"
 
 
-def regions(model: HandModel) -> dict[str, NDArray[np.int64]]:
-    """Vertex numbers of the named parts of a hand, read off its rest pose."""
+def regions(model: HandModel) -> dict[str, Int64]:
+    """Vertex indices of the named parts of a hand, from its rest pose."""
     with torch.no_grad():
         out = model(torch.zeros(1, 48))
     vertices = out.vertices[0].numpy().astype(np.float64)
     normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
-    owner = model.weights[: model.num_vertices].numpy().argmax(1)
-    facing = (normals * back_directions(model)[owner]).sum(1)
+    dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
+    facing = (normals * back_directions(model)[dominant_bone]).sum(1)
     joints = model.joint_template.numpy()
     reach = np.abs(vertices[:, 0] - joints[0, 0]) / np.abs(joints[4, 0] - joints[0, 0])  # 1 at the middle knuckle
     inner, outer = facing < -0.6, facing > 0.6
-    finger = (owner > 0) & (owner < 13)
-    base = finger & (owner % 3 == 1)
+    finger = (dominant_bone > 0) & (dominant_bone < 13)
+    base = finger & (dominant_bone % 3 == 1)
     parts = {
-        "palm": inner & (owner == 0) & (reach > 0.35),
-        "back": outer & (owner == 0) & (reach > 0.35),
-        "wrist palm": inner & (owner == 0) & (reach < 0.3),
-        "wrist back": outer & (owner == 0) & (reach < 0.3),
+        "palm": inner & (dominant_bone == 0) & (reach > 0.35),
+        "back": outer & (dominant_bone == 0) & (reach > 0.35),
+        "wrist palm": inner & (dominant_bone == 0) & (reach < 0.3),
+        "wrist back": outer & (dominant_bone == 0) & (reach < 0.3),
         "fingers": inner & finger,
         "knuckles": outer & base,
         "bases": inner & base,
-        "thumb bone": (owner == 14) & (np.abs(facing) < 0.9),
-        "middle bones": finger & (owner % 3 == 2) & (np.abs(facing) < 0.8),
+        "thumb bone": (dominant_bone == 14) & (np.abs(facing) < 0.9),
+        "middle bones": finger & (dominant_bone % 3 == 2) & (np.abs(facing) < 0.8),
     }
     tips = vertices[model.tip_vertices.numpy()]
     for name, tip in zip(FINGERS, tips, strict=True):
-        last = owner == 3 * MANO_FINGERS.index(name) + 3
+        last = dominant_bone == 3 * MANO_FINGERS.index(name) + 3
         parts[f"{name} tip"] = last & (np.linalg.norm(vertices - tip, axis=1) < TIP)
     # A model that is not shaped like a hand may lack a part: then all of it stands in.
-    return {name: np.flatnonzero(part if part.any() else owner >= 0) for name, part in parts.items()}
+    return {name: np.flatnonzero(part if part.any() else dominant_bone >= 0) for name, part in parts.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
-    """A region's parts, one for each of the B bones that carry it."""
+class ContactAnchor:
+    """A region that touches the other hand, in B parts: one for each bone that carries it."""
 
-    bones: NDArray[np.int64]  # (B,)
+    bones: Int64  # (B,)
     shares: Array  # (B,) of the region's vertices
     middles: Array  # (B,3) m at rest
     shapedirs: Array  # (B,3,10)
 
-    def middle(self, betas: Array, home: Array, turns: Array, joints: Array) -> Array:
-        """(3,) m: where the region's middle goes with joints (16,3) from their place at rest ``home`` (16,3)."""
+    def middle(self, betas: Array, home: Array, rotations: Array, joints: Array) -> Array:
+        """(3,) m: the region's middle, posed by joints (16,3) that were at ``home`` (16,3) at rest."""
         offset = self.middles + self.shapedirs @ betas - home[self.bones]
-        return self.shares @ (joints[self.bones] + turned(offset, turns[self.bones]))
+        return self.shares @ (joints[self.bones] + rotate(offset, rotations[self.bones]))
 
 
-def meetings(skinning: Skinning, regions: dict[str, NDArray[np.int64]]) -> dict[str, Meeting]:
-    """Of all vertices' ``skinning``, the regions' middles."""
+def contact_anchors(skinning: Skinning, regions: dict[str, Int64]) -> dict[str, ContactAnchor]:
+    """The anchor of each region, for the ``skinning`` of all vertices."""
     directions = skinning.shapedirs.reshape(3, -1, 10)
     found = {}
     for name, rows in regions.items():
-        bones, which, counts = np.unique(skinning.owner[rows], return_inverse=True, return_counts=True)
-        parts = [rows[which == k] for k in range(len(bones))]
+        bones, part_of, counts = np.unique(skinning.dominant_bone[rows], return_inverse=True, return_counts=True)
+        parts = [rows[part_of == k] for k in range(len(bones))]
         middles = np.stack([skinning.template[:, part].mean(1) for part in parts])
         shapedirs = np.stack([directions[:, part].mean(1) for part in parts])
-        found[name] = Meeting(bones, counts / len(rows), middles, shapedirs)
+        found[name] = ContactAnchor(bones, counts / len(rows), middles, shapedirs)
     return found

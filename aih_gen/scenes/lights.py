@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.assets import asset_path
+from aih_gen.io.json import read_json
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
+from aih_gen.typing import Array, Float32, Floating
 
 STUDIO_SHARE = 0.3
 """How often the light is a studio's, whatever the background."""
 CAMERA_BALANCE = 0.3
 """Cameras take most of a place's tint away: colours of light are raised to this power."""
 HARMONICS = 9
-LEAST_SOFT = 0.15
+MIN_SOFT = 0.15
 """Soft light from the darkest side / light on what faces the camera: no shadow is black, as what is lit lights it."""
-WHITEST = 0.7
+MAX_WHITE = 0.7
 """Linear brightness that nothing which faces the camera exceeds, but for its gloss."""
 
 
 @cache
-def place_lights() -> dict[str, NDArray[np.float64]]:
+def place_lights() -> dict[str, Array]:
     """(11,3) light at the camera of each shipped photograph, as ``scripts/build_backgrounds.py`` measures it."""
-    table = json.loads((asset_path("backgrounds") / "lights.json").read_text())
+    table = read_json(asset_path("backgrounds") / "lights.json")
     return {name: np.array(rows) for name, rows in table.items()}
 
 
@@ -43,14 +43,14 @@ def sample_lights(rng: np.random.Generator, background: Background, reflectance:
 
 
 def exposed(
-    lights: Lights, wanted: float, reflectance: float, least_soft: float = LEAST_SOFT, whitest: float = WHITEST
+    lights: Lights, wanted: float, reflectance: float, min_soft: float = MIN_SOFT, max_white: float = MAX_WHITE
 ) -> Lights:
-    """Lights as a camera shows them that exposes for what faces it: ``wanted`` bright on the mean, ``whitest`` where
-    skin of this ``reflectance`` is brightest; with softer light, where some side has less than ``least_soft``.
+    """Lights as a camera shows them that exposes for what faces it: ``wanted`` bright on the mean, ``max_white`` where
+    skin of this ``reflectance`` is brightest; with softer light, where some side has less than ``min_soft``.
     """  # fmt: skip
-    lights = _without_black(lights, least_soft)
+    lights = _without_black(lights, min_soft)
     given = facing_light(lights)
-    exposure = min(wanted / float(given.mean()), whitest / (reflectance * float(given.max())))
+    exposure = min(wanted / float(given.mean()), max_white / (reflectance * float(given.max())))
     return replace(
         lights,
         harmonics=(lights.harmonics * exposure).astype(np.float32),
@@ -58,15 +58,15 @@ def exposed(
     )
 
 
-def _without_black(lights: Lights, least_soft: float) -> Lights:
+def _without_black(lights: Lights, min_soft: float) -> Lights:
     """Softer light, where the harmonics of a place are dark or negative on some side."""
     darkest = (_BASIS @ lights.harmonics).min(0)
     harmonics = lights.harmonics.copy()
-    harmonics[0] += np.maximum(least_soft * facing_light(lights).mean(0) - darkest, 0)
+    harmonics[0] += np.maximum(min_soft * facing_light(lights).mean(0) - darkest, 0)
     return replace(lights, harmonics=harmonics)
 
 
-def facing_light(lights: Lights) -> NDArray[np.float64]:
+def facing_light(lights: Lights) -> Array:
     """(P,3) light on white skin at places spread evenly over a ball's side that faces the camera."""
     soft = np.maximum(_FACING_BASIS @ lights.harmonics, 0)
     return np.asarray(soft + np.maximum(_FACING @ lights.directions.T, 0) @ lights.colours)
@@ -84,35 +84,33 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
     harmonics, direction, colour = measured[:9] * balance, measured[9], measured[10] * balance
     mirrored = np.array([-1.0, 1, 1]) if background.flip else np.ones(3)
     c, s = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    direction = turn @ (direction * mirrored)
+    rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    direction = rotation @ (direction * mirrored)
     # A lamp right behind the hands lights nothing that the camera sees.
     direction = direction - np.array([0, 0, max(direction[2] - 0.2, 0.0)])
     return Lights(
-        harmonics=turn_harmonics(harmonics, turn, mirrored),
+        harmonics=rotate_harmonics(harmonics, rotation, mirrored),
         directions=direction[None].astype(np.float32) / np.float32(np.linalg.norm(direction)),
         colours=colour[None].astype(np.float32),
         shadows=True,
     )
 
 
-def turn_harmonics(
-    harmonics: NDArray[np.float64], turn: NDArray[np.float64], mirrored: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``turn`` (3,3): fitted on many
-    normals, exact as the degree stays.
+def rotate_harmonics(harmonics: Array, rotation: Array, mirrored: Array) -> Float32:
+    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``rotation`` (3,3): fitted on
+    many normals, exact as the degree stays.
     """  # fmt: skip
-    values = harmonic_basis(_NORMALS @ turn * mirrored) @ harmonics
+    values = harmonic_basis(_NORMALS @ rotation * mirrored) @ harmonics
     return (_FROM_NORMALS @ values).astype(np.float32)
 
 
-def harmonic_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
+def harmonic_basis(normals: Floating) -> Floating:
     """(N,3) unit normals -> (N,9): 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2."""
     x, y, z = normals.T
     return np.array([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]).T
 
 
-def _facing() -> NDArray[np.float64]:
+def _facing() -> Array:
     """(P,3) unit normals that a camera sees evenly spread over a round thing, half of them mirrored in x."""
     x, y = np.stack(np.meshgrid(*[np.linspace(-0.93, 0.93, 8)] * 2)).reshape(2, -1)
     z = -np.sqrt(np.maximum(1 - x * x - y * y, 0))

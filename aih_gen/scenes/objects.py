@@ -5,29 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from aih_gen.scenes.props import prop
 from aih_gen.scenes.scene import Camera, Lights, Prop
 from aih_gen.scenes.solids import SOLIDS, WOODS, Solid
 from aih_gen.scenes.vectors import unit
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 OBJECTS_SHARE = 0.10
-"""How often there is a table with objects."""
-MOST_OBJECTS, PLACE_TRIES = 5, 10
+"""Share of scenes with a table and objects."""
+MAX_OBJECTS, PLACE_TRIES = 5, 10
 PITCH = (10.0, 65.0)
 """Degrees by which the camera looks down on the table."""
 GAP = (0.02, 0.12)
 """Metres from the lowest point of a hand down to the table."""
-LEAST_HEIGHT = 0.08
+MIN_HEIGHT = 0.08
 """Metres from the table up to the camera."""
-FARTHEST = 1.5
+MAX_DISTANCE = 1.5
 """Metres from the hands to where objects stand."""
 CELLS = 128
-"""Side of the table's picture."""
+"""Side of the table's texture."""
 
 
 def sample_objects(
@@ -38,11 +36,11 @@ def sample_objects(
     """  # fmt: skip
     axes = _table_axes(rng)
     height = float((hands @ axes[1]).min() - rng.uniform(*GAP))
-    if height > -LEAST_HEIGHT:
+    if height > -MIN_HEIGHT:
         return ()
     everything = np.concatenate([hands, arms])
     placed: list[tuple[Solid, Array, float]] = []
-    for _ in range(int(rng.integers(1, MOST_OBJECTS + 1))):
+    for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         found = _placed(rng, axes, height, everything, camera, placed)
         placed += [found] if found else []
     if not placed:
@@ -69,36 +67,36 @@ def _placed(
     camera: Camera,
     placed: list[tuple[Solid, Array, float]],
 ) -> tuple[Solid, Array, float] | None:
-    """A solid somewhere on the table in the picture, before no hand and in no other solid; its place and radius."""
+    """A solid on the table, in the image, before no hand and in no other solid; its place and radius."""
     names = list(SOLIDS)
     solid = SOLIDS[names[int(rng.integers(len(names)))]](rng)
-    turn = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(turn), np.sin(turn)
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
     spun = [part.moved(np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]), np.zeros(3)) for part in solid]
     radius = max(float(np.hypot(part.vertices[:, 0], part.vertices[:, 2]).max()) for part in spun)
     matrix = camera.matrix.astype(np.float64)
     for _ in range(PLACE_TRIES):
         ray = np.linalg.solve(matrix, [*rng.uniform(-0.1, 1.1, 2) * camera.size, 1.0])
         slope = float(ray @ axes[1])
-        if slope == 0 or not 0.1 < height / slope < hands[:, 2].max() + FARTHEST:
+        if slope == 0 or not 0.1 < height / slope < hands[:, 2].max() + MAX_DISTANCE:
             continue
         where = height / slope * ray
         there = [part.moved(axes.T, where) for part in spun]
         points = np.concatenate([part.vertices for part in there])
         if _behind(points, hands, matrix) and all(
-            np.linalg.norm(where - other) > radius + its for _, other, its in placed
+            np.linalg.norm(where - other) > radius + other_radius for _, other, other_radius in placed
         ):
             return there, where, radius
     return None
 
 
 def _behind(points: Array, hands: Array, matrix: Array) -> bool:
-    """Whether ``points`` (P,3) are before the camera, and no hand lies behind them in the picture."""
+    """True if ``points`` (P,3) are before the camera and no hand lies behind them in the image."""
     if points[:, 2].min() < 0.1:
         return False
-    own, theirs = (found[:, :2] / found[:, 2:] for found in (points @ matrix.T, hands @ matrix.T))
-    room = 0.1 * np.ptp(own, axis=0).max()
-    within = ((theirs > own.min(0) - room) & (theirs < own.max(0) + room)).all(1)
+    solid, hand = (pixels[:, :2] / pixels[:, 2:] for pixels in (points @ matrix.T, hands @ matrix.T))
+    margin = 0.1 * np.ptp(solid, axis=0).max()
+    within = ((hand > solid.min(0) - margin) & (hand < solid.max(0) + margin)).all(1)
     return not within.any() or bool(hands[within, 2].max() < points[:, 2].min())
 
 
@@ -110,7 +108,7 @@ def _table(
     hands: Array,
     lights: Lights,
 ) -> Prop:
-    """A rectangle under the objects, with the shadows they throw on it painted on."""
+    """A rectangle under the objects, with their shadows painted on."""
     flat = axes[[0, 2]]
     places = np.array([where for where, _ in placed]) @ flat.T
     middle = (hands.mean(0) @ flat.T + places.mean(0)) / 2
@@ -123,13 +121,13 @@ def _table(
     made = prop(vertices, np.array([[0, 3, 1], [1, 3, 2]]), np.clip(albedo, 0.01, 0.8), rng.uniform(0.35, 0.8))
     lamp = lights.directions[0].astype(np.float64)
     away = -(flat @ lamp) / max(float(axes[1] @ lamp), 0.4)
-    picture = _grain(rng) * _shadows((places - middle) / sides, [radius for _, radius in placed], sides, away)
-    shown = np.rint(255 * np.sqrt(np.clip(picture, 0, 1))).astype(np.uint8)
-    half = 0.5 / CELLS  # the picture tiles: the table's border stays inside it
+    brightness = _grain(rng) * _shadows((places - middle) / sides, [radius for _, radius in placed], sides, away)
+    shown = np.rint(255 * np.sqrt(np.clip(brightness, 0, 1))).astype(np.uint8)
+    half = 0.5 / CELLS  # the texture tiles: the table's border stays inside it
     return replace(
         made,
-        picture=np.repeat(shown[..., None], 3, 2),
-        places=((corners + 1) / 2 * (1 - 2 * half) + half).astype(np.float32),
+        texture=np.repeat(shown[..., None], 3, 2),
+        texture_coordinates=((corners + 1) / 2 * (1 - 2 * half) + half).astype(np.float32),
     )
 
 
@@ -141,7 +139,7 @@ def _grain(rng: np.random.Generator) -> Array:
 
 
 def _shadows(places: Array, radii: list[float], sides: Array, away: Array) -> Array:
-    """(C,C) what a soft shadow under and beside each object leaves of the light; ``places`` from -1 to 1."""
+    """(C,C) share of the light that a soft shadow under and beside each object leaves; ``places`` from -1 to 1."""
     row, column = (np.indices((CELLS, CELLS)) + 0.5) / CELLS * 2 - 1
     left = np.ones((CELLS, CELLS))
     for place, radius in zip(places, radii, strict=True):

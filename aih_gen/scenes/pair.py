@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
+from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.scenes.cameras import Views
 from aih_gen.scenes.scene import Camera, Hand
-from aih_gen.scenes.skinning import Skinning, framed
+from aih_gen.scenes.skinning import Skinning, bone_transforms
 from aih_gen.scenes.vectors import length
 from aih_gen.scenes.visibility import Visibility, arms_before, shown_shares
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 SPACING = 0.008
 """Least distance (m) at rest between the points that stand for a hand where its outline is what matters."""
@@ -33,9 +31,9 @@ def outline(skinning: Skinning) -> Skinning:
 
 def surface(skinning: Skinning, hand: Hand) -> tuple[Array, Array]:
     """Points (P,3) m of a hand and of its forearm where a scene shows them."""
-    shaped, turns = skinning.shape(hand.betas.astype(np.float64)), bone_turns(hand.pose)
+    shaped, rotations = skinning.shape(hand.betas.astype(np.float64)), bone_rotations(hand.pose)
     arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
-    frames = framed(shaped.joints, turns[0], turns[FINGER_BONES], arm, hand.transl.astype(np.float64))
+    frames = bone_transforms(shaped.joints, rotations[0], rotations[FINGER_BONES], arm, hand.transl.astype(np.float64))
     vertices = skinning(shaped, frames).vertices
     return vertices[: skinning.num_hand], vertices[skinning.num_hand :]
 
@@ -80,14 +78,14 @@ class PairPose:
         """(3,) m, mean of the surfaces."""
         return np.asarray(sum(points.sum(0) / len(points) for points in self.points())) / len(self.sides)
 
-    def hands(self, turn: Array, shift: Array) -> tuple[Hand | None, Hand | None]:
-        """The hands turned by ``turn`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
-        turns = np.empty((2, 17, 3, 3))
-        turns[:, 0], turns[:, FINGER_BONES], turns[:, 16] = turn @ self.roots, self.fingers, self.arms
-        rotvecs = Rotation.from_matrix(turns.reshape(-1, 3, 3), assume_valid=True).as_rotvec().astype(np.float32)
+    def hands(self, rotation: Array, shift: Array) -> tuple[Hand | None, Hand | None]:
+        """The hands turned by ``rotation`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
+        rotations = np.empty((2, 17, 3, 3))
+        rotations[:, 0], rotations[:, FINGER_BONES], rotations[:, 16] = rotation @ self.roots, self.fingers, self.arms
+        rotvecs = Rotation.from_matrix(rotations.reshape(-1, 3, 3), assume_valid=True).as_rotvec().astype(np.float32)
         pose = rotvecs.reshape(2, 51)
         rest_wrists = self.wrists - self.transl
-        transl = (self.wrists @ turn.T + shift - rest_wrists).astype(np.float32)
+        transl = (self.wrists @ rotation.T + shift - rest_wrists).astype(np.float32)
         betas = self.betas.astype(np.float32)
         right, left = (
             Hand(pose[k, :48], betas[k], transl[k], pose[k, 48:]) if k in self.sides else None for k in (0, 1)

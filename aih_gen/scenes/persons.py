@@ -1,4 +1,4 @@
-"""Persons: who they are, what they wear, and their meshes as props."""
+"""Persons: identity, clothes, and their meshes as props."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, Cut, People, Pose, posed, tapered
-from aih_gen.scenes.portraits import Face, Picture, cloth_picture, eye_picture, face_picture, hair_colour
+from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, People, Pose, posed, tapered
+from aih_gen.scenes.mesh_cut import Cut
+from aih_gen.scenes.portraits import Face, cloth_texture, eye_texture, face_texture, hair_colour
 from aih_gen.scenes.scene import Camera, Prop, Sleeve
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Float32, Int32, UInt8
 
 SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
 LONG, WHOLE = 1.98, 3.0
@@ -31,7 +30,7 @@ TEETH = np.array([0.6, 0.55, 0.46])
 class Outfit:
     """Clothes."""
 
-    picture: Picture
+    texture: UInt8
     neck: float  # m from the neck's base
     sleeve: float  # of reach
     trousers: Array  # (3,) linear reflectance
@@ -39,7 +38,7 @@ class Outfit:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Who it is: everything but the pose."""
+    """Identity and clothes of a person: everything but the pose."""
 
     first: int  # of the people
     second: int
@@ -49,8 +48,8 @@ class Person:
     hair: Array  # (3,)
     style: str  # of hair; "bald" and "buzz" are painted alone
     bearded: bool
-    face: Picture
-    eye: Picture
+    face: UInt8
+    eye: UInt8
     outfit: Outfit
 
 
@@ -80,7 +79,7 @@ def sample_person(rng: np.random.Generator, people: People, tone: Array, sleeve:
     )
     return Person(
         first, second, float(rng.uniform(0, 0.45)), _expression(rng), tone, colour, style, bearded,
-        face_picture(people, face, tone, colour), eye_picture(rng, darkness), _outfit(rng, woman, sleeve, bare),
+        face_texture(people, face, tone, colour), eye_texture(rng, darkness), _outfit(rng, woman, sleeve, bare),
     )  # fmt: skip
 
 
@@ -140,20 +139,21 @@ def _outfit(rng: np.random.Generator, woman: bool, sleeve: Sleeve | None, bare: 
         colour, other = sleeve.colour.astype(np.float64), sleeve.stripe.astype(np.float64)
         width, reach = sleeve.stripe_width, LONG
         kind = "plain" if width or kind == "checks" else kind
-    picture = cloth_picture(rng, colour.astype(np.float32), other.astype(np.float32), width, kind)
+    texture = cloth_texture(rng, colour.astype(np.float32), other.astype(np.float32), width, kind)
     legs = rng.uniform(0.015, 0.3) * (1 + rng.uniform(-0.25, 0.45) * np.array([-1, 0, 1]))
-    return Outfit(picture, round(neck, 3), round(reach, 1), np.clip(legs, 0.01, 0.6))
+    return Outfit(texture, round(neck, 3), round(reach, 1), np.clip(legs, 0.01, 0.6))
 
 
 class Shown:
-    """A posed person before a camera: where ``turn`` (3,3) and ``shift`` (3,) bring the body's frame to the camera's.
+    """A posed person before a camera: where ``rotation`` (3,3) and ``shift`` (3,) bring the body's frame to the
+    camera's.
 
     ``headless`` is who looks through the camera. Where ``handed``, the arms end past the elbows, as other meshes
     continue them.
     """
 
     def __init__(
-        self, people: People, person: Person, pose: Pose, turn: Array, shift: Array, headless: bool = False,
+        self, people: People, person: Person, pose: Pose, rotation: Array, shift: Array, headless: bool = False,
         handed: bool = False,
     ) -> None:  # fmt: skip
         self.people, self.person, self.headless = people, person, headless
@@ -161,14 +161,14 @@ class Shown:
         self.at = posed(people, self.build, pose)
         rest = tapered(people, self.at, pose.elbows, pose.wrists) if handed else self.at.points
         self.end = ELBOW + END if handed else WHOLE
-        self.turn: NDArray[np.float32] = turn.astype(np.float32)
-        self.shift: NDArray[np.float32] = shift.astype(np.float32)
+        self.rotation: Float32 = rotation.astype(np.float32)
+        self.shift: Float32 = shift.astype(np.float32)
         self.points = self.moved(rest)
         """(V,3) m in the camera's frame."""
 
-    def moved(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    def moved(self, points: Float32) -> Float32:
         """Points (N,3) of the body's frame in the camera's."""
-        return points @ self.turn.T + self.shift
+        return points @ self.rotation.T + self.shift
 
     def eyes(self) -> Array:
         """(2,3) m, the middle of each eye in the camera's frame."""
@@ -179,34 +179,34 @@ class Shown:
     def forward(self) -> Array:
         """(3,) from the head towards where the face looks, in the camera's frame."""
         head = self.at.bones[self.people.bones.index("head"), :, :3]
-        return self.turn.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
+        return self.rotation.astype(np.float64) @ head @ np.array([0.0, 0.0, -1.0])
 
     @property
-    def told(self) -> NDArray[np.int32]:
-        """Vertices that say whether the person is before or behind other things: not the arms near the elbows."""
-        return _told(self.people, self.headless)
+    def torso_vertices(self) -> Int32:
+        """Vertices that decide whether the person is before or behind other things: not the arms near the elbows."""
+        return _torso_vertices(self.people, self.headless)
 
 
 @lru_cache(maxsize=4)
-def _told(people: People, headless: bool) -> NDArray[np.int32]:
-    told = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
+def _torso_vertices(people: People, headless: bool) -> Int32:
+    torso = (people.reach < 0.75) & (np.arange(len(people.mean)) < people.parts["eyes"].start)
     if headless:
-        told &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
-    return np.flatnonzero(told)[::3].astype(np.int32)
+        torso &= people.weights[:, [people.bones.index(bone) for bone in HEAD_BONES]].sum(1) < 0.3
+    return np.flatnonzero(torso)[::3].astype(np.int32)
 
 
 def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
-    """What of a person a picture holds, as meshes."""
+    """The parts of a person that an image may show, as meshes."""
     props = _skin(shown) + _clothes(shown)
     if not shown.headless:
         names = [shown.person.style] * (shown.person.style in shown.people.hair)
         names += ["full beard"] * shown.person.bearded
         props += _eyes_and_teeth(shown) + tuple(_hair(shown, name) for name in names)
-    return tuple(one for one in props if _in_picture(one.vertices, camera))
+    return tuple(prop for prop in props if _in_image(prop.vertices, camera))
 
 
-def _in_picture(vertices: NDArray[np.float32], camera: Camera) -> bool:
-    """Whether any point (N,3) lies in the picture or near its border, or all around it."""
+def _in_image(vertices: Float32, camera: Camera) -> bool:
+    """True if a point (N,3) lies in the image or near its border, or points lie all around it."""
     near = vertices[vertices[:, 2] > 0.02]
     if not len(near):
         return False
@@ -216,7 +216,7 @@ def _in_picture(vertices: NDArray[np.float32], camera: Camera) -> bool:
 
 def _prop(
     shown: Shown, part: str, cut: Cut, albedo: Array, roughness: float, scatter: float = 0.0,
-    picture: Picture | None = None, places: NDArray[np.float32] | None = None,
+    texture: UInt8 | None = None, texture_coordinates: Float32 | None = None,
 ) -> Prop:  # fmt: skip
     people, points = shown.people, shown.points
     span = people.parts[part]
@@ -231,14 +231,14 @@ def _prop(
         albedo=np.asarray((albedo[cut.first] if albedo.ndim > 1 else albedo) * shade, np.float32),
         roughness=np.full(count, roughness, np.float32),
         scatter=np.full(count, scatter, np.float32),
-        picture=picture,
-        places=None if places is None else cut.of(places),
+        texture=texture,
+        texture_coordinates=None if texture_coordinates is None else cut.of(texture_coordinates),
         closed=part != "shirt",
     )
 
 
 def _skin(shown: Shown) -> tuple[Prop, ...]:
-    """Head and neck with the face's picture, and what clothes leave bare of the rest."""
+    """Head and neck with the face's texture, and the bare parts of the rest."""
     people, person = shown.people, shown.person
     head, rest = _skin_cuts(people, person.outfit.neck, person.outfit.sleeve, shown.end)
     albedo = np.ones((len(people.mean), 3))
@@ -247,7 +247,7 @@ def _skin(shown: Shown) -> tuple[Prop, ...]:
     if len(rest.faces):
         props.append(_prop(shown, "skin", rest, person.tone, SKIN_ROUGHNESS, 1.0))
     if not shown.headless:
-        props.append(_prop(shown, "skin", head, albedo, SKIN_ROUGHNESS, 1.0, person.face, people.places))
+        props.append(_prop(shown, "skin", head, albedo, SKIN_ROUGHNESS, 1.0, person.face, people.head_coordinates))
     return tuple(props)
 
 
@@ -267,7 +267,7 @@ def _clothes(shown: Shown) -> tuple[Prop, ...]:
     shirt = people.cut("shirt", outfit.neck, min(outfit.sleeve, shown.end))
     trousers = people.cut("trousers", -1.0, WHOLE)
     return (
-        _prop(shown, "shirt", shirt, np.ones(3), CLOTH_ROUGHNESS, 0.0, outfit.picture, people.cloth_places),
+        _prop(shown, "shirt", shirt, np.ones(3), CLOTH_ROUGHNESS, 0.0, outfit.texture, people.cloth_coordinates),
         _prop(shown, "trousers", trousers, outfit.trousers, CLOTH_ROUGHNESS),
     )
 
@@ -276,7 +276,7 @@ def _eyes_and_teeth(shown: Shown) -> tuple[Prop, ...]:
     """Eyes, and teeth where the mouth is open."""
     people = shown.people
     eyes, teeth = (people.cut(part, -1.0, WHOLE) for part in ("eyes", "teeth"))
-    props = [_prop(shown, "eyes", eyes, np.ones(3), EYE_ROUGHNESS, 0.0, shown.person.eye, people.eye_places)]
+    props = [_prop(shown, "eyes", eyes, np.ones(3), EYE_ROUGHNESS, 0.0, shown.person.eye, people.eye_coordinates)]
     if not shown.person.expression.keys().isdisjoint(OPEN_MOUTHS):
         props.append(_prop(shown, "teeth", teeth, TEETH, 0.35))
     return tuple(props)
@@ -294,7 +294,7 @@ def _hair(shown: Shown, name: str) -> Prop:
     colour = shown.person.hair * (1.1 if name == "full beard" else 1)
     return Prop(
         vertices=shown.moved(points),
-        normals=hair.normals @ (shown.turn @ on_head[:, :3]).T,
+        normals=hair.normals @ (shown.rotation @ on_head[:, :3]).T,
         faces=hair.faces,
         albedo=np.asarray(np.clip(hair.bright[:, None] * colour, 0, 1), np.float32),
         roughness=np.full(len(points), HAIR_ROUGHNESS, np.float32),

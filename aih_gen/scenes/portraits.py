@@ -1,4 +1,4 @@
-"""What people look like: the colours of faces, eyes, hair and clothes."""
+"""Appearance of people: the colours of faces, eyes, hair and clothes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.bodies import CLOTH_EXTENT, People
-
-Array = NDArray[np.float32]
-Picture = NDArray[np.uint8]
+from aih_gen.typing import Array, Float32, Floating, UInt8
 
 EYE_SIDE, CLOTH_SIDE = 48, 192
 IRIS, PUPIL = 0.43, 0.17
@@ -36,14 +33,14 @@ _LIPS, _BLOOD = np.array([0.86, 0.64, 0.65], np.float32), np.array([0.012, 0.0, 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """How a face is painted. Strengths are 0 to 1."""
+    """Parameters of a face's texture. Strengths are 0 to 1."""
 
     lips: float  # of make-up
-    lip_colour: NDArray[np.float64]  # (3,) linear reflectance
+    lip_colour: Array  # (3,) linear reflectance
     brow: float  # thickness
     stubble: float
     shadow: float  # of shaved hair
-    scalp: float  # how densely hair covers the skin, 0 bald
+    scalp: float  # density of hair, 0 bald
     receding: float  # m
     flush: float
     freckles: float
@@ -51,7 +48,7 @@ class Face:
     seed: int
 
 
-def hair_colour(rng: np.random.Generator, darkness: float, age: float) -> NDArray[np.float64]:
+def hair_colour(rng: np.random.Generator, darkness: float, age: float) -> Array:
     """(3,) linear reflectance; ``darkness`` 0 to 1 of the skin, ``age`` 0.5 to 1."""
     if rng.random() < (age - 0.7) * 2.4:
         return np.asarray(GREY * rng.uniform(0.5, 1.6) * (1 - 0.04 * np.arange(3)))
@@ -63,18 +60,18 @@ def hair_colour(rng: np.random.Generator, darkness: float, age: float) -> NDArra
     return np.asarray((BLOND if kind < 0.94 else RED) * np.exp(rng.normal(0, 0.35)))
 
 
-def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: NDArray[np.floating]) -> Picture:
-    """(T,T,3) a head's skin as ``Prop.picture`` takes it: square roots of linear reflectances."""
+def face_texture(people: People, face: Face, tone: Floating, hair: Floating) -> UInt8:
+    """(T,T,3) a head's skin as ``Prop.texture`` takes it: square roots of linear reflectances."""
     skin, dark_hair = np.asarray(tone, np.float32), np.asarray(hair, np.float32)
-    side = len(people.pictures["lips"])
+    side = len(people.head_masks["lips"])
     fine, coarse = _noise(face.seed, 1, side), _noise(face.seed + 1, 9, side)
     colour = skin * (1 + 0.04 * fine + 0.03 * coarse)[..., None]
 
-    def paint(what: str, over: Array, share: Callable[[Array, Array, Array], Array]) -> None:
+    def paint(part: str, over: Float32, share: Callable[[Float32, Float32, Float32], Float32]) -> None:
         """Lay a colour over the part of the head where a mask is; ``share`` is of the mask and both noises there."""
-        box, mask = people.masks[what]
-        part = colour[box]
-        part += np.clip(share(mask, fine[box], coarse[box]), 0, 1)[..., None] * (over - part)
+        box, mask = people.cut_masks[part]
+        region = colour[box]
+        region += np.clip(share(mask, fine[box], coarse[box]), 0, 1)[..., None] * (over - region)
 
     brow, line = np.float32(0.25 * (face.brow - 0.5)), np.float32(face.receding / 0.02)
     paint("red", skin * _FLUSHED, lambda mask, _, rough: face.flush * mask * (1 + 0.5 * rough))
@@ -82,10 +79,10 @@ def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: N
     if face.freckles:
         spots = np.clip((_noise(face.seed + 2, 2, side) - 1.6) * 2, 0, 1) * face.freckles
         colour *= 1 - spots[..., None] * _FRECKLE
-    lips: Array = np.asarray((skin * _LIPS + _BLOOD) * (1 - face.lips) + face.lip_colour * face.lips, np.float32)
+    lips: Float32 = np.asarray((skin * _LIPS + _BLOOD) * (1 - face.lips) + face.lip_colour * face.lips, np.float32)
     paint("lips", lips, lambda mask, *_: mask)
     if face.stubble or face.shadow:
-        shaved: Array = np.asarray(0.35 * skin + 0.65 * np.minimum(dark_hair, skin), np.float32)
+        shaved: Float32 = np.asarray(0.35 * skin + 0.65 * np.minimum(dark_hair, skin), np.float32)
         paint("beard", shaved, lambda mask, *_: face.shadow * _step(mask, 0.45, 0.8))
         paint(
             "beard",
@@ -102,8 +99,8 @@ def face_picture(people: People, face: Face, tone: NDArray[np.floating], hair: N
     return _rooted(colour)
 
 
-def eye_picture(rng: np.random.Generator, darkness: float) -> Picture:
-    """(E,E,3) an eyeball from the front, as ``Prop.picture`` takes it."""
+def eye_texture(rng: np.random.Generator, darkness: float) -> UInt8:
+    """(E,E,3) an eyeball from the front, as ``Prop.texture`` takes it."""
     light = rng.random() > 0.3 + 1.2 * darkness
     iris = IRISES[int(rng.integers(2, 5)) if light else int(rng.integers(0, 2))] * np.exp(rng.normal(0, 0.2))
     y, x = (np.mgrid[:EYE_SIDE, :EYE_SIDE] + 0.5) / EYE_SIDE * 2 - 1
@@ -114,8 +111,8 @@ def eye_picture(rng: np.random.Generator, darkness: float) -> Picture:
     return _rooted(colour.astype(np.float32))
 
 
-def cloth_picture(rng: np.random.Generator, colour: Array, stripe: Array, stripe_width: float, kind: str) -> Picture:
-    """(C,C,3) a shirt's front as ``Prop.picture`` takes it: plain or striped cloth, perhaps with a print or a placket.
+def cloth_texture(rng: np.random.Generator, colour: Float32, stripe: Float32, stripe_width: float, kind: str) -> UInt8:
+    """(C,C,3) a shirt's front as ``Prop.texture`` takes it: plain or striped cloth, perhaps with a print or a placket.
 
     ``kind`` is "plain", "print", "buttons", "open", "checks" or "blocks".
     """
@@ -152,17 +149,17 @@ def cloth_picture(rng: np.random.Generator, colour: Array, stripe: Array, stripe
     return _rooted(cloth * (1 + 0.05 * weave)[..., None])
 
 
-def _step(values: Array, low: float, high: float) -> Array:
+def _step(values: Float32, low: float, high: float) -> Float32:
     t = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def _rooted(linear: Array) -> Picture:
+def _rooted(linear: Float32) -> UInt8:
     return np.asarray(255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8)
 
 
 @cache
-def _noise_tile(scale: int) -> Array:
+def _noise_tile(scale: int) -> Float32:
     """(512,512) smooth noise of unit deviation with bumps ``scale`` pixels wide, which tiles."""
     rng = np.random.Generator(np.random.SFC64(scale))
     values = rng.standard_normal((512, 512), np.float32)
@@ -173,7 +170,7 @@ def _noise_tile(scale: int) -> Array:
     return np.asarray(values / values.std(), np.float32)
 
 
-def _noise(seed: int, scale: int, side: int) -> Array:
+def _noise(seed: int, scale: int, side: int) -> Float32:
     """(side,side) a window of ``_noise_tile``."""
     row, column = seed % 256, seed // 256 % 256
     return _noise_tile(scale)[row : row + side, column : column + side]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.scene import Array, Prop
+from aih_gen.scenes.scene import Prop
+from aih_gen.typing import Float32, Floating, Integer
 
 
 def prop(
-    vertices: NDArray[np.floating],
-    faces: NDArray[np.integer],
-    albedo: NDArray[np.floating],
-    roughness: NDArray[np.floating] | float = 0.7,
-    scatter: NDArray[np.floating] | float = 0.0,
-    normals: NDArray[np.floating] | None = None,
+    vertices: Floating,
+    faces: Integer,
+    albedo: Floating,
+    roughness: Floating | float = 0.7,
+    scatter: Floating | float = 0.0,
+    normals: Floating | None = None,
 ) -> Prop:
     """A prop of ``vertices`` (V,3) m in camera space and ``faces`` (F,3), counter-clockwise seen from outside.
 
@@ -23,7 +23,7 @@ def prop(
     ``Prop``), ``normals`` (V,3) those of smooth shading if absent: give every flat face vertices of its own.
     """
     count = len(vertices)
-    points: Array = np.ascontiguousarray(vertices, np.float32)
+    points: Float32 = np.ascontiguousarray(vertices, np.float32)
     if normals is None:
         normals = VertexNormals(faces, count)(points[None])[0]
     return Prop(

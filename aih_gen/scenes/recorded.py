@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aih_gen.hands.anatomy import FINGER_BONES, bone_turns
+from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.body import ARM_RADIUS, FOREARM, MIRROR_FRAME, PLACES, bend, comfortable_arms
-from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HeldHand, posed
+from aih_gen.scenes.contact import TOLERANCE, ContactSolver, HandState, posed
 from aih_gen.scenes.fits import Fits, Frames
-from aih_gen.scenes.gestures import FingerRoom
+from aih_gen.scenes.gestures import FingerSolver
 from aih_gen.scenes.pair import PairPose, outline
 from aih_gen.scenes.poses import pair_pose
 from aih_gen.scenes.scene import Camera
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 RECORDED = "recorded"
 """The name of such a pair's interaction."""
@@ -37,9 +35,9 @@ class RecordedPairs:
         hands that pass through each other are freed, else they come as they are.
         """  # fmt: skip
         self.fits, self.noise, self.contact = fits, noise, contact
-        self.room = FingerRoom(models)
-        self.solver = ContactSolver(self.room)
-        self.outlines = outline(self.room.skinnings[0]), outline(self.room.skinnings[1])
+        self.finger_solver = FingerSolver(models)
+        self.solver = ContactSolver(self.finger_solver)
+        self.outlines = outline(self.finger_solver.skinnings[0]), outline(self.finger_solver.skinnings[1])
 
     def pair(self, index: int, rng: np.random.Generator) -> PairPose:
         """The hands of frame ``index``, counted round and round."""
@@ -48,21 +46,22 @@ class RecordedPairs:
         present = self.fits.present[row]
         if not present.all():
             transl = np.where(present[:, None], transl, transl[present] + FAR)
-        turns = bone_turns(pose)  # (2,16,3,3)
+        rotations = bone_rotations(pose)  # (2,16,3,3)
         angles = np.zeros((2, 5, 4))
         if self.noise:
             angles[:, :, 1:] = rng.normal(0, self.noise, (2, 5, 3))
         right, left = (
-            HeldHand(betas[k], turns[k, 0], angles[k], np.eye(3), transl[k], turns[k, FINGER_BONES]) for k in (0, 1)
+            HandState(betas[k], rotations[k, 0], angles[k], np.eye(3), transl[k], rotations[k, FINGER_BONES])
+            for k in (0, 1)
         )
         hands = right, left
-        if self.contact and self.solver.measured(hands).depth > TOLERANCE:
-            hands, _ = self.solver.free(hands, ())
-        both = posed(self.room, self.outlines, hands)
+        if self.contact and self.solver.measure(hands).depth > TOLERANCE:
+            hands, _ = self.solver.resolve_penetration(hands, ())
+        both = posed(self.finger_solver, self.outlines, hands)
         roots = np.stack([hand.root for hand in hands])
         arms, elbows = _free_arms(rng, roots, (both[0].joints, both[1].joints))
         hands = replace(hands[0], arm=arms[0]), replace(hands[1], arm=arms[1])
-        both = posed(self.room, self.outlines, hands)
+        both = posed(self.finger_solver, self.outlines, hands)
         pair = pair_pose(self.outlines, hands, both, elbows, RECORDED)
         return pair if present.all() else pair.alone(int(present.argmax()))
 
@@ -87,11 +86,11 @@ def _free_arms(rng: np.random.Generator, roots: Array, joints: tuple[Array, Arra
         bends.append(its_bends)
         points.append(joints[side][0] + FOREARM * PLACES * direction[:, None])
     between = np.linalg.norm(points[0][:, None, :, None] - points[1][None, :, None], axis=-1)
-    room = (between - ARM_RADIUS[:, None] - ARM_RADIUS).min((2, 3))
+    clearance = (between - ARM_RADIUS[:, None] - ARM_RADIUS).min((2, 3))
     for side in (0, 1):
         distance = np.linalg.norm(points[side][:, 1:, None] - joints[1 - side], axis=-1) - ARM_RADIUS[1:, None]
-        room = np.minimum(room, distance.min((1, 2))[:, None] if side == 0 else distance.min((1, 2)))
-    right, left = np.unravel_index(int(room.argmax()), room.shape)
+        clearance = np.minimum(clearance, distance.min((1, 2))[:, None] if side == 0 else distance.min((1, 2)))
+    right, left = np.unravel_index(int(clearance.argmax()), clearance.shape)
     chosen = np.stack([bends[0][right], bends[1][left]])
     ends = np.stack([points[0][right, -1] - points[0][right, 0], points[1][left, -1] - points[1][left, 0]])
     return chosen, ends / FOREARM

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, Backgrounds
 from aih_gen.scenes.cameras import (
     Views,
     camera,
@@ -25,20 +24,22 @@ from aih_gen.scenes.cameras import (
 )
 from aih_gen.scenes.clean_plates import CleanPlates
 from aih_gen.scenes.dress import sample_dress
-from aih_gen.scenes.fits import Fits
+from aih_gen.scenes.fits import Fits, Photos
+from aih_gen.scenes.hand_raster import Placed
 from aih_gen.scenes.interactions import sample_tight
 from aih_gen.scenes.lights import sample_lights
 from aih_gen.scenes.objects import OBJECTS_SHARE, sample_objects
 from aih_gen.scenes.pair import PairPose, surface
-from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler, Placed
+from aih_gen.scenes.people import FOREARM_END, Company, PeopleSampler
 from aih_gen.scenes.poses import PairSampler
 from aih_gen.scenes.recorded import RecordedPairs, own_camera
 from aih_gen.scenes.scene import Camera, Dress, Hand, Lights, Prop, Scene, Sensor, Skin
 from aih_gen.scenes.sensor import sample_grey, sample_sensor
-from aih_gen.scenes.settings import Setting, dark_studio, daylight, sample_setting
+from aih_gen.scenes.settings import dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import sample_skin
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.scenes.visibility import Visibility
+from aih_gen.typing import Array, Setting
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
 """Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
@@ -59,12 +60,23 @@ NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
 """Place in camera space (m) of the hands that a scene lacks, above its table if it has one."""
-LOOKS, HANDS = 1, 2
-"""The streams of random numbers for everything but the hands and the camera, and for how many hands there are."""
-DRESS, SETTING, GREY, FRAMING, TIGHT, OBJECTS, PEOPLE = 21, 22, 23, 24, 25, 26, 31
-"""Streams for what hands wear, for studio and daylight, for grey pictures, for hands close to the camera, for tightly
-held ones, for objects, and for people.
+APPEARANCE_STREAM, HANDS_STREAM = 1, 2
+"""Streams of random numbers for everything but the hands and the camera, and for the number of hands."""
+DRESS_STREAM, SETTING_STREAM, GREY_STREAM, FRAMING_STREAM, TIGHT_STREAM, OBJECTS_STREAM = range(21, 27)
+PEOPLE_STREAM = 31
+"""Streams for gloves and jewellery, studio and daylight, grey images, hands close to the camera, tight interactions,
+objects, and people.
 """
+
+
+BACKGROUNDS: dict[str, Callable[[RenderConfig, Photos | None], Backgrounds]] = {"recorded": CleanPlates}
+"""Sources by ``RenderConfig.backgrounds``, opened with the photos of recorded poses; else a `BackgroundLibrary`."""
+
+
+def open_backgrounds(config: RenderConfig, photos: Photos | None) -> Backgrounds:
+    """The source of backgrounds that ``config.backgrounds`` names."""
+    name = config.backgrounds
+    return BACKGROUNDS[name](config, photos) if name in BACKGROUNDS else BackgroundLibrary(name)
 
 
 class SceneSampler:
@@ -83,25 +95,20 @@ class SceneSampler:
         self.config = config
         self.textures = TextureLibrary(config.textures, models[0])
         self.pairs = PairSampler(models)
-        self.people = PeopleSampler(models, self.pairs.room)
-        self.most_hidden = min(config.occlusion[1], MAX_HIDDEN)
-        self.least_hidden = min(config.occlusion[0], self.most_hidden)
+        self.people = PeopleSampler(models, self.pairs.finger_solver)
+        self.max_hidden = min(config.occlusion[1], MAX_HIDDEN)
+        self.min_hidden = min(config.occlusion[0], self.max_hidden)
         self.recorded = {
-            number: RecordedPairs(its, models, config.pose_noise, config.contact)
-            for number, its in (fits or {}).items()
+            number: RecordedPairs(frames, models, config.pose_noise, config.contact)
+            for number, frames in (fits or {}).items()
         }
         """By the number of hands in a frame."""
-        photos = next((its.fits.frames.photos for its in self.recorded.values() if its.fits.frames), None)
-        for setting in ("cameras", "backgrounds"):
-            if getattr(config, setting) == "recorded" and photos is None:
-                raise AIHError(
-                    f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
-                )
-        self.library: BackgroundLibrary | CleanPlates
-        if config.backgrounds == "recorded" and photos is not None:
-            self.library = CleanPlates(photos)
-        else:
-            self.library = BackgroundLibrary(config.backgrounds)
+        photos = next((pairs.fits.frames.photos for pairs in self.recorded.values() if pairs.fits.frames), None)
+        if config.cameras == "recorded" and photos is None:
+            raise AIHError(
+                f"cameras: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
+            )
+        self.library = open_backgrounds(config, photos)
         self.rejected: Counter[str] = Counter()
         """Number of poses drawn again, by the reason."""
 
@@ -110,16 +117,16 @@ class SceneSampler:
         sides = self._sides(index)
         recorded = self.recorded.get(len(sides))
         hands, lens, interaction, placed = self._framed_hands(index, sides, recorded)
-        looks = sample_rng(self.config.seed, index, LOOKS)
-        background = self._background(looks, index, recorded)
-        skin = self._dressed(sample_skin(looks, self.textures), index)
+        rng = sample_rng(self.config.seed, index, APPEARANCE_STREAM)
+        background = self._background(rng, index, recorded)
+        skin = self._dressed(sample_skin(rng, self.textures), index)
         glove = skin.dress.glove
         reflectance = float(max(skin.back.max(), skin.palm.max()) if glove is None else glove.colour.max())
-        lights = sample_lights(looks, background, reflectance, self.config.shadows)
+        lights = sample_lights(rng, background, reflectance, self.config.shadows)
         setting, background, lights = self._set(background, lights, reflectance, index)
         company = self._company(index, placed, skin, lens)
         objects = () if company.props else self._objects(hands, lens, lights, index)
-        sensor = self._sensor(looks, index)
+        sensor = self._sensor(rng, index)
         if company.joined:
             right, left = (hand and replace(hand, arm_length=FOREARM_END) for hand in hands)
             hands = right, left
@@ -139,7 +146,7 @@ class SceneSampler:
 
     def _sides(self, index: int) -> tuple[int, ...]:
         """Which hands scene ``index`` shows: 0 right, 1 left."""
-        rng = sample_rng(self.config.seed, index, HANDS)
+        rng = sample_rng(self.config.seed, index, HANDS_STREAM)
         two, one, _ = self.config.hands
         drawn, side = rng.random(), int(rng.integers(2))
         return (0, 1) if drawn < two else (side,) if drawn < two + one else ()
@@ -157,10 +164,10 @@ class SceneSampler:
         for _ in range(MAX_TRIES):
             hand = self.pairs.lone(rng, side)
             views = lone_views(rng, sample_views(rng, VIEWS, hand.middle()), hand.elbows[side])
-            seen = hand.visibility(views)
-            clear = np.flatnonzero(~seen.blocked & (hand.shown(views, seen) > MIN_SHOWN))
+            visibility = hand.visibility(views)
+            clear = np.flatnonzero(~visibility.blocked & (hand.shown(views, visibility) > MIN_SHOWN))
             if len(clear):
-                return self._framed(hand, views[int(clear[0])], seen[int(clear[0])])
+                return self._framed(hand, views[int(clear[0])], visibility[int(clear[0])])
             self.rejected["view"] += 1
         self.rejected["all tries"] += 1
         hand, view = self.pairs.plain(self.pairs.apart(rng)).alone(side), straight_view(rng)
@@ -170,10 +177,10 @@ class SceneSampler:
         self, hands: tuple[Hand | None, Hand | None], lens: Camera, lights: Lights, index: int
     ) -> tuple[Prop, ...]:
         """In a share of scenes a table with objects behind the hands; recorded backgrounds stay as they are."""
-        rng = sample_rng(self.config.seed, index, OBJECTS)
-        if rng.random() >= OBJECTS_SHARE or not isinstance(self.library, BackgroundLibrary):
+        rng = sample_rng(self.config.seed, index, OBJECTS_STREAM)
+        if rng.random() >= OBJECTS_SHARE or self.library.fixed:
             return ()
-        shown = [(one, hand) for one, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
+        shown = [(outline, hand) for outline, hand in zip(self.pairs.outlines, hands, strict=True) if hand is not None]
         points, arms = NO_HANDS_POINT, np.empty((0, 3))
         if shown:
             surfaces = (surface(*both) for both in shown)
@@ -184,27 +191,27 @@ class SceneSampler:
         self, background: Background, lights: Lights, reflectance: float, index: int
     ) -> tuple[Setting, Background, Lights]:
         """Another place and light, where the scene's setting has its own; recorded backgrounds stay."""
-        rng = sample_rng(self.config.seed, index, SETTING)
+        rng = sample_rng(self.config.seed, index, SETTING_STREAM)
         setting = sample_setting(rng)
-        if setting == "ordinary" or not isinstance(self.library, BackgroundLibrary):
+        if setting == "ordinary" or self.library.fixed:
             return "ordinary", background, lights
         if setting == "dark studio":
             return setting, *dark_studio(rng, reflectance, self.config.shadows)
         return setting, *daylight(rng, self.library, reflectance, self.config.shadows)
 
-    def _sensor(self, looks: np.random.Generator, index: int) -> Sensor:
-        sensor = sample_sensor(looks, self.config.size, self.config.look)
+    def _sensor(self, rng: np.random.Generator, index: int) -> Sensor:
+        sensor = sample_sensor(rng, self.config.size, self.config.look)
         if self.config.look == "plain":
             return sensor
-        return sample_grey(sample_rng(self.config.seed, index, GREY), sensor)
+        return sample_grey(sample_rng(self.config.seed, index, GREY_STREAM), sensor)
 
     def _company(self, index: int, placed: Placed | None, skin: Skin, lens: Camera) -> Company:
         """The people of a scene; none in the plain look, nor where cameras or backgrounds are recorded, as photos have
         their own.
         """
-        rng, config = sample_rng(self.config.seed, index, PEOPLE), self.config
-        lonely = config.look == "plain" or "recorded" in (config.cameras, config.backgrounds)
-        if lonely or rng.random() >= config.people:
+        rng, config = sample_rng(self.config.seed, index, PEOPLE_STREAM), self.config
+        none = config.look == "plain" or config.cameras == "recorded" or self.library.fixed
+        if none or rng.random() >= config.people:
             return Company()
         return self.people.sample(rng, placed, skin, lens)
 
@@ -214,28 +221,28 @@ class SceneSampler:
         Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
         ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
         """
-        wanted = rng.uniform(self.least_hidden, self.most_hidden)
-        framing = sample_rng(self.config.seed, index, FRAMING)
+        wanted = rng.uniform(self.min_hidden, self.max_hidden)
+        framing = sample_rng(self.config.seed, index, FRAMING_STREAM)
         close = sample_close(framing)
-        tight = sample_tight(sample_rng(self.config.seed, index, TIGHT))
+        tight = sample_tight(sample_rng(self.config.seed, index, TIGHT_STREAM))
         for attempt, pair in zip(range(MAX_TRIES), self.pairs.proposals(rng, tight), strict=False):
             plain = self.pairs.plain(pair)
             views = sample_views(rng, VIEWS, plain.middle())
             if close:
                 views = closer(framing, views)
-            view, seen, error = self._best_view(plain, views, wanted)
+            view, visibility, error = self._best_view(plain, views, wanted)
             if error > OCCLUSION_TOLERANCE + MORE_TOLERANCE * attempt:
                 self.rejected["occlusion"] += 1
                 continue
             if self.config.contact:
-                pair = self.pairs.free(pair)
-                if pair.fit is not None and (pair.fit.depth > MAX_PENETRATION or pair.fit.gap > MAX_GAP):
+                pair = self.pairs.resolve_contact(pair)
+                if pair.quality is not None and (pair.quality.depth > MAX_PENETRATION or pair.quality.gap > MAX_GAP):
                     self.rejected["contact"] += 1
                     continue
                 plain = self.pairs.plain(pair)
-                seen = plain.visibility(view)
-            if not seen.blocked[0] and _hidden(seen)[0] <= self.most_hidden:
-                return self._framed(plain, view, seen)
+                visibility = plain.visibility(view)
+            if not visibility.blocked[0] and _hidden(visibility)[0] <= self.max_hidden:
+                return self._framed(plain, view, visibility)
             self.rejected["view"] += 1
         self.rejected["all tries"] += 1
         plain, view = self.pairs.plain(self.pairs.apart(rng)), straight_view(rng)
@@ -245,12 +252,12 @@ class SceneSampler:
         """Recorded hands before their own camera, or in a view from anywhere: what fits call up is not known."""
         if self.config.cameras == "recorded":
             return self._own_view(rng, index, recorded)
-        wanted = rng.uniform(self.least_hidden, self.most_hidden)
+        wanted = rng.uniform(self.min_hidden, self.max_hidden)
         pair = recorded.pair(index, rng)
         for attempt in range(MAX_TRIES):
-            view, seen, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
+            view, visibility, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
             if error <= OCCLUSION_TOLERANCE + MORE_TOLERANCE * attempt:
-                return self._framed(pair, view, seen)
+                return self._framed(pair, view, visibility)
         # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
         self.rejected["all tries"] += 1
         view = straight_view(rng, pair.elbows.sum(0))
@@ -272,31 +279,29 @@ class SceneSampler:
         """The person with gloves, rings and the like, which the plain look leaves out."""
         if self.config.look == "plain":
             return skin
-        return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS), skin))
+        return replace(skin, dress=sample_dress(sample_rng(self.config.seed, index, DRESS_STREAM), skin))
 
     def _background(self, rng: np.random.Generator, index: int, recorded: RecordedPairs | None) -> Background:
-        """One of the library's; of recorded ones the fit's own, as it is."""
-        if isinstance(self.library, BackgroundLibrary):
-            return sample_background(rng, self.library)
-        assert recorded is not None and recorded.fits.frames is not None
-        rows = recorded.fits.frames.rows
-        return self.library.background(int(rows[index % len(rows)]))
+        frames = recorded.fits.frames if recorded else None
+        return self.library.sample(rng, int(frames.rows[index % len(frames.rows)]) if frames else None)
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Visibility, float]:
         """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is.
 
         A hand that is alone is hidden by nothing.
         """
-        seen = pair.visibility(views)
-        hidden = _hidden(seen)
-        error = np.abs(hidden - wanted) * (len(pair.sides) == 2) + 10 * (seen.blocked | (hidden > self.most_hidden))
+        visibility = pair.visibility(views)
+        hidden = _hidden(visibility)
+        error = np.abs(hidden - wanted) * (len(pair.sides) == 2) + 10 * (
+            visibility.blocked | (hidden > self.max_hidden)
+        )
         best = int(error.argmin())
-        return views[best], seen[best], float(error[best])
+        return views[best], visibility[best], float(error[best])
 
-    def _framed(self, pair: PairPose, view: Views, seen: Visibility) -> Framed:
-        turn, shift = view.turns[0], seen.shift[0]
-        placed = Placed.of(pair, turn, shift, known=not self.recorded)
-        return pair.hands(turn, shift), camera(view, self.config.size), pair.interaction, placed
+    def _framed(self, pair: PairPose, view: Views, visibility: Visibility) -> Framed:
+        rotation, shift = view.rotations[0], visibility.shift[0]
+        placed = Placed.of(pair, rotation, shift, known=not self.recorded)
+        return pair.hands(rotation, shift), camera(view, self.config.size), pair.interaction, placed
 
 
 def _shows(company: Company, dress: Dress, setting: Setting, objects: bool, grey: bool) -> tuple[str, ...]:
@@ -314,6 +319,6 @@ def _shows(company: Company, dress: Dress, setting: Setting, objects: bool, grey
     return *company.names, *(name for name, there in special.items() if there)
 
 
-def _hidden(seen: Visibility) -> NDArray[np.float64]:
+def _hidden(visibility: Visibility) -> Array:
     """(N,) the share hidden of the more hidden hand."""
-    return seen.hidden.max(1) - RASTER_BIAS
+    return visibility.hidden.max(1) - RASTER_BIAS

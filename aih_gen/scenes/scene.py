@@ -1,25 +1,23 @@
-"""A scene: everything a picture of two hands is made from, as plain data. Camera space: x right, y down, z forward."""
+"""A scene: everything an image of two hands is made from, as plain data. Camera space: x right, y down, z forward."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.backgrounds import Background
-
-Array = NDArray[np.float32]
+from aih_gen.typing import Float32, Int32, UInt8
 
 
 @dataclass(frozen=True, eq=False)
 class Hand:
     """One hand's parameters, as ``HandModel`` takes them."""
 
-    pose: Array  # (48,) axis-angle, radians
-    betas: Array  # (10,)
-    transl: Array  # (3,) m
-    arm_pose: Array  # (3,) axis-angle of the forearm relative to the hand
+    pose: Float32  # (48,) axis-angle, radians
+    betas: Float32  # (10,)
+    transl: Float32  # (3,) m
+    arm_pose: Float32  # (3,) axis-angle of the forearm relative to the hand
     arm_length: float = np.inf  # m from the wrist to where a person's upper arm takes over, if there is one
 
 
@@ -27,8 +25,8 @@ class Hand:
 class Sleeve:
     """Cloth over the forearms. Colours are linear reflectances in [0, 1]."""
 
-    colour: Array  # (3,)
-    stripe: Array  # (3,) of every second band
+    colour: Float32  # (3,)
+    stripe: Float32  # (3,) of every second band
     stripe_width: float  # m, 0 for plain cloth
     start: float  # m from the wrist
 
@@ -37,7 +35,7 @@ class Sleeve:
 class Glove:
     """A pair of gloves."""
 
-    colour: Array  # (3,)
+    colour: Float32  # (3,)
     knitted: bool  # of wool, else of rubber
     cuff: float  # m from the wrist, along the forearm
 
@@ -50,8 +48,8 @@ class Ring:
     finger: int  # of ``joints.FINGERS``
     place: float  # share of the bone from the knuckle
     width: float  # m
-    colour: Array  # (3,) reflectance of the metal
-    gem: Array | None  # (3,) stone on the back of the finger
+    colour: Float32  # (3,) reflectance of the metal
+    gem: Float32 | None  # (3,) stone on the back of the finger
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class Band:
     side: int
     start: float  # m from the wrist to its middle
     width: float  # m
-    colour: Array  # (3,)
+    colour: Float32  # (3,)
     metal: bool  # else cloth, leather or plastic
     beads: int  # around the wrist, 0 for a smooth band
 
@@ -73,17 +71,17 @@ class Watch:
     side: int
     start: float  # m from the wrist to its middle
     radius: float  # m
-    metal: Array  # (3,)
-    dial: Array  # (3,)
+    metal: Float32  # (3,)
+    dial: Float32  # (3,)
     square: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Dress:
-    """What hands and wrists wear, without clothes. Colours are linear reflectances in [0, 1]."""
+    """Gloves, jewellery and nail polish. Colours are linear reflectances in [0, 1]."""
 
     glove: Glove | None = None
-    polish: Array | None = None  # (3,) of the nails
+    polish: Float32 | None = None  # (3,) of the nails
     rings: tuple[Ring, ...] = ()
     bands: tuple[Band, ...] = ()
     watch: Watch | None = None
@@ -93,9 +91,9 @@ class Dress:
 class Skin:
     """One person's skin and clothes. Colours are linear reflectances in [0, 1], amplitudes of order one."""
 
-    back: Array  # (3,) back of the hand and forearm
-    palm: Array  # (3,)
-    nail: Array  # (3,)
+    back: Float32  # (3,) back of the hand and forearm
+    palm: Float32  # (3,)
+    nail: Float32  # (3,)
     roughness: float  # 0.3 moist .. 0.8 dry
     mottle: float  # of the fine unevenness
     crease: float  # of knuckle and palm creases
@@ -112,9 +110,9 @@ class Skin:
 class Lights:
     """Soft light from all around plus a few lamps. Radiances are linear and of order one."""
 
-    harmonics: Array  # (9,3) soft light reflected by white skin of normal n: 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2
-    directions: Array  # (L,3) unit vectors towards the lamps
-    colours: Array  # (L,3)
+    harmonics: Float32  # (9,3) soft light reflected by white skin of normal n: 1, x, y, z, xy, yz, 3z^2-1, xz, x^2-y^2
+    directions: Float32  # (L,3) unit vectors towards the lamps
+    colours: Float32  # (L,3)
     shadows: bool  # the first lamp casts them
 
 
@@ -125,30 +123,30 @@ class Prop:
     Lit as the hands are, from both sides; ``scenes.props.prop`` makes one with defaults.
     """
 
-    vertices: Array  # (V,3) m, camera space, farther away than the hands before it
-    normals: Array  # (V,3) unit, outwards
-    faces: NDArray[np.int32]  # (F,3) counter-clockwise seen from outside
-    albedo: Array  # (V,3) linear reflectance
-    roughness: Array  # (V,) 0.2 polished .. 0.9 and more cloth, which is woven and creased
-    scatter: Array  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
-    picture: NDArray[np.uint8] | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
-    places: Array | None = None  # (V,2) where on the picture: column and row in its sides, 0 at its first corner
-    closed: bool = False  # whether nothing is ever seen of its inside, which then need not be drawn
+    vertices: Float32  # (V,3) m, camera space, farther away than the hands before it
+    normals: Float32  # (V,3) unit, outwards
+    faces: Int32  # (F,3) counter-clockwise seen from outside
+    albedo: Float32  # (V,3) linear reflectance
+    roughness: Float32  # (V,) 0.2 polished .. 0.9 and more cloth, which is woven and creased
+    scatter: Float32  # (V,) 0 light stops at the surface .. 1 it bleeds past the terminator, as in skin
+    texture: UInt8 | None = None  # (H,W,3) tiles, multiplies ``albedo``; v is a factor of (v / 255)^2
+    texture_coordinates: Float32 | None = None  # (V,2) column and row, in sides of the texture
+    closed: bool = False  # its inside is never seen, so need not be drawn
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A pinhole camera at the origin; (0, 0) is the centre of the first pixel."""
 
-    matrix: Array  # (3,3) intrinsics, px
+    matrix: Float32  # (3,3) intrinsics, px
     size: int  # image side, px
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to all pictures of a scene alike, in this order."""
+    """The camera's effects on all images of a scene alike, in this order."""
 
-    motion: tuple[float, float]  # px, how far the picture moves during the exposure, right and down
+    motion: tuple[float, float]  # px, motion of the image during the exposure, right and down
     defocus: float  # px, standard deviation
     gain: tuple[float, float, float]  # exposure and white balance of the displayed values
     gamma: float  # of the tone curve
@@ -164,7 +162,7 @@ SHOWS = (
     "own person", "face", "other person", "other hand", "objects", "gloves", "rings", "watch", "bracelets",
     "nail polish", "dark studio", "daylight", "grey",
 )  # fmt: skip
-"""What may be special about a scene: people and things beside the hands, what these wear, the light, the picture."""
+"""Special contents of a scene: people and things beside the hands, gloves and jewellery, the light, the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +181,7 @@ class Scene:
     sensor: Sensor
     interaction: str
     shows: tuple[str, ...] = ()
-    """What is special about it, of ``SHOWS``."""
+    """Its special contents, of ``SHOWS``."""
     props: tuple[Prop, ...] = ()
-    """Drawn over the background picture and behind the hands, which throw shadows on them."""
+    """Drawn over the background and behind the hands, which throw shadows on them."""
     props_blur: float = 0.0  # radius in image sides: how far they are out of focus

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from aih_gen.config import Look
 from aih_gen.scenes.scene import Sensor
+from aih_gen.typing import Look
 
 PERFECT = Sensor((0.0, 0.0), 0.0, (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, None, 0)
 """Leaves every pixel as it is drawn."""

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, sample_background
+from aih_gen.scenes.backgrounds import Background, Backgrounds
 from aih_gen.scenes.lights import HARMONICS, exposed
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
-
-Setting = Literal["ordinary", "dark studio", "daylight"]
+from aih_gen.typing import Setting
 
 DARK_STUDIO, DAYLIGHT = 0.05, 0.06
-"""How often each comes; else the setting is ordinary."""
-OUTDOORS = ("city", "forest", "park", "sky", "sunrise", "sunset", "venice")
-"""Shipped photographs that daylight suits; of a user's own, all do."""
-LEAST_SOFT_STUDIO, LEAST_SOFT_DAYLIGHT = 0.03, 0.07
+"""Share of each; else the setting is ordinary."""
+MIN_SOFT_STUDIO, MIN_SOFT_DAYLIGHT = 0.03, 0.07
 """Soft light from the darkest side / light on what faces the camera: these settings have nearly black shadows."""
-WHITEST_DAYLIGHT = 1.6
+MAX_WHITE_DAYLIGHT = 1.6
 """Linear brightness that nothing which faces the camera exceeds: the sun overexposes the palest skin."""
 
 
 def sample_setting(rng: np.random.Generator) -> Setting:
     """The setting of a scene."""
-    drawn = rng.random()
-    return "dark studio" if drawn < DARK_STUDIO else "daylight" if drawn < DARK_STUDIO + DAYLIGHT else "ordinary"
+    share = rng.random()
+    return "dark studio" if share < DARK_STUDIO else "daylight" if share < DARK_STUDIO + DAYLIGHT else "ordinary"
 
 
 def dark_studio(rng: np.random.Generator, reflectance: float, shadows: bool) -> tuple[Background, Lights]:
@@ -46,17 +42,17 @@ def dark_studio(rng: np.random.Generator, reflectance: float, shadows: bool) -> 
     direction = np.array([side * rng.uniform(0.5, 1.0), rng.uniform(-0.8, 0.1), rng.uniform(-0.8, 0.05)])
     lights = _one_lamp(harmonics * cast, direction, cast, shadows)
     wanted = float(np.exp(np.clip(rng.normal(-0.75, 0.2), -1.2, -0.3)))
-    return background, exposed(lights, wanted, reflectance, LEAST_SOFT_STUDIO)
+    return background, exposed(lights, wanted, reflectance, MIN_SOFT_STUDIO)
 
 
 def daylight(
-    rng: np.random.Generator, library: BackgroundLibrary, reflectance: float, shadows: bool
+    rng: np.random.Generator, backgrounds: Backgrounds, reflectance: float, shadows: bool
 ) -> tuple[Background, Lights]:
     """The hard light of a high sun, five to twelve times as strong as the sky's, before a bright place."""
-    background = sample_background(rng, library)
-    if background.kind in ("photo", "black"):
-        names = [name for name in library.photos if name.startswith(OUTDOORS) or library.name != "shipped"]
-        background = replace(background, kind="photo", photo=names[int(rng.integers(len(names)))])
+    background = backgrounds.sample(rng, None)
+    if background.kind in ("photo", "black") and backgrounds.outdoors:
+        name = backgrounds.outdoors[int(rng.integers(len(backgrounds.outdoors)))]
+        background = replace(background, kind="photo", photo=name)
     bright = float(rng.uniform(1.1, 1.4))
     red, green, blue = (bright * channel for channel in background.gain)
     sky = np.array([0.75, 0.95, 1.25]) * rng.uniform(0.08, 0.2)
@@ -67,7 +63,7 @@ def daylight(
     direction[2] = min(direction[2], 0.15)
     lights = _one_lamp(harmonics, direction, np.array([1.04, 1.0, 0.9]), shadows)
     wanted = float(np.exp(np.clip(rng.normal(-0.2, 0.2), -0.6, 0.2)))
-    lit = exposed(lights, wanted, reflectance, LEAST_SOFT_DAYLIGHT, WHITEST_DAYLIGHT)
+    lit = exposed(lights, wanted, reflectance, MIN_SOFT_DAYLIGHT, MAX_WHITE_DAYLIGHT)
     return replace(background, gain=(red, green, blue)), lit
 
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS
 from aih_gen.hands.model import HandModel
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.scene import Array, Skin, Sleeve
+from aih_gen.scenes.scene import Skin, Sleeve
 from aih_gen.scenes.textures import TextureLibrary
+from aih_gen.typing import Float32, Floating, Int64
 
 PALEST = np.array([0.85, 0.62, 0.50])
 """Linear reflectance of skin without melanin or blood."""
 PALENESS_OF_PALM = 0.6
-"""How far palms, which hold little melanin, go from the tone of the back towards their own."""
+"""Share by which palms, which hold little melanin, go from the tone of the back towards their own."""
 TONES = ("very light", "light", "intermediate", "tan", "brown", "dark")
 ITA_BOUNDS = (55.0, 41.0, 28.0, 10.0, -30.0)
 """Individual typology angles in degrees between those classes (Del Bino and Bernerd 2013)."""
@@ -37,9 +37,9 @@ _TO_RELATIVE_XYZ = (_TO_XYZ / _TO_XYZ.sum(1, keepdims=True)).T
 class SkinRegions:
     """Soft membership of each vertex of a hand and its forearm, in [0, 1]."""
 
-    palm: Array  # (V,)
-    nail: Array  # (V,)
-    arm_reach: Array  # (V,) m from the wrist along the forearm, 0 on the hand
+    palm: Float32  # (V,)
+    nail: Float32  # (V,)
+    arm_reach: Float32  # (V,) m from the wrist along the forearm, 0 on the hand
 
 
 def skin_regions(model: HandModel) -> SkinRegions:
@@ -49,10 +49,10 @@ def skin_regions(model: HandModel) -> SkinRegions:
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     wrist = joints[0]
     normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
-    owner = model.weights[: model.num_vertices].numpy().argmax(1)
+    dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     backs = back_directions(model).astype(np.float32)
-    palm = _smoothstep(0.15, 0.6, -(normals * backs[owner]).sum(1))
-    nail = _nails(vertices, normals, joints, owner, backs)
+    palm = _smoothstep(0.15, 0.6, -(normals * backs[dominant_bone]).sum(1))
+    nail = _nails(vertices, normals, joints, dominant_bone, backs)
     reach = np.abs(out.arm_vertices[0, :, 0].numpy() - wrist[0])
     zeros = np.zeros(len(reach), np.float32)
     return SkinRegions(
@@ -63,12 +63,12 @@ def skin_regions(model: HandModel) -> SkinRegions:
 
 
 def _nails(
-    vertices: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    joints: NDArray[np.float32],
-    owner: NDArray[np.int64],
-    backs: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    vertices: Float32,
+    normals: Float32,
+    joints: Float32,
+    dominant_bone: Int64,
+    backs: Float32,
+) -> Float32:
     """The back of the last half of each finger's last bone, narrower than the finger."""
     nail = np.zeros(len(vertices), np.float32)
     for chain, finger in enumerate(MANO_FINGERS):
@@ -82,16 +82,16 @@ def _nails(
         inside = _smoothstep(0.5, 0.6, reach) * _smoothstep(1.08, 0.98, reach)
         facing = _smoothstep(0.45, 0.7, normals @ backs[bone])
         centred = _smoothstep(0.0075, 0.0055, np.abs(offset @ across))
-        nail = np.maximum(nail, np.where(owner == bone, inside * facing * centred, 0))
+        nail = np.maximum(nail, np.where(dominant_bone == bone, inside * facing * centred, 0))
     return nail
 
 
-def _smoothstep(low: float, high: float, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smoothstep(low: float, high: float, x: Float32) -> Float32:
     t = np.clip((x - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
-def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
+def vertex_albedo(regions: SkinRegions, skin: Skin) -> Float32:
     """(V,3) linear reflectance of each vertex."""
     colour = skin.back + regions.palm[:, None] * (skin.palm - skin.back)
     colour += regions.nail[:, None] * ((skin.nail if skin.dress.polish is None else skin.dress.polish) - colour)
@@ -102,8 +102,8 @@ def vertex_albedo(regions: SkinRegions, skin: Skin) -> Array:
     return colour.astype(np.float32)
 
 
-def thickness(regions: SkinRegions, skin: Skin) -> Array:
-    """(V,) m by which clothes stand off the skin."""
+def thickness(regions: SkinRegions, skin: Skin) -> Float32:
+    """(V,) distance (m) of clothes from the skin."""
     if skin.sleeve is None:
         return np.zeros(len(regions.arm_reach), np.float32)
     return SLEEVE_THICKNESS * _smoothstep(skin.sleeve.start - 0.004, skin.sleeve.start, regions.arm_reach)
@@ -147,13 +147,13 @@ def sample_skin(rng: np.random.Generator, textures: TextureLibrary | None = None
 
 def _textured(rng: np.random.Generator, textures: TextureLibrary) -> Skin:
     name = textures.names[int(rng.integers(len(textures.names)))]
-    picture = textures.picture(name)
-    mean = (np.median(picture[picture.any(-1)], axis=0) / 255) ** 2.2
+    texture = textures.image(name)
+    mean = (np.median(texture[texture.any(-1)], axis=0) / 255) ** 2.2
     plain = replace(sample_skin(rng), back=mean.astype(np.float32), palm=mean.astype(np.float32), tone=tone_class(mean))
     return replace(plain, crease=0.0, vein=0.0, flush=0.0, texture=name)
 
 
-def individual_typology_angle(reflectance: NDArray[np.floating]) -> NDArray[np.floating]:
+def individual_typology_angle(reflectance: Floating) -> Floating:
     """ITA (...) in degrees of linear sRGB reflectances (...,3): high is pale (Chardon et al. 1991), under D65."""
     relative = reflectance @ _TO_RELATIVE_XYZ
     cubic = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
@@ -161,13 +161,13 @@ def individual_typology_angle(reflectance: NDArray[np.floating]) -> NDArray[np.f
     return np.asarray(np.degrees(np.arctan2(lightness - 50, blue_yellow)))
 
 
-def tone_classes(reflectance: NDArray[np.floating]) -> NDArray[np.int64]:
-    """(...) which of ``TONES`` linear reflectances (...,3) belong to."""
+def tone_classes(reflectance: Floating) -> Int64:
+    """(...) index into ``TONES`` of linear reflectances (...,3)."""
     return np.searchsorted(-np.array(ITA_BOUNDS), -individual_typology_angle(reflectance))
 
 
-def tone_class(reflectance: NDArray[np.floating]) -> str:
-    """Which of ``TONES`` a linear reflectance (3,) belongs to."""
+def tone_class(reflectance: Floating) -> str:
+    """Class, of ``TONES``, of a linear reflectance (3,)."""
     return TONES[int(tone_classes(reflectance))]
 
 
@@ -182,7 +182,7 @@ def _sleeve(rng: np.random.Generator) -> Sleeve:
     )
 
 
-def _cloth(rng: np.random.Generator) -> Array:
+def _cloth(rng: np.random.Generator) -> Float32:
     """A cloth colour: greys, dark and pale colours, seldom a shrill one."""
     grey = rng.uniform(0.02, 0.8)
     colour = grey + rng.uniform(0.05, 0.5) * (rng.uniform(0, 1, 3) - 0.5)

@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.vectors import turned
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
+from aih_gen.scenes.vectors import rotate
+from aih_gen.typing import Array, Int64
 
 _CARRIERS = np.array([*range(NUM_BONES), 0])
 """Joints about which the bones turn, and the forearm."""
@@ -40,7 +37,7 @@ class Posed:
 
     vertices: Array  # (V,3) m, hand, then forearm
     joints: Array  # (16,3) MANO's order
-    turns: Array  # (16,3,3) orientation of each bone
+    rotations: Array  # (16,3,3) orientation of each bone
     tips: Array  # (5,3) thumb to little
     fingers: Array  # (5,3,3,3) turn of each finger bone relative to the one before
     carried: Array  # (3,3,V) how each vertex's surroundings are turned
@@ -65,13 +62,13 @@ class Skinning:
     rest_normals: Array  # (3,V) unit, outwards
     joint_template: Array  # (16,3)
     joint_shapedirs: Array  # (48,10)
-    owner: Index  # (V,) bone that carries most of each vertex; the wrist for the forearm
+    dominant_bone: Int64  # (V,) bone that carries most of each vertex; the wrist for the forearm
     num_hand: int
     """How many of the vertices are the hand's; they come first."""
-    tips: Index
+    tips: Int64
     """(5,) rows of the finger tips."""
 
-    def only(self, rows: Index) -> Skinning:
+    def only(self, rows: Int64) -> Skinning:
         """The same for the vertices ``rows`` (R,), ascending, and the finger tips."""
         rows = np.union1d(rows, self.tips)
         flat = (rows + np.arange(3)[:, None] * self.template.shape[1]).ravel()
@@ -82,7 +79,7 @@ class Skinning:
             posedirs=None if self.posedirs is None else self.posedirs[flat],
             weights=np.ascontiguousarray(self.weights[:, rows]),
             rest_normals=self.rest_normals[:, rows],
-            owner=self.owner[rows],
+            dominant_bone=self.dominant_bone[rows],
             num_hand=int(np.searchsorted(rows, self.num_hand)),
             tips=np.searchsorted(rows, self.tips),
         )
@@ -93,7 +90,7 @@ class Skinning:
         joints = self.joint_template + (self.joint_shapedirs @ betas).reshape(-1, 3)
         return Shaped(points, joints, points[:, self.tips].T)
 
-    def __call__(self, shaped: Shaped, frames: Frames) -> Posed:
+    def __call__(self, shaped: Shaped, frames: BoneTransforms) -> Posed:
         """The hand of this shape, posed as its ``frames`` say."""
         rest = shaped.points
         if self.posedirs is not None:
@@ -104,7 +101,7 @@ class Skinning:
         blended = (frames.transforms.reshape(NUM_BONES + 1, 12).T @ self.weights).reshape(3, 4, -1)
         points = blended[:, 3] + (blended[:, :3] * rest).sum(1)
         vertices = np.ascontiguousarray(points.T)
-        return Posed(vertices, frames.joints, frames.turns, vertices[self.tips], frames.fingers, blended[:, :3])
+        return Posed(vertices, frames.joints, frames.rotations, vertices[self.tips], frames.fingers, blended[:, :3])
 
     def normals(self, posed: Posed) -> Array:
         """(V,3) unit normals: the resting hand's, carried along."""
@@ -116,29 +113,31 @@ class Skinning:
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class BoneTransforms:
     """Where the bones of one hand are, or of several."""
 
-    turns: Array  # (...,16,3,3) orientation of each bone
+    rotations: Array  # (...,16,3,3) orientation of each bone
     joints: Array  # (...,16,3) m
     fingers: Array  # (...,5,3,3,3) turn of each finger bone relative to the one before
     transforms: Array  # (...,17,3,4) of bones and forearm from their place at rest
 
-    def __getitem__(self, chosen: int) -> Frames:
-        return Frames(self.turns[chosen], self.joints[chosen], self.fingers[chosen], self.transforms[chosen])
+    def __getitem__(self, chosen: int) -> BoneTransforms:
+        return BoneTransforms(
+            self.rotations[chosen], self.joints[chosen], self.fingers[chosen], self.transforms[chosen]
+        )
 
 
-def framed(rest: Array, roots: Array, fingers: Array, arms: Array, transl: Array) -> Frames:
+def bone_transforms(rest: Array, roots: Array, fingers: Array, arms: Array, transl: Array) -> BoneTransforms:
     """Frames of hands with joints at ``rest`` (...,16,3), turned by ``roots`` (...,3,3) about their wrists and moved by
     ``transl`` (...,3) metres; ``fingers`` (...,5,3,3,3) and forearms, ``arms`` (...,3,3), are relative to the hands.
     """  # fmt: skip
-    turns, joints = bones(rest, roots, fingers)
+    rotations, joints = bones(rest, roots, fingers)
     joints += transl[..., None, :]
     transforms = np.empty((*rest.shape[:-2], NUM_BONES + 1, 3, 4))
-    transforms[..., :NUM_BONES, :, :3] = turns
+    transforms[..., :NUM_BONES, :, :3] = rotations
     transforms[..., NUM_BONES, :, :3] = roots @ arms
-    transforms[..., 3] = joints[..., _CARRIERS, :] - turned(rest[..., _CARRIERS, :], transforms[..., :3])
-    return Frames(turns, joints, fingers, transforms)
+    transforms[..., 3] = joints[..., _CARRIERS, :] - rotate(rest[..., _CARRIERS, :], transforms[..., :3])
+    return BoneTransforms(rotations, joints, fingers, transforms)
 
 
 def bones(rest: Array, roots: Array, fingers: Array) -> tuple[Array, Array]:
@@ -146,16 +145,16 @@ def bones(rest: Array, roots: Array, fingers: Array) -> tuple[Array, Array]:
     ``fingers`` (...,5,3,3,3).
     """
     wrist, homes = rest[..., :1, :], rest[..., FINGER_BONES, :]
-    turns, ways = np.empty((*homes.shape, 3)), np.empty_like(homes)
-    turns[..., 0, :, :] = roots[..., None, :, :] @ fingers[..., 0, :, :]
+    rotations, ways = np.empty((*homes.shape, 3)), np.empty_like(homes)
+    rotations[..., 0, :, :] = roots[..., None, :, :] @ fingers[..., 0, :, :]
     for level in (1, 2):
-        turns[..., level, :, :] = turns[..., level - 1, :, :] @ fingers[..., level, :, :]
+        rotations[..., level, :, :] = rotations[..., level - 1, :, :] @ fingers[..., level, :, :]
     ways[..., 0, :] = (homes[..., 0, :] - wrist) @ roots.swapaxes(-1, -2)
-    ways[..., 1:, :] = turned(homes[..., 1:, :] - homes[..., :-1, :], turns[..., :-1, :, :])
+    ways[..., 1:, :] = rotate(homes[..., 1:, :] - homes[..., :-1, :], rotations[..., :-1, :, :])
     places = wrist[..., None, :] + np.add.accumulate(ways, -2)
     every, joints = np.empty((*rest.shape, 3)), np.empty_like(rest)
     every[..., 0, :, :], joints[..., 0, :] = roots, rest[..., 0, :]
-    every[..., FINGER_BONES, :, :], joints[..., FINGER_BONES, :] = turns, places
+    every[..., FINGER_BONES, :, :], joints[..., FINGER_BONES, :] = rotations, places
     return every, joints
 
 
@@ -182,7 +181,7 @@ def skinning(model: HandModel) -> Skinning:
         rest_normals=np.ascontiguousarray(normals.T),
         joint_template=arrays["joint_template"],
         joint_shapedirs=arrays["joint_shapedirs"].reshape(-1, 10),
-        owner=weights[:NUM_BONES].argmax(0),
+        dominant_bone=weights[:NUM_BONES].argmax(0),
         num_hand=num_hand,
         tips=model.tip_vertices.numpy(),
     )

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64
 
 AROUND = 28
 """Corners of what is round."""
@@ -20,13 +19,13 @@ class Part:
     """A piece of a solid, of one colour."""
 
     vertices: Array  # (V,3) m
-    faces: NDArray[np.int64]  # (F,3)
+    faces: Int64  # (F,3)
     albedo: Array  # (3,)
     roughness: float
 
-    def moved(self, turn: Array, shift: Array) -> Part:
-        """The part turned by ``turn`` (3,3), then moved."""
-        return replace(self, vertices=self.vertices @ turn.T + shift)
+    def moved(self, rotation: Array, shift: Array) -> Part:
+        """The part turned by ``rotation`` (3,3), then moved."""
+        return replace(self, vertices=self.vertices @ rotation.T + shift)
 
 
 Solid = list[Part]
@@ -38,7 +37,7 @@ def _lathe(profile: list[tuple[float, float]], albedo: Array, roughness: float =
     circle = np.stack([np.cos(angles), np.zeros(AROUND), np.sin(angles)], 1)
     pieces = [profile] if smooth else [[a, b] for a, b in pairwise(profile)]
     vertices: list[Array] = []
-    faces: list[NDArray[np.int64]] = []
+    faces: list[Int64] = []
     for piece in pieces:
         for k, (radius, height) in enumerate(piece):
             if k:
@@ -66,8 +65,8 @@ def _moved(solid: Solid, x: float) -> Solid:
 
 def _lying(solid: Solid, radius: float) -> Solid:
     """What was upright, on its side."""
-    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
-    return [part.moved(turn, np.array([0, radius, 0])) for part in solid]
+    rotation = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    return [part.moved(rotation, np.array([0, radius, 0])) for part in solid]
 
 
 def _colour(rng: np.random.Generator) -> Array:
@@ -128,15 +127,15 @@ def _can(rng: np.random.Generator) -> Solid:
 def _ball(rng: np.random.Generator) -> Solid:
     colours = np.array([[0.55, 0.7, 0.08], [0.7, 0.25, 0.03], [0.6, 0.05, 0.04], [0.75, 0.75, 0.72], [0.05, 0.15, 0.5]])
     r, colour = rng.choice([0.02, 0.034, 0.04, 0.06, 0.1]), colours[int(rng.integers(len(colours)))]
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 15)
-    profile = [(float(r * np.cos(a)), float(r + r * np.sin(a))) for a in turn]
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 15)
+    profile = [(float(r * np.cos(a)), float(r + r * np.sin(a))) for a in angle]
     return [_lathe(profile, colour * rng.uniform(0.8, 1.1), rng.uniform(0.3, 0.9), smooth=True)]
 
 
 def _apple(rng: np.random.Generator) -> Solid:
-    r, turn = rng.uniform(0.034, 0.042), np.linspace(-np.pi / 2, np.pi / 2, 15)
-    heights = r * (0.9 + 0.9 * np.sin(turn)) - 0.012 * np.maximum(np.sin(turn), 0) ** 8
-    profile = list(zip((r * np.cos(turn)).tolist(), heights.tolist(), strict=True))
+    r, angle = rng.uniform(0.034, 0.042), np.linspace(-np.pi / 2, np.pi / 2, 15)
+    heights = r * (0.9 + 0.9 * np.sin(angle)) - 0.012 * np.maximum(np.sin(angle), 0) ** 8
+    profile = list(zip((r * np.cos(angle)).tolist(), heights.tolist(), strict=True))
     colour = np.array([[0.45, 0.03, 0.02], [0.3, 0.42, 0.05], [0.6, 0.4, 0.05]])[int(rng.integers(3))]
     stalk = _lathe([(0.0015, 1.5 * r), (0.002, 2.0 * r), (0.0, 2.0 * r)], WOODS[3])
     return [_lathe(profile, colour, 0.4, smooth=True), stalk]

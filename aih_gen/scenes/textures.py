@@ -1,6 +1,6 @@
-"""Skin textures that users own: pictures laid over the hand model by the texture coordinates of a mesh.
+"""Skin textures that users own: images laid over the hand model by the texture coordinates of a mesh.
 
-Layout of the folder: pictures (PNG, JPEG, WebP, BMP), each the whole skin of a right hand, one person each; and
+Layout of the folder: images (PNG, JPEG, WebP, BMP), each the whole skin of a right hand, one person each; and
 ``uv.obj``, the mesh of the hand model with texture coordinates (lines ``vt u v``, faces ``f v/vt v/vt v/vt``), whose
 vertices come in the model's order. Only ``vt`` and ``f`` are read. MANO's own files hold no texture coordinates, but
 makers of MANO textures deliver such a mesh. Without ``uv.obj``, the free hand's own coordinates are used. The origin of
@@ -13,13 +13,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandModel
 from aih_gen.scenes.backgrounds import BackgroundLibrary
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64, UInt8
 
 NO_TEXTURES = "none"
 MAX_OBJ_BYTES = 32 * 2**20
@@ -29,32 +27,32 @@ class TextureLibrary:
     """The textures of a folder, and where they lie on a hand model.
 
     Raises:
-        AssetError: the folder, its pictures or its ``uv.obj`` are missing or do not fit the hand model.
+        AssetError: the folder, its images or its ``uv.obj`` are missing or do not fit the hand model.
     """
 
     def __init__(self, source: str, model: HandModel) -> None:
         self.name = source
-        self.pictures = BackgroundLibrary(source) if source != NO_TEXTURES else None
-        self.names = self.pictures.photos if self.pictures else ()
+        self.library = BackgroundLibrary(source) if source != NO_TEXTURES else None
+        self.names = self.library.photos if self.library else ()
         self.uv_file = Path(source) / "uv.obj"
-        self.faces: NDArray[np.int64]
+        self.faces: Int64
         self.corners: Array  # (F,3,2) texture coordinates
-        if self.pictures:
+        if self.library:
             self.faces, self.corners = self._coordinates(model)
 
-    def picture(self, name: str) -> NDArray[np.uint8]:
+    def image(self, name: str) -> UInt8:
         """(H,W,3) one texture, sRGB."""
-        assert self.pictures is not None
-        return np.asarray(self.pictures.photo(name))
+        assert self.library is not None
+        return np.asarray(self.library.photo(name))
 
     def digest(self) -> str:
-        """sha256 over all that can change a picture."""
-        if self.pictures is None:
+        """sha256 over all that can change an image."""
+        if self.library is None:
             return NO_TEXTURES
         uv = self.uv_file.read_bytes() if self.uv_file.is_file() else b""
-        return hashlib.sha256(self.pictures.digest().encode() + uv).hexdigest()
+        return hashlib.sha256(self.library.digest().encode() + uv).hexdigest()
 
-    def _coordinates(self, model: HandModel) -> tuple[NDArray[np.int64], Array]:
+    def _coordinates(self, model: HandModel) -> tuple[Int64, Array]:
         if self.uv_file.is_file():
             return _read_obj(self.uv_file, model.num_vertices)
         if model.texture_coordinates is None or model.texture_faces is None:
@@ -65,7 +63,7 @@ class TextureLibrary:
         return model.faces.numpy(), corners
 
 
-def _read_obj(path: Path, vertices: int) -> tuple[NDArray[np.int64], Array]:
+def _read_obj(path: Path, vertices: int) -> tuple[Int64, Array]:
     if path.stat().st_size > MAX_OBJ_BYTES:
         raise AssetError(f"{path}: expected at most {MAX_OBJ_BYTES >> 20} MiB, found {path.stat().st_size} B")
     coordinates: list[list[float]] = []

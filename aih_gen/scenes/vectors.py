@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 
 def cross(a: Array, b: Array) -> Array:
@@ -30,12 +29,12 @@ def unit(vectors: Array) -> Array:
     return vectors / np.maximum(length(vectors), 1e-9)[..., None]
 
 
-def turned(vectors: Array, turns: Array) -> Array:
+def rotate(vectors: Array, rotations: Array) -> Array:
     """Vectors (...,3) turned by matrices (...,3,3), which broadcast."""
-    return (turns @ vectors[..., None])[..., 0]
+    return (rotations @ vectors[..., None])[..., 0]
 
 
-def turns_about(rotvecs: Array) -> Array:
+def rotvec_to_matrix(rotvecs: Array) -> Array:
     """(...,3,3) rotations about ``rotvecs`` (...,3) by their lengths in radians (Rodrigues)."""
     angle = length(rotvecs)
     x, y, z = np.moveaxis(rotvecs, -1, 0) / np.maximum(angle, 1e-12)

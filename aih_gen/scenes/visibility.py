@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.scenes.body import FOREARM
-from aih_gen.scenes.cameras import NEAREST, Views
+from aih_gen.scenes.cameras import MIN_DEPTH, Views
 from aih_gen.scenes.scene import Camera
 from aih_gen.scenes.vectors import length
+from aih_gen.typing import Array, Float32, Mask
 
-Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
-
-LEAST_INSIDE = 0.76
+MIN_INSIDE = 0.76
 """Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
 CELLS = 20
 """Cells a side of the square around the hands in which overlap is counted: each is wider than the points of a hand lie
@@ -28,9 +25,9 @@ DRAWN_LENGTH, DRAWN_RADIUS = 0.56, 0.05
 THIN, THICK = 0.029, 0.046
 """Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
 ALONG = np.linspace(0.05, DRAWN_LENGTH, 16)
-MOST_ARM = 0.4
+MAX_ARM = 0.4
 """Share of the image that a forearm may take, as a band as wide as it is thick."""
-LEAST_LENGTH = 0.35
+MIN_LENGTH = 0.35
 """Share of its length that a forearm must show: seen along itself it is a disk or a lump beside the hand."""
 
 
@@ -40,7 +37,7 @@ class Visibility:
 
     shift: Array  # (N,3) m, from the turned hands to camera space
     hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
-    blocked: NDArray[np.bool_]  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
+    blocked: Mask  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Visibility:
         one = slice(chosen, chosen + 1)
@@ -52,11 +49,11 @@ class Visibility:
 
         Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
         """
-        turned = views.turns.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
-        points = turned.reshape(len(views.turns), 3, -1)
+        rotated = views.rotations.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
+        points = rotated.reshape(len(views.rotations), 3, -1)
         shift = views.shifts(points.min(2), points.max(2))
-        its_wrists = wrists @ views.turns.transpose(0, 2, 1) + shift[:, None]
-        its_elbows = elbows @ views.turns.transpose(0, 2, 1)
+        its_wrists = wrists @ views.rotations.transpose(0, 2, 1) + shift[:, None]
+        its_elbows = elbows @ views.rotations.transpose(0, 2, 1)
         blocked = np.zeros(len(shift), bool)
         if armed:
             blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
@@ -69,7 +66,7 @@ class Visibility:
             points += shift[clear, :, None].astype(np.float32)
             right = len(hands[0])
             inside = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
-            outside = np.minimum(*inside) < LEAST_INSIDE
+            outside = np.minimum(*inside) < MIN_INSIDE
             blocked[clear] = outside
             arms = (its_wrists[clear], its_elbows[clear]) if armed else None
             shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
@@ -79,17 +76,17 @@ class Visibility:
 
 def shown_shares(views: Views, points: Array, shift: Array) -> Array:
     """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
-    return share_inside((points @ views.turns.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
+    return share_inside((points @ views.rotations.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
 
 
-def share_inside(points: Floats | Array, focal: Array) -> Array:
+def share_inside(points: Float32 | Array, focal: Array) -> Array:
     """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
     seen = 1 / np.square(points[:, 2])  # what is near is large
-    held = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
-    return np.asarray(held.sum(1) / seen.sum(1))
+    clamp_to_joint_limits = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
+    return np.asarray(clamp_to_joint_limits.sum(1) / seen.sum(1))
 
 
-def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
+def hidden_shares(points: Float32, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
     """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
 
     ``points`` (N,3,P) of both surfaces are in camera space, the ``right`` hand's come first; ``arms`` are their wrists
@@ -107,19 +104,19 @@ def hidden_shares(points: Floats, right: int, arms: tuple[Array, Array] | None, 
 class Raster:
     """C square cells, ``CELLS`` a side and row by row, around what N pictures hold of both hands."""
 
-    scale: Floats  # (N,) cells by which a slope of one moves a point
-    start: Floats  # (N,2) where the ray straight ahead lies: columns and rows from the corner
+    scale: Float32  # (N,) cells by which a slope of one moves a point
+    start: Float32  # (N,2) where the ray straight ahead lies: columns and rows from the corner
 
     @classmethod
-    def around(cls, points: Floats, focal: Array) -> tuple[Raster, Floats]:
+    def around(cls, points: Float32, focal: Array) -> tuple[Raster, Float32]:
         """The raster, and the slopes (N,2,P) of the rays through ``points`` (N,3,P)."""
-        slopes: Floats = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
+        slopes: Float32 = np.divide(points[:, :2], np.maximum(points[:, 2:], 1e-3), dtype=np.float32)
         border = (0.5 / focal)[:, None].astype(np.float32)
         low, high = np.maximum(slopes.min(2), -border), np.minimum(slopes.max(2), border)
         scale = np.float32(CELLS) / np.maximum((high - low).max(1), np.float32(1e-3))
         return cls(scale, np.float32(CELLS / 2) - scale[:, None] * (low + high) / 2), slopes
 
-    def nearest(self, slopes: Floats, depths: Floats, right: int) -> Floats:
+    def nearest(self, slopes: Float32, depths: Float32, right: int) -> Float32:
         """(N,2,C) least of each hand's ``depths`` (N,P) in each cell; infinite where no point is."""
         count, wide = len(slopes), CELLS + 2 * MARGIN
         places = slopes * self.scale[:, None, None]
@@ -139,10 +136,10 @@ class Raster:
         filled = _without_holes(found, wide).reshape(squares.shape)
         return filled[..., MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(count, 2, -1)
 
-    def arms(self, wrists: Array, elbows: Array) -> Floats:
+    def arms(self, wrists: Array, elbows: Array) -> Float32:
         """(N,2,C) depth of each arm's surface, a cone from ``wrists`` (N,2,3) towards ``elbows`` (N,2,3)."""
         # An arm that passes the camera is seen up to there.
-        length = np.where(elbows[..., 2] < 0, (NEAREST / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
+        length = np.where(elbows[..., 2] < 0, (MIN_DEPTH / 3 - wrists[..., 2]) / np.minimum(elbows[..., 2], -1e-6), 1)
         length = np.minimum(np.maximum(length, 0.01), DRAWN_LENGTH)
         ends = wrists + length[..., None] * elbows
         start, end = (self._place(points[..., :2] / points[..., 2:]) for points in (wrists, ends))
@@ -180,7 +177,7 @@ _MIDDLES = _MIDDLES.reshape(3, -1)
 """Column and row of the middles of all cells, and 1."""
 
 
-def _without_holes(depths: Floats, wide: int) -> Floats:
+def _without_holes(depths: Float32, wide: int) -> Float32:
     """Depths of squares with ``wide`` cells a side, one after the other, whose margins are empty, with one or two empty
     cells between others filled: the points of a palm miss some cells.
     """  # fmt: skip
@@ -196,7 +193,7 @@ def _without_holes(depths: Floats, wide: int) -> Floats:
     return filled
 
 
-def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bool_]:
+def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> Mask:
     """(N,) whether a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the picture close before
     the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip
@@ -210,8 +207,8 @@ def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> NDArray[np.bo
     right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
     band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)
     band *= in_picture[..., 1:] & in_picture[..., :-1]
-    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < LEAST_LENGTH)
-    return np.asarray(close | (2 * band.sum((1, 2)) > MOST_ARM) | unseen.any(1))
+    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < MIN_LENGTH)
+    return np.asarray(close | (2 * band.sum((1, 2)) > MAX_ARM) | unseen.any(1))
 
 
 def arms_before(camera: Camera, wrists: Array, elbows: Array) -> bool:

@@ -16,12 +16,12 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from aih_gen.shards.schema import Codec
+from aih_gen.typing import Codec
 
 CHECKSUM = 4
 """Bytes that fletcher32 adds to a chunk."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-LONGEST_HEADER = 18
+MAX_HEADER = 18
 """Bytes of the longest header of a Zstd frame (RFC 8878, section 3.1.1.1)."""
 
 
@@ -92,11 +92,11 @@ class ChunkedDataset:
         return self._bytes + CHECKSUM + (0 if self._codec is None else self._bytes // 128 + 1024)
 
     def _unpacked(self, offset: int, size: int) -> int | None:
-        """How many bytes HDF5 will make of a stored chunk; None where that cannot be told."""
+        """Bytes that HDF5 will make of a stored chunk; None where they are not known before."""
         if self._codec is None:
             return size - CHECKSUM
         if self._codec == "zstd":
-            return zstd_content_size(os.pread(self._descriptor, min(size, LONGEST_HEADER), offset))
+            return zstd_content_size(os.pread(self._descriptor, min(size, MAX_HEADER), offset))
         stream = zlib.decompressobj()
         try:
             return len(stream.decompress(os.pread(self._descriptor, size, offset), self._bytes + 1))

@@ -1,7 +1,6 @@
-"""A file for HDF5 to write to on which nothing ever fails.
+"""A file for HDF5 to write to that raises no error before ``check``.
 
-A full disk in the middle of a file is more than HDF5 can take: it cannot close such a file, and the process crashes
-when it ends. So the file keeps the error to itself until somebody asks.
+HDF5 cannot close a file after a failed write: the process crashes when it ends.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ import io
 from typing import Any
 
 
-class UnfailingFile(io.FileIO):
-    """Like a new file; after the first error it writes no more, which only ``check`` tells."""
+class DeferredErrorFile(io.FileIO):
+    """A file opened to be written anew. After the first error nothing more is written, and ``check`` raises it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "w+")
         self._error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """All of the data, or the error is kept."""
+        """Write all of the data, or remember the error."""
         rest = memoryview(data)
         try:
             while rest and self._error is None:
@@ -35,6 +34,6 @@ class UnfailingFile(io.FileIO):
             return self.tell() if size is None else size
 
     def check(self) -> None:
-        """Raise the first OSError that there was."""
+        """Raise the first OSError."""
         if self._error is not None:
             raise self._error

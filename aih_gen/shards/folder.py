@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,12 +65,22 @@ def _check_same(place: Path, found: Manifest, plan: Manifest) -> None:
 
 @contextlib.contextmanager
 def sole_writer(out: Path, num_tasks: int, task_index: int) -> Iterator[None]:
-    """Hold the folder against a second run of the same task, and against runs that are not shares of one job."""
+    """Lock the folder against a second run of the same task, and against runs with another number of tasks.
+
+    Raises:
+        AIHError: such a run is writing, or the folder cannot be written to.
+    """
     with contextlib.ExitStack() as stack:
         shared = fcntl.LOCK_SH if num_tasks > 1 else fcntl.LOCK_EX
         stack.enter_context(_lock(out / ".lock", shared | fcntl.LOCK_NB))
         if num_tasks > 1:
             stack.enter_context(_lock(out / f".lock-{task_index}-of-{num_tasks}", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            for other in out.glob(".lock-*-of-*"):
+                if not other.name.endswith(
+                    f"-of-{num_tasks}"
+                ):  # locked first, so of two that begin at once one sees it
+                    with _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        pass
         yield
 
 
@@ -78,7 +89,9 @@ def _lock(path: Path, operation: int) -> Iterator[None]:
     """An advisory lock that ends with this process, however it ends."""
     with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stack.enter_context(path.open("a")), operation)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, operation)
         except BlockingIOError as error:
             raise AIHError(f"{path.parent}: another run is writing to this folder") from error
         except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,20 +13,21 @@ import h5py
 import numpy as np
 
 from aih_gen.errors import ShardError
+from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.schema import (
     COMPRESSED,
     FORMAT,
-    LARGEST_SHARD,
-    LARGEST_SIDE,
+    MAX_SHARD,
+    MAX_SIDE,
     OFFSETS,
     PROVENANCE,
     PROVENANCE_CHUNK,
     SCHEMA_VERSION,
-    Codec,
     Header,
     columns,
 )
+from aih_gen.typing import Codec
 
 with contextlib.suppress(ImportError):  # shards of the gzip codec are read without it
     import hdf5plugin  # noqa: F401  (makes Zstd known to h5py)
@@ -35,16 +35,16 @@ with contextlib.suppress(ImportError):  # shards of the gzip codec are read with
 FLETCHER32 = h5py.h5z.FILTER_FLETCHER32
 CODECS: dict[int, Codec] = {32015: "zstd", h5py.h5z.FILTER_DEFLATE: "gzip"}
 """HDF5 filter numbers that may stand before the checksum."""
-LONGEST_ATTRIBUTE = 1 << 16
+MAX_ATTRIBUTE = 1 << 16
 """Bytes of a number or text that is stored where the attribute is."""
 
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-"""What h5py raises on files whose bytes make no sense."""
+"""Errors of h5py on damaged files."""
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What a shard says of itself."""
+    """Header, extent and codec of a shard."""
 
     path: Path
     header: Header
@@ -54,6 +54,8 @@ class ShardInfo:
     width: int
     depth: bool
     codec: Codec
+    missing: frozenset[str] = frozenset()
+    """Datasets of fields that were added after it was written."""
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -90,6 +92,10 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
         samples, height, width = _extent(datasets, path)
         depth = "depth" in datasets
         expected = columns(height, width, depth)
+        missing = frozenset(
+            name for name, column in expected.items() if name not in datasets and column.unknown is not None
+        )
+        expected = {name: column for name, column in expected.items() if name not in missing}
         for name in [*expected, OFFSETS, PROVENANCE]:
             if name not in datasets:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
@@ -104,13 +110,13 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
             _check_dataset(datasets[name], path, name, np.dtype(dtype), (length,), chunks, codec)
         index = ChunkedDataset(datasets["index"].id, None, file.id.get_vfd_handle())
         (first,) = index.read_rows(0, 1).tolist()
-        return ShardInfo(path, header, samples, first, height, width, depth, codec)
+        return ShardInfo(path, header, samples, first, height, width, depth, codec, missing)
     except DAMAGE as error:
         raise ShardError(f"{path}: expected a shard, found a damaged file ({line(error)})") from error
 
 
 def line(error: Exception) -> str:
-    """What went wrong, without line breaks."""
+    """An error's text without line breaks."""
     return " ".join(str(error).split())
 
 
@@ -119,7 +125,7 @@ def _attribute(file: h5py.File, path: Path, name: str, kind: type) -> Any:
     if name not in file.attrs:
         raise ShardError(f"{place}: expected {kind.__name__}, found None")
     stored = file.attrs.get_id(name)
-    if stored.shape != () or stored.get_storage_size() > LONGEST_ATTRIBUTE:
+    if stored.shape != () or stored.get_storage_size() > MAX_ATTRIBUTE:
         found = f"{stored.get_storage_size()} bytes of shape {stored.shape}"
         raise ShardError(f"{place}: expected one {kind.__name__}, found {found}")
     if stored.dtype.hasobject:
@@ -146,7 +152,10 @@ def _header(file: h5py.File, path: Path) -> Header:
         raise ShardError(
             f"{path}, attribute config_sha256: expected {digest} (of config), found {_short(header.config_sha256)}"
         )
-    document = json.loads(header.config)
+    try:
+        document = parse_json(header.config.encode())
+    except ValueError as error:
+        raise ShardError(f"{path}, attribute config: expected JSON, found something else ({error})") from error
     if not isinstance(document, dict):
         raise ShardError(f"{path}, attribute config: expected a JSON object, found {_short(header.config)}")
     for name in ("subset", "seed", "generator_version"):
@@ -162,7 +171,7 @@ def _short(value: object) -> str:
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
-    """What is in the file, by name: nothing may lead out of it, and nothing but plain datasets may be in it.
+    """The file's datasets by name: nothing may lead out of it, and nothing but plain datasets may be in it.
 
     Each is opened once: opening takes most of the time, and a large data set has thousands of shards.
     """
@@ -186,15 +195,13 @@ def _extent(datasets: Mapping[str, h5py.Dataset], path: Path) -> tuple[int, int,
     if shape is None or len(shape) != 3:
         raise ShardError(f"{path}, masks: expected shape (N, H, W), found {shape}")
     samples, height, width = shape
-    if not (1 <= samples <= LARGEST_SHARD and 1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
-        raise ShardError(
-            f"{path}, masks: expected 1 to {LARGEST_SHARD} samples of sides up to {LARGEST_SIDE}, found {shape}"
-        )
+    if not (1 <= samples <= MAX_SHARD and 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ShardError(f"{path}, masks: expected 1 to {MAX_SHARD} samples of sides up to {MAX_SIDE}, found {shape}")
     return samples, height, width
 
 
 def _codec(rgb: h5py.Dataset, path: Path) -> Codec:
-    """What the images are compressed with, and so everything else that is."""
+    """The codec of the images, and so of everything else that is compressed."""
     found = _filters(rgb.id.get_create_plist())
     for number, codec in CODECS.items():
         if found == [number, FLETCHER32]:

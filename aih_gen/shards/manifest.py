@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aih_gen.errors import ShardError
-from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION, Codec
+from aih_gen.errors import AssetError, ShardError
+from aih_gen.io.json import read_json
+from aih_gen.io.write import write_text
+from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION
+from aih_gen.typing import Codec
 
 MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 1 << 28
 PARTS = "parts"
-"""Where the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
+"""Key under which the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
 SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
 
 
@@ -44,7 +44,7 @@ class Manifest:
     shards: tuple[ManifestEntry, ...] = ()
 
     def configurations(self) -> dict[str, Any]:
-        """What made the shards, by its SHA-256: one configuration, or those of a collection."""
+        """Configurations of the shards by SHA-256: one, or those of a collection."""
         parts = self.config.get(PARTS)
         return parts if isinstance(parts, dict) else {self.config_sha256: self.config}
 
@@ -60,7 +60,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the folder's manifest in one step.
 
     Raises:
-        ShardError: it cannot be written; the one that was there still is.
+        WriteError: it cannot be written; the one that was there still is.
     """
     document = {
         "format": FORMAT,
@@ -68,17 +68,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "samples": sum(entry.samples for entry in manifest.shards),
         **asdict(manifest),
     }
-    temporary = folder / f".{MANIFEST}.tmp"
-    try:
-        with temporary.open("w") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / MANIFEST)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ShardError(f"{folder / MANIFEST}: could not be written ({error.strerror})") from error
+    write_text(folder / MANIFEST, json.dumps(document, indent=1))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -89,13 +79,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise ShardError(f"{path}: expected a manifest, found {path.stat().st_size} bytes")
-        document = json.loads(path.read_text())
+        document = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise ShardError(f"{path}: expected JSON, found something else ({error})") from error
+    except AssetError as error:
+        raise ShardError(str(error)) from error
     if not isinstance(document, dict):
         raise ShardError(f"{path}: expected an object, found {type(document).__name__}")
     for key, expected in (("format", FORMAT), ("schema_version", SCHEMA_VERSION)):

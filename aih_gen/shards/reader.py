@@ -21,25 +21,19 @@ from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, mask
 from aih_gen.errors import ShardError
+from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
-from aih_gen.shards.schema import (
-    COMPRESSED,
-    LARGEST_PROVENANCE,
-    LARGEST_SHARD,
-    OFFSETS,
-    PROVENANCE,
-    columns,
-)
+from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, MAX_SHARD, OFFSETS, PROVENANCE, columns
 
 
-def most_open_files(limit: int) -> int:
-    """How many shards stay open where a process may open ``limit`` files: HDF5 keeps about a megabyte for each."""
+def max_open_files(limit: int) -> int:
+    """Number of shards to keep open where a process may open ``limit`` files: HDF5 keeps about a megabyte for each."""
     return 256 if limit == resource.RLIM_INFINITY else max(1, min(256, limit // 4))
 
 
-MOST_OPEN_FILES = most_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+MAX_OPEN_FILES = max_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 StrPath = str | os.PathLike[str]
 
@@ -103,7 +97,7 @@ class AIHShards(Sequence[Sample]):
         return tuple(self.shard(k) for k in range(len(self._promised)))
 
     def shard(self, number: int) -> ShardInfo:
-        """What shard ``number`` says of itself.
+        """Header, extent and codec of shard ``number``.
 
         Raises:
             ShardError: it is not a shard of schema 1, or another one than its folder's manifest says.
@@ -113,7 +107,7 @@ class AIHShards(Sequence[Sample]):
         return self._checked[number]
 
     def configurations(self) -> dict[str, dict[str, Any]]:
-        """What made the shards, by its SHA-256; checked for the shards that no manifest describes."""
+        """Configurations of the shards by SHA-256; checked for the shards that no manifest describes."""
         made: dict[str, dict[str, Any]] = {}
         for k, promised in enumerate(self._promised):
             if promised.samples is None:
@@ -203,12 +197,18 @@ class AIHShards(Sequence[Sample]):
         Raises:
             ShardError: no such dataset, or damaged bytes.
         """
-        if name not in columns(*self.size, depth=True):
-            known = ", ".join(sorted(columns(*self.size, depth=True)))
+        known_columns = columns(*self.size, depth=True)
+        if name not in known_columns:
+            known = ", ".join(sorted(known_columns))
             raise ShardError(f"{self.shard(0).path}: expected a dataset among {known}, found {name!r}")
         parts = []
         for shard in range(len(self._promised)):
             samples = self.shard(shard).samples
+            if name in self.shard(shard).missing:
+                unknown = known_columns[name].unknown
+                assert unknown is not None
+                parts.append(np.broadcast_to(unknown, (samples, *unknown.shape)))
+                continue
             try:
                 parts.append(self._dataset(shard, name).read_rows(0, samples))
             except DAMAGE as error:
@@ -250,6 +250,10 @@ class AIHShards(Sequence[Sample]):
         stacked = np.empty((len(places), *column.shape), column.dtype)
         for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk
             shard, row = places[k]
+            self._opened(shard)  # checks it, if nothing else has
+            if name in self.shard(shard).missing:
+                stacked[k] = column.unknown
+                continue
             dataset = self._dataset(shard, name)
             try:
                 dataset.read_row(row, stacked[k : k + 1])
@@ -262,9 +266,9 @@ class AIHShards(Sequence[Sample]):
         place = f"{self._promised[shard].path}, {PROVENANCE}, sample {row}"
         try:
             start, stop = (int(offset) for offset in offsets.read_rows(row, row + 2))
-            if not 0 <= start <= stop <= min(len(texts), start + LARGEST_PROVENANCE):
+            if not 0 <= start <= stop <= min(len(texts), start + MAX_PROVENANCE):
                 raise ShardError(f"{place}: expected offsets within the dataset, found {start} to {stop}")
-            parsed = json.loads(texts.read_rows(start, stop).tobytes())
+            parsed = parse_json(texts.read_rows(start, stop).tobytes())
         except DAMAGE as error:
             raise self._damaged(shard, PROVENANCE, row, error) from error
         if not isinstance(parsed, dict):
@@ -297,7 +301,7 @@ class AIHShards(Sequence[Sample]):
         if shard in self._open:
             self._open.move_to_end(shard)
             return self._open[shard]
-        while len(self._open) >= MOST_OPEN_FILES:
+        while len(self._open) >= MAX_OPEN_FILES:
             self._open.popitem(last=False)  # closes: nothing else holds it, and h5py's own closing takes far longer
         file = open_shard(self._promised[shard].path)
         if shard not in self._checked:
@@ -335,7 +339,7 @@ def _promised(path: Path) -> Iterator[_Promised]:
     configurations = manifest.configurations() if manifest else {}
     for file in files:
         entry = listed.get(file)
-        if entry and 1 <= entry.samples <= LARGEST_SHARD:
+        if entry and 1 <= entry.samples <= MAX_SHARD:
             yield _Promised(file, entry.samples, configurations)
         else:
             yield _Promised(file)

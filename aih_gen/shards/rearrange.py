@@ -1,8 +1,8 @@
 """Folders of shards -> other folders of the same shards, byte for byte: ``merge`` and ``split``.
 
 What comes out is a collection: its manifest's configuration holds those of its shards under ``parts``, so nothing is
-ever generated into it, and every shard still says itself what made it. A collection is absent or whole: it is put
-together beside its place and renamed. Files are hard links where the file system has them, else copies.
+ever generated into it, and every shard still says itself what made it. Files are hard links where the file system has
+them, else copies.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError, ShardError
+from aih_gen.io.write import atomic_folder
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
-from aih_gen.shards.schema import Codec
-from aih_gen.shards.writer import sync
+from aih_gen.typing import Codec
 
 
 @dataclass(frozen=True)
 class _Family:
-    """What the shards of one collection have in common, besides the schema."""
+    """Properties that the shards of one collection share, besides the schema."""
 
     subset: str
     generator_version: str
@@ -74,7 +74,7 @@ def split(folder: Path, out: Path, shares: Mapping[str, float], seed: int = 0) -
 
     Raises:
         ShardError: the folder does not hold what its manifest says, or has too few shards.
-        AIHError: shares that are none, or ``out`` is there already or cannot be written.
+        AIHError: shares out of range, or ``out`` is there already or cannot be written.
     """
     if not all(0 < share < 1 for share in shares.values()) or not 0 < sum(shares.values()) < 1:
         raise AIHError(f"shares: expected numbers above 0 that leave some for train, found {dict(shares)}")
@@ -127,9 +127,9 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
         order = np.argsort(indices, kind="stable")
         twice = np.flatnonzero(np.diff(indices[order]) == 0)
         if len(twice):
-            one, other = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
+            first, second = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
             index = indices[order[twice[0]]]
-            raise ShardError(f"{other}: sample {index} of the same configuration is in {one} too")
+            raise ShardError(f"{second}: sample {index} of the same configuration is in {first} too")
 
 
 def _indices(path: Path) -> NDArray[np.int64]:
@@ -141,19 +141,8 @@ def _indices(path: Path) -> NDArray[np.int64]:
 
 def _assemble(folders: Mapping[str, Sequence[_Shard]], out: Path) -> list[Manifest]:
     """Make ``out`` with these folders in it (the name "" means itself), or nothing."""
-    if out.exists():
-        raise AIHError(f"{out}: expected a folder that is not there yet")
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        manifests = [_fill(temporary / name, shards) for name, shards in folders.items()]
-        temporary.rename(out)
-        sync(out.parent)
-    except OSError as error:
-        raise AIHError(f"{out}: could not be made ({error.strerror})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return manifests
+    with atomic_folder(out) as temporary:
+        return [_fill(temporary / name, shards) for name, shards in folders.items()]
 
 
 def _fill(folder: Path, shards: Sequence[_Shard]) -> Manifest:
@@ -176,7 +165,6 @@ def _fill(folder: Path, shards: Sequence[_Shard]) -> Manifest:
         shards=tuple(entries),
     )
     write_manifest(folder, manifest)
-    sync(folder)
     return manifest
 
 
@@ -185,4 +173,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
-        sync(target)

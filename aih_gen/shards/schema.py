@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aih_gen.compose.sample import IMAGES
+from aih_gen.compose.sample import IMAGES, Sample, Stored
 
 FORMAT = "AIH"
 SCHEMA_VERSION = 1
 
-Codec = Literal["zstd", "gzip"]
 
 PROVENANCE, OFFSETS = "provenance", "provenance_offsets"
 """JSON of all samples as bytes (uint8), and where each begins and the last ends (N+1, int64)."""
@@ -30,10 +30,10 @@ PROVENANCE_CHUNK = 1 << 16
 COMPRESSED = frozenset({"rgb", "masks", "depth", PROVENANCE})
 """Datasets that the codec is used on; the others are small numbers."""
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 """Images with a longer side are taken for a damaged or hostile file."""
-LARGEST_SHARD = 10_000_000
-LARGEST_PROVENANCE = 1 << 20
+MAX_SHARD = 10_000_000
+MAX_PROVENANCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,22 @@ class Column:
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     """Of one sample."""
+    unknown: NDArray[np.generic] | None = None
+    """The value in shards that were written before the field was added; None where every shard has it."""
 
 
 @functools.cache
 def columns(height: int, width: int, depth: bool) -> Mapping[str, Column]:
-    """The datasets of a shard with images of that size."""
-    float32, uint8 = np.dtype("<f4"), np.dtype("u1")
-    made = {
-        "rgb": Column(uint8, (len(IMAGES), height, width, 3)),
-        "masks": Column(uint8, (height, width)),
-        "joints_3d": Column(float32, (2, 21, 3)),
-        "joints_2d": Column(float32, (2, 21, 2)),
-        "joint_state": Column(uint8, (2, 21)),
-        "pose": Column(float32, (2, 48)),
-        "betas": Column(float32, (2, 10)),
-        "transl": Column(float32, (2, 3)),
-        "camera": Column(float32, (3, 3)),
-        "present": Column(np.dtype(np.bool_), (2,)),
-        "occlusion": Column(float32, (2,)),
-        "index": Column(np.dtype("<i8"), ()),
-    }
-    if depth:
-        made["depth"] = Column(np.dtype("<f2"), (2, height, width))
+    """The datasets of a shard with images of that size: packed images and masks, and the fields that are `Stored`."""
+    uint8, sides = np.dtype("u1"), {"H": height, "W": width}
+    made = {"rgb": Column(uint8, (len(IMAGES), height, width, 3)), "masks": Column(uint8, (height, width))}
+    hints = get_type_hints(Sample, include_extras=True)
+    for field in fields(Sample):
+        for stored in getattr(hints[field.name], "__metadata__", ()):
+            if isinstance(stored, Stored) and (depth or field.name != "depth"):
+                unknown = None if field.default_factory is MISSING else field.default_factory()
+                shape = tuple(sides[length] if isinstance(length, str) else length for length in stored.shape)
+                made[field.name] = Column(np.dtype(stored.dtype), shape, unknown)
     return MappingProxyType(made)
 
 

@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
+from aih_gen.typing import Side
 
 PROJECTION_TOLERANCE = 0.5
 """Pixels between joints_2d and the projection of joints_3d."""
@@ -101,7 +102,7 @@ def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Proble
 
 
 def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
-    """What contradicts itself in a sample, as (dataset, sentence)."""
+    """Contradictions within a sample, as (dataset, sentence)."""
     amodal, visible, arm, targets = sample.amodal, sample.visible, sample.arm, sample.target
     shown = [*visible, *arm]
     if np.sum(shown, axis=0).max() > 1:
@@ -121,9 +122,9 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
         for joint in _astray(sample.joints_2d[side], sample.joint_state[side], amodal[side]):
             what = f"{name} joint {joint} is called visible, but is over {JOINT_TOLERANCE} px from its amodal mask"
             yield "joint_state", what
-        told = sample.provenance.get("hand_type")
-        if told in (*SIDES, "none") and told != name and (sample.present[side] or arm[side].any()):
-            yield "present", f"{name}: expected neither hand nor arm, as hand_type is {told}"
+        stated = sample.provenance.get("hand_type")
+        if stated in (*SIDES, "none") and stated != name and (sample.present[side] or arm[side].any()):
+            yield "present", f"{name}: expected neither hand nor arm, as hand_type is {stated}"
         if not sample.present[side]:
             yield from _absent_problems(sample, side, name)
         if changed == 0 and not (amodal[1 - side].any() or arm[1 - side].any()):
@@ -138,7 +139,7 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
 
 
 def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[str, str]]:
-    """What is told of a hand that is not present."""
+    """Values of a hand that is not present, which should have none."""
     if sample.amodal[side].any() or sample.visible[side].any():
         yield "present", f"{name}: expected a hand that is present, for it has pixels"
     for dataset in ("joints_3d", "joints_2d", "pose", "betas", "transl", "occlusion"):
@@ -149,7 +150,7 @@ def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[st
 
 
 def _is_unknown(sample: Sample, name: Side) -> bool:
-    """Whether the sample's source says that the hand's whole shape is not known; a hand that we drew is."""
+    """True where the source says that it does not know the hand's whole shape."""
     known = sample.provenance.get("known")
     return isinstance(known, list) and name not in known
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,23 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, Sample, pack_masks
-from aih_gen.errors import AIHError, ShardError
+from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
-from aih_gen.shards.disk import UnfailingFile
+from aih_gen.io.write import atomic_path
+from aih_gen.shards.disk import DeferredErrorFile
 from aih_gen.shards.manifest import ManifestEntry, describe_file
 from aih_gen.shards.schema import (
     COMPRESSED,
     FORMAT,
-    LARGEST_PROVENANCE,
+    MAX_PROVENANCE,
     OFFSETS,
     PROVENANCE,
     PROVENANCE_CHUNK,
     SCHEMA_VERSION,
-    Codec,
     Column,
     Header,
     columns,
 )
+from aih_gen.typing import Codec
 
 FILE_FORMAT = ("v110", "v110")
 """Checksummed metadata, like ``latest``, but HDF5 1.10 and 1.12 can read it: HDF5 2's ``latest`` they cannot."""
@@ -39,11 +39,6 @@ ZSTD_LEVELS = {"rgb": -7, "depth": 1}
 """Photographs hardly shrink; without entropy coding they take a third more room and are unpacked three times faster.
 Depth maps take 3 % more room than at level 3, the others', and two thirds of the time.
 """
-
-
-def temporary_path(path: Path) -> Path:
-    """Where a shard is while it is being written. A run that is killed leaves it, and the next one writes over it."""
-    return path.with_name(f".{path.name}.tmp")
 
 
 def write_shard(
@@ -68,32 +63,23 @@ def write_shard(
         The shard's line in the manifest.
 
     Raises:
-        ShardError: the file cannot be written.
+        WriteError: the file cannot be written.
         ValueError: a sample's arrays are not those of the schema, or the batches do not hold ``count`` samples.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches; the file is not made.
     """
-    temporary = temporary_path(path)
-    try:
+    with atomic_path(path) as temporary:
         with Interruption() as interruption:
-            with UnfailingFile(str(temporary)) as disk:
+            with DeferredErrorFile(str(temporary)) as disk:
                 with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
                     _fill(file, _while_it_fits(batches, disk, interruption), count, codec, depth)
                     _describe(file, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
                 disk.check()
             interruption.check()
-        sync(temporary)
-        entry = describe_file(temporary, path.name, count)
-        os.replace(temporary, path)
-        sync(path.parent)
-    except OSError as error:
-        raise ShardError(f"{path}: could not be made ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return entry
+        return describe_file(temporary, path.name, count)
 
 
 def _while_it_fits(
-    batches: Iterable[Sequence[Sample]], disk: UnfailingFile, interruption: Interruption
+    batches: Iterable[Sequence[Sample]], disk: DeferredErrorFile, interruption: Interruption
 ) -> Iterator[Sequence[Sample]]:
     for samples in batches:
         yield samples
@@ -177,9 +163,9 @@ def _stack(samples: Sequence[Sample], name: str, column: Column) -> NDArray[Any]
 
 def _provenance_bytes(sample: Sample) -> bytes:
     text = json.dumps(sample.provenance, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    if len(text) > LARGEST_PROVENANCE:
+    if len(text) > MAX_PROVENANCE:
         raise ValueError(
-            f"sample {sample.index}, provenance: expected at most {LARGEST_PROVENANCE} bytes, found {len(text)}"
+            f"sample {sample.index}, provenance: expected at most {MAX_PROVENANCE} bytes, found {len(text)}"
         )
     return text
 
@@ -191,12 +177,3 @@ def _write_provenance(file: h5py.File, provenance: list[bytes], codec: Codec) ->
         options = _compression(codec, name)
         chunks = (min(len(array), PROVENANCE_CHUNK),)
         file.create_dataset(name, data=array, chunks=chunks, fletcher32=True, track_times=False, **options)
-
-
-def sync(path: Path) -> None:
-    """Have a file or a folder's list of names on the disk before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

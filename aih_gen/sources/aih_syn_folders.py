@@ -23,16 +23,17 @@ from tqdm import tqdm
 
 from aih_gen.compose.copy_paste import compose_pair
 from aih_gen.compose.crops import HandCrop
-from aih_gen.compose.recipe import Affine, Drawn
+from aih_gen.compose.recipe import Affine, Arrangement
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Side, SourceConfig, SynConfig
+from aih_gen.config import SIDES, SourceConfig, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.aih_folders import LETTERS, AIHBranch
+from aih_gen.io.images import image_fault, read_image
+from aih_gen.sources.aih_folders import LETTERS
+from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.object_npy import read_object_array
 from aih_gen.sources.opencv_warp import warp
-from aih_gen.sources.pictures import picture_fault, read_picture
-from aih_gen.sources.records import Tally
-from aih_gen.sources.unknown import unknown_hands
+from aih_gen.sources.records import ReadReport
+from aih_gen.typing import AIHBranch, Side
 
 SYN, CROP = "AIH_syn", 256
 BOX = 255.0
@@ -76,13 +77,13 @@ class AIHSynFolder:
         self.config, root = config, Path(config.source) / SYN
         branch = f"{config.branch}_annot"
         self.folder = root / branch / config.split
-        self.tally = Tally("entries")
+        self.report = ReadReport("entries")
         names = [root / "filtered_list" / f"{branch}_{config.split}_sh_{side}_filtered.txt" for side in SIDES]
         self.lists = [_numbers(path) for path in names]
         self.cfgs = root / "syn_cfgs" / f"all_{branch}_{config.split}_syn_cfgs.npy"
         self._faults: dict[tuple[int, int], str | None] = {}
         self.entries = list(self._usable())
-        self.tally.used = len(self.entries)
+        self.report.used = len(self.entries)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -102,11 +103,11 @@ class AIHSynFolder:
             try:
                 entry = _entry(number, item, self.lists)
             except (KeyError, TypeError, ValueError, IndexError):
-                self.tally.add_broken("broken entry", f"entry {number}")
+                self.report.add_broken("broken entry", f"entry {number}")
                 continue
             fault = self._fault(0, entry.images[0]) or self._fault(1, entry.images[1])
             if fault:
-                self.tally.add_broken(fault, f"entry {number}")
+                self.report.add_broken(fault, f"entry {number}")
             else:
                 yield entry
 
@@ -118,15 +119,15 @@ class AIHSynFolder:
     def _fault(self, side: int, number: int) -> str | None:
         if (side, number) not in self._faults:
             image, mask = self._files(side, number)
-            fault = picture_fault(image, (CROP, CROP)) or picture_fault(mask, (CROP, CROP))
-            if fault is None and not np.asarray(read_picture(mask, "L")).any():
+            fault = image_fault(image, (CROP, CROP)) or image_fault(mask, (CROP, CROP))
+            if fault is None and not np.asarray(read_image(mask, "L")).any():
                 fault = "empty mask"
             self._faults[side, number] = fault
         return self._faults[side, number]
 
     def _crop(self, side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         image, mask = self._files(side, number)
-        return np.asarray(read_picture(image, "RGB")), np.asarray(read_picture(mask, "L")) > 0
+        return np.asarray(read_image(image, "RGB")), np.asarray(read_image(mask, "L")) > 0
 
     def _corrected(self, index: int, entry: Entry) -> Sample:
         front = 1 - SIDES.index(entry.loop_side)
@@ -138,8 +139,8 @@ class AIHSynFolder:
         unmirrored = [entry.base[0], entry.pasted[0]]
         if entry.loop_side == "left":
             unmirrored = [mirrored(affine) for affine in unmirrored]
-        drawn = Drawn(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
-        return compose_pair(index, (right, left), drawn, self._story(entry))
+        arrangement = Arrangement(front, unmirrored[0], unmirrored[1], entry.base[1], np.zeros(3), 1, True)
+        return compose_pair(index, (right, left), arrangement, self._provenance(entry))
 
     def _published(self, index: int, entry: Entry) -> Sample:
         base, pasted = SIDES.index(entry.loop_side), 1 - SIDES.index(entry.loop_side)
@@ -153,9 +154,11 @@ class AIHSynFolder:
         (target, right), (over, left) = layers
         image = np.where(left[..., None], over, target)
         amodal, visible = np.stack([right, left]), np.stack([right & ~left, left])
-        return unknown_hands(index, image, (target, image), amodal, visible, self._story(entry) | {"covered": "right"})
+        return image_only_sample(
+            index, image, (target, image), amodal, visible, self._provenance(entry) | {"covered": "right"}
+        )
 
-    def _story(self, entry: Entry) -> dict[str, Any]:
+    def _provenance(self, entry: Entry) -> dict[str, Any]:
         return {
             "dataset": "AIH_syn, authors' folders",
             "branch": self.config.branch,
@@ -168,7 +171,7 @@ class AIHSynFolder:
 
 
 def mirrored(affine: Affine) -> Affine:
-    """The same motion in pictures (``CROP`` pixels wide) that are mirrored before it and mirrored back after it."""
+    """The same motion in images (``CROP`` pixels wide) that are mirrored before it and mirrored back after it."""
     turned = affine * np.array([[1, -1, 1], [-1, 1, 1]])
     turned[0, 2] = CROP - 1 - affine[0, 2] - affine[0, 0] * (CROP - 1)
     turned[1, 2] = affine[1, 2] + affine[1, 0] * (CROP - 1)
@@ -198,7 +201,7 @@ def _augmentation(found: Any) -> tuple[Affine, NDArray[np.float64]]:
     """From a crop to the sample, and the colour gain.
 
     The box (0, 0, 255, 255) is moved by the translation times 255, its sides are multiplied by ``scale``, it is turned
-    about its middle by the angle in degrees, and is then mapped onto the picture's 256 pixels.
+    about its middle by the angle in degrees, and is then mapped onto the image's 256 pixels.
     """
     translation, scale, degrees, gain = found[:4]
     shift, gains = np.asarray(translation, np.float64), np.broadcast_to(np.asarray(gain, np.float64), 3)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import SIDES, Branch, SourceConfig, Split
+from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
+from aih_gen.io.images import read_image
 from aih_gen.render.layers import Layers
-from aih_gen.sources.fitted import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
+from aih_gen.sources.crops import SquareCrop, crop_around
+from aih_gen.sources.fit_masks import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
+from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.interhand26m import (
     PRESENT,
     Annotation,
@@ -22,15 +24,11 @@ from aih_gen.sources.interhand26m import (
     fit_fault,
     read_interhand,
 )
-from aih_gen.sources.pictures import SquareCrop, crop_around, read_picture
-from aih_gen.sources.records import Tally
-from aih_gen.sources.unknown import unknown_hands
+from aih_gen.sources.records import ReadReport
+from aih_gen.typing import Branch, Crops, Float32, Split
 
-Crops = Literal["pair", "hand", "all"]
 PAIR = "pair"
 DATASET = "InterHand2.6M"
-Float32 = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class AnnotateConfig(SourceConfig):
     hand_model: str = ""
     """Folder of the MANO files that the fits are for."""
     crops: Crops = "pair"
-    """``pair``: one picture of all hands a photo; ``hand``: one around each hand; ``all``: both, where they differ."""
+    """``pair``: one image of all hands a photo; ``hand``: one around each hand; ``all``: both, where they differ."""
     pair_margin: float = 1.25
-    """Side of a pair's picture / longer side of the annotated box; InterNet's."""
+    """Side of a pair's image / longer side of the annotated box; InterNet's."""
     hand_margin: float = 2.0
-    """Side of a hand's picture / longer side of the box of its fit; HDR's (paper, section "HDRM")."""
+    """Side of a hand's image / longer side of the box of its fit; HDR's (paper, section "HDRM")."""
     max_fit_error: float = 0.02
     """Metres, mean over joints, that a fit may be off the annotated joints."""
     keep_unfitted: bool = False
@@ -59,7 +57,7 @@ class AnnotateConfig(SourceConfig):
 class _Photo:
     """One crop of a photo before its masks are drawn."""
 
-    one: Annotation
+    annotation: Annotation
     crop: SquareCrop
     kind: str
     pair: FittedPair
@@ -67,7 +65,7 @@ class _Photo:
 
 
 class AnnotatedPhotos:
-    """Crops of photos by position: photo after photo, the pair's picture first, then the right and the left hand's."""
+    """Crops of photos by position: photo after photo, the pair's image first, then the right and the left hand's."""
 
     def __init__(self, config: AnnotateConfig) -> None:
         if not config.hand_model:
@@ -82,12 +80,14 @@ class AnnotatedPhotos:
         self.data: InterHand = read_interhand(
             self.root, config.split, config.branch, config.hand_model, config.max_fit_error, config.keep_unfitted
         )
-        self.places = [(k, kind) for k, one in enumerate(self.data.annotations) for kind in self._kinds(one)]
+        self.places = [
+            (k, kind) for k, annotation in enumerate(self.data.annotations) for kind in self._kinds(annotation)
+        ]
 
     @property
-    def tally(self) -> Tally:
-        """What was left out."""
-        return self.data.tally
+    def report(self) -> ReadReport:
+        """Records that were used, broken and left out."""
+        return self.data.report
 
     def __len__(self) -> int:
         return len(self.places)
@@ -103,41 +103,44 @@ class AnnotatedPhotos:
         model = self.renderer.hands.models[0]
         return {"source": self.data.sha256, "hand_model": {"name": model.name, "sha256": model.sha256}}
 
-    def _kinds(self, one: Annotation) -> list[str]:
-        hands: list[str] = [name for name, there in zip(SIDES, PRESENT[one.hand_type], strict=True) if there]
-        if self.config.crops == "pair" or self._unfitted(one):
+    def _kinds(self, annotation: Annotation) -> list[str]:
+        hands: list[str] = [name for name, there in zip(SIDES, PRESENT[annotation.hand_type], strict=True) if there]
+        if self.config.crops == "pair" or self._unfitted(annotation):
             return [PAIR]
         return hands if self.config.crops == "hand" else [PAIR, *hands] if len(hands) > 1 else [PAIR]
 
-    def _unfitted(self, one: Annotation) -> bool:
-        return fit_fault(self.data.moments, one, self.config.max_fit_error) is not None
+    def _unfitted(self, annotation: Annotation) -> bool:
+        return fit_fault(self.data.frames, annotation, self.config.max_fit_error) is not None
 
     def _photo(self, position: int, kind: str) -> _Photo:
-        one, moments = self.data.annotations[position], self.data.moments
-        view, row = self.data.views[one.capture, one.camera], moments.rows[one.capture, one.frame]
-        present = np.array(PRESENT[one.hand_type])
-        known = one.valid_joints() & moments.known[row] & present[:, None]
-        joints = (moments.joints[row] - view.position) @ view.rotation.T
+        annotation, frames = self.data.annotations[position], self.data.frames
+        view, row = (
+            self.data.views[annotation.capture, annotation.camera],
+            frames.rows[annotation.capture, annotation.frame],
+        )
+        present = np.array(PRESENT[annotation.hand_type])
+        known = annotation.valid_joints() & frames.known[row] & present[:, None]
+        joints = (frames.joints[row] - view.position) @ view.rotation.T
         joints = np.where(known[..., None], joints, np.nan).astype(np.float32)
-        pose, betas, transl = np.split(moments.fits[row], [48, 58], 1)
+        pose, betas, transl = np.split(frames.fits[row], [48, 58], 1)
         pose, transl = to_camera(pose, transl, self.renderer.rest_wrists(betas), view.rotation, view.position)
-        drawn = PRESENT[one.hand_type] if not self._unfitted(one) else (False, False)
+        drawn = PRESENT[annotation.hand_type] if not self._unfitted(annotation) else (False, False)
         pair = FittedPair(pose, betas, transl, view.matrix.astype(np.float32), drawn)
         if kind == PAIR:
-            left, top, width, height = one.box
+            left, top, width, height = annotation.box
             corners = np.array([[left, top], [left + width - 1, top + height - 1]])
             crop = crop_around(corners, self.config.pair_margin, self.config.size)
         else:
             shape = self.renderer.vertices(pair, SIDES.index(kind)) @ view.matrix.T
             crop = crop_around(shape[:, :2] / shape[:, 2:], self.config.hand_margin, self.config.size)
         camera = (crop.matrix() @ view.matrix).astype(np.float32)
-        return _Photo(one, crop, kind, FittedPair(pose, betas, transl, camera, drawn), joints)
+        return _Photo(annotation, crop, kind, FittedPair(pose, betas, transl, camera, drawn), joints)
 
     def _sample(self, index: int, photo: _Photo, layers: Layers) -> Sample:
-        one, pair = photo.one, photo.pair
-        path = self.root / "images" / self.config.split / one.file_name
-        image = photo.crop.picture(read_picture(path, "RGB"))
-        shown = photo.crop.inside(one.width, one.height)
+        annotation, pair = photo.annotation, photo.pair
+        path = self.root / "images" / self.config.split / annotation.file_name
+        image = photo.crop.cut(read_image(path, "RGB"))
+        shown = photo.crop.inside(annotation.width, annotation.height)
         amodal, visible = fitted_masks(layers, shown)
         projected = photo.joints_3d @ pair.camera.T
         joints_2d = (projected[..., :2] / projected[..., 2:]).astype(np.float32)
@@ -146,7 +149,7 @@ class AnnotatedPhotos:
         def known(array: Float32) -> Float32:
             return np.where(fitted.reshape(2, *[1] * (array.ndim - 1)), array, np.float32(np.nan))
 
-        sample = unknown_hands(index, image, (image, image), amodal, visible, self._provenance(photo))
+        sample = image_only_sample(index, image, (image, image), amodal, visible, self._provenance(photo))
         return replace(
             sample,
             joints_3d=photo.joints_3d,
@@ -156,26 +159,26 @@ class AnnotatedPhotos:
             betas=known(pair.betas),
             transl=known(pair.transl),
             camera=pair.camera,
-            present=np.array(PRESENT[one.hand_type]),
+            present=np.array(PRESENT[annotation.hand_type]),
         )
 
     def _provenance(self, photo: _Photo) -> dict[str, Any]:
-        one = photo.one
+        annotation = photo.annotation
         return {
             "dataset": DATASET,
             "split": self.config.split,
             "branch": self.config.branch,
-            "hand_type": one.hand_type,
-            "hand_type_valid": one.hand_type_valid,
-            "capture": one.capture,
-            "sequence": one.sequence,
-            "camera": one.camera,
-            "frame": one.frame,
-            "annotation": one.id,
-            "file": one.file_name,
+            "hand_type": annotation.hand_type,
+            "hand_type_valid": annotation.hand_type_valid,
+            "capture": annotation.capture,
+            "sequence": annotation.sequence,
+            "camera": annotation.camera,
+            "frame": annotation.frame,
+            "annotation": annotation.id,
+            "file": annotation.file_name,
             "crop": photo.kind,
             "crop_centre": list(photo.crop.centre),
             "crop_side": photo.crop.side,
             "fitted": any(photo.pair.drawn),
-            "interaction": one.hand_type,
+            "interaction": annotation.hand_type,
         }

@@ -3,7 +3,7 @@
 Three layouts are read. ``MANO_NeuralAnnot.json`` of InterHand2.6M: {capture: {frame: {right, left: {pose (48), shape
 (10), trans (3)} or null}}}. An npz: ``pose`` (N,2,48) axis-angle in radians, ``betas`` (N,2,10), ``transl`` (N,2,3)
 in metres, and optionally ``valid`` (N,2), which fits count. Or shards, as ``aih-gen annotate`` makes them, which know
-each frame's camera and show its picture. In all, hand 0 is right, zero pose is the flat hand, and
+each frame's camera and show its image. In all, hand 0 is right, zero pose is the flat hand, and
 both hands of a frame are in one frame of reference. The free hand and MANO share a pose's meaning only approximately:
 their joints lie a few millimetres apart and their resting fingers point a few degrees apart, so hands that just touch
 in MANO may part or meet by millimetres in the free hand.
@@ -12,7 +12,6 @@ in MANO may part or meet by millimetres in the free hand.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
+from aih_gen.io.archives import read_npz
+from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
-from aih_gen.sources.json_stream import JSONStream
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
@@ -110,11 +109,7 @@ def _from_shards(path: Path, hands: int) -> Fits:
 
 def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in (*WIDTHS, "valid") if name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise AssetError(f"{path}: expected an npz of recorded fits, found none that can be read ({error})") from error
+    stored = read_npz(path, (*WIDTHS, "valid"))
     count = len(stored["pose"]) if stored.get("pose", np.zeros(())).ndim else 0
     for name, width in WIDTHS.items():
         _check(path, name, stored.get(name), (count, 2, width), "fiu")

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aih_gen.compose.crops import HandCrop, Mask, hand_box, is_fit
+from aih_gen.compose.crops import HandCrop, hand_box, is_fit
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.pictures import FORMATS, read_picture
+from aih_gen.io.images import SUFFIXES, read_image
+from aih_gen.typing import Mask
 
 MASK_ENDING = "_mask.png"
 THRESHOLD = 128
@@ -31,7 +32,7 @@ Box = tuple[int, int, int, int]
 
 
 def is_hand_folder(path: Path) -> bool:
-    """Whether ``path`` looks like such a folder."""
+    """True for such a folder."""
     return any((path / side).is_dir() for side in SIDES)
 
 
@@ -57,7 +58,7 @@ class HandFolder:
             AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
         """
         path = self.images[side][position]
-        image, hand = square_picture(path, self.config.size)
+        image, hand = square_image(path, self.config.size)
         if not is_fit(hand, self.config):
             return None
         return HandCrop(image, hand, hand, {"file": f"{SIDES[side]}/{path.name}"})
@@ -78,9 +79,9 @@ class HandFolder:
 def _listed(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     names = {path.name for path in found}
-    images = [path for path in found if path.suffix.lower() in FORMATS and not path.name.endswith(MASK_ENDING)]
+    images = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)]
     if not images:
-        raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(FORMATS)}), found none")
+        raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(SUFFIXES)}), found none")
     for image in images:
         if mask_of(image).name not in names:
             raise AIHError(f"{image}: expected its mask {mask_of(image).name} beside it, found none")
@@ -88,17 +89,17 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def mask_of(image: Path) -> Path:
-    """Where an image's mask is."""
+    """The path of an image's mask."""
     return image.with_name(image.stem + MASK_ENDING)
 
 
-def square_picture(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
+def square_image(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
     """An image (side,side,3) and the hand in it (side,side): the largest square around the hand.
 
     Raises:
         AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
     """
-    image, grey = read_picture(path, "RGB"), read_picture(mask_of(path), "L")
+    image, grey = read_image(path, "RGB"), read_image(mask_of(path), "L")
     if image.size != grey.size:
         raise AIHError(
             f"{mask_of(path)}: expected {image.width}x{image.height} as its image {path.name}, "
@@ -109,14 +110,14 @@ def square_picture(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
         raise AIHError(f"{mask_of(path)}: expected a hand ({THRESHOLD} to 255), found no level above {levels.max()}")
     if image.size != (side, side):
         box = _square_around(levels >= THRESHOLD)
-        # Pillow's filter covers all pixels that one of a smaller picture stands for.
+        # Pillow's filter covers all pixels that one of a smaller image stands for.
         grey = Image.fromarray(np.where(levels >= THRESHOLD, np.uint8(255), np.uint8(0)))
         image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
     return np.asarray(image), np.asarray(grey) >= THRESHOLD
 
 
 def _square_around(hand: np.ndarray[Any, np.dtype[np.bool_]]) -> Box:
-    """The largest square of a picture that is centred on the hand as well as may be: left, top, right, bottom."""
+    """The largest square of an image that is centred on the hand as well as may be: left, top, right, bottom."""
     height, width = hand.shape
     side = min(height, width)
     middle = hand_box(hand).mean(0) + 0.5

@@ -1,4 +1,4 @@
-"""InterHand2.6M (Moon et al. 2020): its annotations, joined and checked, and which of its pictures are whole.
+"""InterHand2.6M (Moon et al. 2020): its annotations, joined and checked, and which of its images are whole.
 
     ROOT/images/SPLIT/Capture0/SEQUENCE/camID/imageFRAME.jpg
     ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_data.json, ..._camera.json, ..._joint_3d.json, ..._MANO_NeuralAnnot.json
@@ -19,24 +19,24 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aih_gen.config import SIDES, Branch, Split
+from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.joints import FROM_INTERHAND
-from aih_gen.sources.json_stream import CutJSON, JSONStream
-from aih_gen.sources.pictures import picture_fault
-from aih_gen.sources.records import Tally
+from aih_gen.io.images import image_fault
+from aih_gen.io.json_stream import CutJSON, JSONStream
+from aih_gen.sources.records import ReadReport
+from aih_gen.typing import Array, Branch, Split
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
-"""Which hands are there, by ``hand_type``."""
+"""Presence of right and left hand, by ``hand_type``."""
 FIT_NUMBERS = {"pose": 48, "shape": 10, "trans": 3}
 NO_FIT, FITTED, BROKEN_FIT, FAR_FIT = range(4)
 FITS_AT_ONCE = 512
 
 NO_FRAME = "frame without joints"
 Key = tuple[str, str]
-Array = NDArray[np.float64]
 
 
 class _Broken(Exception):
@@ -44,7 +44,7 @@ class _Broken(Exception):
 
 
 class Annotation(NamedTuple):
-    """One picture and what is known of it. Captures, cameras and frames go by the names the files give them."""
+    """One image and what is known of it. Captures, cameras and frames go by the names the files give them."""
 
     id: int
     file_name: str
@@ -59,7 +59,7 @@ class Annotation(NamedTuple):
     box: tuple[float, float, float, float]
     """px, left, top, width, height of the hands."""
     valid: int
-    """Bit 21 * side + joint (ours): the joint is annotated in this picture."""
+    """Bit 21 * side + joint (ours): the joint is annotated in this image."""
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class View:
 
 
 @dataclass(eq=False)
-class Moments:
+class FrameTable:
     """Frames of captures, in world space. F of them; hand 0 is right."""
 
     rows: dict[Key, int]
@@ -100,14 +100,14 @@ class InterHand:
 
     annotations: list[Annotation]
     views: dict[Key, View]
-    moments: Moments
-    tally: Tally
+    frames: FrameTable
+    report: ReadReport
     sha256: dict[str, str]
     """Of each annotation file, by its ending."""
 
 
 def annotation_files(root: Path, split: Split, branch: Branch) -> str:
-    """What the paths of the four files begin with.
+    """The beginning of the four files' paths.
 
     Raises:
         AIHError: no such split or branch in the tree.
@@ -137,7 +137,7 @@ def read_interhand(
         branch: whose annotations: of ``all``, of ``human`` or of ``machine``.
         hand_model: the MANO files that the fits are for.
         max_fit_error: m, largest mean distance of a fit's joints from the annotated ones.
-        keep_unfitted: keep pictures whose fit is missing or too far off.
+        keep_unfitted: keep images whose fit is missing or too far off.
 
     Raises:
         AIHError: a file is missing, or is no JSON from its start.
@@ -145,20 +145,22 @@ def read_interhand(
     prefix = annotation_files(root, split, branch)
     streams = {name: JSONStream(Path(f"{prefix}{name}.json")) for name in ("data", "camera", "joint_3d")}
     streams["MANO_NeuralAnnot"] = JSONStream(Path(f"{prefix}MANO_NeuralAnnot.json"))
-    tally = Tally("annotations")
-    read = _annotations(streams["data"], tally)
-    views = _views(streams["camera"], tally)
-    moments = _moments(streams["joint_3d"], {(one.capture, one.frame) for one in read}, tally)
-    _add_fits(streams["MANO_NeuralAnnot"], moments, tally)
-    _compare_fits(moments, hand_model, max_fit_error)
-    kept = list(_usable(read, views, moments, root / "images" / split, tally, keep_unfitted, max_fit_error))
-    tally.used = len(kept)
-    return InterHand(kept, views, moments, tally, {name: stream.sha256 for name, stream in streams.items()})
+    report = ReadReport("annotations")
+    read = _annotations(streams["data"], report)
+    views = _views(streams["camera"], report)
+    frames = _frame_table(streams["joint_3d"], {(annotation.capture, annotation.frame) for annotation in read}, report)
+    _add_fits(streams["MANO_NeuralAnnot"], frames, report)
+    _compare_fits(frames, hand_model, max_fit_error)
+    usable = list(_usable(read, views, frames, root / "images" / split, report, keep_unfitted, max_fit_error))
+    report.used = len(usable)
+    return InterHand(usable, views, frames, report, {name: stream.sha256 for name, stream in streams.items()})
 
 
-def fit_fault(moments: Moments, one: Annotation, max_fit_error: float) -> str | None:
+def fit_fault(frames: FrameTable, annotation: Annotation, max_fit_error: float) -> str | None:
     """Why an annotation's fits are of no use; None where they are."""
-    states = moments.fit_state[moments.rows[one.capture, one.frame]][np.array(PRESENT[one.hand_type])]
+    states = frames.fit_state[frames.rows[annotation.capture, annotation.frame]][
+        np.array(PRESENT[annotation.hand_type])
+    ]
     if (states == BROKEN_FIT).any():
         return "broken fit"
     if (states == NO_FIT).any():
@@ -166,19 +168,19 @@ def fit_fault(moments: Moments, one: Annotation, max_fit_error: float) -> str | 
     return f"fit over {1000 * max_fit_error:g} mm off" if (states == FAR_FIT).any() else None
 
 
-def _whole_part(items: Iterator[Any], tally: Tally) -> Iterator[Any]:
-    """What comes before a break in a file."""
+def _whole_part(items: Iterator[Any], report: ReadReport) -> Iterator[Any]:
+    """The items before a break in a file."""
     try:
         yield from items
     except CutJSON as error:
-        if str(error) not in tally.broken.get("cut JSON", []):
-            tally.add_broken("cut JSON", str(error))
+        if str(error) not in report.broken.get("cut JSON", []):
+            report.add_broken("cut JSON", str(error))
 
 
-def _annotations(stream: JSONStream, tally: Tally) -> list[Annotation]:
+def _annotations(stream: JSONStream, report: ReadReport) -> list[Annotation]:
     images: dict[Any, tuple[Any, ...]] = {}
-    shared: dict[str, str] = {}  # few names, many pictures
-    for item in _whole_part(stream.items("images"), tally):
+    shared: dict[str, str] = {}  # few names, many images
+    for item in _whole_part(stream.items("images"), report):
         try:
             names = [str(item[key]) for key in ("capture", "seq_name", "camera", "frame_idx")]
             names = [shared.setdefault(name, name) for name in names]
@@ -186,14 +188,14 @@ def _annotations(stream: JSONStream, tally: Tally) -> list[Annotation]:
         except (KeyError, TypeError, ValueError):
             continue  # its annotation then has no image record, and is counted
     read = []
-    for count, item in enumerate(_whole_part(stream.items("annotations"), tally)):
+    for count, item in enumerate(_whole_part(stream.items("annotations"), report)):
         name = f"annotation {item['id']}" if isinstance(item, dict) and "id" in item else f"annotations[{count}]"
         try:
             read.append(_annotation(item, images))
         except _Broken as error:
-            tally.add_broken(str(error), name)
+            report.add_broken(str(error), name)
         except (KeyError, TypeError, ValueError):
-            tally.add_broken("broken annotation", name)
+            report.add_broken("broken annotation", name)
     return read
 
 
@@ -227,10 +229,10 @@ def _floats(found: Any, count: int, fault: str) -> Array:
     return numbers
 
 
-def _views(stream: JSONStream, tally: Tally) -> dict[Key, View]:
+def _views(stream: JSONStream, report: ReadReport) -> dict[Key, View]:
     """Cameras whose numbers are whole; what uses another one has none."""
     parts: dict[Key, dict[str, Any]] = {}
-    for capture, quantity, by_camera in _whole_part(stream.pairs(), tally):
+    for capture, quantity, by_camera in _whole_part(stream.pairs(), report):
         for camera, value in by_camera.items() if isinstance(by_camera, dict) else ():
             parts.setdefault((capture, camera), {})[quantity] = value
     views = {}
@@ -247,12 +249,12 @@ def _views(stream: JSONStream, tally: Tally) -> dict[Key, View]:
     return views
 
 
-def _moments(stream: JSONStream, wanted: set[Key], tally: Tally) -> Moments:
+def _frame_table(stream: JSONStream, wanted: set[Key], report: ReadReport) -> FrameTable:
     rows: dict[Key, int] = {}
     faults: dict[Key, str] = {}
     joints = np.zeros((len(wanted), 2, 21, 3), np.float32)
     known = np.zeros((len(wanted), 2, 21), bool)
-    for capture, frame, value in _whole_part(stream.pairs(), tally):
+    for capture, frame, value in _whole_part(stream.pairs(), report):
         key = capture, frame
         if key not in wanted or key in rows:
             continue
@@ -264,11 +266,11 @@ def _moments(stream: JSONStream, wanted: set[Key], tally: Tally) -> Moments:
         known[len(rows)], joints[len(rows)] = valid, world / 1000
         rows[key] = len(rows)
     fits = np.zeros((len(rows), 2, sum(FIT_NUMBERS.values())), np.float32)
-    return Moments(rows, joints[: len(rows)], known[: len(rows)], fits, np.zeros((len(rows), 2), np.uint8), faults)
+    return FrameTable(rows, joints[: len(rows)], known[: len(rows)], fits, np.zeros((len(rows), 2), np.uint8), faults)
 
 
 def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
-    """Which joints are known (2,21), and where they are (2,21,3) in the file's unit."""
+    """Known joints (2,21) and all positions (2,21,3) in the file's unit."""
     try:
         valid = np.asarray(value["joint_valid"], np.float64).reshape(2, 21)[:, FROM_INTERHAND] > 0
         world = np.asarray(value["world_coord"], np.float64).reshape(2, 21, 3)[:, FROM_INTERHAND]
@@ -279,9 +281,9 @@ def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
     return valid, world
 
 
-def _add_fits(stream: JSONStream, moments: Moments, tally: Tally) -> None:
-    for capture, frame, hands in _whole_part(stream.pairs(), tally):
-        row = moments.rows.get((capture, frame))
+def _add_fits(stream: JSONStream, frames: FrameTable, report: ReadReport) -> None:
+    for capture, frame, hands in _whole_part(stream.pairs(), report):
+        row = frames.rows.get((capture, frame))
         if row is None:
             continue
         for side, name in enumerate(SIDES):
@@ -291,57 +293,57 @@ def _add_fits(stream: JSONStream, moments: Moments, tally: Tally) -> None:
             try:
                 numbers = [_floats(fit[part], count, part) for part, count in FIT_NUMBERS.items()]
             except (_Broken, KeyError, TypeError):
-                moments.fit_state[row, side] = BROKEN_FIT
+                frames.fit_state[row, side] = BROKEN_FIT
                 continue
-            moments.fits[row, side], moments.fit_state[row, side] = np.concatenate(numbers), FITTED
+            frames.fits[row, side], frames.fit_state[row, side] = np.concatenate(numbers), FITTED
 
 
-def _compare_fits(moments: Moments, hand_model: str, max_fit_error: float) -> None:
+def _compare_fits(frames: FrameTable, hand_model: str, max_fit_error: float) -> None:
     """Mark fits whose joints are farther from the annotated ones than allowed, or cannot be compared."""
     for side, name in enumerate(SIDES):
         model = load_hand_model(hand_model, name, tips="smplx")
-        chosen = np.flatnonzero(moments.fit_state[:, side] == FITTED)
+        chosen = np.flatnonzero(frames.fit_state[:, side] == FITTED)
         starts = range(0, len(chosen), FITS_AT_ONCE)
         for start in tqdm(starts, desc=f"{name} fits against joints", unit="batch", leave=False, mininterval=1):
             rows = chosen[start : start + FITS_AT_ONCE]
-            pose, betas, transl = torch.from_numpy(moments.fits[rows, side]).split((48, 10, 3), 1)
+            pose, betas, transl = torch.from_numpy(frames.fits[rows, side]).split((48, 10, 3), 1)
             with torch.no_grad():
                 joints = model(pose, betas, transl).joints.numpy()
-            known = moments.known[rows, side]
-            error = np.linalg.norm(joints - moments.joints[rows, side], axis=-1)
+            known = frames.known[rows, side]
+            error = np.linalg.norm(joints - frames.joints[rows, side], axis=-1)
             mean = np.where(known, error, 0).sum(1) / np.maximum(known.sum(1), 1)
-            moments.fit_state[rows[(mean > max_fit_error) | ~known.any(1)], side] = FAR_FIT
+            frames.fit_state[rows[(mean > max_fit_error) | ~known.any(1)], side] = FAR_FIT
 
 
 def _usable(
     read: list[Annotation],
     views: dict[Key, View],
-    moments: Moments,
+    frames: FrameTable,
     images: Path,
-    tally: Tally,
+    report: ReadReport,
     keep_unfitted: bool,
     max_fit_error: float,
 ) -> Iterator[Annotation]:
-    for one in tqdm(read, desc="pictures", unit="picture", leave=False, mininterval=1):
-        frame = one.capture, one.frame
-        fault = None if frame in moments.rows else moments.faults.get(frame, NO_FRAME)
-        if (one.capture, one.camera) not in views:
+    for annotation in tqdm(read, desc="images", unit="image", leave=False, mininterval=1):
+        frame = annotation.capture, annotation.frame
+        fault = None if frame in frames.rows else frames.faults.get(frame, NO_FRAME)
+        if (annotation.capture, annotation.camera) not in views:
             fault = fault or "camera absent"
-        fit = None if fault else fit_fault(moments, one, max_fit_error)
+        fit = None if fault else fit_fault(frames, annotation, max_fit_error)
         if fit == "broken fit":
             fault = fit
         elif fit and not keep_unfitted:
-            tally.leave_out(fit, one.name)
+            report.leave_out(fit, annotation.name)
             continue
-        fault = fault or _image_fault(images, one)
+        fault = fault or _image_fault(images, annotation)
         if fault:
-            tally.add_broken(fault, one.name)
+            report.add_broken(fault, annotation.name)
         else:
-            yield one
+            yield annotation
 
 
-def _image_fault(images: Path, one: Annotation) -> str | None:
-    place = PurePosixPath(one.file_name)
+def _image_fault(images: Path, annotation: Annotation) -> str | None:
+    place = PurePosixPath(annotation.file_name)
     if place.is_absolute() or ".." in place.parts:
         return "image outside the tree"
-    return picture_fault(images / place, (one.width, one.height))
+    return image_fault(images / place, (annotation.width, annotation.height))

@@ -6,11 +6,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.mano import ARRAY, BUFFER, DTYPE, ENCODE, plain_array
-from aih_gen.hands.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.io.archives import read_npy_header
+from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
 
 MAX_BYTES = 1 << 31
 SCALAR = {Name(f"{module}.multiarray", "scalar") for module in ("numpy.core", "numpy._core")}
@@ -30,9 +29,7 @@ def read_object_array(path: Path) -> list[Any]:
         raise AIHError(f"{path}: expected an object array, found no readable file ({error.strerror})") from error
     try:
         stream = io.BytesIO(raw)
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(stream)
+        shape, _, dtype = read_npy_header(stream)
         if len(raw) > MAX_BYTES or not dtype.hasobject or len(shape) != 1:
             raise AssetError(f"expected a list of objects, found {dtype} {shape} in {len(raw)} bytes")
         body = raw[stream.tell() :]

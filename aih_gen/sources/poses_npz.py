@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-from aih_gen.sources.records import Tally
+from aih_gen.io.archives import read_npz
+from aih_gen.sources.records import ReadReport
 
 FIELDS = {
     "pose": (48, ("pose", "poses", "mano_pose", "thetas")),
@@ -21,33 +21,29 @@ FIELDS = {
 POSES = "poses.npz"
 
 
-def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], Tally]:
+def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
     """Pairs of hands out of an npz; both hands of a pair are in one frame of reference.
 
     Each of pose (N,48) axis-angle in radians, zero = flat hand, betas (N,10) and transl (N,3) m is there either for
     both hands, (N,2,...) with the right one first, or twice, its name beginning with ``right_`` and ``left_``.
 
     Returns:
-        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs without a number that is none, and what
+        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs whose numbers are finite, and what
         became of the N.
 
     Raises:
         AIHError: no such npz, or an array is missing or of another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise AIHError(f"{path}: expected an npz of MANO parameters, found none that can be read ({error})") from error
+    stored = read_npz(path)
     arrays = {name: _both(path, stored, name, width, known) for name, (width, known) in FIELDS.items()}
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
         raise AIHError(f"{path}: expected as many poses as betas and translations, found {sorted(counts)}")
     whole = np.logical_and.reduce([np.isfinite(array).all((1, 2)) for array in arrays.values()])
-    tally = Tally("pairs", used=int(whole.sum()))
+    report = ReadReport("pairs", used=int(whole.sum()))
     for row in np.flatnonzero(~whole).tolist():
-        tally.add_broken("numbers that are none", f"pair {row}")
-    return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, tally
+        report.add_broken("NaN or infinity", f"pair {row}")
+    return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, report
 
 
 def _both(path: Path, stored: dict[str, Any], name: str, width: int, known: tuple[str, ...]) -> NDArray[Any]:

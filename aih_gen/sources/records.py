@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from aih_gen.compose.sample import Sample
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
 
 NAMED = 3
 """Records that a summary names for each reason; all of them are in `SKIPPED`."""
@@ -16,11 +17,11 @@ SKIPPED = "skipped.tsv"
 
 
 @dataclass
-class Tally:
-    """What became of the records of a data set. Broken ones contradict its format, others are left out by choice."""
+class ReadReport:
+    """Counts of a data set's records. Broken ones contradict its format, others are left out by choice."""
 
     what: str
-    """What a record is, in the plural."""
+    """The kind of record, in the plural."""
     used: int = 0
     broken: dict[str, list[str]] = field(default_factory=dict)
     """Ids by reason."""
@@ -36,12 +37,12 @@ class Tally:
 
     @property
     def num_broken(self) -> int:
-        """How many records cannot be read."""
+        """Number of records that cannot be read."""
         return sum(map(len, self.broken.values()))
 
     @property
     def num_read(self) -> int:
-        """How many records there are."""
+        """Number of records."""
         return self.used + self.num_broken + sum(map(len, self.left_out.values()))
 
     def check(self, place: Path | str, most_broken: float) -> None:
@@ -73,14 +74,11 @@ class Tally:
         """List every record that is not used in ``folder``, one a line: reason, tab, id.
 
         Raises:
-            AIHError: the list cannot be written.
+            WriteError: the list cannot be written.
         """
         path = folder / SKIPPED
         rows = [f"{reason}\t{name}\n" for by in (self.broken, self.left_out) for reason in by for name in by[reason]]
-        try:
-            path.write_text("".join(rows))
-        except OSError as error:
-            raise AIHError(f"{path}: expected a file that can be written ({error.strerror})") from error
+        write_text(path, "".join(rows))
         return path
 
 
@@ -107,8 +105,8 @@ class Records(Source, Protocol):
     """The usable records of a data set as samples, indices 0 to len - 1."""
 
     @property
-    def tally(self) -> Tally:
-        """What was left out."""
+    def report(self) -> ReadReport:
+        """Records that were used, broken and left out."""
         ...
 
     def __len__(self) -> int: ...

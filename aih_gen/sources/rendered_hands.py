@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.compose.crops import HandCrop, Mask, is_fit
+from aih_gen.compose.crops import HandCrop, is_fit
 from aih_gen.compose.sample import mask
 from aih_gen.config import SIDES, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Mask
 
 ARM_MARGIN = 2
 """Pixels: an arm this close to the other hand is taken to run on behind it."""
@@ -68,7 +69,7 @@ class RenderedHands:
         )
 
     def _shows_alone(self, position: int) -> bool:
-        """Whether a sample of two hands has targets that show each of them alone."""
+        """True for a sample of two hands whose targets show each of them alone."""
         shard, _ = self.shards.locate(position)
         return self.shards.shard(shard).header.subset == RenderConfig.subset
 
@@ -81,7 +82,7 @@ class RenderedHands:
 
 
 def _loses_arm(bits: NDArray[np.uint8], hand: Mask, wrist: NDArray[np.float32], side: int) -> bool:
-    """Whether the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
+    """True where the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
     size, own, other = len(bits), SIDES[side], SIDES[1 - side]
     zone = _dilated(mask(bits, f"arm_{own}"), ARM_MARGIN)
     if not zone.any():

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
-from aih_gen.sources.folder import MASK_ENDING, THRESHOLD, is_hand_folder, mask_of, square_picture
-from aih_gen.sources.pictures import FORMATS, picture_fault, read_picture
-from aih_gen.sources.records import Tally
-from aih_gen.sources.unknown import unknown_hands
+from aih_gen.io.images import SUFFIXES, image_fault, read_image
+from aih_gen.sources.folder import MASK_ENDING, THRESHOLD, is_hand_folder, mask_of, square_image
+from aih_gen.sources.image_only import image_only_sample
+from aih_gen.sources.records import ReadReport
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SingleHandPhotos:
         self.config, self.folder = config, Path(config.source)
         if not is_hand_folder(self.folder):
             raise AIHError(f"{self.folder}: expected folders right and left with images and masks, found neither")
-        self.tally, self._hash = Tally("images"), hashlib.sha256()
+        self.report, self._hash = ReadReport("images"), hashlib.sha256()
         self.photos = list(self._usable())
-        self.tally.used = len(self.photos)
+        self.report.used = len(self.photos)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -54,31 +54,31 @@ class SingleHandPhotos:
             (side, path)
             for side, name in enumerate(SIDES)
             for path in sorted((self.folder / name).glob("*"))
-            if path.suffix.lower() in FORMATS and not path.name.endswith(MASK_ENDING)
+            if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)
         ]
         for side, path in tqdm(found, desc="images", unit="image", leave=False, mininterval=1):
             fault = _fault(path)
             if fault:
-                self.tally.add_broken(fault, f"{SIDES[side]}/{path.name}")
+                self.report.add_broken(fault, f"{SIDES[side]}/{path.name}")
                 continue
             for one in (path, mask_of(path)):
                 self._hash.update(f"{SIDES[side]}/{one.name}\0".encode() + one.read_bytes())
             yield side, path
 
     def _sample(self, index: int, side: int, path: Path) -> Sample:
-        image, hand = square_picture(path, self.config.size)
+        image, hand = square_image(path, self.config.size)
         masks = np.zeros((2, *hand.shape), bool)
         masks[side] = hand
-        story = {"dataset": self.config.subset, "file": f"{SIDES[side]}/{path.name}", "hand_type": SIDES[side]}
-        return unknown_hands(index, image, (image, image), masks, masks, story)
+        provenance = {"dataset": self.config.subset, "file": f"{SIDES[side]}/{path.name}", "hand_type": SIDES[side]}
+        return image_only_sample(index, image, (image, image), masks, masks, provenance)
 
 
 def _fault(path: Path) -> str | None:
-    fault = picture_fault(path)
+    fault = image_fault(path)
     if fault:
         return fault
     mask = mask_of(path)
-    fault = picture_fault(mask, read_picture(path, "L").size)
+    fault = image_fault(mask, read_image(path, "L").size)
     if fault:
         return {"missing image": "no mask", "image of another size": "mask of another size"}.get(fault, "broken mask")
-    return "empty mask" if np.asarray(read_picture(mask, "L")).max() < THRESHOLD else None
+    return "empty mask" if np.asarray(read_image(mask, "L")).max() < THRESHOLD else None

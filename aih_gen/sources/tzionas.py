@@ -23,11 +23,12 @@ from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import TO_TZIONAS
-from aih_gen.sources.pictures import FORMATS, crop_around, picture_fault, read_picture
-from aih_gen.sources.records import Tally
-from aih_gen.sources.unknown import unknown_hands
+from aih_gen.io.images import SUFFIXES, image_fault, read_image
+from aih_gen.sources.crops import crop_around
+from aih_gen.sources.image_only import image_only_sample
+from aih_gen.sources.records import ReadReport
 
-JOINTS_FOLDER, PICTURES_FOLDER, ENDING = "joints_2D_GT", "rgb", "_joints_2d.txt"
+JOINTS_FOLDER, IMAGES_FOLDER, ENDING = "joints_2D_GT", "rgb", "_joints_2d.txt"
 LINES = 28
 Joints = NDArray[np.float64]
 
@@ -39,19 +40,19 @@ class TzionasConfig(SourceConfig):
     subset: ClassVar[str] = "Tzionas"
 
     margin: float = 2.0
-    """Side of a picture / longer side of the box of its annotated joints, which end before the finger tips; HDR's."""
+    """Side of an image / longer side of the box of its annotated joints, which end before the finger tips; HDR's."""
 
 
 class TzionasFrames:
-    """One square picture around both hands for each annotated frame, sorted by path."""
+    """One square image around both hands for each annotated frame, sorted by path."""
 
     def __init__(self, config: TzionasConfig) -> None:
         if not 1 <= config.margin <= 10:
             raise AIHError(f"margin: expected 1 to 10, found {config.margin}")
         self.config, self.root = config, Path(config.source)
-        self.tally, self._hash = Tally("frames"), hashlib.sha256()
+        self.report, self._hash = ReadReport("frames"), hashlib.sha256()
         self.frames = list(self._usable())
-        self.tally.used = len(self.frames)
+        self.report.used = len(self.frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -70,17 +71,17 @@ class TzionasFrames:
             raise AIHError(f"{self.root}: expected {JOINTS_FOLDER}/NAME.txt or NAME{ENDING}, found neither")
         for path in tqdm(files, desc="frames", unit="frame", leave=False, mininterval=1):
             name = path.relative_to(self.root).as_posix()
-            picture, joints = _picture_of(path), read_joints(path)
-            fault = joints if isinstance(joints, str) else picture_fault(picture) if picture else "missing image"
+            image, joints = _image_of(path), read_joints(path)
+            fault = joints if isinstance(joints, str) else image_fault(image) if image else "missing image"
             if fault is not None:
-                self.tally.add_broken(fault, name)
+                self.report.add_broken(fault, name)
                 continue
-            assert picture is not None and not isinstance(joints, str)
+            assert image is not None and not isinstance(joints, str)
             self._hash.update(name.encode() + b"\0" + path.read_bytes())
-            yield picture, joints
+            yield image, joints
 
     def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
-        photo = read_picture(path, "RGB")
+        photo = read_image(path, "RGB")
         known = np.asarray(np.isfinite(joints).all(-1))
         present = np.asarray(known.any(1))
         crop = crop_around(joints[known], self.config.margin, self.config.size)
@@ -88,8 +89,8 @@ class TzionasFrames:
         joints_2d = (joints @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
         inside = ((joints_2d > -0.5) & (joints_2d < crop.size - 0.5)).all(-1)
         state = np.where(known & ~inside, np.uint8(JOINT_OUTSIDE), np.uint8(JOINT_UNKNOWN))
-        image, nothing = crop.picture(photo), np.zeros((2, crop.size, crop.size), bool)
-        story = {
+        image, nothing = crop.cut(photo), np.zeros((2, crop.size, crop.size), bool)
+        provenance = {
             "dataset": self.config.subset,
             "hand_type": "interacting" if present.all() else SIDES[int(present.argmax())],
             "file": path.relative_to(self.root).as_posix(),
@@ -97,7 +98,7 @@ class TzionasFrames:
             "crop_centre": list(crop.centre),
             "crop_side": crop.side,
         }
-        sample = unknown_hands(index, image, (image, image), nothing, nothing, story)
+        sample = image_only_sample(index, image, (image, image), nothing, nothing, provenance)
         return replace(sample, joints_2d=joints_2d, joint_state=state, present=present)
 
 
@@ -120,15 +121,15 @@ def read_joints(path: Path) -> Joints | str:
     return joints
 
 
-def _picture_of(joints: Path) -> Path | None:
+def _image_of(joints: Path) -> Path | None:
     if joints.name.endswith(ENDING):
         places = [joints.with_name(joints.name.removesuffix(ENDING))]
     else:
-        places = [joints.parent.parent / folder / joints.stem for folder in (PICTURES_FOLDER, "")]
+        places = [joints.parent.parent / folder / joints.stem for folder in (IMAGES_FOLDER, "")]
         places.append(joints.with_suffix(""))
     for place in places:
-        for ending in FORMATS:
-            picture = place.with_name(place.name + ending)
-            if picture.is_file():
-                return picture
+        for ending in SUFFIXES:
+            image = place.with_name(place.name + ending)
+            if image.is_file():
+                return image
     return None

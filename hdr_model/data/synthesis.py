@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from aih_gen.compose.copy_paste import moved_hands
+from aih_gen.compose.copy_paste import transformed_hands
 from aih_gen.compose.masks import hidden
-from aih_gen.compose.paste import ingredients, paste
+from aih_gen.compose.paste import paste, paste_inputs
 from aih_gen.config import SIDES, SynConfig, canonical_json, check_config
 from aih_gen.errors import AIHError
 from aih_gen.sources import open_source
@@ -102,9 +102,9 @@ class SynthesisDataset(Dataset[Batch]):
         return MixedOrder(stored, self.first, composed)
 
     def _raw(self, index: int) -> dict[str, Tensor]:
-        crops, drawn = self.source.drawn(index)
-        hands = {name: torch.from_numpy(value) for name, value in moved_hands(crops, drawn).items()}
-        return ingredients(crops, drawn) | hands
+        crops, arrangement = self.source.arrangement(index)
+        hands = {name: torch.from_numpy(value) for name, value in transformed_hands(crops, arrangement).items()}
+        return paste_inputs(crops, arrangement) | hands
 
 
 def _measured(bits: Tensor) -> Batch:

@@ -20,21 +20,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aih_gen.config import RenderConfig, SynConfig
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, AssetError
+from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
-from hdr_model.evaluation.examine import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
 from hdr_model.evaluation.metrics import mpjpe
-from hdr_model.evaluation.page import grid_html, notes_html, whole_page
-from hdr_model.evaluation.pose import HDR_OWN, P1, by_side, protocol_errors
-from hdr_model.evaluation.protocols import BATCH, portions, spread
+from hdr_model.evaluation.predict import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
+from hdr_model.evaluation.protocols import HDR_OWN, P1, by_side, protocol_errors
 from hdr_model.evaluation.published import ABLATION, NAN
+from hdr_model.evaluation.subsets import BATCH, portions, spread
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
-from hdr_model.inference.hands import HandStage
+from hdr_model.evaluation.templates import render
+from hdr_model.inference.folders import check_out
+from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -172,8 +174,7 @@ def _check(study: Study) -> dict[Path, str]:
 
 
 def _open_study(study: Study, out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
+    check_out(out)
     settings = json.loads(json.dumps(asdict(study), default=str))
     path = out / "study.json"
     if path.exists():
@@ -233,14 +234,14 @@ def _command(
 @torch.inference_mode()
 def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -> dict[str, float]:
     """Errors of the held-out hands in mm; HDRM is that of ``run``, or there is none."""
-    stage = _networks(study, shpe, run, device)
+    estimator = _networks(study, shpe, run, device)
     dataset = AIHDataset(study.held_out, FIELDS)
     errors: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
     shares: list[float] = []
     sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
         batch = to_device(dataset[indices], device)
-        sample, hand, joints = _joints(stage, batch, paint=run is not None)
+        sample, hand, joints = _joints(estimator, batch, paint=run is not None)
         true = batch["joints_3d"][sample, hand].double().cpu().numpy()
         shares += batch["occlusion"][sample, hand].tolist()
         sides += hand.tolist()
@@ -253,28 +254,28 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     return {"all": mpjpe(own), "hidden": mpjpe(own[hidden]), "unscaled": mpjpe(unscaled), "hands": float(len(own))}
 
 
-def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) -> HandStage:
+def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) -> HandEstimator:
     """Row 1 paints nothing, and its HDRM is an untrained one."""
     pose, size = SHPE.from_pretrained(shpe), trained_size(shpe)
     hdrm = HDRM.from_pretrained(run / WEIGHTS) if run else HDRM(preset("hdrm", study.preset))
     bfloat16 = use_bfloat16(True, "auto", device)
     if study.hasm is None:
-        return HandStage(hdrm, pose, size, device, bfloat16)
+        return HandEstimator(hdrm, pose, size, device, bfloat16)
     weights = find_weights(study.hasm, "hasm")
     hasm, seen = HASM.from_pretrained(weights), trained_size(weights)
     return HDR(hasm, hdrm, pose, segmentation_size=seen, hand_size=size, device=device, bfloat16=bfloat16)
 
 
-def _joints(stage: HandStage, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
     """Sample (N,) and hand (N,) of a batch's hands, and their joints (N,21,3) in bone units and the camera's axes."""
-    sample, hand, crops = cut_true_hands(batch, known_hands(batch)[0], stage.hand_size)
+    sample, hand, crops = cut_true_hands(batch, known_hands(batch)[0], estimator.hand_size)
     known = true_input(crops)
-    if isinstance(stage, HDR):
+    if isinstance(estimator, HDR):
         images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
-        masks = {name: mask[sample] for name, mask in stage.segment(images).items()}
-        known = cut_hands(images[sample], masks, hand, stage.hand_size)
-    shown = stage.paint(known, dilate_hole=isinstance(stage, HDR)).composite if paint else known.image
-    return sample, hand, estimate_in_image(stage, shown, known.affine)[1].double().cpu().numpy()
+        masks = {name: mask[sample] for name, mask in estimator.segment(images).items()}
+        known = cut_hands(images[sample], masks, hand, estimator.hand_size)
+    shown = estimator.paint(known, dilate_hole=isinstance(estimator, HDR)).composite if paint else known.image
+    return sample, hand, estimate_in_image(estimator, shown, known.affine)[1].double().cpu().numpy()
 
 
 def _table(study: Study, results: dict[int, dict[str, float]]) -> Grid:
@@ -313,7 +314,9 @@ def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> N
     document = {"study": json.loads(json.dumps(asdict(study), default=str)), "grid": asdict(grid), "notes": notes}
     write_text(out / "ablation.json", json.dumps(without_nan(document), indent=1) + "\n")
     write_text(out / "ablation.md", grid.markdown() + "\n" + "".join(f"- {note}\n" for note in notes))
-    write_text(out / "index.html", whole_page("The ablation", grid_html(grid) + notes_html(notes)))
+    write_text(
+        out / "index.html", render("ablation.html.jinja", title="The ablation", headings=(), grid=grid, notes=notes)
+    )
     write_grids(out / "ablation.csv", [grid])
     console = Console()
     grid.print(console)
@@ -324,8 +327,8 @@ def _write_table(out: Path, study: Study, grid: Grid, notes: Sequence[str]) -> N
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
-    except ValueError as error:
+        document = read_json(path)
+    except AssetError as error:
         raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote ({error})") from error
     if not isinstance(document, dict):
         raise AIHError(f"{path}: expected a JSON object, found {type(document).__name__}")

@@ -17,11 +17,13 @@ from rich.console import Console
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
 from hdr_model.config import TASKS, Preset, preset, training_preset
 from hdr_model.device import choose_device
 from hdr_model.evaluation.published import NAN, P40_MILLISECONDS
 from hdr_model.evaluation.table import Grid, Line, without_nan
 from hdr_model.inference.detection import find_hands
+from hdr_model.inference.folders import check_out
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -29,8 +31,8 @@ from hdr_model.nets.shpe import SHPE
 
 PHOTO = 512
 """Side of the photo that the whole of HDR is timed on."""
-LEAST_RUNS = 3
-PATIENCE = 60.0
+MIN_RUNS = 3
+MAX_FIRST_SECONDS = 60.0
 """Seconds of a first run after which there is no other."""
 WHOLE = f"HDR, photo of {PHOTO} x {PHOTO}, two hands"
 
@@ -46,8 +48,8 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
             raise AIHError(f"--batch-sizes should be above 0, found {number}")
     if not batch_sizes or seconds <= 0:
         raise AIHError("expected --batch-sizes with a number and --seconds above 0")
-    if out is not None and out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
+    if out is not None:
+        check_out(out)
     where = choose_device(device)
     lines = []
     for bfloat16 in (False, True):
@@ -63,9 +65,9 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
     sizes = ", ".join(f"{task} {training_preset(task, size).size}" for task in TASKS)
     note = (
         f"Preset {size} (input sides {sizes}), {machine(where)}, PyTorch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads. Medians of at least {LEAST_RUNS} runs after one to warm up (a first one "
-        f"of more than {PATIENCE:.0f} s is the only one), each waited for, divided by the batch; the P40's are the "
-        "paper's, of preset paper, and its HDRM's was probably not waited for. Two hands a photo, "
+        f"{torch.get_num_threads()} threads. Medians of at least {MIN_RUNS} runs after one to warm up (a first one "
+        f"of more than {MAX_FIRST_SECONDS:.0f} s is the only one), each waited for, divided by the batch; the P40's "
+        "are the paper's, of preset paper, and its HDRM's was probably not waited for. Two hands a photo, "
         "taken from drawn masks."
     )
     columns = ("ms a photo, median", "ms, slowest - fastest", "paper, Tesla P40, ms")
@@ -73,21 +75,21 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
     grid.print(Console())
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "bench.json").write_text(json.dumps(without_nan(asdict(grid)), indent=1) + "\n")
-        (out / "bench.md").write_text(f"{grid.markdown()}\n{note}\n")
+        write_text(out / "bench.json", json.dumps(without_nan(asdict(grid)), indent=1) + "\n")
+        write_text(out / "bench.md", f"{grid.markdown()}\n{note}\n")
     return grid
 
 
 def measure(run: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
     """Seconds of each of several runs after a first one, for ``seconds`` in all; the device is waited for.
 
-    A first run of more than ``PATIENCE`` seconds is the only one.
+    A first run of more than ``MAX_FIRST_SECONDS`` seconds is the only one.
     """
     first = _seconds(run, device)
-    if first > PATIENCE:
+    if first > MAX_FIRST_SECONDS:
         return [first]
     times: list[float] = []
-    while len(times) < LEAST_RUNS or sum(times) < seconds:
+    while len(times) < MIN_RUNS or sum(times) < seconds:
         times.append(_seconds(run, device))
     return times
 

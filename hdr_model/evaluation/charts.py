@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
+
+from hdr_model.evaluation.templates import render
 
 Points = Sequence[tuple[float, float]]
 
-_HEIGHT = 300
-_LINE_COLOURS = ("#222222", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
+MAX_POINTS = 400
+"""Of a drawn curve; of longer ones evenly spread points are taken."""
+_HEIGHT, _LEFT, _TOP, _MARGIN, _NAMES = 300, 56, 30, 30, 180
+"""In pixels; the names of the curves stand at the right."""
+_COLOURS = ("#222222", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
 
 
 def curves_svg(
@@ -19,7 +23,7 @@ def curves_svg(
     logarithmic: bool = True,
     across: str = "step",
 ) -> str:
-    """Curves as an inline SVG.
+    """Curves as an inline SVG; empty where no curve has a point.
 
     Args:
         curves: name -> (step, value) points; points that are not finite are left out.
@@ -29,39 +33,41 @@ def curves_svg(
     scale: Callable[[float], float] = math.log10 if logarithmic else float
     unscale: Callable[[float], float] = (lambda level: 10.0**level) if logarithmic else float
     least = 0.0 if logarithmic else -math.inf
-    clean = {n: [(s, v) for s, v in c if math.isfinite(v) and v > least] for n, c in curves.items()}
-    clean = {name: curve for name, curve in clean.items() if curve}
-    if not clean:
+    finite = {n: [(s, scale(v)) for s, v in c if math.isfinite(v) and v > least] for n, c in curves.items()}
+    drawn = {name: curve for name, curve in finite.items() if curve}
+    if not drawn:
         return ""
-    steps = [s for c in clean.values() for s, _ in c]
-    levels = [scale(v) for c in clean.values() for _, v in c]
+    steps, levels = zip(*(point for curve in drawn.values() for point in curve), strict=True)
     low, high = min(levels), max(max(levels), min(levels) + (0.1 if logarithmic else 1e-3))
     first, last = min(steps), max(max(steps), min(steps) + 1)
-    left, right, top, bottom = 56, width - 180, 30, _HEIGHT - 30
+    right, bottom = width - _NAMES, _HEIGHT - _MARGIN
 
-    def place(step: float, level: float) -> str:
-        x = left + (step - first) / (last - first) * (right - left)
-        return f"{x:.1f},{bottom - (level - low) / (high - low) * (bottom - top):.1f}"
+    def x(step: float) -> str:
+        return f"{_LEFT + (step - first) / (last - first) * (right - _LEFT):.1f}"
 
-    parts = [f'<text x="{left}" y="18" font-weight="600">{escape(title)}</text>']
-    for k in range(5):
-        level = low + k / 4 * (high - low)
-        y = place(first, level).split(",")[1]
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#eee"/>')
-        label = f"{unscale(level):.3g}"
-        parts.append(f'<text x="{left - 6}" y="{y}" text-anchor="end" dominant-baseline="middle">{label}</text>')
-    for step, anchor in ((first, "start"), (last, "end")):
-        x = place(step, low).split(",")[0]
-        parts.append(f'<text x="{x}" y="{bottom + 18}" text-anchor="{anchor}">{step:g}</text>')
-    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 18}" text-anchor="middle">{escape(across)}</text>')
-    for k, (name, curve) in enumerate(clean.items()):
-        colour = _LINE_COLOURS[k % len(_LINE_COLOURS)]
-        points = " ".join(place(s, scale(v)) for s, v in _thin(curve, 400))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(f'<text x="{right + 10}" y="{top + 8 + 16 * k}" fill="{colour}">{escape(name)}</text>')
-    size = f'width="{width}" height="{_HEIGHT}" viewBox="0 0 {width} {_HEIGHT}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">{"".join(parts)}</svg>'
+    def y(level: float) -> str:
+        return f"{bottom - (level - low) / (high - low) * (bottom - _TOP):.1f}"
+
+    return render(
+        "curves.svg.jinja",
+        title=title,
+        across=across,
+        width=width,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=right,
+        top=_TOP,
+        bottom=bottom,
+        levels=[(y(level), f"{unscale(level):.3g}") for level in (low + k / 4 * (high - low) for k in range(5))],
+        first=f"{first:g}",
+        last=f"{last:g}",
+        curves=[
+            (name, _COLOURS[k % len(_COLOURS)], " ".join(f"{x(step)},{y(level)}" for step, level in _thin(curve)))
+            for k, (name, curve) in enumerate(drawn.items())
+        ],
+    )
 
 
-def _thin(curve: Points, most: int) -> Points:
-    return [curve[k] for k in sorted({round(i * (len(curve) - 1) / (most - 1)) for i in range(most)})]
+def _thin(curve: Points) -> Points:
+    chosen = {round(i * (len(curve) - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)}
+    return [curve[k] for k in sorted(chosen)]

@@ -6,20 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
-from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
-from hdr_model.evaluation.examine import ALONE, BOUND, FOUND, TRUE, UNPAINTED
+from aih_gen.hands.joints import JOINT_NAMES, WRIST
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, joint_errors, mpjpe, place_hands
+from hdr_model.evaluation.predict import ALONE, BOUND, FOUND, TRUE, UNPAINTED
+from hdr_model.evaluation.protocols import HDR_OWN, P1, P3, PROTOCOLS, Protocol, bone_lengths, by_side, protocol_errors
 from hdr_model.evaluation.published import GAIN_LINES, INTERHAND_LINES, TZIONAS_LINES, reduction
 from hdr_model.evaluation.table import Curve, Grid, Line
 
 Array = NDArray[np.float64]
-Scale = Literal["average", "bone", "truth"]
 
 METHODS = (ALONE, TRUE, UNPAINTED, FOUND, BOUND)
 MEAN_POSE = "the mean pose"
@@ -27,25 +26,6 @@ OCCLUSION_BINS = (0.0, 0.2, 0.4, 0.6, 1.0)
 """Edges of the bins; a share that is an edge belongs to the bin below it, and unoccluded hands are apart."""
 THRESHOLDS = np.arange(0.0, 50.5, 0.5)
 """Of PCK, in mm."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Where a hand is pinned to the truth, and how long it is made."""
-
-    name: str
-    root: int
-    scale: Scale
-    """``average``: bone units times an average adult's bone, nothing of the truth; ``bone``: made as long from wrist
-    to middle MCP as the true hand; ``truth``: bone units times that true length."""
-
-
-P1 = Protocol("P1 InterNet: wrist, unscaled", WRIST, "average")
-P2 = Protocol("P2 IntagHand: middle MCP, scaled", MIDDLE_MCP, "bone")
-P2_UNSCALED = Protocol("P2 without scale: middle MCP, unscaled", MIDDLE_MCP, "average")
-P3 = Protocol("P3 DIR: wrist, scaled", WRIST, "bone")
-HDR_OWN = Protocol("HDR: wrist, true bone length", WRIST, "truth")
-PROTOCOLS = (P1, P2_UNSCALED, P2, P3, HDR_OWN)
 
 
 @dataclass
@@ -99,7 +79,7 @@ class PoseScores:
         hand as long as the true one (``scaled``) or as an average adult's.
         """
         true, found = _stack(self.true), _stack(self.joints_3d[method])
-        length = _bone(true)[:, None, None] if scaled else self.bone_length
+        length = bone_lengths(true)[:, None, None] if scaled else self.bone_length
         relative = (found - found[:, WRIST : WRIST + 1]) * length
         wrists = place_hands(_stack(self.joints_2d[method]), relative, np.stack(self.camera))
         of_sample: defaultdict[int, dict[int, int]] = defaultdict(dict)
@@ -111,28 +91,6 @@ class PoseScores:
         right, left = np.array(pairs).T
         offset = (wrists[left] - wrists[right]) - (true[left, WRIST] - true[right, WRIST])
         return 1000 * np.linalg.norm(offset, axis=1)
-
-
-def protocol_errors(predicted: Array, true: Array, protocol: Protocol, bone_length: float) -> Array:
-    """Distances (N,21) in mm between joints (N,21,3) in bone units and true ones in m; NaN where the truth is unknown.
-
-    A protocol that needs a joint which is unknown (its root, or an end of the bone) leaves all of that hand out.
-    """
-    lengths: dict[Scale, Array] = {
-        "average": np.full(len(true), bone_length),
-        "bone": _bone(true) / np.maximum(_bone(predicted), 1e-9),
-        "truth": _bone(true),
-    }
-    metric = predicted * lengths[protocol.scale][:, None, None]
-    rooted = (joints - joints[:, protocol.root : protocol.root + 1] for joints in (metric, true))
-    return joint_errors(*(1000 * joints for joints in rooted))
-
-
-def by_side(errors: Array, hand: Sequence[int]) -> Array:
-    """Errors (N,21) of right (0) and left (1) hands as (N,42): left joints after right ones, NaN for the other hand."""
-    slots = np.full((len(errors), len(SIDES), len(JOINT_NAMES)), np.nan)
-    slots[np.arange(len(errors)), np.asarray(hand, np.int64)] = errors
-    return slots.reshape(len(errors), -1)
 
 
 def pose_grids(scores: PoseScores) -> Iterator[Grid]:
@@ -261,10 +219,6 @@ def _known_mean(errors: Array) -> float:
 def _column_means(errors: Array) -> Array:
     known = np.isfinite(errors)
     return np.where(known.any(0), np.where(known, errors, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-
-
-def _bone(joints: Array) -> Array:
-    return np.asarray(np.linalg.norm(joints[:, MIDDLE_MCP] - joints[:, WRIST], axis=-1))
 
 
 def _stack(arrays: Sequence[Array]) -> Array:

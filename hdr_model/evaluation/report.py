@@ -1,4 +1,4 @@
-"""The page: what was made, how training went, what came out, in one ``index.html`` beside the pictures it shows.
+"""The page: what was made, how training went, what came out, in one ``index.html`` beside the images it shows.
 
 Run ``python -m hdr_model.evaluation.report ROOT`` on a folder with any of ``aih_render``, ``aih_syn``, ``runs``,
 ``eval``, ``infer`` and ``times.tsv`` in it; what is not there is left out.
@@ -6,51 +6,65 @@ Run ``python -m hdr_model.evaluation.report ROOT`` on a folder with any of ``aih
 
 from __future__ import annotations
 
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
-from aih_gen.preview import contact_sheet
+from aih_gen.io.write import atomic_path, write_text
+from aih_gen.reports.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
-from hdr_model.evaluation.page import PICTURES, STYLE, grid_html, notes_html, rows_html, tiles_html
-from hdr_model.evaluation.table import Evaluation
+from hdr_model.evaluation.page import EXAMPLES
+from hdr_model.evaluation.table import HEADINGS, Evaluation
+from hdr_model.evaluation.templates import render
 from hdr_model.files import read_metrics
 
 SHEET_SAMPLES = 6
 _NOT_LOSSES = ("step", "epoch", "time", "seconds", "learning_rate", "samples_per_second")
 
 
+@dataclass(frozen=True)
+class Shown:
+    """An image on the page."""
+
+    title: str
+    link: str
+    """Of the file, from the page's folder."""
+    alt: str
+
+
 def build_report(root: Path) -> Path:
-    """Write ``root/index.html`` (and ``root/page``, pictures it needs) and return its path.
+    """Write ``root/index.html`` (and ``root/page``, images it needs) and return its path.
 
     Raises:
         AIHError: ``root`` is not a folder, or a file in it cannot be read as what it should be.
     """
     if not root.is_dir():
         raise AIHError(f"{root}: expected a folder with aih_render, runs, eval or infer in it, found no folder")
-    evaluation = Evaluation.read(root / "eval") if (root / "eval" / "metrics.json").exists() else None
-    sections = {
+    has_evaluation = (root / "eval" / "metrics.json").exists()
+    charts, progress = _training(root)
+    content = {
         "Photo": _photos(root),
-        "Figures": _figures(evaluation),
+        "Figures": Evaluation.read(root / "eval") if has_evaluation else None,
         "Before and after": _before_after(root),
-        "Training": _training(root),
+        "Training": charts,
         "Data": _data(root),
         "Times": _times(root),
     }
-    sections = {title: body for title, body in sections.items() if body}
-    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
-    body = "".join(f'<h2 id="{_anchor(title)}">{title}</h2>{part}' for title, part in sections.items())
-    tiles = tiles_html(evaluation.rows) if evaluation else ""
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>AIH and HDR</title>'
-        f"<style>{STYLE}</style></head>"
-        f"<body><h1>AIH made, HDR trained on it</h1><nav>{links}</nav>{tiles}{body}</body></html>\n"
+    names = ("photos", "evaluation", "examples", "charts", "data", "times")
+    page = render(
+        "report.html.jinja",
+        title="AIH and HDR",
+        heading="AIH made, HDR trained on it",
+        headings=HEADINGS,
+        sections=[title for title, part in content.items() if part],
+        progress=progress,
+        **dict(zip(names, content.values(), strict=True)),
     )
     path = root / "index.html"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 
@@ -68,36 +82,24 @@ def read_curves(path: Path) -> dict[str, Points]:
     return dict(curves)
 
 
-def _figures(evaluation: Evaluation | None) -> str:
-    if evaluation is None:
-        return ""
-    files = '<a href="eval/metrics.csv">CSV</a> · <a href="eval/metrics.json">JSON</a>'
-    grids = "".join(map(grid_html, evaluation.grids))
-    return f"{rows_html(evaluation.rows)}<p>{files}</p>{notes_html(evaluation.notes)}{grids}"
+def _before_after(root: Path) -> list[Shown]:
+    files = ((title, root / "eval" / "pictures" / f"{name}.png") for name, title in EXAMPLES.items())
+    return [_shown(root, file, title) for title, file in files if file.exists()]
 
 
-def _before_after(root: Path) -> str:
-    return "".join(
-        f"<h3>{title}</h3>{_image(root, picture)}"
-        for name, title in PICTURES.items()
-        if (picture := root / "eval" / "pictures" / f"{name}.png").exists()
-    )
-
-
-def _training(root: Path) -> str:
+def _training(root: Path) -> tuple[list[str], list[Shown]]:
+    """A chart, and the last image of the predictions, of each run."""
     files = sorted((root / "runs").glob("*/metrics.jsonl"))
-    charts = "".join(curves_svg(read_curves(file), file.parent.name) for file in files)
-    pictures = [max((file.parent / "pictures").glob("*.png"), default=None) for file in files]
-    shown = "".join(f"<h3>{escape(p.parts[-3])}, last picture</h3>{_image(root, p)}" for p in pictures if p)
-    return f'<div class="charts">{charts}</div>{shown}' if charts else ""
+    charts = [chart for file in files if (chart := curves_svg(read_curves(file), file.parent.name))]
+    images = [max((file.parent / "pictures").glob("*.png"), default=None) for file in files]
+    return charts, [_shown(root, image, f"{image.parts[-3]}, last image") for image in images if image]
 
 
-def _photos(root: Path) -> str:
-    overviews = sorted((root / "infer").glob("*/overview.png"))
-    return "".join(f"<h3>{escape(path.parent.name)}</h3>{_image(root, path)}" for path in overviews)
+def _photos(root: Path) -> list[Shown]:
+    return [_shown(root, file, file.parent.name) for file in sorted((root / "infer").glob("*/overview.png"))]
 
 
-def _data(root: Path) -> str:
+def _data(root: Path) -> list[Shown]:
     parts = []
     for name in ("aih_render", "aih_syn"):
         if (root / name).is_dir():
@@ -105,35 +107,29 @@ def _data(root: Path) -> str:
             sheet = contact_sheet([shards[k] for k in range(min(SHEET_SAMPLES, len(shards)))])
             path = root / "page" / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            sheet.save(path)
-            parts.append(f"<h3>{name}: {len(shards):,} samples</h3>{_image(root, path)}")
-    return "".join(parts)
+            with atomic_path(path) as temporary:
+                sheet.save(temporary, "PNG")
+            parts.append(_shown(root, path, f"{name}: {len(shards):,} samples"))
+    return parts
 
 
-def _times(root: Path) -> str:
+def _times(root: Path) -> list[tuple[str, float]]:
+    """Names and seconds, and their sum."""
     path = root / "times.tsv"
     if not path.exists():
-        return ""
-    lines, total = [], 0.0
+        return []
+    times = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         name, _, seconds = line.rpartition("\t")
         try:
-            total += float(seconds)
+            times.append((name, float(seconds)))
         except ValueError as error:
             raise AIHError(f"{path}, line {number}: expected a name, a tab and seconds, found {line[:60]!r}") from error
-        lines.append((name, float(seconds)))
-    lines.append(("together", total))
-    rows = (f'<tr><td><code>{escape(n)}</code></td><td class="n">{s:.0f} s</td></tr>' for n, s in lines)
-    return f"<table>{''.join(rows)}</table>"
+    return [*times, ("together", sum(seconds for _, seconds in times))]
 
 
-def _image(root: Path, path: Path) -> str:
-    link = quote(path.relative_to(root).as_posix())
-    return f'<a href="{link}"><img src="{link}" alt="{escape(path.parent.name)} {escape(path.stem)}"></a>'
-
-
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
+def _shown(root: Path, path: Path, title: str) -> Shown:
+    return Shown(title, quote(path.relative_to(root).as_posix()), f"{path.parent.name} {path.stem}")
 
 
 def main(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aih_gen.errors import AIHError
+from aih_gen.io.json import read_json
+from aih_gen.io.write import write_text
 
 Group = Literal["masks", "images", "pose"]
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
@@ -148,12 +151,13 @@ class Evaluation:
         """
         whole = without_nan(asdict(self))
         plain = whole["rows"]
-        (folder / "metrics.json").write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+        write_text(folder / "metrics.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
         write_grids(folder / "grids.csv", self.grids)
-        with open(folder / "metrics.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
-            writer.writeheader()
-            writer.writerows(plain)
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+        writer.writeheader()
+        writer.writerows(plain)
+        write_text(folder / "metrics.csv", file.getvalue())
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
@@ -164,7 +168,7 @@ class Evaluation:
         """
         path = folder / "metrics.json"
         try:
-            whole = json.loads(path.read_text())
+            whole = read_json(path)
             rows = [Row(**_from_plain(row)) for row in whole["rows"]]
             grids = tuple(_grid(grid) for grid in whole["grids"])
             curves = tuple(Curve(c["chart"], c["name"], tuple((x, y) for x, y in c["points"])) for c in whole["curves"])
@@ -175,13 +179,14 @@ class Evaluation:
 
 def write_grids(path: Path, grids: Sequence[Grid]) -> None:
     """Grids as CSV: table, line, column, value, published (0 or 1)."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("table", "line", "column", "value", "published"))
-        for grid in grids:
-            for line in grid.lines:
-                for column, value in zip(grid.columns, line.values, strict=True):
-                    writer.writerow((grid.title, line.name, column, without_nan(value), int(line.published)))
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(("table", "line", "column", "value", "published"))
+    for grid in grids:
+        for line in grid.lines:
+            for column, value in zip(grid.columns, line.values, strict=True):
+                writer.writerow((grid.title, line.name, column, without_nan(value), int(line.published)))
+    write_text(path, file.getvalue())
 
 
 def without_nan(value: Any) -> Any:

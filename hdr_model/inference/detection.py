@@ -25,6 +25,8 @@ MARGIN = 1.4
 RESOLUTIONS = (2, 4)
 """Of the looks at the whole photo / of the others; the second is taken where the first finds nothing."""
 MAX_LOOKS = 3
+MAX_BOX = 2
+"""Side of a box / longer side of its photo: memory grows with it."""
 SETTLED = 0.6
 """Intersection over union of two windows that are taken for the same."""
 
@@ -57,15 +59,27 @@ class Window:
         return common / (self.side**2 + other.side**2 - common)
 
 
-def window_of(box: Box) -> Window:
-    """The square around a box that a user gave.
-
-    Raises:
-        AIHError: the box is empty.
-    """
-    left, top, right, bottom = box
+def check_box(box: Box, height: int, width: int) -> None:
+    """Raise AIHError for a box that is empty, lies beside a photo, or is much larger than that."""
+    try:
+        left, top, right, bottom = map(float, box)
+    except (TypeError, ValueError):
+        given = " ".join(str(box).split())
+        raise AIHError(f"box: expected four numbers (left, top, right, bottom), found {given:.60}") from None
+    found = f"{left:g} {top:g} {right:g} {bottom:g}"
+    if not np.isfinite([left, top, right, bottom]).all():
+        raise AIHError(f"box: expected finite numbers, found {found}")
     if not (right > left and bottom > top):
-        raise AIHError(f"box: expected left < right and top < bottom, found {left:g} {top:g} {right:g} {bottom:g}")
+        raise AIHError(f"box: expected left < right and top < bottom, found {found}")
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        raise AIHError(f"box: expected a part of the photo, which is {width}x{height}, found {found}")
+    if max(right - left, bottom - top) > MAX_BOX * max(height, width):
+        raise AIHError(f"box: expected at most {MAX_BOX} times the photo, which is {width}x{height}, found {found}")
+
+
+def window_of(box: Box) -> Window:
+    """The square around a box."""
+    left, top, right, bottom = map(float, box)
     side = max(1, round(max(right - left, bottom - top) * MARGIN))
     return Window.around((left + right) / 2, (top + bottom) / 2, side)
 

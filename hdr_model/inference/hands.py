@@ -12,7 +12,7 @@ from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import HandInput, Painting, paint
 
 
-class HandStage:
+class HandEstimator:
     """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
 
     def __init__(
@@ -23,8 +23,12 @@ class HandStage:
         for network in (self.hdrm, self.shpe):  # convolutions on a CPU are 1.6 times as fast so
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = "bfloat16" if bfloat16 else "float32"
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.hand_size = size
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """The context of every network's work."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def paint(self, hands: HandInput, dilate_hole: bool) -> Painting:
         """Each hand alone, as ``painting.paint`` says."""

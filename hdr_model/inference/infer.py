@@ -2,73 +2,160 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
+from aih_gen.interruption import Interruption
 from hdr_model.device import choose_device
+from hdr_model.inference.detection import check_box
+from hdr_model.inference.folders import folders_for, result_folder
 from hdr_model.inference.photos import photos_in, read_photo
 from hdr_model.inference.pipeline import HDR
-from hdr_model.inference.result import Box
-from hdr_model.inference.video import VideoWriter, open_video
-from hdr_model.inference.write import joints_of, on_photo, write_joints, write_result
+from hdr_model.inference.result import PARTS, Box, Part, Result
+from hdr_model.inference.video import Video, VideoWriter
+
+
+@dataclass(frozen=True)
+class Written:
+    """The results of one photo or video, on the disk."""
+
+    source: Path
+    found: str
+    """In words."""
+    folder: Path
+    replaced: bool
+    """The folder was there before."""
+    numbers: dict[str, object]
+    """What of it is worth a line of JSON."""
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        return f"{_one_line(self.source)}: {self.found} -> {_one_line(self.folder)}{' (replaced)' * self.replaced}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The same and its numbers, in plain types."""
+        return {"source": str(self.source), "folder": str(self.folder), "replaced": self.replaced, **self.numbers}
+
+
+Tell = Callable[[Written], None]
 
 
 def infer_photos(
-    photos: Sequence[Path], weights: Path | None, out: Path, device: str, box: Box | None = None, batch: int = 1
+    photos: Sequence[Path],
+    weights: Path | None,
+    out: Path,
+    device: str,
+    box: Box | None = None,
+    batch: int = 1,
+    only: Collection[Part] = PARTS,
+    tell: Tell = lambda _: None,
 ) -> None:
     """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
 
-    A folder stands for the photos in it. Photos of one name are told apart by a number. ``box`` says where the hands
-    are in every photo; ``batch`` photos are worked on together.
+    A folder stands for the photos in it; photos of one name get a number each. ``box`` says where the hands are in
+    every photo; ``batch`` photos are worked on together; ``tell`` hears of each when its folder is complete.
 
     Raises:
-        AIHError: a photo cannot be read (checked before anything is written), or ``out`` is a file.
+        AIHError: a photo or the box is not what it should be, or ``out`` cannot be written into: before the networks
+            run and anything is written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
     paths = [path for given in photos for path in photos_in(given)]
     for path in paths:
-        read_photo(path)
-    _check_folder(out)
+        image = read_photo(path)
+        if box is not None:
+            check_box(box, *image.shape[:2])
+    folders = folders_for(paths, out)
     hdr = HDR.from_pretrained(weights, device=choose_device(device))
-    seen: Counter[str] = Counter()
-    with tqdm(total=len(paths), desc="photos", unit="photo") as bar:
+    with tqdm(total=len(paths), desc="photos", unit="photo", disable=None) as bar, Interruption() as interruption:
         for start in range(0, len(paths), batch):
-            some = paths[start : start + batch]
-            images = [read_photo(path) for path in some]
-            for path, image, result in zip(some, images, hdr.batch(images, [box] * len(some)), strict=True):
-                seen[path.stem] += 1
-                name = path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}"
-                write_result(result, image, out / name)
+            chosen = paths[start : start + batch]
+            results = hdr.batch([read_photo(path) for path in chosen], [box] * len(chosen))
+            for path, folder, result in zip(chosen, folders[start : start + batch], results, strict=True):
+                replaced = folder.exists()
+                result.save(folder, only)
+                tell(Written(path, result.found, folder, replaced, result.to_dict()))
                 bar.update()
+            interruption.check()
 
 
-def infer_video(video: Path, weights: Path | None, out: Path, device: str, box: Box | None = None) -> None:
+def infer_video(
+    path: Path, weights: Path | None, out: Path, device: str, box: Box | None = None, tell: Tell = lambda _: None
+) -> None:
     """Write ``out/NAME``: ``overlay.mp4`` (masks and joints on every frame) and ``joints.npz`` (first axis: frames).
 
+    Frames that cannot be decoded are left out. What takes memory is one frame. After Ctrl-C or SIGTERM, and before a
+    frame of another size, the folder has all of the frames until then.
+
     Raises:
-        AIHError: PyAV is not installed, the file is no video, or ``out`` is a file.
+        AIHError: PyAV is not installed, the file is no video of frames of one size, or ``out`` cannot be written into.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    _check_folder(out)
-    frames, rate = open_video(video)
+    (folder,) = folders_for([path], out)
+    video = Video(path)
+    frames = iter(video)
     first = next(frames, None)
     if first is None:
-        raise AIHError(f"{video}: expected a video with at least one frame, found none")
+        raise AIHError(f"{path}: expected a video with at least one whole frame, found {video.damaged} damaged ones")
+    if box is not None:
+        check_box(box, *first.image.shape[:2])
     hdr = HDR.from_pretrained(weights, device=choose_device(device))
-    folder = out / video.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    joints = []
-    with VideoWriter(folder / "overlay.mp4", first, rate) as writer:
-        for frame in tqdm(chain([first], frames), desc=video.name, unit="frame"):
-            result = hdr(frame, box)
-            writer.add(on_photo(result, frame))
-            joints.append(joints_of(result))
-    write_joints(folder / "joints.npz", joints)
+    replaced = folder.exists()
+    with (
+        Interruption() as interruption,
+        result_folder(folder) as temporary,
+        VideoWriter(temporary / "overlay.mp4", first.image) as overlay,
+        tempfile.TemporaryFile(dir=temporary) as file,
+        tqdm(desc=path.name, unit="frame", disable=None) as bar,
+    ):
+        joints = _JointsOfFrames(file)
+        for frame in chain([first], frames):
+            result = hdr(frame.image, box)
+            overlay.add(result.draw(), frame.time)
+            joints.add(result, frame.time)
+            bar.update()
+            if interruption.wished:
+                break
+        joints.write(temporary / "joints.npz")
+    damaged = f", {video.damaged} damaged left out" if video.damaged else ""
+    counts: dict[str, object] = {"frames": joints.count, "damaged": video.damaged}
+    tell(Written(path, f"{joints.count} frames{damaged}", folder, replaced, counts))
+    interruption.check()
+    if video.fault:
+        raise AIHError(f"{video.fault}; results of the {joints.count} frames before it are in {folder}")
 
 
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
+class _JointsOfFrames:
+    """The joints of frame after frame, in a file that nobody sees, so that a video may be long."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._frame = np.dtype([])
+        self.count = 0
+
+    def add(self, result: Result, time: float) -> None:
+        arrays = {"times": np.array(time), **result.arrays()}
+        self._frame = np.dtype([(name, array.dtype, array.shape) for name, array in arrays.items()])
+        self._file.write(b"".join(array.tobytes() for array in arrays.values()))
+        self.count += 1
+
+    def write(self, path: Path) -> None:
+        """``times`` (T,) s, and the ``arrays`` of T frames with a first axis of T."""
+        self._file.flush()
+        stored: NDArray[np.void] = np.memmap(self._file, self._frame, "r", shape=(self.count,))
+        np.savez_compressed(path, allow_pickle=False, **{name: stored[name] for name in self._frame.names or ()})
+
+
+def _one_line(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from aih_gen.assets import asset_path
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
+from aih_gen.typing import Side
 from hdr_model.config import TASKS, Task
+from hdr_model.device import choose_device
 from hdr_model.geometry import (
     BOX_SCALE,
     crop_affine,
@@ -29,9 +32,9 @@ from hdr_model.geometry import (
     sample,
     sample_masks,
 )
-from hdr_model.inference.detection import Window, find_hands, window_of
-from hdr_model.inference.hands import HandStage
-from hdr_model.inference.photos import check_size
+from hdr_model.inference.detection import Window, check_box, find_hands, window_of
+from hdr_model.inference.hands import HandEstimator
+from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
 from hdr_model.masks import HandMasks
 from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, exclusive, margins, mean_of_mirrored
@@ -40,6 +43,9 @@ from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
 from hdr_model.weights import find_weights, trained_size
+
+Photo = NDArray[np.uint8] | Image.Image | str | Path
+"""An array (H,W,3), a Pillow image, or the path of a file."""
 
 MEAN_BONE_LENGTH = 0.095
 """Metres from wrist to middle MCP of an average adult; SHPE tells shape, not size."""
@@ -50,7 +56,7 @@ SPECKLE = 0.2
 """A part of a mask smaller than this share of its largest part is not a hand."""
 
 
-class HDR(HandStage):
+class HDR(HandEstimator):
     """HASM, HDRM and SHPE, and the sizes they were trained at."""
 
     def __init__(
@@ -86,11 +92,13 @@ class HDR(HandStage):
 
         Args:
             bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the GPU where there is one.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
             mirrored: let HASM also look at the mirror image of where the hands are, and take the mean.
 
         Raises:
             AssetError: a network is missing or damaged.
+            AIHError: the device cannot be used.
         """
         root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
         sizes = {task: trained_size(path) for task, path in where.items()}
@@ -104,39 +112,61 @@ class HDR(HandStage):
             segmentation_size=sizes["hasm"],
             hand_size=sizes["hdrm"],
             bone_length=bone_length,
-            device=device,
+            device=choose_device(str(device)),
             bfloat16=bfloat16,
             mirrored=mirrored,
         )
 
-    @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8], box: Box | None = None) -> Result:
-        """Both hands of a photo (H,W,3) uint8 of any size up to ``MOST_PIXELS``.
-
-        Args:
-            box: left, top, right, bottom of the hands in pixels; without it they are looked for all over the photo.
+    def to(self, device: str | torch.device) -> Self:
+        """Move to a device, as ``from_pretrained`` takes them.
 
         Raises:
-            AIHError: ``image`` is not that.
+            AIHError: it cannot be used.
         """
+        self.device = choose_device(str(device))
+        for network in (self.hasm, self.hdrm, self.shpe):
+            network.to(self.device)
+        return self
+
+    @overload
+    def __call__(self, image: Photo, box: Box | None = None) -> Result: ...
+    @overload
+    def __call__(self, image: list[Photo], box: Sequence[Box | None] | None = None) -> list[Result]: ...
+    def __call__(self, image: Photo | list[Photo], box: Any = None) -> Result | list[Result]:
+        """Both hands of a photo, or of each in a list.
+
+        Args:
+            image: (H,W,3) uint8 of any size up to ``MAX_PIXELS``, a Pillow image, or a path.
+            box: left, top, right, bottom of the hands in pixels, for a list of photos a list of those or of None;
+                without it they are looked for all over the photo.
+
+        Raises:
+            AIHError, TypeError: ``image`` or ``box`` is not that.
+        """
+        if isinstance(image, list | tuple):
+            return self.batch(image, box)
         return self.batch([image], [box])[0]
 
     @torch.inference_mode()
-    def batch(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Box | None] | None = None) -> list[Result]:
+    def batch(self, images: Sequence[Photo], boxes: Sequence[Box | None] | None = None) -> list[Result]:
         """Both hands of each photo; photos may differ in size. All hands are painted and measured together.
 
         Raises:
-            AIHError: one of ``images`` is not an image (H,W,3) of uint8.
+            AIHError, TypeError: one of ``images`` or ``boxes`` is not what ``__call__`` takes, or their numbers differ.
         """
-        for image in images:
-            _check_image(image)
-        pixels = [self._pixels(image) for image in images]
-        wanted = boxes or [None] * len(images)
+        if boxes is not None and len(boxes) != len(images):
+            raise AIHError(f"boxes: expected one for each of {len(images)} photos, found {len(boxes)}")
+        arrays = [as_image(image) for image in images]
+        given = [None] * len(images) if boxes is None else boxes
+        for array, box in zip(arrays, given, strict=True):
+            if box is not None:
+                check_box(box, *array.shape[:2])
+        pixels = [self._pixels(array) for array in arrays]
         masks = [
             self.segment(photo, find_hands(self, photo) if box is None else window_of(box))
-            for photo, box in zip(pixels, wanted, strict=True)
+            for photo, box in zip(pixels, given, strict=True)
         ]
-        return self.separate(images, masks)
+        return self.separate(arrays, masks)
 
     @torch.inference_mode()
     def separate(self, images: Sequence[NDArray[np.uint8]], masks: Sequence[dict[str, Tensor]]) -> list[Result]:
@@ -171,8 +201,10 @@ class HDR(HandStage):
                 )
         return [
             Result(
-                {name: mask[0].cpu().numpy() for name, mask in masks[k].items()},
-                *(results.get((k, side)) or _absent(image) for side in SIDES),
+                masks={name: mask[0].cpu().numpy() for name, mask in masks[k].items()},
+                right=results.get((k, "right")) or _absent(image),
+                left=results.get((k, "left")) or _absent(image),
+                image=image,
             )
             for k, image in enumerate(images)
         ]
@@ -244,12 +276,6 @@ def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
     except AssetError as error:
         advice = "run scripts/build_weights.sh, or train the three networks (hdr train) and give their folder"
         raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
-
-
-def _check_image(image: NDArray[np.uint8]) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise AIHError(f"HDR takes an image (H,W,3) of uint8, found {image.shape} of {image.dtype}")
-    check_size("HDR", image.shape[1], image.shape[0])
 
 
 def _absent(image: NDArray[np.uint8]) -> HandResult:

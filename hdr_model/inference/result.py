@@ -1,31 +1,135 @@
-"""HDR's answer: the masks of a photo, and each hand alone, in 2D and in 3D."""
+"""HDR's answer: masks of a photo and each hand alone, in 2D and 3D; as arrays, drawings, plain data and files."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from aih_gen.config import SIDES
+from aih_gen.hands.joints import JOINT_NAMES
+from hdr_model.inference.draw import joints_on_photo, overview, skeletons
+from hdr_model.inference.folders import result_folder
+from hdr_model.visual import RGB, draw_masks
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
+Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result"]
+"""What is written of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on."""
+PARTS: tuple[Part, ...] = get_args(Part)
+
+_ARRAYS = ("joints_2d", "joints_3d", "crop", "present")
+_UNITS = "joints_2d px of the photo (x, y); joints_3d m relative to the wrist (x right, y down, z away); crop px"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HandResult:
     """One hand. Where ``present`` is false the joints and the box are NaN and the image is the photo."""
 
-    image: NDArray[np.uint8]  # (H,W,3) the photo with this hand alone
+    image: RGB  # (H,W,3) the photo with this hand alone
     joints_2d: NDArray[np.float32]  # (21,2) px of the photo, x and y, pixel centres at integers
     joints_3d: NDArray[np.float32]  # (21,3) m relative to the wrist, in the camera's axes
     crop: NDArray[np.float32]  # (4,) px of the photo: left, top, right, bottom; may reach outside
     present: bool
 
+    def __repr__(self) -> str:
+        if not self.present:
+            return "HandResult(absent)"
+        left, top, right, bottom = self.crop.round().astype(int).tolist()
+        return f"HandResult(crop=({left}, {top}, {right}, {bottom}))"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """Both hands of a photo, and the masks: ``right_amodal``, ``right_visible``, ``left_...``, each (H,W) bool."""
 
     masks: dict[str, NDArray[np.bool_]]
     right: HandResult
     left: HandResult
+    image: RGB  # (H,W,3) the photo
+
+    def __getitem__(self, side: str) -> HandResult:
+        """The hand of ``"right"`` or ``"left"``.
+
+        Raises:
+            KeyError: another side.
+        """
+        if side not in SIDES:
+            raise KeyError(f'side: expected "right" or "left", found {side!r}')
+        return self.right if side == "right" else self.left
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Result({self.found} in {width}x{height} px)"
+
+    @property
+    def found(self) -> str:
+        """The hands in words."""
+        sides = [side for side in SIDES if self[side].present]
+        return f"{' and '.join(sides)} hand{'s' * (len(sides) - 1)}" if sides else "no hand"
+
+    def draw(self) -> RGB:
+        """The photo (H,W,3) with masks and joints on it."""
+        return joints_on_photo(draw_masks(self.image, self.masks), self._by_side("joints_2d"))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Both hands, right first: ``joints_2d`` (2,21,2) px, ``joints_3d`` (2,21,3) m relative to the wrist, ``crop``
+        (2,4) px, ``present`` (2,) bool; NaN where a hand is absent.
+        """
+        return {name: np.stack([getattr(self[side], name) for side in SIDES]) for name in _ARRAYS}
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``result.json`` holds: joints, crops and presence of both hands in plain types, None where absent."""
+        hands: dict[str, object] = {}
+        for side in SIDES:
+            hand = self[side]
+            numbers = {name: getattr(hand, name).astype(np.float64).round(5).tolist() for name in _ARRAYS[:3]}
+            hands[side] = {"present": hand.present, **(numbers if hand.present else dict.fromkeys(numbers))}
+        return {"units": _UNITS, "joint_names": list(JOINT_NAMES), **hands}
+
+    def save(self, folder: str | Path, only: Collection[Part] = PARTS) -> None:
+        """Write images (PNG), ``result.json`` and ``joints.npz``; ``only`` chooses among them.
+
+        A folder that is not there appears with all its files; in one that is, files of the same names are replaced.
+
+        Raises:
+            AIHError: the folder cannot be written.
+        """
+        with result_folder(Path(folder)) as temporary:
+            for name, image in self._images(only):
+                Image.fromarray(image).save(temporary / f"{name}.png")
+            if "result" in only:
+                text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+                (temporary / "result.json").write_text(text, encoding="utf-8")
+            if "joints" in only:
+                arrays = {name: array[None] for name, array in self.arrays().items()}
+                np.savez_compressed(temporary / "joints.npz", allow_pickle=False, **arrays)
+
+    def _images(self, only: Collection[Part]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        alone, joints_2d, joints_3d, crops = map(self._by_side, ("image", "joints_2d", "joints_3d", "crop"))
+        if "masks" in only:
+            yield from ((f"mask_{name}", 255 * mask.astype(np.uint8)) for name, mask in self.masks.items())
+        if "alone" in only:
+            yield from ((f"{side}_alone", image) for side, image in alone.items())
+        if "joints" in only:
+            yield "joints", joints_on_photo(self.image, joints_2d)
+        if "skeletons" in only:
+            yield "skeletons", skeletons(joints_3d)
+        if "overview" in only:
+            yield "overview", overview(self.image, self.masks, alone, joints_2d, joints_3d, crops)
+
+    def _by_side(self, name: str) -> dict[str, NDArray[Any]]:
+        return {side: getattr(self[side], name) for side in SIDES}
+
+    def _repr_png_(self) -> bytes:
+        """``draw()`` as a PNG file, which notebooks show."""
+        file = io.BytesIO()
+        Image.fromarray(self.draw()).save(file, "PNG")
+        return file.getvalue()

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
+from aih_gen.io.json import read_json
 from aih_gen.io.write import write_bytes, write_text
 from hdr_model.config import NetworkConfig, Task
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -77,7 +78,7 @@ class PretrainedNetwork(nn.Module):
     @classmethod
     def _read_config(cls, path: Path) -> Any:
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except FileNotFoundError:
             raise AssetError(f"No file {path}: expected the configuration of {cls.__name__}.") from None
         except (OSError, ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from aih_gen.config import sample_rng
 from aih_gen.errors import AssetError
-from aih_gen.scenes.backgrounds import SHARES, Background, BackgroundLibrary, background_image, sample_background
+from aih_gen.scenes.backgrounds import SHARES, Background, BackgroundLibrary, background_image
 from aih_gen.scenes.drawn_backgrounds import draw_background
 
 
@@ -38,8 +38,8 @@ def test_every_shipped_photograph_opens(shipped: BackgroundLibrary) -> None:
 def test_a_background_alone_determines_its_pixels(shipped: BackgroundLibrary) -> None:
     copy = pickle.loads(pickle.dumps(shipped))  # noqa: S301 - as a worker process receives it
     for index in range(40):
-        background = sample_background(sample_rng(5, index), shipped)
-        assert background == sample_background(sample_rng(5, index), copy)
+        background = shipped.sample(sample_rng(5, index))
+        assert background == copy.sample(sample_rng(5, index))
         image = background_image(background, shipped, 64)
         assert image.shape == (64, 64, 3)
         assert image.dtype == np.uint8
@@ -48,7 +48,7 @@ def test_a_background_alone_determines_its_pixels(shipped: BackgroundLibrary) ->
 
 def test_kinds_come_in_their_shares(shipped: BackgroundLibrary) -> None:
     count = 2000
-    kinds = Counter(sample_background(sample_rng(1, index), shipped).kind for index in range(count))
+    kinds = Counter(shipped.sample(sample_rng(1, index)).kind for index in range(count))
     for kind, share in SHARES.items():
         assert kinds[kind] / count == pytest.approx(share, abs=0.04)
 
@@ -73,9 +73,9 @@ def test_a_view_shows_the_square_it_names_and_never_leaves_the_photograph(tmp_pa
     assert right[64, -1, 0] == pytest.approx(128, abs=2)
     for rotation in (-12.0, 12.0):
         for centre in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-            turned = background_image(replace(whole, centre=centre, rotation=rotation, gain=(1, 1, 1)), library, 128)
+            rotated = background_image(replace(whole, centre=centre, rotation=rotation, gain=(1, 1, 1)), library, 128)
             # Outside the photograph there is only black, and rows 2.. of the ramp are not black.
-            assert (turned.max(axis=-1) < 1).mean() < 0.01
+            assert (rotated.max(axis=-1) < 1).mean() < 0.01
 
 
 def test_gain_brightens_each_channel(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_mistakes_are_named_in_one_sentence(tmp_path: Path, shipped: BackgroundL
     with pytest.raises(AssetError, match=r"expected photographs .*, found none"):
         BackgroundLibrary(tmp_path)
     (tmp_path / "broken.jpg").write_text("not a photograph")
-    with pytest.raises(AssetError, match=r"broken\.jpg: expected a JPEG, PNG, WebP or BMP photograph"):
+    with pytest.raises(AssetError, match=r"broken\.jpg: expected an image"):
         BackgroundLibrary(tmp_path).photo("broken.jpg")
     ramp(tmp_path / "small.png", 300, 60)
     with pytest.raises(AssetError, match=r"small\.png: expected .* at least 128 pixels a side, found 300x60"):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from aih_gen.assets import asset_path
-from aih_gen.card import SHIPPED, card, croissant, write_card
 from aih_gen.cli import main
 from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError
+from aih_gen.reports.card import SHIPPED, card, croissant, write_card
 from aih_gen.shards.manifest import describe_file
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.writer import write_shard
@@ -87,7 +87,7 @@ def test_the_card_is_printed_and_only_written_when_asked(folder: Path, capsys: p
 def test_a_card_that_cannot_be_written_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "README.md").mkdir()
     assert main(["info", str(folder), "--write"]) == 2
-    assert "README.md: expected a file that can be written" in capsys.readouterr().err
+    assert "README.md: expected a file or nothing yet, found a folder" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"README.md", "aih_render-00000.h5"}
 
 

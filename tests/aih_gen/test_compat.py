@@ -10,10 +10,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.compat import ManoLayer
+from aih_gen.typing import Side
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
@@ -98,18 +99,18 @@ def test_columns_that_are_not_orthogonal_are_corrected_on_one_side_or_evenly() -
     pose = torch.zeros(1, 6 + 45)
     pose[0, :6] = torch.tensor([2.0, 0, 0, np.cos(angle), np.sin(angle), 0])
     expected = {False: 0.0, True: np.deg2rad(-10)}  # the two columns lie 20 degrees too close
-    for robust, turned in expected.items():
+    for robust, rotated in expected.items():
         layer = ManoLayer(mano_root=MANO, use_pca=False, root_rot_mode="rot6d", robust_rot=robust)
         usual = torch.zeros(1, 48)
-        usual[0, 2] = turned
+        usual[0, 2] = rotated
         assert close(layer(pose), ManoLayer(mano_root=MANO, use_pca=False)(usual))
 
 
 @needs_reference
 def test_matrices_are_taken_for_all_bones_and_made_rotations_first(case: Any) -> None:
     pose, betas = tensors(case, "axis_angle", "betas")
-    turns = Rotation.from_rotvec(pose.reshape(-1, 3).numpy()).as_matrix().reshape(4, 16, 3, 3)
-    stretched = 1.2 * turns
+    rotations = Rotation.from_rotvec(pose.reshape(-1, 3).numpy()).as_matrix().reshape(4, 16, 3, 3)
+    stretched = 1.2 * rotations
     layer = ManoLayer(mano_root=MANO, use_pca=False, joint_rot_mode="rotmat")
     found = layer(torch.from_numpy(stretched).float(), betas)
     assert close(found, ManoLayer(mano_root=MANO, use_pca=False)(pose, betas))

@@ -10,22 +10,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from aih_gen.compose.sample import Sample
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.factory import generate, one_thread_each
-from aih_gen.shards.disk import UnfailingFile
+from aih_gen.shards.disk import DeferredErrorFile
 from aih_gen.shards.folder import sole_writer
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import verify
-from tests.data.samples import write_samples
+from aih_gen.shards.writer import write_shard
+from tests.data.samples import make_header, make_sample, write_samples
 from tests.waiting import until
 
 PROOF = os.environ.get("AIH_PROOF") == "1"
@@ -142,7 +145,7 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path: Path, config: SynConf
     before = contents(tmp_path)
     (tmp_path / "aih_syn-00001.h5").unlink()
     kept = (tmp_path / "aih_syn-00002.h5").stat().st_mtime_ns
-    (tmp_path / ".aih_syn-00001.h5.tmp").write_text("of a run that was killed")
+    (tmp_path / ".aih_syn-00001.h5.0123456789abcdef.tmp").write_text("of a run that was killed")
     generate(config, tmp_path, 9, shard_size=3)
     assert contents(tmp_path) == before
     assert (tmp_path / "aih_syn-00002.h5").stat().st_mtime_ns == kept
@@ -201,6 +204,40 @@ def test_one_folder_has_one_writer(tmp_path: Path, config: SynConfig) -> None:
                 generate(config, tmp_path, 4, shard_size=2, num_tasks=num_tasks, task_index=task)
         generate(config, tmp_path, 4, shard_size=2, num_tasks=2, task_index=0)
     assert set(contents(tmp_path)) == {"aih_syn-00000.h5", "manifest.json"}
+
+
+def test_two_writers_of_one_shard_do_not_share_a_file(tmp_path: Path) -> None:
+    path, samples = tmp_path / "aih_render-00000.h5", [make_sample(k) for k in range(4)]
+
+    def interleaved() -> Iterator[list[Sample]]:
+        yield samples[:2]
+        write_shard(path, [samples], 4, make_header())
+        yield samples[2:]
+
+    write_shard(path, interleaved(), 4, make_header())
+    assert [problem for found in verify(path) for problem in found] == []
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_tasks_of_another_number_wait_until_no_task_writes(tmp_path: Path, config: SynConfig) -> None:
+    with (
+        sole_writer(tmp_path, 2, 0),
+        sole_writer(tmp_path, 2, 1),
+        pytest.raises(AIHError, match="another run is writing to this folder"),
+    ):
+        generate(config, tmp_path, 6, shard_size=2, num_tasks=3, task_index=2)
+    assert not contents(tmp_path)
+    for task in range(3):
+        generate(config, tmp_path, 6, shard_size=2, num_tasks=3, task_index=task)
+    assert_whole(tmp_path, 6)
+
+
+def test_a_lock_follows_no_planted_link(tmp_path: Path, config: SynConfig) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(AIHError, match="expected a folder that can be written to"):
+        generate(config, tmp_path / "out", 2)
+    assert not (tmp_path / "victim").exists()
 
 
 @pytest.mark.parametrize(
@@ -283,14 +320,14 @@ def test_ctrl_c_is_heard_while_hdf5_writes(
     tmp_path: Path, config: SynConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """HDF5 calls the file's ``write``, and an exception raised in there goes no further."""
-    write, written = UnfailingFile.write, itertools.count()
+    write, written = DeferredErrorFile.write, itertools.count()
 
-    def write_and_signal(file: UnfailingFile, data: bytes) -> int:
+    def write_and_signal(file: DeferredErrorFile, data: bytes) -> int:
         if next(written) == 5:
             os.kill(os.getpid(), number)
         return write(file, data)
 
-    monkeypatch.setattr(UnfailingFile, "write", write_and_signal)
+    monkeypatch.setattr(DeferredErrorFile, "write", write_and_signal)
     with pytest.raises(KeyboardInterrupt):
         generate(config, tmp_path, 8)
     assert set(contents(tmp_path)) <= {"manifest.json"}

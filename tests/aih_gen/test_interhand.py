@@ -21,8 +21,9 @@ from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos, Mask
+from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
+from aih_gen.typing import Mask
 from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
 SIZE = 128
@@ -130,11 +131,11 @@ def test_frames_without_fits_and_fits_off_the_joints_are_left_out_and_listed(cop
     document["0"][left]["left"]["trans"][0] += 0.042
     write_json(copy.prefix, MANO_NeuralAnnot=document)
     found = read(copy)
-    assert {reason: len(names) for reason, names in found.tally.left_out.items()} == {
+    assert {reason: len(names) for reason, names in found.report.left_out.items()} == {
         "no fit": 2,
         "fit over 20 mm off": 2,
     }
-    assert len(found.annotations) == 2 and not found.tally.broken
+    assert len(found.annotations) == 2 and not found.report.broken
     assert len(read(copy, max_fit_error=0.05).annotations) == 4
     kept = open_source(config_of(copy, keep_unfitted=True))
     unfitted = kept.samples([2])[0]
@@ -157,8 +158,8 @@ def _break_everything(copy: Tree) -> None:
 
 def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
     _break_everything(copy)
-    tally = read(copy).tally
-    assert tally.broken == {
+    report = read(copy).report
+    assert report.broken == {
         "box of zero size": ["annotation 101"],
         "unknown hand type": ["annotation 102"],
         "wrong count of joints": ["annotation 103"],
@@ -166,7 +167,7 @@ def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
         "missing image": ["annotation 100"],
     }
     with pytest.raises(AIHError, match=r"expected at most 1.0% broken annotations, found 6 of 6"):
-        tally.check("tree", 0.01)
+        report.check("tree", 0.01)
 
 
 def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
@@ -178,7 +179,7 @@ def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
     picture.unlink()
     picture.write_bytes(content[: len(content) // 2])
     found = read(copy)
-    assert found.tally.broken == {
+    assert found.report.broken == {
         "unreadable image": ["annotation 100"],
         "camera absent": ["annotation 101", "annotation 103", "annotation 105"],
     }
@@ -190,8 +191,8 @@ def test_what_comes_before_a_break_in_a_file_is_used(copy: Tree) -> None:
     text = path.read_text()
     path.write_text(text[: text.index('"id": 103')])
     found = read(copy)
-    assert len(found.annotations) == 3 and list(found.tally.broken) == ["cut JSON"]
-    assert "data.json: expected JSON to the end, found a break" in found.tally.broken["cut JSON"][0]
+    assert len(found.annotations) == 3 and list(found.report.broken) == ["cut JSON"]
+    assert "data.json: expected JSON to the end, found a break" in found.report.broken["cut JSON"][0]
 
 
 def test_the_command_writes_shards_a_list_and_a_sheet(
@@ -223,7 +224,7 @@ def test_only_single_hands_of_one_branch_are_pasted(tree: Tree, tmp_path: Path) 
     for branch in ("human", "machine"):
         assert main([*command, "--branch", branch, "--out", str(tmp_path / branch)]) == 0
     source = open_source(SynConfig(source=str(tmp_path / "human"), size=SIZE, smallest_hand=0.01, longest_cut=1))
-    used = [crop.origin["position"] for index in range(6) for crop in source.drawn(index)[0]]
+    used = [crop.origin["position"] for index in range(6) for crop in source.arrangement(index)[0]]
     assert used and min(used) >= 2  # positions 0 and 1 show two hands
     assert main(["merge", str(tmp_path / "human"), str(tmp_path / "machine"), "--out", str(tmp_path / "both")]) == 0
     with pytest.raises(AIHError, match="expected photos of one branch, found"):

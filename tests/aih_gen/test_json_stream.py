@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from aih_gen.sources.json_stream import HashedFile, JSONStream
+from aih_gen.io.json_stream import HashedFile, JSONStream
 
 ROW = [float("nan"), 1.5, float("-inf"), "a text without any comma", {"b": float("inf"), "c": [float("nan")]}]
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from aih_gen.compose.pixels import from_picture, to_picture
+from aih_gen.compose.packed_rgb import pack, unpack
 from aih_gen.compose.rendered import RenderedSource
-from aih_gen.compose.sensor import sense
+from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
@@ -21,11 +21,11 @@ from aih_gen.render.meshes import HandPair
 from aih_gen.render.skin_volume import CREASE, NAIL, VEIN, VOXEL, skin_volume
 from aih_gen.scenes import SceneSampler, settings
 from aih_gen.scenes import sensor as sensor_module
-from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, background_image, sample_background
-from aih_gen.scenes.lights import WHITEST, facing_light, harmonic_basis, place_lights, sample_lights, turn_harmonics
+from aih_gen.scenes.backgrounds import OUTDOORS, Background, BackgroundLibrary, background_image
+from aih_gen.scenes.lights import MAX_WHITE, facing_light, harmonic_basis, place_lights, rotate_harmonics, sample_lights
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import GREY, PERFECT, sample_grey
-from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, OUTDOORS, dark_studio, daylight, sample_setting
+from aih_gen.scenes.settings import DARK_STUDIO, DAYLIGHT, dark_studio, daylight, sample_setting
 from aih_gen.scenes.skin import TONES, sample_skin, tone_class
 
 
@@ -76,9 +76,9 @@ def test_the_camera_exposes_for_what_faces_it_and_leaves_pale_skin_below_white()
     library, means = BackgroundLibrary(), []
     for k in range(200):
         rng = sample_rng(2, k)
-        given = facing_light(sample_lights(rng, sample_background(rng, library), 0.8))
+        given = facing_light(sample_lights(rng, library.sample(rng), 0.8))
         means.append(given.mean())
-        assert given.max() * 0.8 < WHITEST + 1e-3
+        assert given.max() * 0.8 < MAX_WHITE + 1e-3
     assert min(means) > 0.15 and 0.35 < np.median(means) < 0.8
 
 
@@ -86,21 +86,21 @@ def test_no_shadow_is_black() -> None:
     library = BackgroundLibrary()
     for k in range(200):
         rng = sample_rng(3, k)
-        lights = sample_lights(rng, sample_background(rng, library), 0.5)
+        lights = sample_lights(rng, library.sample(rng), 0.5)
         soft = harmonic_basis(sphere()) @ lights.harmonics  # what a lamp's shadow leaves
         assert (soft.min(0) > 0.08 * facing_light(lights).mean(0)).all()
 
 
 def test_turned_light_comes_from_where_it_was_turned_to() -> None:
     harmonics = place_lights()["sunset_0.webp"][:9]
-    turned = Rotation.from_rotvec([0, 1.1, 0])
-    new = turn_harmonics(harmonics, turned.as_matrix(), np.ones(3))
-    assert np.allclose(harmonic_basis(turned.apply(sphere())) @ new, harmonic_basis(sphere()) @ harmonics, atol=1e-4)
+    rotated = Rotation.from_rotvec([0, 1.1, 0])
+    new = rotate_harmonics(harmonics, rotated.as_matrix(), np.ones(3))
+    assert np.allclose(harmonic_basis(rotated.apply(sphere())) @ new, harmonic_basis(sphere()) @ harmonics, atol=1e-4)
 
 
 def sensed(image: np.ndarray, target: np.ndarray, taken: np.ndarray, sensor: Sensor) -> tuple[np.ndarray, np.ndarray]:
-    seen, (kept,) = sense(from_picture(image), [from_picture(target)], [taken], sensor)
-    return to_picture(seen), to_picture(kept)
+    seen, (kept,) = apply_sensor(pack(image), [pack(target)], [taken], sensor)
+    return unpack(seen), unpack(kept)
 
 
 def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_equal() -> None:
@@ -174,7 +174,7 @@ def test_a_dark_studio_is_lit_by_one_lamp_from_the_side() -> None:
         assert background_image(background, library, 32).mean() < 70
         assert len(lights.directions) == 1 and abs(lights.directions[0, 0]) > 0.35
         soft = (harmonic_basis(sphere()) @ lights.harmonics).mean()
-        assert lights.colours.mean() > 3 * soft and facing_light(lights).max() * 0.5 < WHITEST + 1e-3
+        assert lights.colours.mean() > 3 * soft and facing_light(lights).max() * 0.5 < MAX_WHITE + 1e-3
 
 
 def test_daylight_is_a_hard_sun_from_above_before_a_bright_place() -> None:
@@ -186,7 +186,7 @@ def test_daylight_is_a_hard_sun_from_above_before_a_bright_place() -> None:
         assert lights.colours.mean() > 3 * (harmonic_basis(sphere()) @ lights.harmonics).mean()
         bright.append(facing_light(lights).mean())
         rng = sample_rng(8, k)
-        plain.append(facing_light(sample_lights(rng, sample_background(rng, library), 0.5)).mean())
+        plain.append(facing_light(sample_lights(rng, library.sample(rng), 0.5)).mean())
     assert np.median(bright) > 1.1 * np.median(plain)
 
 

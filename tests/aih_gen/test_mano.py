@@ -21,12 +21,13 @@ import torch
 from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
-from aih_gen.config import SIDES, Side
+from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.joints import JOINT_NAMES, MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano import MAX_BYTES, read_mano
 from aih_gen.hands.model import IN_CACHE
+from aih_gen.typing import Side
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs licensed files: {REFERENCE}")
@@ -116,14 +117,14 @@ def test_any_number_of_components_with_or_without_the_mean_pose_is_what_smplx_ma
 
 def skinned_by_hand(arrays: dict[str, Any], pose: np.ndarray, betas: np.ndarray, transl: np.ndarray) -> np.ndarray:
     """MANO's equations for one hand, one bone after the other, in float64."""
-    turns = Rotation.from_rotvec(pose.reshape(16, 3)).as_matrix()
+    rotations = Rotation.from_rotvec(pose.reshape(16, 3)).as_matrix()
     rest = arrays["v_template"] + arrays["shapedirs"] @ betas
     joints = arrays["J_regressor"] @ rest
-    rest = rest + arrays["posedirs"] @ (turns[1:] - np.eye(3)).ravel()
+    rest = rest + arrays["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
     bones = np.tile(np.eye(4), (16, 1, 1))
     for bone, parent in enumerate(MANO_PARENTS):
         local = np.eye(4)
-        local[:3, :3], local[:3, 3] = turns[bone], joints[bone] - (0 if parent < 0 else joints[parent])
+        local[:3, :3], local[:3, 3] = rotations[bone], joints[bone] - (0 if parent < 0 else joints[parent])
         bones[bone] = local if parent < 0 else bones[parent] @ local
     moved = [(bone[:3, :3] @ (rest - joint).T).T + bone[:3, 3] for bone, joint in zip(bones, joints, strict=True)]
     return np.einsum("vj,jva->va", arrays["weights"], np.stack(moved)) + transl

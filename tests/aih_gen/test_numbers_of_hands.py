@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aih_gen.card import card
 from aih_gen.cli import main
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
@@ -19,14 +18,15 @@ from aih_gen.config import SIDES, TWO_HANDS, RenderConfig, SynConfig
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.exports.coco import COCO_JSON, export_coco
 from aih_gen.render.layers import ARM, HAND, NOTHING
+from aih_gen.reports.card import card
+from aih_gen.reports.survey import HAND_NAMES, facets
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.scene import Scene
 from aih_gen.scenes.sensor import PERFECT
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
-from aih_gen.sources.aih_folders import AIHRenderConfig
-from aih_gen.survey import HAND_NAMES, facets
+from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
 from tests.data.samples import NUMBERS, make_sample, write_numbers
 
 NO_PAIRS = (0.0, 0.7, 0.3)
@@ -241,11 +241,12 @@ def test_surveys_and_cards_count_hands(mixed: AIHShards) -> None:
 
 
 def test_exports_hold_the_hands_that_are_there(mixed: AIHShards, tmp_path: Path) -> None:
+    (tmp_path / "coco").mkdir()
     export_coco(mixed, tmp_path / "coco")
     document = json.loads((tmp_path / "coco" / COCO_JSON).read_text())
     told = Counter((one["image_id"], one["category_id"]) for one in document["annotations"])
     assert told == Counter((k, side + 1) for k in range(8) for side in NUMBERS[k % 4])
-    assert export_aih_folders(mixed, tmp_path / "aih", "train", "machine") == 6
+    assert export_aih_folders(mixed, render_folder(tmp_path / "aih", "machine", "train")) == 6
     back = open_source(AIHRenderConfig(source=str(tmp_path / "aih"), size=64))
     assert [sample.present.tolist() for sample in back.samples(range(len(back)))] == [
         [0 in NUMBERS[k % 4], 1 in NUMBERS[k % 4]] for k in range(8) if NUMBERS[k % 4]

@@ -15,7 +15,8 @@ from aih_gen.config import TWO_HANDS, RenderConfig, check_config
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.render.layers import ARM, HAND, NOTHING
 from aih_gen.scenes import bodies
-from aih_gen.scenes.bodies import cut_mesh, load_people
+from aih_gen.scenes.bodies import load_people
+from aih_gen.scenes.mesh_cut import cut_mesh
 from aih_gen.scenes.people import FOREARM_END
 from aih_gen.scenes.persons import EYE_ROUGHNESS
 from aih_gen.scenes.scene import SHOWS, Scene, Sleeve
@@ -105,8 +106,8 @@ def test_a_long_sleeve_is_of_the_shirt_s_cloth(scenes: list[Scene]) -> None:
         if not joined(scene) or not isinstance(sleeve, Sleeve) or sleeve.stripe_width:
             continue
         for prop in scene.props:
-            if prop.picture is not None and prop.roughness[0] > 0.9:
-                colour = np.median((prop.picture / 255.0) ** 2, axis=(0, 1))
+            if prop.texture is not None and prop.roughness[0] > 0.9:
+                colour = np.median((prop.texture / 255.0) ** 2, axis=(0, 1))
                 found += bool(np.abs(colour - sleeve.colour).max() < 0.02)
     assert found > 1
 
@@ -166,7 +167,7 @@ def test_a_people_folder_of_another_version_is_refused_in_one_sentence(
     with pytest.raises(AssetError, match=r"expected a people folder of version 1, found version 2$"):
         load_people.__wrapped__()
     (tmp_path / "people.npz").write_bytes(b"no archive")
-    with pytest.raises(AssetError, match="expected the people's data, found none that can be read"):
+    with pytest.raises(AssetError, match="expected an npz, found none that can be read"):
         load_people.__wrapped__()
 
 

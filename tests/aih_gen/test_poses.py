@@ -25,25 +25,26 @@ from aih_gen.hands.anatomy import (
     DIP_SHARE,
     FINGER_BONES,
     GESTURES,
-    HIGHEST,
-    LOWEST,
+    MAX_ANGLES,
     MCP,
+    MIN_ANGLES,
     PIP,
     SPREAD,
     FingerJoints,
-    held,
-    spread_room,
+    clamp_to_joint_limits,
+    spread_range,
 )
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.body import DEVIATION, FLEXION, PRONATION, arms_apart, comfortable_arms, fitting_arms
 from aih_gen.scenes.cameras import camera, sample_any_views
-from aih_gen.scenes.contact import HeldHand, Surface, inside, posed
+from aih_gen.scenes.contact import HandState, posed
+from aih_gen.scenes.contact_geometry import Surface, inside
 from aih_gen.scenes.gestures import sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, TIGHT_SHARE, sample_tight
 from aih_gen.scenes.poses import FREE_GESTURES, Pair, PairSampler
 from aih_gen.scenes.sampler import MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
-from aih_gen.scenes.skinning import framed, skinning
+from aih_gen.scenes.skinning import bone_transforms, skinning
 from aih_gen.sources.fits import open_fits, read_fits
 from tests.data.mirror import mirror_axis_angle
 
@@ -89,14 +90,14 @@ def true_depth(points: Array, vertices: Array, faces: Array) -> float:
 def test_sampled_gestures_stay_within_limits_and_couplings() -> None:
     rng = np.random.default_rng(0)
     for angles in sample_gestures(rng, [tuple(GESTURES)] * 200):
-        assert (angles >= LOWEST).all() and (angles <= HIGHEST).all()
+        assert (angles >= MIN_ANGLES).all() and (angles <= MAX_ANGLES).all()
         assert (np.abs(angles[1:, DIP] - DIP_SHARE * angles[1:, PIP]) <= DIP_FREEDOM + 1e-9).all()
-        assert (angles[1:, SPREAD] <= spread_room(angles[1:, MCP]) * HIGHEST[1:, SPREAD] + 1e-9).all()
+        assert (angles[1:, SPREAD] <= spread_range(angles[1:, MCP]) * MAX_ANGLES[1:, SPREAD] + 1e-9).all()
 
 
 def test_the_gestures_of_the_library_can_be_held() -> None:
     for name, gesture in GESTURES.items():
-        assert np.abs(held(gesture.angles()) - gesture.angles()).max() < 6, name
+        assert np.abs(clamp_to_joint_limits(gesture.angles()) - gesture.angles()).max() < 6, name
 
 
 def test_the_left_hand_makes_the_mirrored_gesture() -> None:
@@ -107,15 +108,15 @@ def test_the_left_hand_makes_the_mirrored_gesture() -> None:
 
 
 def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
-    room, rng = pairs.room, np.random.default_rng(2)
-    model = room.skinnings[0]
-    shaped = [one.shape(np.zeros(10)) for one in room.skinnings]
-    thumb, fingers = model.owner == 15, (model.owner > 0) & (model.owner < 13)
+    finger_solver, rng = pairs.finger_solver, np.random.default_rng(2)
+    model = finger_solver.skinnings[0]
+    shaped = [one.shape(np.zeros(10)) for one in finger_solver.skinnings]
+    thumb, fingers = model.dominant_bone == 15, (model.dominant_bone > 0) & (model.dominant_bone < 13)
     depths = []
     for _ in range(60):
-        angles = room.sample(rng, (FREE_GESTURES, FREE_GESTURES), room.at_rest(shaped))
-        turns = room.joints.matrices(angles)[0]
-        hand = model(shaped[0], framed(shaped[0].joints, np.eye(3), turns, np.eye(3), np.zeros(3)))
+        angles = finger_solver.sample(rng, (FREE_GESTURES, FREE_GESTURES), finger_solver.at_rest(shaped))
+        rotations = finger_solver.joints.matrices(angles)[0]
+        hand = model(shaped[0], bone_transforms(shaped[0].joints, np.eye(3), rotations, np.eye(3), np.zeros(3)))
         normals = model.normals(hand)
         _, _, depth = inside(hand.vertices[thumb], Surface(hand.vertices[fingers], normals[fingers]))
         depths.append(depth.max(initial=0))
@@ -125,12 +126,12 @@ def test_the_thumb_stays_out_of_the_fingers(pairs: PairSampler) -> None:
 def test_posing_in_numpy_is_the_hand_model() -> None:
     rng = np.random.default_rng(4)
     pose, betas, arm = 0.5 * rng.normal(size=(16, 3)), rng.normal(size=10), 0.3 * rng.normal(size=3)
-    turns = Rotation.from_rotvec(pose).as_matrix()
+    rotations = Rotation.from_rotvec(pose).as_matrix()
     for model in MODELS:
         numpy_model = skinning(model)
         bend = Rotation.from_rotvec(arm).as_matrix()
         shaped, transl = numpy_model.shape(betas), np.array([0.1, -0.2, 0.3])
-        hand = numpy_model(shaped, framed(shaped.joints, turns[0], turns[FINGER_BONES], bend, transl))
+        hand = numpy_model(shaped, bone_transforms(shaped.joints, rotations[0], rotations[FINGER_BONES], bend, transl))
         inputs = [torch.from_numpy(a[None].astype(np.float32)) for a in (pose.ravel(), betas, transl, arm)]
         out = model(inputs[0], inputs[1], inputs[2], arm_pose=inputs[3])
         assert np.allclose(hand.vertices, torch.cat([out.vertices, out.arm_vertices], 1)[0].numpy(), atol=1e-6)
@@ -168,13 +169,15 @@ def test_interactions_are_what_they_are_called(proposed: list[Pair]) -> None:
 def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, proposed: list[Pair]) -> None:
     kept = 0
     for pair in proposed[:26]:
-        freed = pairs.free(pair)
-        assert freed.fit is not None
-        if freed.fit.depth > MAX_PENETRATION or freed.fit.gap > MAX_GAP:
+        freed = pairs.resolve_contact(pair)
+        assert freed.quality is not None
+        if freed.quality.depth > MAX_PENETRATION or freed.quality.gap > MAX_GAP:
             continue  # the scene sampler draws another pair
         kept += 1
         count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
-        right, left = (one.vertices[:count] for one in posed(pairs.room, pairs.room.skinnings, freed.hands))
+        right, left = (
+            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, freed.hands)
+        )
         assert true_depth(left, right, faces[0]) < MAX_PENETRATION, pair.interaction
         assert true_depth(right, left, faces[1]) < MAX_PENETRATION, pair.interaction
         for a, b in freed.contacts:
@@ -187,19 +190,21 @@ def test_hands_that_hold_each_other_tightly_close_and_do_not_intersect(pairs: Pa
     kept, bent = 0, []
     for k, name in enumerate(TIGHT):
         pair = pairs.propose(sample_rng(7, k), name)
-        freed = pairs.free(pair)
-        assert freed.fit is not None and pair.closing is not None
-        if freed.fit.depth > MAX_PENETRATION or freed.fit.gap > MAX_GAP:
+        freed = pairs.resolve_contact(pair)
+        assert freed.quality is not None and pair.closing is not None
+        if freed.quality.depth > MAX_PENETRATION or freed.quality.gap > MAX_GAP:
             continue
         kept += 1
         count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
-        right, left = (one.vertices[:count] for one in posed(pairs.room, pairs.room.skinnings, freed.hands))
+        right, left = (
+            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, freed.hands)
+        )
         assert true_depth(left, right, faces[0]) < MAX_PENETRATION, name
         assert true_depth(right, left, faces[1]) < MAX_PENETRATION, name
         change = [after.angles - before.angles for after, before in zip(freed.hands, pair.hands, strict=True)]
         bent.append(max(float(one[1:, MCP:].sum(1).mean()) for one in change))
         for hand in freed.hands:
-            assert (hand.angles >= LOWEST - 1e-6).all() and (hand.angles <= HIGHEST + 1e-6).all()
+            assert (hand.angles >= MIN_ANGLES - 1e-6).all() and (hand.angles <= MAX_ANGLES + 1e-6).all()
     assert kept >= 4 and np.median(bent) > 40
 
 
@@ -211,7 +216,7 @@ def test_tight_interactions_come_in_their_share() -> None:
 
 def test_forearms_lead_to_the_elbows_of_hands_that_were_freed(pairs: PairSampler, proposed: list[Pair]) -> None:
     for pair in proposed[:26:3]:
-        freed = pairs.free(pair)
+        freed = pairs.resolve_contact(pair)
         for one, elbow, model in zip(freed.posed, freed.elbows, pairs.outlines, strict=True):
             arm = one.vertices[model.num_hand :] - one.joints[0]
             far = arm[np.linalg.norm(arm, axis=1) > 0.3].mean(0)
@@ -246,9 +251,9 @@ def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
         for side, hand in enumerate(scene.hands):
             assert np.allclose(hand.pose[3:], fits.pose[row, side, 3:], atol=1e-6)
             assert np.allclose(hand.betas, fits.betas[row, side], atol=1e-6)
-        turns = Rotation.from_rotvec([hand.pose[:3] for hand in scene.hands])
+        rotations = Rotation.from_rotvec([hand.pose[:3] for hand in scene.hands])
         before = Rotation.from_rotvec(fits.pose[row, :, :3])
-        assert ((turns[0].inv() * turns[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
+        assert ((rotations[0].inv() * rotations[1]) * (before[0].inv() * before[1]).inv()).magnitude() < 1e-4
         # Law 1 holds for recorded poses too.
         again = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=False)).sample(index)
         assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
@@ -260,12 +265,12 @@ def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairS
     depths = []
     for contact in (False, True):
         scene = recorded(RenderConfig(poses=str(path), hands=TWO_HANDS, contact=contact)).sample(1)
-        turns = [Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix() for hand in scene.hands]
+        rotations = [Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix() for hand in scene.hands]
         hands = [
-            HeldHand(hand.betas, turn[0], np.zeros((5, 4)), np.eye(3), hand.transl, turn[FINGER_BONES])
-            for hand, turn in zip(scene.hands, turns, strict=True)
+            HandState(hand.betas, rotation[0], np.zeros((5, 4)), np.eye(3), hand.transl, rotation[FINGER_BONES])
+            for hand, rotation in zip(scene.hands, rotations, strict=True)
         ]
-        depths.append(pairs.solver.measured((hands[0], hands[1])).depth)
+        depths.append(pairs.solver.measure((hands[0], hands[1])).depth)
     assert depths[0] > 0.004 and depths[1] < MAX_PENETRATION
 
 
@@ -330,10 +335,10 @@ def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSample
         plain = pairs.plain(pair)
         view = sample_any_views(np.random.default_rng(k), 1)
         seen, lens = plain.visibility(view), camera(view, 256)
-        turn, shift = view.turns[0], seen.shift[0]
+        rotation, shift = view.rotations[0], seen.shift[0]
         for axis in (np.eye(3), off_axis):
             matrix = axis @ lens.matrix.astype(np.float64)
-            same = np.linalg.inv(matrix) @ lens.matrix @ turn  # the same picture by a camera with that axis
+            same = np.linalg.inv(matrix) @ lens.matrix @ rotation  # the same picture by a camera with that axis
             moved = np.linalg.inv(matrix) @ lens.matrix @ shift
             before = replace(
                 plain,

@@ -13,24 +13,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aih_gen import survey as survey_module
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES
-from aih_gen.gallery import EXAMPLE_HEIGHT, EXAMPLES, STRIP_HEIGHT, preview_page
-from aih_gen.preview import (
+from aih_gen.reports import survey as survey_module
+from aih_gen.reports.gallery import EXAMPLE_HEIGHT, EXAMPLES, STRIP_HEIGHT, preview_page
+from aih_gen.reports.preview import (
     CAPTION,
     GAP,
     HAND_COLOURS,
-    amodal_picture,
+    amodal_image,
     contact_sheet,
-    joints_picture,
-    owners_picture,
+    joints_image,
+    owners_image,
     sample_strip,
 )
+from aih_gen.reports.survey import MAX_GROUPS, MAX_NAME, OCCLUSION_NAMES, OTHERS, UNKNOWN, Facet, facets, survey
 from aih_gen.scenes.skin import TONES
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.writer import write_shard
-from aih_gen.survey import LONGEST_NAME, MOST_GROUPS, OCCLUSION_NAMES, OTHERS, UNKNOWN, Facet, facets, survey
 from tests.data.samples import make_header, make_sample, write_samples
 
 
@@ -51,7 +51,7 @@ def test_a_contact_sheet_has_every_sample() -> None:
 
 def test_hands_are_tinted_by_side() -> None:
     sample = make_sample(2)
-    picture, amodal = owners_picture(sample).astype(int), amodal_picture(sample)
+    picture, amodal = owners_image(sample).astype(int), amodal_image(sample)
     for side, visible in enumerate((sample.visible_right, sample.visible_left)):
         assert picture[visible].mean(0).argmax() == HAND_COLOURS[side].argmax(), SIDES[side]
     np.testing.assert_array_equal(amodal[..., 0] > 200, sample.amodal_right)
@@ -61,16 +61,16 @@ def test_hands_are_tinted_by_side() -> None:
 def test_joints_are_drawn_where_they_are_and_unknown_ones_are_not() -> None:
     sample = make_sample(1)
     dim = (sample.image * 0.6).astype(np.uint8)
-    drawn = (np.abs(joints_picture(sample).astype(int) - dim) > 8).any(-1)
+    drawn = (np.abs(joints_image(sample).astype(int) - dim) > 8).any(-1)
     for column, row in np.rint(sample.joints_2d.reshape(-1, 2)).astype(int):
         if 0 <= column < 64 and 0 <= row < 64:
             assert drawn[row, column]
     no_tip = sample.joints_2d.copy()
     no_tip[0, 4] = np.nan
-    without = (np.abs(joints_picture(dataclasses.replace(sample, joints_2d=no_tip)).astype(int) - dim) > 8).any(-1)
+    without = (np.abs(joints_image(dataclasses.replace(sample, joints_2d=no_tip)).astype(int) - dim) > 8).any(-1)
     assert without.any() and not (without & ~drawn).any()
     nowhere = dataclasses.replace(sample, joints_2d=np.full((2, 21, 2), np.nan, np.float32))
-    np.testing.assert_allclose(joints_picture(nowhere), dim, atol=1)
+    np.testing.assert_allclose(joints_image(nowhere), dim, atol=1)
 
 
 def test_a_survey_counts_hands_by_what_is_hidden(tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_the_more_hidden_hand_places_a_sample_among_the_occlusions(tmp_path: Pat
 
 
 def test_rare_names_are_one_group_and_long_names_are_cut(tmp_path: Path) -> None:
-    names = [f"{k:02}" + "x" * 50 for k in range(MOST_GROUPS + 3)]
-    stories = [{"interaction": name} for name in (*names, *names[:MOST_GROUPS])]
+    names = [f"{k:02}" + "x" * 50 for k in range(MAX_GROUPS + 3)]
+    stories = [{"interaction": name} for name in (*names, *names[:MAX_GROUPS])]
     found = divided(facets(write_stories(tmp_path / "a.h5", stories))[0])
-    assert list(found) == [*(name[:LONGEST_NAME] for name in names[:MOST_GROUPS]), OTHERS]
-    assert found[OTHERS] == [MOST_GROUPS, MOST_GROUPS + 1, MOST_GROUPS + 2]
+    assert list(found) == [*(name[:MAX_NAME] for name in names[:MAX_GROUPS]), OTHERS]
+    assert found[OTHERS] == [MAX_GROUPS, MAX_GROUPS + 1, MAX_GROUPS + 2]
 
 
 def test_a_large_set_is_judged_by_the_same_random_samples_and_says_so(
@@ -146,7 +146,7 @@ def test_a_large_set_is_judged_by_the_same_random_samples_and_says_so(
 ) -> None:
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}] * 30)
     assert "drawn at random" not in preview_page(shards, [0])
-    monkeypatch.setattr(survey_module, "MOST_READ", 12)
+    monkeypatch.setattr(survey_module, "MAX_READ", 12)
     monkeypatch.setattr(survey_module, "BLOCK", 5)
     chosen = divided(facets(shards)[0])["near"]
     assert len(set(chosen)) == 12 and chosen == sorted(chosen)
@@ -187,7 +187,7 @@ def test_an_example_holds_the_image_its_masks_and_both_targets(tmp_path: Path) -
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}])
     sample = shards[0]
     example = pictures(preview_page(shards, []))[0]
-    views = (sample.image, owners_picture(sample), sample.target_right, sample.target_left)
+    views = (sample.image, owners_image(sample), sample.target_right, sample.target_left)
     for k in range(len(views)):
         shown = example[:, k * 64 : (k + 1) * 64].astype(int)
         distances = [np.abs(shown - other).mean() for other in views]

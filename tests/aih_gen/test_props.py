@@ -75,11 +75,11 @@ def test_the_edge_of_a_prop_is_blended_with_the_background(source: RenderedSourc
     assert set(np.unique(coverage)) > {0, 255} and 0 < (coverage == 255).mean() < 0.9
 
 
-def test_a_picture_is_laid_over_a_prop_and_tiles(source: RenderedSource, scene: Scene) -> None:
+def test_a_texture_covers_a_prop_and_tiles(source: RenderedSource, scene: Scene) -> None:
     plain = wall(scene, 0.5)
     halves = np.zeros((8, 8, 3), np.uint8)
     halves[:, :4] = 255
-    striped = replace(plain, picture=halves, places=np.float32([[0, 0], [8, 0], [8, 8], [0, 8]]))
+    striped = replace(plain, texture=halves, texture_coordinates=np.float32([[0, 0], [8, 0], [8, 8], [0, 8]]))
     shown = source.renderer.render([replace(scene, props=(striped,))])[0].behind
     assert shown is not None
     bright = shown[0, SIZE // 2, :, 0] > 60

@@ -112,7 +112,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(
             merge(paths, tmp_path / "out")
     with pytest.raises(AIHError, match="copy: expected a folder that is not there yet"):
         merge(folders, copy)
-    with pytest.raises(AIHError, match="could not be made"):
+    with pytest.raises(AIHError, match="expected a folder that can be written to"):
         merge(folders, first / "manifest.json" / "out")
     with pytest.raises(AIHError, match="shares: expected"):
         split(first, tmp_path / "out", {"val": 0.5, "test": 0.5})
@@ -132,4 +132,4 @@ def test_the_commands(tmp_path: Path, folders: tuple[Path, Path], capsys: pytest
         f"{divided}/test: 4 samples",
     ]
     assert main(["merge", str(folders[0]), "--out", str(merged)]) == 2
-    assert capsys.readouterr().err == f"aih-gen: error: {merged}: expected a folder that is not there yet\n"
+    assert capsys.readouterr().err == f"aih-gen: error: {merged}: expected a folder that is not there yet, found one\n"

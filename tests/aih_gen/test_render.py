@@ -104,7 +104,7 @@ def test_a_read_back_that_brings_nothing_is_an_error(
 ) -> None:
     lost = SimpleNamespace(size=(128, 256), read_into=lambda *_, **__: None)
     monkeypatch.setattr(source.renderer, "geometry", lost)
-    with source.renderer.context, pytest.raises(AIHError, match="OpenGL: expected the picture that was drawn"):
+    with source.renderer.context, pytest.raises(AIHError, match="OpenGL: expected the image that was drawn"):
         source.renderer._read(lost, False, samples[0].joints_3d)
 
 

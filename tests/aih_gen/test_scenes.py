@@ -14,12 +14,13 @@ from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.render.layers import HAND
 from aih_gen.scenes import SceneSampler, cameras
-from aih_gen.scenes.cameras import NEAREST, straight_view
-from aih_gen.scenes.contact import HeldHand, Surface, inside, way_to_touch
+from aih_gen.scenes.cameras import MIN_DEPTH, straight_view
+from aih_gen.scenes.contact import HandState
+from aih_gen.scenes.contact_geometry import Surface, inside, touch_distance
 from aih_gen.scenes.pair import SPACING
 from aih_gen.scenes.sampler import MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
-from aih_gen.scenes.visibility import LEAST_LENGTH, arms_in_the_way, hidden_shares, share_inside, shown_lengths
+from aih_gen.scenes.visibility import MIN_LENGTH, arms_in_the_way, hidden_shares, share_inside, shown_lengths
 
 MODELS = (load_hand_model("free", "right"), load_hand_model("free", "left"))
 
@@ -60,9 +61,9 @@ def test_depths_of_points_inside_a_surface() -> None:
 
 def test_a_surface_goes_just_as_far_as_the_other_one() -> None:
     ball, above = sphere((0, 0, 0), 0.02), sphere((0.0, 0.07, 0), 0.02)
-    way = way_to_touch(ball.points, above.points, np.array([0.0, 1.0, 0.0]))
+    way = touch_distance(ball.points, above.points, np.array([0.0, 1.0, 0.0]))
     assert way == pytest.approx(-0.03, abs=3e-3)
-    assert way_to_touch(ball.points, sphere((0.2, 0, 0), 0.02).points, np.array([0.0, 1.0, 0.0])) == 0
+    assert touch_distance(ball.points, sphere((0.2, 0, 0), 0.02).points, np.array([0.0, 1.0, 0.0])) == 0
 
 
 def test_hidden_shares_are_those_of_two_squares() -> None:
@@ -109,24 +110,26 @@ def test_a_forearm_seen_along_itself_is_in_the_way() -> None:
     for elbow, shown in ((0.9, 0.55), (0.6, 0.18)):
         elbows = np.array([[(0, elbow, np.sqrt(1 - elbow**2)), (0, 1, 0)]])
         assert shown_lengths(wrists, elbows)[0] == pytest.approx([shown, 0.93], abs=0.03)
-        assert arms_in_the_way(wrists, elbows, focal)[0] == (shown < LEAST_LENGTH)
+        assert arms_in_the_way(wrists, elbows, focal)[0] == (shown < MIN_LENGTH)
 
 
 def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
-    solver, room = sampler.pairs.solver, sampler.pairs.room
+    solver, finger_solver = sampler.pairs.solver, sampler.pairs.finger_solver
     for index in range(20):
         hands = []
-        for hand, model in zip(sampler.sample(index).hands, room.skinnings, strict=True):
-            turns = Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix()
+        for hand, model in zip(sampler.sample(index).hands, finger_solver.skinnings, strict=True):
+            rotations = Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix()
             arm = Rotation.from_rotvec(hand.arm_pose).as_matrix()
             wrist = model.shape(hand.betas).joints[0] + hand.transl
-            assert wrist[2] > NEAREST
-            hands.append(HeldHand(hand.betas, turns[0], np.zeros((5, 4)), arm, hand.transl, turns[FINGER_BONES]))
-        assert solver.measured((hands[0], hands[1])).depth < MAX_PENETRATION + 1e-5
+            assert wrist[2] > MIN_DEPTH
+            hands.append(
+                HandState(hand.betas, rotations[0], np.zeros((5, 4)), arm, hand.transl, rotations[FINGER_BONES])
+            )
+        assert solver.measure((hands[0], hands[1])).depth < MAX_PENETRATION + 1e-5
 
 
 def test_an_outline_is_as_dense_as_its_cells_are_wide(sampler: SceneSampler) -> None:
-    for outline, whole in zip(sampler.pairs.outlines, sampler.pairs.room.skinnings, strict=True):
+    for outline, whole in zip(sampler.pairs.outlines, sampler.pairs.finger_solver.skinnings, strict=True):
         points, every = (one.template[:, : one.num_hand].T for one in (outline, whole))
         apart = np.linalg.norm(every[:, None] - points, axis=-1)
         assert apart.min(1).max() < SPACING and outline.num_hand < whole.num_hand / 4
@@ -136,7 +139,7 @@ def test_a_hand_close_to_the_camera_is_no_net(sampler: SceneSampler) -> None:
     rng = np.random.default_rng(0)
     pair, view = sampler.pairs.plain(sampler.pairs.apart(rng)), straight_view(rng)
     # The left hand goes far behind the right one, which a wide lens close to both sees large.
-    behind = 0.12 * view.turns[0, 2] + pair.hand_points[0].mean(0) - pair.hand_points[1].mean(0)
+    behind = 0.12 * view.rotations[0, 2] + pair.hand_points[0].mean(0) - pair.hand_points[1].mean(0)
     moved = replace(
         pair,
         transl=pair.transl + np.stack([0 * behind, behind]),
@@ -152,7 +155,7 @@ def test_hands_held_apart_need_no_luck(sampler: SceneSampler) -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)
         pair = sampler.pairs.apart(rng)
-        assert sampler.pairs.solver.measured(pair.hands).depth == 0
+        assert sampler.pairs.solver.measure(pair.hands).depth == 0
         seen = sampler.pairs.plain(pair).visibility(straight_view(rng))
         assert not seen.blocked[0] and seen.hidden.max() < 0.3
 

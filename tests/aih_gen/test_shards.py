@@ -10,18 +10,21 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from aih_gen.compose.sample import MASK_BITS, Sample
-from aih_gen.errors import ShardError
+from aih_gen.compose.sample import MASK_BITS, Sample, Stored
+from aih_gen.errors import ShardError, WriteError
 from aih_gen.shards.inspect import inspect_shard
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
-from aih_gen.shards.reader import AIHShards, most_open_files
+from aih_gen.shards.reader import AIHShards, max_open_files
+from aih_gen.shards.schema import columns
+from aih_gen.shards.verify import verify
 from aih_gen.shards.writer import write_shard
 from tests.data.samples import make_header, make_sample, write_samples
 
@@ -59,6 +62,36 @@ def test_what_is_written_is_read(tmp_path: Path, codec: str) -> None:
     for written, found in zip(samples, shards, strict=True):
         assert_same(written, found)
     assert inspect_shard(path).codec == codec
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WiderSample(Sample):
+    """A sample with a field that was added later."""
+
+    grip: Annotated[NDArray[np.float32], Stored("<f4", (2,))] = dataclasses.field(
+        default_factory=lambda: np.full(2, np.nan, np.float32)
+    )
+
+
+def test_a_shard_from_before_a_field_was_added_reads_as_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "aih_render-00000.h5", tmp_path / "aih_render-00001.h5"
+    write_shard(old, [[make_sample(0), make_sample(1)]], 2, make_header())
+    monkeypatch.setattr("aih_gen.shards.schema.Sample", WiderSample)
+    monkeypatch.setattr("aih_gen.shards.reader.Sample", WiderSample)
+    columns.cache_clear()
+    try:
+        wider = WiderSample(**vars(make_sample(2)), grip=np.array([0.25, 1], np.float32))
+        write_shard(new, [[wider]], 1, make_header())
+        shards = AIHShards([old, new])
+        grips = [[np.nan, np.nan], [np.nan, np.nan], [0.25, 1]]
+        np.testing.assert_array_equal([sample.grip for sample in shards], grips)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(shards.read([2, 0], ("grip",))["grip"], [grips[2], grips[0]])
+        np.testing.assert_array_equal(shards.column("grip"), grips)
+        assert [problem for path in (old, new) for found in verify(path) for problem in found] == []
+    finally:
+        columns.cache_clear()
 
 
 def test_a_shard_is_what_the_schema_says_to_plain_h5py(folder: Path) -> None:
@@ -161,7 +194,7 @@ def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
 
 
 def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aih_gen.shards.reader.MOST_OPEN_FILES", 1)
+    monkeypatch.setattr("aih_gen.shards.reader.MAX_OPEN_FILES", 1)
     shards = AIHShards(folder)
     assert [sample.index for sample in shards] == [*range(COUNT), *range(3)]
     assert len(shards._open) == 1
@@ -182,7 +215,7 @@ def listed(tmp_path: Path) -> Path:
 
 
 def test_some_shard_may_always_be_open_whatever_the_process_may_open() -> None:
-    assert [most_open_files(limit) for limit in (3, 40, 1024, 10**6, resource.RLIM_INFINITY)] == [1, 10, 256, 256, 256]
+    assert [max_open_files(limit) for limit in (3, 40, 1024, 10**6, resource.RLIM_INFINITY)] == [1, 10, 256, 256, 256]
 
 
 def test_a_manifest_tells_the_lengths_and_every_shard_is_checked_before_it_is_believed(listed: Path) -> None:
@@ -354,7 +387,7 @@ def test_a_shard_is_absent_or_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected 2 samples, found 1"):
         write_shard(path, [[make_sample(0)]], 2, make_header())
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ShardError, match=r"nowhere/a\.h5: could not be made"):
+    with pytest.raises(WriteError, match=r"nowhere/a\.h5: expected a file that can be written to"):
         write_shard(tmp_path / "nowhere" / "a.h5", [[make_sample(0)]], 1, make_header())
 
 

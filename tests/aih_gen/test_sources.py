@@ -16,11 +16,11 @@ from PIL import Image
 from aih_gen.cli import main
 from aih_gen.compose.sample import IMAGES, JOINT_OUTSIDE, MASK_BITS, Sample
 from aih_gen.hands.joints import JOINT_NAMES, TO_TZIONAS
+from aih_gen.io.images import image_fault
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
 from aih_gen.sources.fits import read_fits
-from aih_gen.sources.pictures import picture_fault
 from aih_gen.sources.tzionas import TzionasConfig
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import make_sample, write_samples
@@ -34,13 +34,13 @@ def test_a_picture_with_a_whole_header_that_does_not_decode_is_a_fault(tmp_path:
         ("changed.png", lambda content: content[:2000] + b"\0\0\0\0" + content[2004:]),
     ):
         photo.save(tmp_path / name)
-        assert picture_fault(tmp_path / name, photo.size) is None
-        assert picture_fault(tmp_path / name, (96, 95)) == "image of another size"
+        assert image_fault(tmp_path / name, photo.size) is None
+        assert image_fault(tmp_path / name, (96, 95)) == "image of another size"
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
         with Image.open(tmp_path / name) as header:
             assert header.size == photo.size
-        assert picture_fault(tmp_path / name) == "unreadable image", name
-    assert picture_fault(tmp_path / "none.jpg") == "missing image"
+        assert image_fault(tmp_path / name) == "unreadable image", name
+    assert image_fault(tmp_path / "none.jpg") == "missing image"
 
 
 def test_a_folder_of_single_hands_becomes_shards_and_its_broken_files_are_counted(
@@ -78,7 +78,7 @@ def test_poses_of_other_people_become_recorded_fits(tmp_path: Path, capsys: pyte
     stored = {f"{side}_{name}": array[:, part] for side, array in hands.items() for name, part in names.items()}
     np.savez(tmp_path / "theirs.npz", **stored)  # type: ignore[arg-type]
     command = ["import", "--from", "npz", str(tmp_path / "theirs.npz"), "--out", str(tmp_path / "out"), "--size", "64"]
-    assert main(command) == 2 and "found 1 of 3: 1 numbers that are none (pair 1)" in capsys.readouterr().err
+    assert main(command) == 2 and "found 1 of 3: 1 NaN or infinity (pair 1)" in capsys.readouterr().err
     assert main([*command, "--most-broken", "0.4"]) == 0
     fits = read_fits(tmp_path / "out" / "poses.npz")
     for side, name in enumerate(("right", "left")):
@@ -125,7 +125,7 @@ def at_joints(sample: Sample) -> np.ndarray:
 def test_tzionas_joints_stay_on_what_they_mark_and_get_our_names(tmp_path: Path) -> None:
     spots = write_frames(tmp_path)
     frames = open_source(TzionasConfig(source=str(tmp_path), size=192))
-    assert frames.tally.broken == {
+    assert frames.report.broken == {
         "wrong count of joints": ["01/joints_2D_GT/0002.txt"],
         "joints that are no numbers": ["01/joints_2D_GT/0003.txt"],
         "no joint annotated": ["01/joints_2D_GT/0004.txt"],
@@ -161,7 +161,7 @@ def test_the_real_frames_joints_lie_on_skin(tmp_path: Path) -> None:
     red, _, blue = at_joints(sample).T
     assert len(red) == 25 and (red > blue).all()  # the shirt behind is blue
     right, left = (np.nanmean(hand[:, 0]) for hand in sample.joints_2d)
-    assert right < left and not frames.tally.broken
+    assert right < left and not frames.report.broken
 
 
 def test_an_unknown_occlusion_is_accepted_only_where_the_source_does_not_know_the_hand() -> None:

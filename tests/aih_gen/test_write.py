@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, WriteError
 from aih_gen.io.write import atomic_folder, atomic_path, exclusive, write_bytes, write_text
 
 _FILL_AND_WAIT = """
@@ -99,6 +100,33 @@ def test_a_planted_link_is_replaced_and_its_target_left_alone(tmp_path: Path) ->
         (tmp_path / name).symlink_to(victim)
     write_text(path, "new")
     assert victim.read_text() == "precious" and path.read_text() == "new" and not path.is_symlink()
+
+
+def test_a_disk_that_fails_is_a_users_mistake_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(WriteError, match=r"none/file: expected a file that can be written to \(No such file"):
+        write_bytes(tmp_path / "none" / "file", b"")
+    write_bytes(tmp_path / "file", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match=r"file: expected a file that can be written to \(No space left on device\)"):
+        write_bytes(tmp_path / "file", b"new")
+    with (
+        pytest.raises(WriteError, match=r"new: expected a folder that can be written to"),
+        atomic_folder(tmp_path / "new"),
+    ):
+        pass
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AIHError, match="pipe: expected a file or nothing yet"):
+        write_bytes(tmp_path / "pipe", b"")
+    assert names(tmp_path) == ["pipe"]
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from aih_gen.config import SIDES
 from aih_gen.hands import export_free_hand, load_hand_model
 from aih_gen.hands.joints import FROM_INTERHAND
 from aih_gen.render.layers import Layers
-from aih_gen.sources.fitted import FitRenderer, FittedPair, to_camera
+from aih_gen.sources.fit_masks import FitRenderer, FittedPair, to_camera
 
 WIDTH, HEIGHT = 334, 512
 CAMERAS = ("400262", "400498")

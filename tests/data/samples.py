@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, JOINT_VISIBLE, Sample
 from aih_gen.config import canonical_json, sample_rng
-from aih_gen.shards.schema import Codec, Header
+from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
+from aih_gen.typing import Codec
 
 Mask = NDArray[np.bool_]
 

@@ -1,8 +1,6 @@
 """Finding hands in large photos, and videos, with networks that read the answer off the colours."""
 
 import json
-import weakref
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,9 @@ from PIL import Image
 
 from aih_gen.errors import AIHError
 from hdr_model.inference.detection import Window, find_hands, likeliest, window_of
-from hdr_model.inference.infer import infer_photos, infer_video
-from hdr_model.inference.photos import MOST_PIXELS, read_photo
+from hdr_model.inference.infer import infer_photos
+from hdr_model.inference.photos import MAX_PIXELS, read_photo
 from hdr_model.inference.pipeline import HDR
-from hdr_model.inference.result import Box, Result
-from hdr_model.inference.video import VideoWriter, open_video
 from hdr_model.nets.hasm import HASM
 from tests.hdr_model.test_pipeline import hdr, iou, is_red, photo, weights  # noqa: F401
 
@@ -104,7 +100,7 @@ def test_a_photo_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     started: list[object] = []
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *rest, **more: started.append(rest))
     (tmp_path / name).write_bytes(EPS)
-    with pytest.raises(AIHError, match="expected a photo"):
+    with pytest.raises(AIHError, match="expected an image"):
         read_photo(tmp_path / name)
     assert not started
 
@@ -115,7 +111,7 @@ def test_a_photo_too_large_is_one_sentence_and_not_read(tmp_path: Path, hdr: HDR
         with pytest.raises(AIHError, match="64 million pixels") as caught:
             read_photo(tmp_path / "large.png")
         assert str(side) in str(caught.value) or "exceeds" in str(caught.value)
-    assert MOST_PIXELS < 9_000**2
+    assert MAX_PIXELS < 9_000**2
     with pytest.raises(AIHError, match="20000x20000"):
         hdr(np.broadcast_to(np.uint8(0), (20_000, 20_000, 3)))
 
@@ -132,61 +128,6 @@ def test_a_folder_stands_for_its_photos_and_an_empty_one_is_refused(weights: Pat
         plain = json.loads((tmp_path / "out" / "a" / "result.json").read_text())
         assert stored["joints_3d"].shape == (1, 2, 21, 3)
         assert stored["present"][0].tolist() == [plain[side]["present"] for side in ("right", "left")]
-
-
-def test_a_video_gives_a_video_and_joints_of_every_frame(weights: Path, tmp_path: Path) -> None:  # noqa: F811
-    pytest.importorskip("av", reason="PyAV is not installed")
-    with VideoWriter(tmp_path / "clip.mp4", photo(65, 97), Fraction(10)) as writer:
-        for _ in range(3):
-            writer.add(photo(65, 97))
-    infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu")
-    frames, rate = open_video(tmp_path / "out" / "clip" / "overlay.mp4")
-    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 3
-    assert rate == 10
-    with np.load(tmp_path / "out" / "clip" / "joints.npz") as stored:
-        assert stored["joints_2d"].shape == (3, 2, 21, 2)
-
-
-def test_of_earlier_frames_of_a_video_only_the_joints_are_kept(
-    weights: Path,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
-    with VideoWriter(tmp_path / "clip.mp4", photo(64, 96), Fraction(10)) as writer:
-        for _ in range(4):
-            writer.add(photo(64, 96))
-    results: list[weakref.ref[Result]] = []
-    alive: list[int] = []
-    call = HDR.__call__
-
-    def counted(self: HDR, image: np.ndarray, box: Box | None = None) -> Result:
-        alive.append(sum(result() is not None for result in results))
-        found = call(self, image, box)
-        results.append(weakref.ref(found))
-        return found
-
-    monkeypatch.setattr(HDR, "__call__", counted)
-    infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu")
-    assert len(alive) == 4 and max(alive) <= 1
-
-
-def test_a_playlist_is_no_video(tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
-    with VideoWriter(tmp_path / "secret.mp4", photo(64, 96), Fraction(10)) as writer:
-        writer.add(photo(64, 96))
-    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
-    with pytest.raises(AIHError, match="expected a video that PyAV can read"):
-        open_video(tmp_path / "list.mp4")
-    assert len(list(open_video(tmp_path / "secret.mp4")[0])) == 1
-
-
-def test_what_is_no_video_is_one_sentence(weights: Path, tmp_path: Path) -> None:  # noqa: F811
-    pytest.importorskip("av", reason="PyAV is not installed")
-    (tmp_path / "clip.mp4").write_text("not a video")
-    with pytest.raises(AIHError, match="expected a video that PyAV can read"):
-        infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu")
-    assert not (tmp_path / "out").exists()
 
 
 def test_half_precision_weights_are_computed_with_in_full(weights: Path, tmp_path: Path) -> None:  # noqa: F811

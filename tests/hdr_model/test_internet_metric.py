@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from aih_gen.hands.joints import FROM_INTERHAND
 from hdr_model.evaluation.metrics import mpjpe
-from hdr_model.evaluation.pose import ALONE, P1, PoseScores
+from hdr_model.evaluation.pose import PoseScores
+from hdr_model.evaluation.predict import ALONE
+from hdr_model.evaluation.protocols import P1
 
 Array = NDArray[np.float64]
 BONE = 0.095

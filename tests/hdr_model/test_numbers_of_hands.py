@@ -17,8 +17,8 @@ from hdr_model.data.aih import AIHDataset
 from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.evaluation.counts import Counted, count_rows
-from hdr_model.evaluation.examine import FIELDS, examine
-from hdr_model.evaluation.protocols import evaluate
+from hdr_model.evaluation.evaluate import evaluate
+from hdr_model.evaluation.predict import FIELDS, predict
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -129,7 +129,7 @@ def test_composed_samples_are_of_hands_that_are_there(data: Path) -> None:
 
 @pytest.mark.parametrize("indices", [list(range(8)), EMPTY_BATCH])
 def test_what_is_measured_are_the_hands_that_are_there(indices: list[int], data: Path, hdr: HDR) -> None:
-    seen = examine(hdr, AIHDataset(data, FIELDS)[indices])
+    seen = predict(hdr, AIHDataset(data, FIELDS)[indices])
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
     assert hands == [(row, side) for row, index in enumerate(indices) for side in NUMBERS[index % 4]]
     assert bool(seen.alone.all()) and all(len(joints) == len(hands) for joints in seen.joints_3d.values())

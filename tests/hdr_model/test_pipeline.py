@@ -1,6 +1,8 @@
 """HDR on drawn photos, with networks that read the answer off the colours: red right, green left, blue a joint."""
 
+import copy
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -171,6 +173,57 @@ def test_what_is_not_an_image_is_refused_with_what_was_found(hdr: HDR, image: ND
         hdr(image)
 
 
+def test_an_array_a_pillow_image_and_a_path_are_the_same_photo(hdr: HDR, tmp_path: Path) -> None:
+    image = photo()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(image).copy()).save(tmp_path / "photo.png", exif=exif)
+    expected = hdr(image).right.joints_2d
+    for given in (Image.fromarray(image), Image.open(tmp_path / "photo.png"), tmp_path / "photo.png"):
+        result = hdr(given)
+        assert (result.image == image).all()
+        np.testing.assert_array_equal(result.right.joints_2d, expected)
+    np.testing.assert_array_equal(hdr(str(tmp_path / "photo.png")).right.joints_2d, expected)
+
+
+def test_a_list_in_is_a_list_out(hdr: HDR) -> None:
+    box = np.array([90.0, 80.0, 230.0, 160.0])
+    results = hdr([photo(), Image.fromarray(photo(left=False))], [box, None])
+    assert [result.left.present for result in results] == [True, False]
+    np.testing.assert_array_equal(results[0].right.joints_2d, hdr(photo(), box).right.joints_2d)
+    assert hdr([]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "box", "error", "said"),
+    [
+        (None, None, TypeError, "found NoneType"),
+        ([None], None, TypeError, "found NoneType"),
+        ([[1, 2, 3]], None, TypeError, "found list"),
+        (torch.zeros(8, 8, 3), None, TypeError, "found torch.Tensor"),
+        (np.zeros((2, 8, 8, 3), np.uint8), None, AIHError, r"\(2, 8, 8, 3\) of uint8"),
+        ("nowhere.png", None, AIHError, "nowhere.png: expected a photo, found no file"),
+        (photo(), np.zeros((3, 4)), AIHError, "expected four numbers"),
+        (photo(), "everywhere", AIHError, "expected four numbers"),
+        (photo(), (1, 2, 3), AIHError, "expected four numbers"),
+        (photo(), (0, 0, 1e9, 1e9), AIHError, "at most 2 times the photo, which is 320x240"),
+        ([photo()], [None, None], AIHError, "expected one for each of 1 photos, found 2"),
+    ],
+)
+def test_what_hdr_cannot_take_is_one_sentence(hdr: HDR, given: Any, box: Any, error: type, said: str) -> None:
+    with pytest.raises(error, match=said) as caught:
+        hdr(given, box)
+    assert "\n" not in str(caught.value)
+
+
+def test_hdr_can_be_pickled_copied_and_moved(hdr: HDR) -> None:
+    expected = hdr(photo()).left.joints_3d
+    for other in (pickle.loads(pickle.dumps(hdr)), copy.deepcopy(hdr), hdr.to("cpu"), hdr.to("auto")):  # noqa: S301
+        np.testing.assert_array_equal(other(photo()).left.joints_3d, expected)
+    with pytest.raises(AIHError, match="abacus"):
+        hdr.to("abacus")
+
+
 def test_speckles_and_tiny_masks_are_not_hands() -> None:
     margins = torch.full((2, 32, 32), -1.0)
     margins[0, 4:16, 4:16] = 1
@@ -278,7 +331,8 @@ def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("none.png", "no file"), ("", "a folder"), ("tiny.png", "3x3"), ("cut.png", "expected a photo")]
+    ("name", "found"),
+    [("none.png", "no file"), ("", "a folder"), ("tiny.png", "3x3"), ("cut.png", "expected an image")],
 )
 def test_what_is_no_photo_is_one_sentence(tmp_path: Path, name: str, found: str) -> None:
     Image.new("RGB", (3, 3)).save(tmp_path / "tiny.png")

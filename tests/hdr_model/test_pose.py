@@ -6,18 +6,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, place_hands
-from hdr_model.evaluation.pose import (
-    HDR_OWN,
-    METHODS,
-    P1,
-    P2,
-    P2_UNSCALED,
-    P3,
-    PoseScores,
-    occlusion_groups,
-    pose_grids,
-    protocol_errors,
-)
+from hdr_model.evaluation.pose import METHODS, PoseScores, occlusion_groups, pose_grids
+from hdr_model.evaluation.protocols import HDR_OWN, P1, P2, P2_UNSCALED, P3, protocol_errors
 from hdr_model.evaluation.published import ABLATION, reduction
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ import torch
 
 from hdr_model.cli import main
 from hdr_model.config import preset
-from hdr_model.evaluation.examine import ALONE, TRUE
+from hdr_model.evaluation.predict import ALONE, TRUE
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE

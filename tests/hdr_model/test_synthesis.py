@@ -62,11 +62,11 @@ def test_pixels_are_those_of_plain_bilinear_sampling(hands: Path) -> None:
     """Fixed point rounds, and no more: the covered hand's own picture, inside its crop, against floating point."""
     source = open_source(dataclasses.replace(SynConfig(source=str(hands), size=SIZE), **PLAIN))
     for index in range(6):
-        (crops, drawn), sample = source.drawn(index), source.samples([index])[0]
-        crop, target = crops[1 - drawn.front], (sample.target_right, sample.target_left)[1 - drawn.front]
-        expected, mask, inside = bilinear(crop.image, crop.hand, drawn.under)
+        (crops, arrangement), sample = source.arrangement(index), source.samples([index])[0]
+        crop, target = crops[1 - arrangement.front], (sample.target_right, sample.target_left)[1 - arrangement.front]
+        expected, mask, inside = bilinear(crop.image, crop.hand, arrangement.under)
         assert np.abs(target[inside] - expected[inside]).max() <= 2
-        amodal = (sample.amodal_right, sample.amodal_left)[1 - drawn.front]
+        amodal = (sample.amodal_right, sample.amodal_left)[1 - arrangement.front]
         assert ((mask >= 0.5) != amodal)[inside].mean() < 0.001
 
 

@@ -1,6 +1,6 @@
 #version 330
 // What lies at the centre of the pixel, to be shaded afterwards.
-uniform sampler2D picture;  // square roots of factors
+uniform sampler2D prop_texture;  // square roots of factors
 
 in vec4 v_surface;
 in vec4 v_albedo;
@@ -14,5 +14,5 @@ void main() {
     depth = v_depth;
     // Things are seen from both sides. Pictures have y down, so what faces the camera counts as facing away.
     surface = vec4(gl_FrontFacing ? -v_surface.xyz : v_surface.xyz, v_surface.w);
-    albedo = vec4(sqrt(v_albedo.rgb) * texture(picture, v_place).rgb, v_albedo.a);
+    albedo = vec4(sqrt(v_albedo.rgb) * texture(prop_texture, v_place).rgb, v_albedo.a);
 }

@@ -1,10 +1,10 @@
 #version 330
-// Camera space to the pixels of the picture, for what is behind the hands.
+// Camera space to the pixels of the image, for props behind the hands.
 in vec3 position;
 #ifdef SURFACES
 in vec3 normal;
 in vec4 albedo;   // linear reflectance, scatter
-in vec3 fine;     // roughness, place on the picture
+in vec3 fine;     // roughness, texture coordinates
 out vec4 v_surface;  // normal, roughness
 out vec4 v_albedo;
 out vec2 v_place;

@@ -1,16 +1,20 @@
-"""``hdr demo``: a page on this machine that takes a photo and shows the six pictures and the joints in 3D.
+"""``hdr demo``: a page on this machine that takes a photo and shows it, masks, each hand alone and the joints in 3D.
 
-Python's own server and one static page; it listens on this machine only, and keeps nothing.
+Python's own server and one static page; it listens on this machine only, answers only pages of its own, and keeps
+nothing. One photo is decoded and worked on at a time.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import html
 import io
 import json
+import re
 import tempfile
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +25,21 @@ from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES
 from hdr_model.device import choose_device
-from hdr_model.inference.photos import read_photo
+from hdr_model.inference.demo.pool import Deadline, PooledServer
+from hdr_model.inference.photos import MAX_PIXELS, read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
-from hdr_model.inference.write import on_photo, plain_result
-from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, Picture, draw_masks, overlay
+from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, RGB, draw_masks, overlay
 
 PAGE = Path(__file__).parent / "page.html"
-MOST_BYTES = 64 << 20
-MOST_SHOWN = 900
-"""Longest side of a picture on the page, px."""
+MAX_BYTES = 64 << 20
+"""Of an upload; of pixels, ``MAX_PIXELS``."""
+MAX_WAITING = 4
+"""Photos that are worked on or wait for it; the next is answered with 503."""
+MAX_SHOWN = 900
+"""Longest side of an image on the page, px."""
+_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+_EXPECTED = f"expected a photo of at most {MAX_BYTES >> 20} MB and {MAX_PIXELS / 1e6:.0f} million pixels"
 
 
 def serve(weights: Path | None, port: int, device: str) -> None:
@@ -42,84 +51,157 @@ def serve(weights: Path | None, port: int, device: str) -> None:
     if not 0 < port < 65536:
         raise AIHError(f"--port should be 1 to 65535, found {port}")
     hdr = HDR.from_pretrained(weights, device=choose_device(device))
-    with make_server(hdr, port) as server:
+    with make_server(hdr, port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
 
 
-def make_server(hdr: HDR, port: int) -> ThreadingHTTPServer:
-    """A server of the page, not yet running; port 0 takes a free one."""
-    busy = threading.Lock()
+class _Refusal(Exception):
+    """A status and a sentence to answer with."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def make_server(hdr: HDR, port: int) -> PooledServer:
+    """A server of the page, not yet running; port 0 takes a free one.
+
+    Raises:
+        AIHError: the port cannot be had.
+    """
+    busy, waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
 
     class Handler(BaseHTTPRequestHandler):
+        def setup(self) -> None:
+            super().setup()
+            self.rfile.close()
+            self.rfile = io.BufferedReader(Deadline(self.connection))
+
         def do_GET(self) -> None:
-            if self.path != "/":
-                self._answer(404, "text/plain", b"nothing here")
-                return
-            self._answer(200, "text/html; charset=utf-8", PAGE.read_bytes())
+            self._answer_or_refuse(self._get)
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            if self.path != "/hdr" or not 0 < length <= MOST_BYTES:
-                self._answer(400, "application/json", b'{"error": "expected a photo of at most 64 MB"}')
-                return
-            uploaded = self.rfile.read(length)
+            self._answer_or_refuse(self._post)
+
+        def _get(self) -> None:
+            self._check_host()
+            if self._place() != "/":
+                raise _Refusal(404, "nothing here; the page is at /")
+            self._answer(200, "text/html; charset=utf-8", PAGE.read_bytes())
+
+        def _post(self) -> None:
+            self._check_host()
+            origin = self.headers.get("Origin")
+            if origin is not None and origin != f"http://{self.headers['Host']}":
+                raise _Refusal(403, "expected a request of this page, found one of another site")
+            if self._place() != "/hdr":
+                raise _Refusal(404, "nothing here; photos go to /hdr")
+            if not waiting.acquire(blocking=False):
+                raise _Refusal(503, "too many photos at once; try again in a moment")
             try:
-                image = _decoded(uploaded)
-                with busy:
-                    answer = described(hdr(image), image)
-                self._answer(200, "application/json", json.dumps(answer, allow_nan=False).encode())
+                with tempfile.TemporaryDirectory() as folder:
+                    photo = Path(folder) / "photo"
+                    self._receive(photo)
+                    with busy:
+                        answer = described(hdr(_decoded(photo)))
+            finally:
+                waiting.release()
+            self._answer(200, "application/json", json.dumps(answer, allow_nan=False).encode())
+
+        def _check_host(self) -> None:
+            """A page of another site that leads a name of its own to this machine says that name here."""
+            if not _HOST.fullmatch(self.headers.get("Host", "")):
+                raise _Refusal(403, "expected a request for 127.0.0.1, found one for another host")
+
+        def _place(self) -> str:
+            """The path without its query; empty where the request has not been understood that far."""
+            return str(getattr(self, "path", "")).partition("?")[0]
+
+        def _receive(self, path: Path) -> None:
+            length = self.headers.get("Content-Length", "")
+            if not (length.isascii() and length.isdecimal()):
+                raise _Refusal(411, f"{_EXPECTED}, found no length in bytes")
+            if self.headers.get_content_maintype() == "multipart":
+                raise _Refusal(415, "expected the bytes of a photo and nothing else, found a form")
+            left = int(length[:18])
+            if not 0 < left <= MAX_BYTES:
+                raise _Refusal(413 if left else 400, f"{_EXPECTED}, found {left} bytes")
+            with open(path, "wb") as file:
+                while left:
+                    received = self.rfile.read(min(left, 1 << 20))
+                    if not received:
+                        raise _Refusal(400, f"{_EXPECTED}, found the first part of one")
+                    file.write(received)
+                    left -= len(received)
+
+        def _answer_or_refuse(self, answer: Any) -> None:
+            try:
+                answer()
+            except _Refusal as refusal:
+                self.send_error(refusal.status, str(refusal))
             except AIHError as error:
-                self._answer(400, "application/json", json.dumps({"error": str(error)}).encode())
+                self.send_error(400, str(error))
+            except TimeoutError:
+                self.send_error(408, "the request took too long to arrive")
+            except ConnectionError:
+                raise
+            except (RuntimeError, MemoryError, OSError, ValueError) as error:
+                self.send_error(500, f"this photo could not be worked on ({type(error).__name__})")
+
+        def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+            """One sentence: in JSON where the page's script reads it, else as a small page."""
+            sentence = message or self.responses[code][0]
+            if self._place() == "/hdr":
+                self._answer(code, "application/json", json.dumps({"error": sentence}).encode())
+            else:
+                page = f"<!doctype html><title>HDR</title><p>{html.escape(sentence)}</p>\n"
+                self._answer(code, "text/html; charset=utf-8", page.encode())
 
         def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.close_connection = True
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing of each request."""
 
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise AIHError(f"--port {port}: expected a free port ({error.strerror})") from error
+    return PooledServer(port, Handler)
 
 
-def described(result: Result, image: Picture) -> dict[str, object]:
-    """The six pictures (PNG, base64), and the joints as ``result.json`` has them."""
-    whole = image
+def described(result: Result) -> dict[str, object]:
+    """The six images (PNG, base64), and the joints as ``result.json`` has them."""
+    whole = image = result.image
     for side in SIDES:
         whole = overlay(whole, result.masks[f"{side}_amodal"], HAND_COLOURS[side])
     visible = {name: mask for name, mask in result.masks.items() if not name.endswith("amodal")}
-    pictures = {
+    images = {
         "photo": image,
         "visible hands": draw_masks(image, visible),
         "whole hands": whole,
         "right hand alone": result.right.image,
         "left hand alone": result.left.image,
-        "joints": on_photo(result, image),
+        "joints": result.draw(),
     }
-    encoded = [{"name": name, "png": _png(picture)} for name, picture in pictures.items()]
-    return {"pictures": encoded, "bones": BONES, "colours": FINGER_COLOURS, "result": plain_result(result)}
+    encoded = [{"name": name, "png": _png(pixels)} for name, pixels in images.items()]
+    return {"pictures": encoded, "bones": BONES, "colours": FINGER_COLOURS, "result": result.to_dict()}
 
 
-def _decoded(uploaded: bytes) -> Picture:
-    """The uploaded photo, through the door that every photo comes in by."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photo"
-        path.write_bytes(uploaded)
-        try:
-            return read_photo(path)
-        except AIHError as error:
-            raise AIHError(str(error).replace(str(path), "the photo")) from error
+def _decoded(path: Path) -> RGB:
+    """An uploaded photo, through the door that every photo comes in by."""
+    try:
+        return read_photo(path)
+    except AIHError as error:
+        raise AIHError(str(error).replace(str(path), "the photo")) from error
 
 
-def _png(picture: Picture) -> str:
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((MOST_SHOWN, MOST_SHOWN))
+def _png(pixels: RGB) -> str:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((MAX_SHOWN, MAX_SHOWN))
     file = io.BytesIO()
     image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,127 @@
+"""The door for image files: one short list of formats, sizes known before pixels are decoded, upright images."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from aih_gen.errors import AssetError
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of what is decoded. Others are programs (PostScript starts Ghostscript) or hardly tried decoders."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""Names of images in a folder of data end so."""
+MAX_PIXELS = 89_478_485
+"""256 MiB of RGB, and Pillow's own limit."""
+MAX_BYTES = 1 << 30
+"""Of a file."""
+MAX_SCANS = 100
+"""Of a JPEG, each of which is as much work as a whole image; progressive ones have about ten."""
+
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
+"""The head of a scan with one to four components; its length says the same, or decoders refuse it."""
+_DRAFT = 8
+"""By how much a JPEG may be reduced while it is decoded: all its bytes are read, few of its pixels computed."""
+
+
+def read_image(
+    path: Path, mode: str | None = None, draft: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """An image, upright as its EXIF says.
+
+    Args:
+        path: the file; its content alone says which of `FORMATS` it is.
+        mode: what to convert to, ``RGB`` or ``L``; by default as it is stored.
+        draft: a JPEG may be decoded at a fraction of its size, its sides no shorter than this.
+        max_pixels: larger ones are refused.
+
+    Raises:
+        AssetError: it cannot be read, or is too large.
+    """
+    with _opened(path, max_pixels) as stored:
+        if draft is not None:
+            stored.draft(mode, (draft, draft))
+        image = ImageOps.exif_transpose(stored)
+        image.load()
+        return image if mode is None else image.convert(mode)
+
+
+def image_fault(path: Path, size: tuple[int, int] | None = None) -> str | None:
+    """The fault of an image, None where it has none: missing, unreadable, or of another ``size`` (width, height)."""
+    if not path.is_file():
+        return "missing image"
+    try:
+        with _opened(path, MAX_PIXELS) as stored:
+            if size is not None and stored.size != size:
+                return "image of another size"
+            stored.draft("L", (stored.width // _DRAFT, stored.height // _DRAFT))
+            stored.load()
+    except AssetError:
+        return "unreadable image"
+    return None
+
+
+def as_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """(H,W,3) grey made RGB, 16 bit made 8, transparency laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, 2)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+    return np.array(image.convert("RGB"))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The image, of which nothing but its size is decoded yet; errors within the block count as faults of the file."""
+    try:
+        raw = _content(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels judges that
+            with Image.open(io.BytesIO(raw), formats=FORMATS) as stored:
+                if stored.width * stored.height > max_pixels:
+                    raise AssetError(f"expected at most {max_pixels / 1e6:.0f} million pixels, found {_size(stored)}")
+                if (scans := len(_SCAN.findall(raw))) > MAX_SCANS:
+                    raise AssetError(f"expected a JPEG of at most {MAX_SCANS} scans, found {scans}")
+                yield stored
+    except AssetError as error:
+        raise AssetError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        most = f"expected at most {max_pixels / 1e6:.0f} million pixels"
+        raise AssetError(f"{path}: {most}, found more ({error})") from error
+    except UnidentifiedImageError as error:
+        raise AssetError(f"{path}: expected an image ({', '.join(FORMATS)}), found another kind of file") from error
+    except Exception as error:  # a damaged file can fail in any way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise AssetError(f"{path}: expected an image ({', '.join(FORMATS)}), found: {reason}") from error
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise AssetError(f"expected an image, found {'a folder' if path.is_dir() else 'no file'}")
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise AssetError(f"expected an image of at most {MAX_BYTES >> 20} MiB, found more")
+    return raw
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width}x{image.height}"
+
+
+def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey levels of 16 bit or of any float range, as 8 bit."""
+    if grey.dtype.kind == "f":
+        finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
+        spread = float(np.ptp(finite)) or 1.0
+        return np.asarray(((finite - finite.min()) / spread * 255).round(), np.uint8)
+    return np.asarray(grey.astype(np.int64).clip(0, 65535) // 257, np.uint8)

@@ -1,0 +1,1 @@
+"""Looking at data: counts, cards, contact sheets and pages."""

@@ -1,0 +1,129 @@
+"""The table: each of HDR's figures beside a trivial guess, and how they were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hdr_model.evaluation.counts import count_rows
+from hdr_model.evaluation.metrics import frechet_distance, mpjpe
+from hdr_model.evaluation.pose import MEAN_POSE, METHODS, occlusion_groups
+from hdr_model.evaluation.predict import ALONE, FOUND, TRUE
+from hdr_model.evaluation.protocols import HDR_OWN
+from hdr_model.evaluation.scores import AS_VISIBLE, COPY, HASM, MEAN_MASK, TARGET, Scores
+from hdr_model.evaluation.table import Row
+from hdr_model.inference.pipeline import HDR
+from hdr_model.nets.hasm import MIN_HAND_AREA
+
+PARTS = {"amodal": "whole hand (amodal)", "occluded": "occluded part alone", "visible": "visible part"}
+REGIONS = {
+    "hole": "in the hole",
+    "hidden": "in the de-occlusion region",
+    "removal": "in the removal region",
+    "whole": "whole crop",
+}
+EITHER_NAME, COIN = "whichever name fits", "a coin"
+
+
+def result_rows(scores: Scores) -> Iterator[Row]:
+    """The table."""
+    yield from _mask_rows(scores)
+    yield from _image_rows(scores)
+    yield from _perceptual_rows(scores)
+    yield from _pose_rows(scores)
+
+
+def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
+    """How the figures were taken."""
+    empty = ", ".join(f"{scores.overlap[part, HASM].empty} ({words})" for part, words in PARTS.items())
+    holes = ", ".join(f"{scores.region[region, COPY].empty} ({words})" for region, words in REGIONS.items())
+    hands = len(scores.pose.sample)
+    return (
+        f"{count} samples, {hands} hands; HASM found nothing of {scores.missed} of them. "
+        f"{scores.unmasked} of them have no mask: their crop is twice the box of their joints, and they have no figure "
+        f"for masks, images or painting with true masks. {scores.unknown} more hands have neither mask nor joints and "
+        f"are not measured. Computed in {hdr.precision}.",
+        "Masks: IoU of the foreground, right and left hands together. Over the set: sum of intersections / sum of "
+        "unions. Per mask: mean of intersection / union over masks whose truth is not empty. Whichever name fits: "
+        "right and left are exchanged in samples of which fewer pixels are wrong so; a pair is under the right names "
+        "where more would be. "
+        f"Empty truths: {empty}. A hand is told where HASM's mask covers at least {MIN_HAND_AREA:.1%} of the image.",
+        f"Images: {hdr.hand_size} x {hdr.hand_size} crops around the true amodal box, colours in [0, 1]; painted with "
+        "the true masks, or with HASM's (hole dilated) in the same crop; every region is the true one. PSNR: mean over "
+        "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "
+        "regions / the number of their pixels and channels. SSIM: its map averaged in the region, then over hands. "
+        f"{hands - len(scores.targets)} hands have no picture that shows them alone, and no figure here. Hands without "
+        f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole; LPIPS, where its "
+        "weights are given, is VGG16's, mean over these; FID, where Inception's are, is between these and their true "
+        "targets: it falls as hands are added, so compare equal numbers of them.",
+        f"Joints: rows above are MPJPE after {HDR_OWN.name}. HASM's masks: crop and painting from HASM alone (the "
+        "whole image where it found no hand). True masks: crop and painting from the truth.",
+    )
+
+
+def _mask_rows(scores: Scores) -> Iterator[Row]:
+    for part, words in PARTS.items():
+        ours = scores.overlap[part, HASM]
+        for baseline in (MEAN_MASK, AS_VISIBLE) if part != "visible" else (MEAN_MASK,):
+            other = scores.overlap[part, baseline]
+            cases = len(ours.truth)
+            yield Row(
+                "masks", f"IoU, {words}, over the set", "", ours.pooled, baseline, other.pooled, "higher", cases,
+                headline=baseline == MEAN_MASK and part != "visible",
+            )  # fmt: skip
+            if baseline == MEAN_MASK:
+                unnamed, guessed = (scores.unnamed[part, method].pooled for method in (HASM, MEAN_MASK))
+                metric = f"IoU, {words}, over the set, {EITHER_NAME}"
+                yield Row("masks", metric, "", unnamed, baseline, guessed, "higher", cases)
+            yield Row(
+                "masks", f"IoU, {words}, per mask", "", ours.per_sample, baseline, other.per_sample, "higher",
+                cases - ours.empty,
+            )  # fmt: skip
+    share = float(np.mean(scores.named)) if scores.named else float("nan")
+    yield Row("masks", "pairs under the right names", "", share, COIN, 0.5, "higher", len(scores.named))
+    yield from count_rows(scores.counted)
+
+
+def _image_rows(scores: Scores) -> Iterator[Row]:
+    for region, words in REGIONS.items():
+        copied = scores.region[region, COPY]
+        cases = len(copied.values) - copied.empty
+        for method, masks in ((TRUE, "true masks"), (FOUND, "HASM's masks")):
+            ours = scores.region[region, method]
+            for name, unit, mine, other in (
+                ("PSNR", "dB", ours.psnr, copied.psnr),
+                ("pooled PSNR", "dB", ours.pooled_psnr, copied.pooled_psnr),
+                ("SSIM", "", ours.ssim, copied.ssim),
+            ):
+                metric = f"{name} {words}, {masks}"
+                headline = (name, region, method) == ("PSNR", "hole", TRUE)
+                yield Row("images", metric, unit, mine, COPY, other, "higher", cases, headline)
+
+
+def _perceptual_rows(scores: Scores) -> Iterator[Row]:
+    methods = ((TRUE, "true masks"), (FOUND, "HASM's masks"))
+    for method, masks in methods if scores.lpips else ():
+        ours, other = (float(np.mean(scores.lpips[name])) for name in (method, COPY))
+        yield Row("images", f"LPIPS whole crop, {masks}", "", ours, COPY, other, "lower", len(scores.lpips[method]))
+    if scores.features:
+        sets = {name: np.stack(features) for name, features in scores.features.items()}
+        copied = frechet_distance(sets[COPY], sets[TARGET])
+        for method, masks in methods:
+            ours = frechet_distance(sets[method], sets[TARGET])
+            yield Row("images", f"FID whole crop, {masks}", "", ours, COPY, copied, "lower", len(sets[method]))
+
+
+def _pose_rows(scores: Scores) -> Iterator[Row]:
+    pose = scores.pose
+    if not pose.sample:
+        return
+    occlusion = np.asarray(pose.occlusion)
+    everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
+    errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
+    for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
+        for method in METHODS:
+            ours, other = (mpjpe(errors[name][chosen]) for name in (method, MEAN_POSE))
+            headline = words == "all hands" and method in (ALONE, FOUND)
+            metric = f"MPJPE, {method}, {words}"
+            yield Row("pose", metric, "mm", ours, MEAN_POSE, other, "lower", int(chosen.sum()), headline)
