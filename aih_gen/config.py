@@ -67,7 +67,7 @@ class RenderConfig:
 
 @dataclass(frozen=True)
 class SynRecipe:
-    """How one hand is pasted over another (paper, section "AIH"); the defaults are the paper's where it says."""
+    """Recipe of AIH_Syn (paper, section "AIH"); the defaults are the paper's where it gives them."""
 
     min_occlusion: float = 0.05
     """Least share of the covered hand's amodal area that the pasted hand hides, as a grid of points counts it."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop grants between two steps, and processes that end with their starter.
+"""Ctrl-C and SIGTERM as a request that a loop checks between two steps, and processes that end with their parent.
 
 Python raises KeyboardInterrupt wherever it happens to be, and in a function that a C library has called that is lost.
 """
@@ -16,19 +16,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within it, the first SIGINT or SIGTERM only sets ``wished``; a second SIGINT interrupts at once.
+    """Context in which the first SIGINT or SIGTERM only sets ``requested``; a second SIGINT interrupts at once.
 
     A signal that the process ignores stays ignored, and outside the main thread, where none arrives, nothing is done.
     """
 
     def __init__(self) -> None:
-        self.wished = False
+        self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # others may not set handlers
-            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._note) for number in heeded}
+            handled = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,14 +36,14 @@ class Interruption:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where it is wished for."""
-        if self.wished:
+        """Raise KeyboardInterrupt if it was requested."""
+        if self.requested:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wished and number == signal.SIGINT:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.wished = True
+        self.requested = True
 
 
 def leave_signals_to_the_loop(_: int) -> None:

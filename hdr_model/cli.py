@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import tyro
 from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments
-from aih_gen.config import SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.typing import Branch, Split
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
@@ -280,7 +279,7 @@ class Evaluate:
     workers: int = 1
     """Processes that make these shards."""
     out: Path
-    """Folder of the table and pictures."""
+    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
@@ -310,29 +309,16 @@ class Evaluate:
         evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
 
     def _annotated(self) -> Path:
-        """The shards of all annotated photos; those that are there already are checked and kept."""
-        from aih_gen import annotate
-        from aih_gen.sources.annotate import AnnotateConfig
-        from aih_gen.sources.tzionas import TzionasConfig
+        from hdr_model.evaluation.annotated import annotated_photos, annotated_shards
         from hdr_model.evaluation.evaluate import check_request
         from hdr_model.inference.pipeline import HDR
 
-        if self.root is None or self.dataset is None:
-            raise AIHError(f"--root: expected the folder of {self.dataset}, found nothing")
+        photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
-        out = self.out / "annotated"
-        photos: SourceConfig = TzionasConfig(source=str(self.root))
-        if self.dataset == "interhand26m":
-            photos = AnnotateConfig(
-                source=str(self.root),
-                split=self.split,
-                branch=self.branch,
-                hand_model=self.hand_model,
-                keep_unfitted=True,  # the published figures are of every annotated photo
-            )
-        print(*annotate(photos, out, workers=self.workers).lines(), sep="\n  ")
-        return out
+        shards, lines = annotated_shards(photos, self.out, self.workers)
+        print(*lines, sep="\n  ")
+        return shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -487,24 +473,31 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``hdr``; a user's mistake is one sentence and exit code 2."""
+    """Run ``hdr``; a user's mistake, and a file or disk that fails, is one sentence and exit code 2."""
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
+    command: Any = None
     try:
-        parse_arguments(COMMANDS, "hdr", description, arguments).run()
-        sys.stdout.flush()
-    except AIHError as error:
-        print(f"hdr: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("hdr: interrupted; what is complete stays, and hdr train goes on with --resume", file=sys.stderr)
-        return INTERRUPTED
+        try:
+            command = parse_arguments(COMMANDS, "hdr", description, arguments)
+            command.run()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains again when it ends
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+    except AIHError as error:
+        return _failed(str(error))
     except OSError as error:
-        print(f"hdr: error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
+        return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        more = "a training goes on from its last checkpoint with --resume"
+        print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)
+        return INTERRUPTED
     return 0
+
+
+def _failed(sentence: str) -> int:
+    print(f"hdr: error: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures for people: masks over a photo, joints on it, skeletons in 3D, and captioned rows of those. Pillow only."""
+"""Drawings: masks over a photo, joints on it, skeletons in 3D, and captioned rows of those. Pillow only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INK: Colour = (40, 40, 40)
 _PAPER: Colour = (255, 255, 255)
 _OVERSAMPLE = 3
 _SIDE = 256
-"""Of a picture of skeletons, px."""
+"""Of an image of skeletons, px."""
 _CAPTION = 18
 
 
@@ -33,7 +33,7 @@ def overlay(image: RGB, mask: NDArray[np.bool_], colour: Colour, opacity: float 
 
 
 def outline(image: RGB, mask: NDArray[np.bool_], colour: Colour) -> RGB:
-    """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the picture wide."""
+    """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the image wide."""
     width = max(1, round(max(mask.shape) / 200))
     inner = mask.copy()
     for _ in range(width):
@@ -47,15 +47,14 @@ def draw_masks(image: RGB, masks: Mapping[str, NDArray[np.bool_]]) -> RGB:
 
     ``masks``: any of ``right_visible``, ``right_amodal``, ``right_arm`` and the same for ``left``, each (H,W).
     """
-    picture = image
     for side in ("right", "left"):
         for name, colour in ((f"{side}_arm", ARM_COLOURS[side]), (f"{side}_visible", HAND_COLOURS[side])):
             if name in masks:
-                picture = overlay(picture, masks[name], colour)
+                image = overlay(image, masks[name], colour)
     for side in ("right", "left"):
         if f"{side}_amodal" in masks:
-            picture = outline(picture, masks[f"{side}_amodal"], HAND_COLOURS[side])
-    return picture
+            image = outline(image, masks[f"{side}_amodal"], HAND_COLOURS[side])
+    return image
 
 
 def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour = _INK) -> RGB:
@@ -69,13 +68,13 @@ def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour
     return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
 
 
-def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radius: float | None = None) -> RGB:
+def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], angle: float, radius: float | None = None) -> RGB:
     """Hands in 3D, each (21,3) relative to its wrist, x right, y down, z away, seen orthographically.
 
     Args:
         hands: side -> joints; hands with unknown joints are left out.
-        turn: degrees by which the hands are turned about the vertical axis: 0 is the camera's view, 90 from its right.
-        radius: half the side of the picture in the joints' unit; by default what holds every joint from every turn.
+        angle: degrees of rotation about the vertical axis: 0 is the camera's view, 90 from its right.
+        radius: half the side of the image in the joints' unit; by default as much as any rotation of the joints needs.
     """
     known = {side: np.asarray(j, np.float64) for side, j in hands.items() if np.isfinite(j).all()}
     canvas = Image.new("RGB", (_SIDE * _OVERSAMPLE, _SIDE * _OVERSAMPLE), _PAPER)
@@ -89,39 +88,39 @@ def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], turn: float, radiu
         reach = [float(np.linalg.norm(joints - centres[side], axis=1).max()) for side, joints in known.items()]
         extent = radius or 1.1 * max(reach)
     for side, joints in known.items():
-        cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-        seen = (joints - centres[side]) @ rotation.T
-        points = (seen[:, :2] / extent + 1) * _SIDE * _OVERSAMPLE / 2
-        far_first = sorted(range(len(BONES)), key=lambda b: -(seen[BONES[b][0], 2] + seen[BONES[b][1], 2]))
+        rotated = (joints - centres[side]) @ rotation.T
+        points = (rotated[:, :2] / extent + 1) * _SIDE * _OVERSAMPLE / 2
+        far_first = sorted(range(len(BONES)), key=lambda b: -(rotated[BONES[b][0], 2] + rotated[BONES[b][1], 2]))
         _draw_skeleton(draw, points, far_first, _OVERSAMPLE * _SIDE / 90, HAND_COLOURS[side])
     return np.asarray(canvas.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
-def captioned_row(pictures: Sequence[RGB], captions: Sequence[str], height: int = 256) -> RGB:
-    """Pictures side by side, each scaled to ``height`` and under its caption."""
-    scaled = [_fit_height(picture, height) for picture in pictures]
+def captioned_row(images: Sequence[RGB], captions: Sequence[str], height: int = 256) -> RGB:
+    """Images side by side, each scaled to ``height`` and under its caption."""
+    scaled = [_fit_height(image, height) for image in images]
     width = sum(p.shape[1] for p in scaled) + 4 * (len(scaled) - 1)
     canvas = Image.new("RGB", (width, height + _CAPTION), _PAPER)
     draw = ImageDraw.Draw(canvas)
     left = 0
-    for picture, caption in zip(scaled, captions, strict=True):
+    for image, caption in zip(scaled, captions, strict=True):
         draw.text((left + 3, 1), caption, fill=_INK, font=ImageFont.load_default(13))
-        canvas.paste(Image.fromarray(picture), (left, _CAPTION))
-        left += picture.shape[1] + 4
+        canvas.paste(Image.fromarray(image), (left, _CAPTION))
+        left += image.shape[1] + 4
     return np.asarray(canvas)
 
 
 def stack_rows(rows: Sequence[RGB]) -> RGB:
-    """Pictures under one another, narrower ones filled up with white."""
+    """Images under one another, narrower ones filled up with white."""
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate(padded)
 
 
-def _fit_height(picture: RGB, height: int) -> RGB:
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+def _fit_height(image: RGB, height: int) -> RGB:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _draw_skeleton(

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.crops import HandCrop, SingleHands
+from aih_gen.compose.joint_states import joint_pixels
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.paste import paste, paste_inputs
 from aih_gen.compose.recipe import Affine, Arrangement, sample_arrangement, transform_points
@@ -152,10 +153,8 @@ def _joint_state(before: UInt8, joints_2d: Float32, over: Mask) -> UInt8:
     ``over`` (S,S) is what lies over this hand.
     """
     state = np.where(np.isin(before, (JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE)), np.uint8(JOINT_UNKNOWN), before)
-    located = np.isfinite(joints_2d[:, 0] + joints_2d[:, 1])
-    pixel = np.rint(np.where(located[:, None], joints_2d, 0)).astype(np.int64)
-    column, row = np.clip(pixel, 0, len(over) - 1).T
-    outside = (pixel[:, 0] != column) | (pixel[:, 1] != row)
+    row, column, outside = joint_pixels(joints_2d, len(over))
+    located = np.isfinite(joints_2d).all(-1)
     state[located & over[row, column]] = JOINT_OTHER_OCCLUDED
     state[located & outside] = JOINT_OUTSIDE
     return state

@@ -10,16 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from aih_gen.compose.joint_states import joint_pixels, layer_joint_states
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.packed_rgb import OPAQUE, PackedRGB, channels, from_pil, pack, unpack
-from aih_gen.compose.sample import (
-    JOINT_OTHER_OCCLUDED,
-    JOINT_OUTSIDE,
-    JOINT_SELF_OCCLUDED,
-    JOINT_UNKNOWN,
-    JOINT_VISIBLE,
-    Sample,
-)
+from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
 from aih_gen.render import make_renderer
@@ -34,8 +28,6 @@ from aih_gen.typing import Float32, Int8, Mask, UInt8, UInt32
 NOBODY = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
 """``provenance["hand_type"]`` by whether there is a right and a left hand; the first three are InterHand2.6M's."""
-BELOW_SKIN = 0.03
-"""A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
 
 
 class RenderedSource:
@@ -92,6 +84,9 @@ def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
     arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
+    row, column, outside = joint_pixels(joints_2d, len(owner))
+    states, _ = layer_joint_states(layers, np.stack(removed), (row, column), layers.joints_3d[..., 2])
+    states[outside] = JOINT_OUTSIDE
     present = amodal.any((1, 2))
     shown = present[:, None, None]
     there = scene.hands[0] is not None, scene.hands[1] is not None
@@ -108,7 +103,7 @@ def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
         shaded=shaded[0] | shaded[1],
         joints_3d=np.where(shown, layers.joints_3d, np.float32(np.nan)),
         joints_2d=np.where(shown, joints_2d, np.float32(np.nan)),
-        joint_state=np.where(present[:, None], _joint_state(layers, owner, joints_2d), np.uint8(JOINT_UNKNOWN)),
+        joint_state=np.where(present[:, None], states, np.uint8(JOINT_UNKNOWN)),
         **_parameters(scene.hands, present),
         camera=scene.camera.matrix,
         present=present,
@@ -198,20 +193,3 @@ def _over(colour: UInt32, behind: PackedRGB, solid: Mask) -> PackedRGB:
 def _project(joints: Float32, matrix: Float32) -> Float32:
     projected = joints @ matrix.T
     return (projected[..., :2] / projected[..., 2:]).astype(np.float32)
-
-
-def _joint_state(layers: Layers, owner: Int8, joints_2d: Float32) -> UInt8:
-    """(2,21) state of each joint: visible where its pixel shows this hand's skin near it."""
-    size = owner.shape[0]
-    pixel = np.rint(np.nan_to_num(joints_2d, nan=-1.0)).astype(np.int64)  # an absent hand's joints are outside
-    outside = ((pixel < 0) | (pixel >= size)).any(-1)
-    column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
-    state = np.full(outside.shape, JOINT_VISIBLE, np.uint8)
-    for side in (0, 1):
-        surface = layers.depth[side][row[side], column[side]]
-        buried = surface < layers.joints_3d[side, :, 2] - BELOW_SKIN
-        elsewhere = layers.part[side][row[side], column[side]] != HAND
-        state[side][buried | elsewhere] = JOINT_SELF_OCCLUDED
-        state[side][owner[row[side], column[side]] == 1 - side] = JOINT_OTHER_OCCLUDED
-    state[outside] = JOINT_OUTSIDE
-    return state

@@ -27,9 +27,9 @@ def load_hand_model(
     Args:
         name: ``free`` for the free (CC0) hand, else the path of a MANO file (pickle or npz) or of the folder with them.
         side: ``right`` or ``left``.
-        tips: whose choice of finger-tip vertices of MANO's mesh the 21 joints end in. InterHand2.6M's fits are usually
-            read with smplx's. A mesh other than MANO's has tips of its own.
-        dtype: what the model computes in. A MANO file's float64 numbers reach ``torch.float64`` unrounded; a float32
+        tips: convention for the finger-tip vertices of MANO's mesh. InterHand2.6M's fits are usually read with smplx's.
+            A mesh other than MANO's has tips of its own.
+        dtype: precision of the model. A MANO file's float64 numbers reach ``torch.float64`` unrounded; a float32
             model that is made float64 later keeps float32's rounding of them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Joint angles of a hand, their limits and couplings, and gestures in degrees: the words in which poses are described.
+"""Joint angles of a hand, their limits and couplings, and gestures in degrees.
 
 Angles come as (5,4) arrays in degrees, one row a finger (thumb, index, middle, ring, little). A finger's four are its
 spreading, then flexion at its knuckle (MCP), middle (PIP) and last joint (DIP); the thumb's are opposition, adduction,
@@ -34,7 +34,7 @@ def bone_directions(model: HandModel) -> Array:
 
 
 def back_directions(model: HandModel) -> Array:
-    """(16,3) which way the back of each bone faces at rest: up (+y), and outwards to the side for the thumb."""
+    """(16,3) unit direction of the back of each bone at rest: up (+y), and outwards to the side for the thumb."""
     along = bone_directions(model)
     backs = np.tile([0.0, 1.0, 0.0], (16, 1))
     backs[13:] = [0.45 if model.side == "right" else -0.45, 0.75, 0.5]
@@ -66,7 +66,7 @@ FINGER_BONES = np.array([[3 * MANO_FINGERS.index(name) + k for k in (1, 2, 3)] f
 
 
 class FingerJoints:
-    """Turns the joint angles of one hand model into rotations of its bones, or of several models at once."""
+    """Rotations of the bones from joint angles, for one hand model or several at once."""
 
     def __init__(self, *models: HandModel) -> None:
         axes = np.stack([joint_axes(model) for model in models])
@@ -152,11 +152,11 @@ MAX_CURL = 206.0
 DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
 """The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
 MAX_STRAIGHTER = 40.0
-"""How much straighter (degrees of MCP and of PIP) the ring finger can be than both its neighbours, which pull it."""
+"""Degrees of MCP and of PIP by which the ring finger can be straighter than both its neighbours, which pull it."""
 
 
 def clamp_to_joint_limits(angles: Array) -> Array:
-    """The nearest angles (...,5,4) in degrees that a hand can hold: within the limits and couplings of the fingers."""
+    """The nearest angles (...,5,4) in degrees within the limits and couplings of the fingers."""
     angles = _clamp(angles, MIN_ANGLES, MAX_ANGLES)
     ring, bent = FINGERS.index("ring"), slice(MCP, PIP + 1)
     pulled = np.minimum(angles[..., ring - 1, bent], angles[..., ring + 1, bent]) - MAX_STRAIGHTER
@@ -217,7 +217,7 @@ GESTURES: dict[str, Gesture] = {
     ),
     "woven": Gesture(Thumb(5, 0, 5, 10), *(Finger(mcp=5, pip=15, dip=8, spread=s) for s in (16, 2, 9, 15))),
 }
-"""Gestures that people know by name."""
+"""Common gestures by name."""
 
 TIGHT_GESTURES: dict[str, Gesture] = {
     "grip": Gesture(

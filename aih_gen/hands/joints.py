@@ -30,7 +30,7 @@ MANO_TIPS: dict[TipConvention, dict[Side, tuple[int, ...]]] = {
 }
 """Finger-tip vertices of the 778-vertex mesh (thumb, index, middle, ring, little), by convention and side."""
 
-# Where each of the 21 joints stands in the list "16 MANO joints, then the five tips (thumb to little)".
+# Index of each of the 21 joints in the list "16 MANO joints, then the five tips (thumb to little)".
 FROM_MANO_AND_TIPS = np.array(
     [16 + FINGERS.index(name[:-1]) if name.endswith("4") else MANO_JOINT_NAMES.index(name) for name in JOINT_NAMES]
 )
@@ -42,4 +42,4 @@ FROM_INTERHAND = np.array([INTERHAND_JOINT_NAMES.index(name) for name in JOINT_N
 TZIONAS_JOINT_NAMES = (*(f"{finger}{k}" for finger in FINGERS[:0:-1] for k in (1, 2, 3)), "thumb2", "thumb3")
 """The 14 joints of a hand that Tzionas et al. annotate: no wrist, no finger tips, no base of the thumb."""
 TO_TZIONAS = np.array([JOINT_NAMES.index(name) for name in TZIONAS_JOINT_NAMES])
-"""Which of the 21 joints each of those 14 is."""
+"""Index of each of those 14 among the 21 joints."""

@@ -29,7 +29,7 @@ class HandOutput(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HandData:
-    """What a hand model file says. V hand vertices, A forearm vertices (0 for MANO), first axis hand then forearm."""
+    """Contents of a hand model file. V hand vertices, A forearm vertices (0 for MANO), first axis hand then forearm."""
 
     v_template: Tensor  # (V+A,3) m
     shapedirs: Tensor  # (V+A,3,10)
@@ -74,7 +74,9 @@ def shaped(mean: Tensor, directions: Tensor, betas: Tensor) -> Tensor:
 
 
 def with_pose(points: Tensor, rotations: Tensor, posedirs: Tensor) -> Tensor:
-    """Vertices at rest (B,V,3) with what bones' rotations (B,16,3,3) add to them, by posedirs (V*3,135): (B,V,3)."""
+    """Vertices at rest (B,V,3) with the pose offsets of the bones' rotations (B,16,3,3), by posedirs (V*3,135):
+    (B,V,3).
+    """  # fmt: skip
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     features = (rotations[:, 1:] - identity).reshape(len(rotations), -1)
     return torch.addmm(points.reshape(len(points), -1), features, posedirs.T).reshape(points.shape)

@@ -1,6 +1,6 @@
-"""The arms that carry the hands: where a person can bring a wrist, and how it is then bent.
+"""Kinematics of the arms that carry the hands: reach of the wrists, and ranges of motion.
 
-The person faces a camera that looks along +z: x right in its picture, y down. Shoulders are at y = z = 0, the right one
+The person faces a camera that looks along +z: x right in its image, y down. Shoulders are at y = z = 0, the right one
 at negative x. A hand's frame (3,3) has the model's axes as columns: +x to the elbow of a right hand (-x of a left one),
 +y out of the back of the hand, +z to the thumb's side. The left arm is computed as the mirror image of a right one.
 Segment lengths are a mean adult's (Winter 2009); ranges of motion are rounded inwards from Boone and Azen (1979).
@@ -17,7 +17,7 @@ from aih_gen.typing import Array, Int64, Mask
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 MIRROR_FRAME = MIRROR[:, None] * MIRROR
-"""What a frame or a rotation (3,3) is multiplied by, element by element, to become the other side's."""
+"""Factor, element by element, that turns a frame or a rotation (3,3) into the other side's."""
 DEGREE = np.pi / 180
 SHOULDER = np.array([-0.18, 0.0, 0.0])
 UPPER_ARM, FOREARM = 0.30, 0.25
@@ -49,7 +49,7 @@ class Arms:
     possible: Mask  # (N,) all angles within their ranges, and the wrist within reach
 
     def discomfort(self) -> Array:
-        """(N,) how far the angles are from comfortable ones, in squared standard deviations."""
+        """(N,) squared distance of the angles from comfortable ones, in standard deviations."""
         return (((self.angles - COMFORT[:, 0]) / COMFORT[:, 1]) ** 2).sum(1)
 
     def forearm(self) -> Array:
@@ -67,7 +67,7 @@ class Arms:
 
 
 def comfortable_arms(rng: np.random.Generator, count: int, wrist: Array) -> Arms:
-    """``count`` right arms with their wrists at ``wrist`` (N,3), each angle drawn within its range."""
+    """``count`` right arms with their wrists at ``wrist`` (N,3), each angle sampled within its range."""
     comfortable = COMFORT[:, 0] + COMFORT[:, 1] * rng.standard_normal((count, 4))
     angles = np.minimum(np.maximum(comfortable, MIN_ANGLES), MAX_ANGLES)
     elbow, hinge, reached = _elbow(wrist, angles[:, 3:])
@@ -102,7 +102,7 @@ def fitting_arms(wrist: Array, hand: Array, swivels: int = 8) -> Arms:
 
 
 def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array) -> Mask:
-    """(N,) whether the forearms keep clear of each other, and each of the other hand's joints (N,J,3)."""
+    """(N,) True where the forearms keep clear of each other and of the other hand's joints (N,J,3)."""
     a, b = (arms.forearm().transpose(2, 0, 1) for arms in (first, second))
     apart = _clear(a, b, ARM_RADIUS[:, None] + ARM_RADIUS - 0.004)
     for arm, joints in ((a, second_hand), (b, first_hand)):
@@ -110,11 +110,13 @@ def arms_apart(first: Arms, second: Arms, first_hand: Array, second_hand: Array)
     return apart
 
 
-def _clear(points: Array, others: Array, least: Array) -> Mask:
-    """(N,) whether all points (3,N,P) are farther from all others (3,N,Q) than ``least`` (P,1 or Q) metres."""
+def _clear(points: Array, others: Array, min_distance: Array) -> Mask:
+    """(N,) True where all points (3,N,P) are farther from all others (3,N,Q) than ``min_distance`` (P,1 or Q)
+    metres.
+    """  # fmt: skip
     way = points[..., None] - others[:, :, None]
     way *= way
-    return np.asarray((way[0] + way[1] + way[2] > least * least).all((1, 2)))
+    return np.asarray((way[0] + way[1] + way[2] > min_distance * min_distance).all((1, 2)))
 
 
 def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, Mask]:
@@ -141,8 +143,8 @@ def _elbow(wrist: Array, swivel: Array) -> tuple[Array, Array, Mask]:
 
 
 def bend(flexion: Array, deviation: Array) -> Array:
-    """(N,3,3) right hands relative to their forearms: turned about +z by ``flexion`` (N,), after a turn about +y by
-    ``deviation`` (N,), degrees.
+    """(N,3,3) right hands relative to their forearms: rotated about +z by ``flexion`` (N,), after a rotation about +y
+    by ``deviation`` (N,), degrees.
     """  # fmt: skip
     flexion, deviation = flexion * DEGREE, deviation * DEGREE
     c, s, cd, sd = np.cos(flexion), np.sin(flexion), np.cos(deviation), np.sin(deviation)

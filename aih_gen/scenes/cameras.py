@@ -1,4 +1,4 @@
-"""Cameras: where they stand, and how large and how far off-centre hands appear. Many views are drawn at once."""
+"""Cameras: positions, and size and place of the hands in the image. Many views are sampled at once."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ FILM_WIDTH_MM = 36.0
 FILL = (0.45, 0.85)
 """Share of the image's side that the longer side of the hands' box takes."""
 LONE_FILL = (0.3, 0.85)
-"""The same of a hand that is alone, evenly by its logarithm."""
+"""The same for a hand that is alone, uniform in its logarithm."""
 CUT_OFF = 0.3
-"""How often a hand that is alone is brought to the picture's border."""
+"""Share of hands alone that are brought to the image border."""
 CUT = (0.1, 0.5)
-"""Share of a hand that is then outside, about."""
+"""Share of such a hand that is outside, about."""
 WRIST_FIRST = 0.8
-"""How often that is the border from which the arm comes; else fingers are outside."""
+"""Share of those at the border from which the arm comes; else fingers are outside."""
 ROUNDNESS = 0.75
-"""A hand's shorter side in the picture / its longer side, on average."""
+"""A hand's shorter side in the image / its longer side, on average."""
 CLOSE = 0.08
-"""How often the hands are close to the camera, and the picture's border cuts them."""
+"""Share of scenes with the hands close to the camera, cut by the image border."""
 CLOSE_FILL, CLOSE_ASIDE = (0.8, 1.6), 0.4
 """The same as ``FILL`` there, and the farthest off-centre, in image sides."""
 MIN_DEPTH = 0.12
 """No vertex of a hand comes nearer to the camera than this, in metres."""
 DOWN = np.array([0.0, 0.9, -0.44])
 OWN_EYES, ANYWHERE = 0.37, 0.25
-"""How often the hands are seen by the person's own eyes, or from anywhere; else by somebody opposite."""
+"""Shares of views by the person's own eyes, and from anywhere; else from opposite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """N cameras, and where the hands lie before each of them."""
+    """N cameras, and the place of the hands before each of them."""
 
     rotations: Array  # (N,3,3) from the pair's axes to the camera's
     focal: Array  # (N,) in image sides
@@ -48,11 +48,11 @@ class Views:
     aside: Array  # (N,2) in shares of the room that is left: off-centre right and down
 
     def __getitem__(self, chosen: int) -> Views:
-        one = slice(chosen, chosen + 1)
-        return Views(self.rotations[one], self.focal[one], self.fill[one], self.aside[one])
+        row = slice(chosen, chosen + 1)
+        return Views(self.rotations[row], self.focal[row], self.fill[row], self.aside[row])
 
     def shifts(self, low: Array, high: Array) -> Array:
-        """(N,3) m that brings boxes (N,3) before the cameras: the longer side fills as much of the image as wanted."""
+        """(N,3) m that brings boxes (N,3) before the cameras: the longer side takes ``fill`` of the image."""
         centre = (low + high) / 2
         extent = (high - low)[:, :2].max(1)
         distance = np.maximum(self.focal * extent / self.fill, MIN_DEPTH + centre[:, 2] - low[:, 2])
@@ -63,7 +63,7 @@ class Views:
 def sample_views(rng: np.random.Generator, count: int, target: Array) -> Views:
     """Cameras that look at ``target`` (3,) in the body's frame (``scenes.body``).
 
-    Somebody opposite, the person's own eyes (or a headset's cameras), or anybody around.
+    From opposite, from the person's own eyes (or a headset's cameras), or from any side.
     """
     kind = rng.random(count)
     own_eyes, anywhere = kind < OWN_EYES, kind > 1 - ANYWHERE
@@ -81,13 +81,13 @@ def sample_views(rng: np.random.Generator, count: int, target: Array) -> Views:
 
 
 def sample_any_views(rng: np.random.Generator, count: int) -> Views:
-    """Cameras that look from anywhere, any side up."""
+    """Cameras from anywhere, any side up."""
     return _with_lenses(rng, Rotation.random(count, rng=rng).as_matrix())
 
 
 def lone_views(rng: np.random.Generator, views: Views, elbow: Array) -> Views:
     """The same cameras before one hand, whose forearm leads along ``elbow`` (3,): nearer or farther away, the hand
-    often on the border of the picture, rather where the arm comes from.
+    often at the image border, rather where the arm comes from.
     """  # fmt: skip
     count = len(views.rotations)
     fill = LONE_FILL[0] * (LONE_FILL[1] / LONE_FILL[0]) ** rng.random(count)
@@ -116,12 +116,12 @@ def _with_lenses(rng: np.random.Generator, rotations: Array) -> Views:
 
 
 def sample_close(rng: np.random.Generator) -> bool:
-    """Whether the hands of a scene are close to the camera."""
+    """True in the share ``CLOSE`` of scenes."""
     return bool(rng.random() < CLOSE)
 
 
 def closer(rng: np.random.Generator, views: Views) -> Views:
-    """The same views from so near, and so far off-centre, that the border cuts the hands."""
+    """The same views, so near and so far off-centre that the image border cuts the hands."""
     count = len(views.rotations)
     fill = rng.uniform(*CLOSE_FILL, count)
     aside = CLOSE_ASIDE * (2 * rng.random((count, 2)) - 1)

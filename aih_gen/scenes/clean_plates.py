@@ -35,9 +35,7 @@ class CleanPlates:
     def __init__(self, config: RenderConfig, photos: Photos | None) -> None:
         """Raise AIHError where no photos are known."""
         if photos is None:
-            raise AIHError(
-                f"backgrounds: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
-            )
+            raise AIHError(f"backgrounds: expected poses from shards of aih-gen annotate, found {config.poses}")
         self.photos = photos
 
     def sample(self, rng: np.random.Generator, row: int | None) -> Background:

@@ -1,4 +1,4 @@
-"""What hands and wrists wear: gloves, rings, bracelets, watches, painted nails; each in a small share of all scenes."""
+"""Gloves, rings, bracelets, watches, painted nails; each in a small share of all scenes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aih_gen.scenes.scene import Band, Dress, Glove, Ring, Skin, Watch
 from aih_gen.typing import Float32
 
 GLOVES, RINGS, WATCH, BRACELETS, POLISH = 0.04, 0.12, 0.10, 0.06, 0.08
-"""How often each is worn; who wears gloves shows neither rings nor nails."""
+"""Share of scenes with each; gloves cover rings and nails."""
 CLEAR_OF_SLEEVE = 0.075
 """Metres of bare forearm that a watch or a bracelet needs."""
 MAX_RINGS, MAX_BANDS = 4, 3
@@ -36,7 +36,7 @@ _STRAPS = np.array([[0.015, 0.015, 0.015], [0.09, 0.04, 0.02], [0.25, 0.13, 0.06
 
 
 def sample_dress(rng: np.random.Generator, skin: Skin) -> Dress:
-    """What a person with this ``skin`` wears on hands and wrists; most wear nothing."""
+    """The dress of a person with this ``skin``; most wear nothing."""
     gloves, rings, watch, bracelets, polish = rng.random(5) < (GLOVES, RINGS, WATCH, BRACELETS, POLISH)
     if gloves:
         return Dress(glove=_glove(rng))
@@ -69,14 +69,14 @@ def _rings(rng: np.random.Generator, metal: Float32) -> tuple[Ring, ...]:
     chosen = rng.choice(len(shares), size=count, replace=False, p=shares)
     return tuple(
         Ring(
-            side=int(one) // 5,
-            finger=int(one) % 5,
+            side=int(place) // 5,
+            finger=int(place) % 5,
             place=float(rng.uniform(0.58, 0.68)),
             width=float(rng.uniform(0.002, 0.005)),
             colour=metal if rng.random() < 0.8 else _metal(rng),
             gem=_shade(rng, _GEMS) if rng.random() < 0.3 else None,
         )
-        for one in chosen
+        for place in chosen
     )
 
 

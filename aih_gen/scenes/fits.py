@@ -1,4 +1,4 @@
-"""Recorded hands as scenes take them: what was fitted, and the photos that it was fitted to where they are known."""
+"""Recorded hands as scenes take them: the fits, and the photos that they were fitted to where those are known."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Photos(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The pictures that N fits were made for; the hands are in the cameras' space."""
+    """The photos of N fits; the hands are in the cameras' space."""
 
     photos: Photos
     rows: Int64  # (N,) positions of the photos
-    camera: Array  # (N,3,3) px of the picture there
+    camera: Array  # (N,3,3) intrinsics, px of the photo
 
 
 @dataclass(frozen=True, eq=False)

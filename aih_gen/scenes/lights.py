@@ -15,12 +15,12 @@ from aih_gen.scenes.vectors import unit
 from aih_gen.typing import Array, Float32, Floating
 
 STUDIO_SHARE = 0.3
-"""How often the light is a studio's, whatever the background."""
+"""Share of scenes in a studio's light, with any background."""
 CAMERA_BALANCE = 0.3
 """Cameras take most of a place's tint away: colours of light are raised to this power."""
 HARMONICS = 9
 MIN_SOFT = 0.15
-"""Soft light from the darkest side / light on what faces the camera: no shadow is black, as what is lit lights it."""
+"""Soft light from the darkest side / light on what faces the camera: no shadow is black, as lit surfaces light it."""
 MAX_WHITE = 0.7
 """Linear brightness that nothing which faces the camera exceeds, but for its gloss."""
 
@@ -97,7 +97,7 @@ def _place(rng: np.random.Generator, background: Background) -> Lights:
 
 
 def rotate_harmonics(harmonics: Array, rotation: Array, mirrored: Array) -> Float32:
-    """The harmonics (9,3) of light that is ``mirrored`` (3,), then turned by a matrix ``rotation`` (3,3): fitted on
+    """The harmonics (9,3) of light that is ``mirrored`` (3,), then rotated by a matrix ``rotation`` (3,3): fitted on
     many normals, exact as the degree stays.
     """  # fmt: skip
     values = harmonic_basis(_NORMALS @ rotation * mirrored) @ harmonics

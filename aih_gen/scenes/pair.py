@@ -1,4 +1,4 @@
-"""Posed hands before any camera: what sampled and recorded poses have in common."""
+"""Posed hands before any camera, sampled or recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPACING = 0.008
 
 
 def outline(skinning: Skinning) -> Skinning:
-    """The vertices that suffice to see what hides what: spread evenly, as a hand's own lie close on its fingers."""
+    """The vertices that suffice to estimate occlusion: spread evenly, as a hand's own lie close on its fingers."""
     points = skinning.template.T
     free, chosen = np.arange(skinning.num_hand), []
     while len(free):
@@ -40,19 +40,19 @@ def surface(skinning: Skinning, hand: Hand) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class PairPose:
-    """Two posed hands in some common frame, or one of them: what ``sides`` leaves out is not there. First axis: right,
+    """Two posed hands in some common frame, or one of them: sides not in ``sides`` are absent. First axis: right,
     left.
     """  # fmt: skip
 
     roots: Array  # (2,3,3) orientations of the hands
     fingers: Array  # (2,5,3,3,3) rotations of the bones
     betas: Array  # (2,10)
-    wrists: Array  # (2,3) m, about which the hands turn
+    wrists: Array  # (2,3) m, about which the hands rotate
     transl: Array  # (2,3) m
     arms: Array  # (2,3,3) forearms relative to the hands
     elbows: Array  # (2,3) unit, from wrist to elbow
     hand_points: tuple[Array, Array]  # (P,3) m of each hand's surface
-    armed: bool  # whether the models have forearms
+    armed: bool  # the models have forearms
     interaction: str
     sides: tuple[int, ...] = (0, 1)
 
@@ -66,11 +66,11 @@ class PairPose:
         return Visibility.of(views, self.points(), self.wrists[sides], self.elbows[sides], self.armed)
 
     def shown(self, views: Views, seen: Visibility) -> Array:
-        """(N,) share of the hands' points that each of N pictures holds."""
+        """(N,) share of the hands' points that each of N images holds."""
         return shown_shares(views, np.concatenate(self.points()), seen.shift)
 
     def arms_before(self, camera: Camera) -> bool:
-        """Whether a forearm is in the way of a camera in whose space the hands are."""
+        """True if a forearm is in the way of a camera in whose space the hands are."""
         sides = list(self.sides)
         return self.armed and arms_before(camera, self.wrists[sides], self.elbows[sides])
 
@@ -79,7 +79,7 @@ class PairPose:
         return np.asarray(sum(points.sum(0) / len(points) for points in self.points())) / len(self.sides)
 
     def hands(self, rotation: Array, shift: Array) -> tuple[Hand | None, Hand | None]:
-        """The hands turned by ``rotation`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
+        """The hands rotated by ``rotation`` (3,3) into a camera's axes and moved by ``shift`` (3,) there."""
         rotations = np.empty((2, 17, 3, 3))
         rotations[:, 0], rotations[:, FINGER_BONES], rotations[:, 16] = rotation @ self.roots, self.fingers, self.arms
         rotvecs = Rotation.from_matrix(rotations.reshape(-1, 3, 3), assume_valid=True).as_rotvec().astype(np.float32)

@@ -1,4 +1,4 @@
-"""Recorded fits for scenes: used as they are, or with their fingers bent a little otherwise."""
+"""Recorded fits for scenes: as they are, or with their fingers bent a little."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aih_gen.scenes.scene import Camera
 from aih_gen.typing import Array
 
 RECORDED = "recorded"
-"""The name of such a pair's interaction."""
+"""The interaction of such a pair."""
 FAR = np.array([10.0, 0.0, 0.0])
-"""Metres between a hand and one that stands in for the other where that is absent."""
+"""Metres from a hand to the placeholder of the other one where that is absent."""
 BENDS = 24
-"""Wrist bends that are tried for the forearms, which fits do not know."""
+"""Wrist bends tried for the forearms, which fits do not have."""
 
 
 class RecordedPairs:
@@ -31,8 +31,8 @@ class RecordedPairs:
     def __init__(
         self, fits: Fits, models: tuple[HandModel, HandModel], noise: float = 0.0, contact: bool = True
     ) -> None:
-        """``noise`` is the standard deviation (degrees) by which finger joints' flexions are changed; with ``contact``,
-        hands that pass through each other are freed, else they come as they are.
+        """``noise`` is the standard deviation (degrees) by which finger flexions are changed; with ``contact``, hands
+        that pass through each other are moved apart, else they stay as they are.
         """  # fmt: skip
         self.fits, self.noise, self.contact = fits, noise, contact
         self.finger_solver = FingerSolver(models)
@@ -40,7 +40,7 @@ class RecordedPairs:
         self.outlines = outline(self.finger_solver.skinnings[0]), outline(self.finger_solver.skinnings[1])
 
     def pair(self, index: int, rng: np.random.Generator) -> PairPose:
-        """The hands of frame ``index``, counted round and round."""
+        """The hands of frame ``index`` modulo the number of frames."""
         row = index % len(self.fits)
         pose, betas, transl = (array[row] for array in (self.fits.pose, self.fits.betas, self.fits.transl))
         present = self.fits.present[row]
@@ -67,7 +67,7 @@ class RecordedPairs:
 
 
 def own_camera(frames: Frames, index: int, size: int) -> Camera:
-    """The camera of frame ``index``, counted round and round, for its picture brought to ``size`` pixels a side."""
+    """The camera of frame ``index`` modulo their number, for its photo scaled to ``size`` pixels a side."""
     scale = size / frames.photos.size[0]
     middle = (scale - 1) / 2
     matrix = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ frames.camera[index % len(frames.rows)]
@@ -75,15 +75,15 @@ def own_camera(frames: Frames, index: int, size: int) -> Camera:
 
 
 def _free_arms(rng: np.random.Generator, roots: Array, joints: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Forearms relative to the hands (2,3,3) and unit directions to the elbows (2,3), kept as clear as can be."""
+    """Forearms relative to the hands (2,3,3) and unit directions to the elbows (2,3), as far apart as possible."""
     bends, points = [], []
     for side in (0, 1):
         wrist = np.tile([-0.1, 0.2, -0.3], (BENDS, 1))
         angles = comfortable_arms(rng, BENDS, wrist).angles
-        its_bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
-        its_bends = its_bends if side == 0 else its_bends * MIRROR_FRAME
-        direction = (roots[side] @ its_bends)[:, :, 0] * (1 if side == 0 else -1)
-        bends.append(its_bends)
+        side_bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
+        side_bends = side_bends if side == 0 else side_bends * MIRROR_FRAME
+        direction = (roots[side] @ side_bends)[:, :, 0] * (1 if side == 0 else -1)
+        bends.append(side_bends)
         points.append(joints[side][0] + FOREARM * PLACES * direction[:, None])
     between = np.linalg.norm(points[0][:, None, :, None] - points[1][None, :, None], axis=-1)
     clearance = (between - ARM_RADIUS[:, None] - ARM_RADIUS).min((2, 3))

@@ -1,4 +1,4 @@
-"""The scenes of a configuration: poses, a view that hides as much as wanted, and all that stands around the hands."""
+"""The scenes of a configuration: poses, a view with the wanted occlusion, and the hands' surroundings."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ from aih_gen.scenes.visibility import Visibility
 from aih_gen.typing import Array, Setting
 
 MAX_PENETRATION, MAX_GAP = 0.002, 0.005
-"""Pairs that stay deeper (m) inside each other, or do not touch as they should, are drawn again."""
+"""Pairs with a greater depth or gap (m) are rejected."""
 VIEWS = 24
-"""Views that are looked at for a pair."""
+"""Views tried for a pair."""
 OCCLUSION_TOLERANCE, MORE_TOLERANCE = 0.14, 0.06
-"""Deviation from the wanted occlusion that is allowed at the first try, and what each further one adds to it."""
+"""Allowed deviation from the wanted occlusion at the first try, and its increase with each further one."""
 RASTER_BIAS = 0.08
-"""By how much the share hidden is taken for more than it is, measured on rendered pairs: cells round up."""
+"""Excess of the raster's hidden share over that of rendered pairs: cells round up."""
 MAX_HIDDEN = 0.82
-"""Views in which more of a hand is hidden are refused whatever is wanted: nobody could say what it does."""
+"""Views in which more of a hand is hidden are rejected: its pose could not be told."""
 MAX_TRIES = 16
 MIN_SHOWN = 0.45
-"""Least share of a hand that is alone which the picture holds, by points of its surface."""
+"""Least share of a hand alone that the image holds, by points of its surface."""
 Framed = tuple[tuple[Hand | None, Hand | None], Camera, str, Placed | None]
-"""Hands before a camera, what they do, and where their person is if that is known."""
+"""Hands before a camera, their interaction, and the place of their person if that is known."""
 NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])
@@ -105,12 +105,10 @@ class SceneSampler:
         """By the number of hands in a frame."""
         photos = next((pairs.fits.frames.photos for pairs in self.recorded.values() if pairs.fits.frames), None)
         if config.cameras == "recorded" and photos is None:
-            raise AIHError(
-                f"cameras: recorded ones need poses from shards that aih-gen annotate made, found {config.poses}"
-            )
+            raise AIHError(f"cameras: expected poses from shards of aih-gen annotate, found {config.poses}")
         self.library = open_backgrounds(config, photos)
         self.rejected: Counter[str] = Counter()
-        """Number of poses drawn again, by the reason."""
+        """Number of rejected poses, by the reason."""
 
     def sample(self, index: int) -> Scene:
         """Scene ``index``, a function of (configuration, seed, index) alone (law 1)."""
@@ -145,11 +143,11 @@ class SceneSampler:
         )
 
     def _sides(self, index: int) -> tuple[int, ...]:
-        """Which hands scene ``index`` shows: 0 right, 1 left."""
+        """The hands that scene ``index`` shows: 0 right, 1 left."""
         rng = sample_rng(self.config.seed, index, HANDS_STREAM)
         two, one, _ = self.config.hands
-        drawn, side = rng.random(), int(rng.integers(2))
-        return (0, 1) if drawn < two else (side,) if drawn < two + one else ()
+        share, side = rng.random(), int(rng.integers(2))
+        return (0, 1) if share < two else (side,) if share < two + one else ()
 
     def _framed_hands(self, index: int, sides: tuple[int, ...], recorded: RecordedPairs | None) -> Framed:
         rng = sample_rng(self.config.seed, index)
@@ -216,10 +214,10 @@ class SceneSampler:
         return self.people.sample(rng, placed, skin, lens)
 
     def _framed_pair(self, rng: np.random.Generator, index: int) -> Framed:
-        """A pair, and a view in which one hand is hidden about as much as wanted, with no forearm before the lens.
+        """A pair, and a view with about the wanted occlusion and no forearm before the lens.
 
-        Whatever comes back has been checked; pairs that fail are drawn again, and ``rejected`` counts why. After
-        ``MAX_TRIES`` of them two hands are held apart, which needs no luck.
+        Every pair has passed all checks; ``rejected`` counts those that fail. After ``MAX_TRIES`` of them, two hands
+        well apart, which never fail.
         """
         wanted = rng.uniform(self.min_hidden, self.max_hidden)
         framing = sample_rng(self.config.seed, index, FRAMING_STREAM)
@@ -249,7 +247,7 @@ class SceneSampler:
         return self._framed(plain, view, plain.visibility(view))
 
     def _framed_fit(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
-        """Recorded hands before their own camera, or in a view from anywhere: what fits call up is not known."""
+        """Recorded hands before their own camera, or in a view from anywhere: the upright of fits is unknown."""
         if self.config.cameras == "recorded":
             return self._own_view(rng, index, recorded)
         wanted = rng.uniform(self.min_hidden, self.max_hidden)
@@ -258,13 +256,13 @@ class SceneSampler:
             view, visibility, error = self._best_view(pair, sample_any_views(rng, VIEWS), wanted)
             if error <= OCCLUSION_TOLERANCE + MORE_TOLERANCE * attempt:
                 return self._framed(pair, view, visibility)
-        # Some fits look alike from everywhere. From where the arms lead away, they are behind the hands.
+        # Some fits have no such view. Seen along the arms, the arms are behind the hands.
         self.rejected["all tries"] += 1
         view = straight_view(rng, pair.elbows.sum(0))
         return self._framed(pair, view, pair.visibility(view))
 
     def _own_view(self, rng: np.random.Generator, index: int, recorded: RecordedPairs) -> Framed:
-        """Recorded hands before their own camera, with forearms that leave the hands to be seen if there are."""
+        """Recorded hands before their own camera, with forearms that leave the hands visible."""
         assert recorded.fits.frames is not None
         lens = own_camera(recorded.fits.frames, index, self.config.size)
         pair = recorded.pair(index, rng)
@@ -286,9 +284,9 @@ class SceneSampler:
         return self.library.sample(rng, int(frames.rows[index % len(frames.rows)]) if frames else None)
 
     def _best_view(self, pair: PairPose, views: Views, wanted: float) -> tuple[Views, Visibility, float]:
-        """The one of ``views`` that hides about ``wanted`` of a hand, what is seen there, and how far off it is.
+        """The one of ``views`` whose occlusion is nearest to ``wanted``, its visibility, and the deviation.
 
-        A hand that is alone is hidden by nothing.
+        A hand that is alone has none.
         """
         visibility = pair.visibility(views)
         hidden = _hidden(visibility)

@@ -12,11 +12,11 @@ from aih_gen.typing import Look
 PERFECT = Sensor((0.0, 0.0), 0.0, (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, None, 0)
 """Leaves every pixel as it is drawn."""
 GREY = 0.05
-"""How often pictures have no colour."""
+"""Share of grey images."""
 
 
 def sample_grey(rng: np.random.Generator, sensor: Sensor) -> Sensor:
-    """The same camera, or in a share of scenes one that takes grey pictures, some of them hard black and white."""
+    """The same camera, or in a share of scenes one that takes grey images, some of them hard black and white."""
     if rng.random() >= GREY:
         return sensor
     hard = rng.uniform(0.3, 1.0) if rng.random() < 0.4 else 0.0

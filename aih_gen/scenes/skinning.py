@@ -1,4 +1,4 @@
-"""Posing one hand at a time in NumPy: what sampling poses needs, many times a scene.
+"""Posing one hand at a time in NumPy, as sampling poses does many times a scene.
 
 ``hands.model.HandModel`` is the definition; this is its arithmetic for one hand, for any choice of its vertices, with
 the bones' frames kept, and nothing that depends on how many hands are posed together (law 1).
@@ -19,7 +19,7 @@ from aih_gen.scenes.vectors import rotate
 from aih_gen.typing import Array, Int64
 
 _CARRIERS = np.array([*range(NUM_BONES), 0])
-"""Joints about which the bones turn, and the forearm."""
+"""Joints about which the bones and the forearm rotate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class Posed:
     joints: Array  # (16,3) MANO's order
     rotations: Array  # (16,3,3) orientation of each bone
     tips: Array  # (5,3) thumb to little
-    fingers: Array  # (5,3,3,3) turn of each finger bone relative to the one before
-    carried: Array  # (3,3,V) how each vertex's surroundings are turned
+    fingers: Array  # (5,3,3,3) rotation of each finger bone relative to the one before
+    carried: Array  # (3,3,V) rotation of each vertex's surroundings
 
     def joints21(self) -> Array:
         """(21,3) in the project's order."""
@@ -64,7 +64,7 @@ class Skinning:
     joint_shapedirs: Array  # (48,10)
     dominant_bone: Int64  # (V,) bone that carries most of each vertex; the wrist for the forearm
     num_hand: int
-    """How many of the vertices are the hand's; they come first."""
+    """Number of vertices of the hand; they come first."""
     tips: Int64
     """(5,) rows of the finger tips."""
 
@@ -114,11 +114,11 @@ class Skinning:
 
 @dataclass(frozen=True, eq=False)
 class BoneTransforms:
-    """Where the bones of one hand are, or of several."""
+    """Orientations and places of the bones of one hand, or of several."""
 
     rotations: Array  # (...,16,3,3) orientation of each bone
     joints: Array  # (...,16,3) m
-    fingers: Array  # (...,5,3,3,3) turn of each finger bone relative to the one before
+    fingers: Array  # (...,5,3,3,3) rotation of each finger bone relative to the one before
     transforms: Array  # (...,17,3,4) of bones and forearm from their place at rest
 
     def __getitem__(self, chosen: int) -> BoneTransforms:
@@ -128,8 +128,9 @@ class BoneTransforms:
 
 
 def bone_transforms(rest: Array, roots: Array, fingers: Array, arms: Array, transl: Array) -> BoneTransforms:
-    """Frames of hands with joints at ``rest`` (...,16,3), turned by ``roots`` (...,3,3) about their wrists and moved by
-    ``transl`` (...,3) metres; ``fingers`` (...,5,3,3,3) and forearms, ``arms`` (...,3,3), are relative to the hands.
+    """Transforms of hands with joints at ``rest`` (...,16,3), rotated by ``roots`` (...,3,3) about their wrists and
+    moved by ``transl`` (...,3) metres; ``fingers`` (...,5,3,3,3) and forearms, ``arms`` (...,3,3), are relative to the
+    hands.
     """  # fmt: skip
     rotations, joints = bones(rest, roots, fingers)
     joints += transl[..., None, :]

@@ -24,7 +24,7 @@ class Part:
     roughness: float
 
     def moved(self, rotation: Array, shift: Array) -> Part:
-        """The part turned by ``rotation`` (3,3), then moved."""
+        """The part rotated by ``rotation`` (3,3), then moved."""
         return replace(self, vertices=self.vertices @ rotation.T + shift)
 
 
@@ -64,7 +64,7 @@ def _moved(solid: Solid, x: float) -> Solid:
 
 
 def _lying(solid: Solid, radius: float) -> Solid:
-    """What was upright, on its side."""
+    """An upright solid laid on its side."""
     rotation = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
     return [part.moved(rotation, np.array([0, radius, 0])) for part in solid]
 
@@ -197,4 +197,4 @@ SOLIDS: dict[str, Callable[[np.random.Generator], Solid]] = {
     "cup": _cup, "bottle": _bottle, "can": _can, "ball": _ball, "apple": _apple, "phone": _phone, "book": _book,
     "carton": _carton, "plate": _plate, "pen": _pen, "screwdriver": _screwdriver, "hammer": _hammer, "remote": _remote,
 }  # fmt: skip
-"""What may stand or lie on a table, each as often as the others."""
+"""Objects on a table, each as often as the others."""

@@ -64,6 +64,10 @@ class TextureLibrary:
 
 
 def _read_obj(path: Path, vertices: int) -> tuple[Int64, Array]:
+    """Faces (F,3) over the model's vertices and texture coordinates (F,3,2) of their corners.
+
+    Not read by trimesh, which splits vertices at seams, or keeps one of their coordinates, and so renumbers them.
+    """
     if path.stat().st_size > MAX_OBJ_BYTES:
         raise AssetError(f"{path}: expected at most {MAX_OBJ_BYTES >> 20} MiB, found {path.stat().st_size} B")
     coordinates: list[list[float]] = []

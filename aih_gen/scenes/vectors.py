@@ -30,7 +30,7 @@ def unit(vectors: Array) -> Array:
 
 
 def rotate(vectors: Array, rotations: Array) -> Array:
-    """Vectors (...,3) turned by matrices (...,3,3), which broadcast."""
+    """Vectors (...,3) rotated by matrices (...,3,3), which broadcast."""
     return (rotations @ vectors[..., None])[..., 0]
 
 

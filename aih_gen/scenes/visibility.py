@@ -14,14 +14,14 @@ from aih_gen.scenes.vectors import length
 from aih_gen.typing import Array, Float32, Mask
 
 MIN_INSIDE = 0.76
-"""Share of either hand that every picture holds, by the points of its surface; of its silhouette, 0.6 nearly always."""
+"""Least share of either hand in every image, by points of its surface; of its silhouette, 0.6 nearly always."""
 CELLS = 20
 """Cells a side of the square around the hands in which overlap is counted: each is wider than the points of a hand lie
 apart (``scenes.pair.outline``), else much would be seen through a hand close to the camera."""
 MARGIN = 2
 """Empty cells around that square."""
 DRAWN_LENGTH, DRAWN_RADIUS = 0.56, 0.05
-"""What of an arm is drawn, in metres: a sleeve, farther than to the elbow."""
+"""Length and radius (m) of the drawn arm: a sleeve, farther than to the elbow."""
 THIN, THICK = 0.029, 0.046
 """Half the thickness (m) of the sleeved arm, a little wide of the mark, at the wrist and from the elbow on."""
 ALONG = np.linspace(0.05, DRAWN_LENGTH, 16)
@@ -35,28 +35,30 @@ MIN_LENGTH = 0.35
 class Visibility:
     """H hands, two or one, before N cameras."""
 
-    shift: Array  # (N,3) m, from the turned hands to camera space
-    hidden: Array  # (N,H) about how much of each hand in the picture the other hand or its arm hides; 1 where blocked
+    shift: Array  # (N,3) m, from the rotated hands to camera space
+    hidden: (
+        Array  # (N,H) estimated share of each hand in the image that the other hand or its arm hides; 1 where blocked
+    )
     blocked: Mask  # (N,) a forearm is in the way (``arms_in_the_way``), or too much of a hand is outside
 
     def __getitem__(self, chosen: int) -> Visibility:
-        one = slice(chosen, chosen + 1)
-        return Visibility(self.shift[one], self.hidden[one], self.blocked[one])
+        row = slice(chosen, chosen + 1)
+        return Visibility(self.shift[row], self.hidden[row], self.blocked[row])
 
     @classmethod
     def of(cls, views: Views, hands: Sequence[Array], wrists: Array, elbows: Array, armed: bool) -> Visibility:
-        """What ``views`` see of H ``hands``, two or one: points (P,3) of their surfaces.
+        """Visibility in ``views`` of H ``hands``, two or one: points (P,3) of their surfaces.
 
         Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
         """
         rotated = views.rotations.astype(np.float32).reshape(-1, 3) @ np.concatenate(hands, dtype=np.float32).T
         points = rotated.reshape(len(views.rotations), 3, -1)
         shift = views.shifts(points.min(2), points.max(2))
-        its_wrists = wrists @ views.rotations.transpose(0, 2, 1) + shift[:, None]
-        its_elbows = elbows @ views.rotations.transpose(0, 2, 1)
+        camera_wrists = wrists @ views.rotations.transpose(0, 2, 1) + shift[:, None]
+        camera_elbows = elbows @ views.rotations.transpose(0, 2, 1)
         blocked = np.zeros(len(shift), bool)
         if armed:
-            blocked = arms_in_the_way(its_wrists, its_elbows, views.focal)
+            blocked = arms_in_the_way(camera_wrists, camera_elbows, views.focal)
         clear = np.flatnonzero(~blocked)
         hidden = np.ones((len(shift), len(hands)))
         if len(hands) == 1:
@@ -68,26 +70,26 @@ class Visibility:
             inside = [share_inside(own, views.focal[clear]) for own in (points[..., :right], points[..., right:])]
             outside = np.minimum(*inside) < MIN_INSIDE
             blocked[clear] = outside
-            arms = (its_wrists[clear], its_elbows[clear]) if armed else None
+            arms = (camera_wrists[clear], camera_elbows[clear]) if armed else None
             shares = hidden_shares(points, len(hands[0]), arms, views.focal[clear])
             hidden[clear] = np.where(outside[:, None], 1, shares)
         return cls(shift, hidden, blocked)
 
 
 def shown_shares(views: Views, points: Array, shift: Array) -> Array:
-    """(N,) shares of ``points`` (P,3), turned and moved by ``shift`` (N,3), that each picture holds."""
+    """(N,) shares of ``points`` (P,3), rotated and moved by ``shift`` (N,3), that each image holds."""
     return share_inside((points @ views.rotations.transpose(0, 2, 1) + shift[:, None]).transpose(0, 2, 1), views.focal)
 
 
 def share_inside(points: Float32 | Array, focal: Array) -> Array:
-    """(N,) about how much of what could be seen of points (N,3,P) in camera space N pictures hold."""
+    """(N,) estimated share in each image of the visible area of points (N,3,P) in camera space."""
     seen = 1 / np.square(points[:, 2])  # what is near is large
-    clamp_to_joint_limits = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
-    return np.asarray(clamp_to_joint_limits.sum(1) / seen.sum(1))
+    inside = seen * (np.abs(points[:, :2]).max(1) < points[:, 2] * (0.5 / focal)[:, None])
+    return np.asarray(inside.sum(1) / seen.sum(1))
 
 
 def hidden_shares(points: Float32, right: int, arms: tuple[Array, Array] | None, focal: Array) -> Array:
-    """(N,2) about how much of what N pictures hold of each hand the other hand or its arm hides; 1 if they hold none.
+    """(N,2) estimated share of each hand in N images that the other hand or its arm hides; 1 if an image holds none.
 
     ``points`` (N,3,P) of both surfaces are in camera space, the ``right`` hand's come first; ``arms`` are their wrists
     and the unit directions (N,2,3) to the elbows, ``focal`` (N,) in image sides.
@@ -102,7 +104,7 @@ def hidden_shares(points: Float32, right: int, arms: tuple[Array, Array] | None,
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """C square cells, ``CELLS`` a side and row by row, around what N pictures hold of both hands."""
+    """C square cells, ``CELLS`` a side and row by row, around both hands in N images."""
 
     scale: Float32  # (N,) cells by which a slope of one moves a point
     start: Float32  # (N,2) where the ray straight ahead lies: columns and rows from the corner
@@ -157,7 +159,7 @@ class Raster:
         reach *= reach
         aside *= aside
         aside += reach * squares[..., None].astype(np.float32)
-        # Not depths but their inverses grow evenly along a line in the picture.
+        # Not depths but their inverses grow evenly along a line in the image.
         near, far, scale = (
             part[..., None].astype(np.float32) for part in (1 / wrists[..., 2], 1 / ends[..., 2], self.scale[:, None])
         )
@@ -194,30 +196,30 @@ def _without_holes(depths: Float32, wide: int) -> Float32:
 
 
 def arms_in_the_way(wrists: Array, elbows: Array, focal: Array) -> Mask:
-    """(N,) whether a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the picture close before
-    the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
+    """(N,) True where a forearm from ``wrists`` (N,H,3) towards ``elbows`` (N,H,3) passes through the image close
+    before the camera, fills much of it, ends in it, or is seen along itself. ``focal`` (N,) in image sides.
     """  # fmt: skip
     wrists_first, elbows_first = wrists.transpose(2, 0, 1)[..., None], elbows.transpose(2, 0, 1)[..., None]
     across, down, away = wrists_first + ALONG * elbows_first  # (N,H,16) each
-    # The arm is thick: what lies a little outside the picture still fills part of it.
+    # The arm is thick: parts a little outside the image still fill part of it.
     scale = focal[:, None, None] / np.maximum(away, 0.02)
     across, down, thick = across * scale, down * scale, DRAWN_RADIUS * scale
-    in_picture = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -DRAWN_RADIUS)
-    close = (in_picture & (away < 0.6 * wrists_first[2])).any((1, 2))
+    in_image = (np.maximum(np.abs(across), np.abs(down)) < 0.5 + thick) & (away > -DRAWN_RADIUS)
+    close = (in_image & (away < 0.6 * wrists_first[2])).any((1, 2))
     right, below = across[..., 1:] - across[..., :-1], down[..., 1:] - down[..., :-1]
     band = np.sqrt(right * right + below * below) * np.minimum(thick[..., 1:], 0.5)
-    band *= in_picture[..., 1:] & in_picture[..., :-1]
-    unseen = in_picture[..., -1] | (shown_lengths(wrists, elbows) < MIN_LENGTH)
+    band *= in_image[..., 1:] & in_image[..., :-1]
+    unseen = in_image[..., -1] | (shown_lengths(wrists, elbows) < MIN_LENGTH)
     return np.asarray(close | (2 * band.sum((1, 2)) > MAX_ARM) | unseen.any(1))
 
 
 def arms_before(camera: Camera, wrists: Array, elbows: Array) -> bool:
-    """Whether a forearm from ``wrists`` (H,3) m towards ``elbows`` (H,3) is in the way of a camera in whose space they
+    """True if a forearm from ``wrists`` (H,3) m towards ``elbows`` (H,3) is in the way of a camera in whose space they
     are.
     """  # fmt: skip
     focal = float(camera.matrix[0, 0])
     middle = (camera.size - 1) / 2
-    # What a camera sees whose axis is off the picture's middle, one in the middle sees of a sheared space.
+    # A camera whose axis is off the image's middle sees what one in the middle sees of a sheared space.
     centred = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     shear = np.linalg.solve(centred, camera.matrix.astype(np.float64)).T
     wrists, elbows = ((points @ shear)[None] for points in (wrists, elbows))

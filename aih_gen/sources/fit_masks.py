@@ -10,13 +10,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from aih_gen.compose.rendered import BELOW_SKIN
+from aih_gen.compose.joint_states import joint_pixels, layer_joint_states
 from aih_gen.compose.sample import (
-    JOINT_OTHER_OCCLUDED,
     JOINT_OUTSIDE,
-    JOINT_SELF_OCCLUDED,
     JOINT_UNKNOWN,
-    JOINT_VISIBLE,
 )
 from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
@@ -114,19 +111,11 @@ def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, sh
     Unknown where the joint is unknown, and where it lies beside the fitted hand, so that the two contradict each other.
     """
     known = np.asarray(np.isfinite(joints_2d).all(-1) & np.isfinite(joints_3d).all(-1))
-    pixel = np.rint(np.where(known[..., None], joints_2d, 0)).astype(np.int64)
-    size = len(shown)
-    outside = np.asarray(((pixel < 0) | (pixel >= size)).any(-1))
-    column, row = np.clip(pixel, 0, size - 1).transpose(2, 0, 1)
+    row, column, outside = joint_pixels(joints_2d, len(shown))
+    depths = np.where(known, joints_3d[..., 2], np.float32(0))
+    state, on_hand = layer_joint_states(layers, layers.depth[::-1] < layers.depth, (row, column), depths)
+    state[~on_hand] = JOINT_UNKNOWN
     outside |= ~shown[row, column]
-    state = np.full(known.shape, JOINT_UNKNOWN, np.uint8)
-    for side in (0, 1):
-        at = row[side], column[side]
-        surface, depth = layers.depth[side][at], np.where(known[side], joints_3d[side, :, 2], 0)
-        on_hand = layers.part[side][at] == HAND
-        state[side][on_hand] = JOINT_VISIBLE
-        state[side][on_hand & (surface < depth - BELOW_SKIN)] = JOINT_SELF_OCCLUDED
-        state[side][on_hand & (layers.depth[1 - side][at] < surface)] = JOINT_OTHER_OCCLUDED
     state[outside] = JOINT_OUTSIDE
     state[~known] = JOINT_UNKNOWN
     return state

@@ -62,7 +62,7 @@ class Row:
     number: int
     name: str
     without: Literal["removal", "deocclusion", "discriminator", "transformer"] | None = None
-    """What its HDRM lacks; also the name of the option --no-... of ``hdr train hdrm``."""
+    """The part that its HDRM lacks; also the name of the option --no-... of ``hdr train hdrm``."""
     subset: str | None = None
     """The part of AIH that is learnt from; None: all of it."""
 
@@ -100,7 +100,7 @@ class Study:
 
 
 class Trainer(Protocol):
-    """What of ``training.loop.train`` a row needs."""
+    """The part of ``training.loop.train`` that a row needs."""
 
     def __call__(
         self,
@@ -222,7 +222,7 @@ def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device:
 def _command(
     study: Study, network: str, data: Sequence[Path], out: Path, device: str, without: str | None = None
 ) -> str:
-    """What to type for the same run."""
+    """The command line of the same run."""
     flag = f"--no-{without} " if without else ""
     flag += f"--start-from {study.start_from} " if study.start_from else ""
     return (
@@ -294,7 +294,7 @@ def _table(study: Study, results: dict[int, dict[str, float]]) -> Grid:
 
 def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequence[str]) -> list[str]:
     order = sorted(LARGE_ROWS, key=lambda number: -results[number]["all"])
-    kept = order == list(LARGE_ROWS) and results[LARGE_ROWS[-1]]["all"] > results[len(ROWS)]["all"]
+    same_order = order == list(LARGE_ROWS) and results[LARGE_ROWS[-1]]["all"] > results[len(ROWS)]["all"]
     ranking = " > ".join(str(number) for number in sorted(results, key=lambda number: -results[number]["all"]))
     left_out = [row for row in ROWS if row.number not in results]
     shpe = f"that of {study.start_from}, where every HDRM began" if study.start_from else "trained on hands alone"
@@ -304,7 +304,7 @@ def _notes(study: Study, results: dict[int, dict[str, float]], commands: Sequenc
         f"Ours: {HDR_OWN.name}; masks {'of a HASM' if study.hasm else 'true'}. Half hidden: hands of which at least "
         f"{HALF_HIDDEN:.0%} are. P1: wrist as root, no scale. One SHPE for all rows, {shpe}.",
         f"Ours from worst to best: {ranking}. The paper's order of its large rows (1 > 2 > 3 > 8) is "
-        f"{'found' if kept else 'not found'} here.",
+        f"{'found' if same_order else 'not found'} here.",
         *(f"Row {row.number} is row 8: preset {study.preset} has no discriminator." for row in left_out),
         *commands,
     ]

@@ -1,4 +1,4 @@
-"""How long the networks and the whole of HDR take, on this machine, beside the paper's times on a Tesla P40."""
+"""Times of the networks and of the whole of HDR on this machine, beside the paper's on a Tesla P40."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def area_under(curve: NDArray[np.float64], thresholds: NDArray[np.float64]) -> f
 def place_hands(
     joints_2d: NDArray[np.floating], relative: NDArray[np.floating], camera: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Where in the camera's axes (N,3) the wrists of hands are, by linear least squares over the joints.
+    """Positions (N,3) of the hands' wrists in the camera's axes, by linear least squares over the joints.
 
     Args:
         joints_2d: (N,21,2) px of the image the camera belongs to.

@@ -19,7 +19,7 @@ from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
 
 FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "target_valid")
-"""What ``predict`` and the scores need of a shard."""
+"""Fields of a shard that ``predict`` and the scores need."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
 UNPAINTED = "SHPE in HASM's crops, nothing painted"
@@ -67,7 +67,7 @@ def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tens
 
 
 def known_hands(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Which hands of a batch are present and masked (B,2), and which have no mask but two joints or more (B,2)."""
+    """Hands of a batch (B,2) that are present and masked, and those (B,2) with no mask but two joints or more."""
     masks = named_masks(batch["masks"])
     amodal = torch.stack([masks[f"{side}_amodal"] for side in SIDES], 1).flatten(2).any(2)
     annotated = batch["joints_2d"].isfinite().all(-1).sum(-1) > 1

@@ -21,7 +21,7 @@ from hdr_model.evaluation.subsets import portions
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What can be guessed without looking: means over the training set."""
+    """Means over the training set, as guesses that see no image."""
 
     masks: dict[str, NDArray[np.bool_]]  # right_amodal, right_occluded, right_visible, left_...: (H,W)
     pose: NDArray[np.float64]  # (21,3) of a right hand, wrist-relative, in bone units

@@ -1,4 +1,4 @@
-"""Protocols of the field: where a predicted hand is aligned with the true one, and how long it is made."""
+"""Protocols of the field: root and scale by which a predicted hand is aligned with the true one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scale = Literal["average", "bone", "truth"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Where a hand is pinned to the truth, and how long it is made."""
+    """The joint at which a predicted hand is aligned with the true one, and its scale."""
 
     name: str
     root: int

@@ -35,7 +35,7 @@ def result_rows(scores: Scores) -> Iterator[Row]:
 
 
 def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
-    """How the figures were taken."""
+    """Denominators, empty cases and settings of the figures."""
     empty = ", ".join(f"{scores.overlap[part, HASM].empty} ({words})" for part, words in PARTS.items())
     holes = ", ".join(f"{scores.region[region, COPY].empty} ({words})" for region, words in REGIONS.items())
     hands = len(scores.pose.sample)

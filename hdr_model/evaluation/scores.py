@@ -1,4 +1,4 @@
-"""What is gathered over the held-out set, batch after batch: of masks, images and joints."""
+"""Scores of masks, images and joints, gathered over the held-out set batch after batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_PERCEPTUAL = PerceptualMetrics()
 
 @dataclass
 class Scores:
-    """What is gathered over the held-out set."""
+    """Everything gathered so far."""
 
     overlap: defaultdict[tuple[str, str], Overlap] = field(default_factory=lambda: defaultdict(Overlap))
     """(part, method) -> right and left masks of each sample in turn"""
@@ -62,7 +62,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class SampleMeta:
-    """What the source of a sample says of it."""
+    """Facts of a sample that its source states."""
 
     interacting: bool
     """It is of interacting hands: as the source says (``hand_type``), else where both are present."""
@@ -71,7 +71,7 @@ class SampleMeta:
 
 
 def read_sample_meta(dataset: AIHDataset, indices: Sequence[int], batch: Batch) -> list[SampleMeta]:
-    """What is known of the samples ``indices``, which ``batch`` holds."""
+    """The facts of the samples ``indices``, which ``batch`` holds."""
     provenance = dataset.shards.read(indices, ("provenance",))["provenance"]
     both, side = batch["present"].bool().all(1).tolist(), batch["rgb"].shape[2]
     return [

@@ -28,7 +28,7 @@ class Row:
 
     group: Group
     metric: str
-    """What is measured, on what, averaged how."""
+    """The measure, its cases, and how they are averaged."""
     unit: str
     ours: float
     baseline_name: str
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def wins(self) -> bool | None:
-        """Whether ours is better than the baseline; None where one of them does not exist."""
+        """True where ours is better than the baseline; None where one of them does not exist."""
         if math.isnan(self.ours) or math.isnan(self.baseline):
             return None
         return self.ours > self.baseline if self.better == "higher" else self.ours < self.baseline
@@ -122,7 +122,7 @@ class Evaluation:
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
-    """How the figures were taken: denominators, empty cases, settings."""
+    """Denominators, empty cases and settings of the figures."""
     settings: dict[str, str] = field(default_factory=dict)
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -161,7 +161,7 @@ class Evaluation:
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
-        """What ``write`` wrote.
+        """Read the files of ``write``.
 
         Raises:
             AIHError: ``metrics.json`` is not one of ours.

@@ -85,7 +85,7 @@ def window_of(box: Box) -> Window:
 
 
 class Segmenter(Protocol):
-    """Whoever looks for hands in windows of a photo, as ``HDR`` does."""
+    """A network that finds hands in windows of a photo, as ``HDR`` does."""
 
     segmentation_size: int
 
@@ -122,11 +122,11 @@ def _look(hdr: Segmenter, photo: Tensor, window: Window, size: int) -> Window | 
 
 def around_hands(margins: Mapping[str, Tensor], window: Window) -> Window | None:
     """The square around the likeliest right and left hand among masks (h,w) of a window; None where there is none."""
-    kept = [part for side in SIDES if (part := likeliest(margins[f"{side}_amodal"].cpu().numpy())) is not None]
-    if not kept:
+    parts = [part for side in SIDES if (part := likeliest(margins[f"{side}_amodal"].cpu().numpy())) is not None]
+    if not parts:
         return None
-    rows, columns = np.nonzero(np.any(kept, 0))
-    cell = window.side / kept[0].shape[-1]
+    rows, columns = np.nonzero(np.any(parts, 0))
+    cell = window.side / parts[0].shape[-1]
     (top, bottom), (left, right) = ((line.min() * cell, (line.max() + 1) * cell) for line in (rows, columns))
     box = left + window.left - 0.5, top + window.top - 0.5, right + window.left - 0.5, bottom + window.top - 0.5
     return window_of(box)

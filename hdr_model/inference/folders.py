@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, WriteError
 from aih_gen.io.write import atomic_folder, sync
 
 _STAGE = ".new"
@@ -50,7 +50,7 @@ def result_folder(path: Path) -> Iterator[Path]:
     Where ``path`` is there already, its files of the same names are replaced when all are complete; others stay.
 
     Raises:
-        AIHError: it cannot be written.
+        WriteError: it cannot be written.
     """
     stage = path / _STAGE if path.is_dir() else path
     try:
@@ -63,8 +63,10 @@ def result_folder(path: Path) -> Iterator[Path]:
                 os.replace(file, path / file.name)
             stage.rmdir()
             sync(path)
+    except WriteError:
+        raise
     except OSError as error:
-        raise AIHError(f"{path}: expected a folder that can be written, found: {error.strerror or error}") from error
+        raise WriteError(f"{path}: expected a folder that can be written to ({error.strerror or error})") from error
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -13,7 +13,7 @@ from hdr_model.painting import HandInput, Painting, paint
 
 
 class HandEstimator:
-    """HDRM and SHPE: what is done with a hand once its masks are known. ``size``: side of the crops they look at."""
+    """HDRM and SHPE: each hand alone and its joints, from known masks. ``size``: side in pixels of their crops."""
 
     def __init__(
         self, hdrm: HDRM, shpe: SHPE, size: int, device: str | torch.device = "cpu", bfloat16: bool = False

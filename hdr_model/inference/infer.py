@@ -35,7 +35,7 @@ class Written:
     replaced: bool
     """The folder was there before."""
     numbers: dict[str, object]
-    """What of it is worth a line of JSON."""
+    """Figures for a line of JSON."""
 
     @property
     def line(self) -> str:
@@ -114,7 +114,7 @@ def infer_video(
     with (
         Interruption() as interruption,
         result_folder(folder) as temporary,
-        VideoWriter(temporary / "overlay.mp4", first.image) as overlay,
+        VideoWriter(temporary / "overlay.mp4", first.image, video.rate) as overlay,
         tempfile.TemporaryFile(dir=temporary) as file,
         tqdm(desc=path.name, unit="frame", disable=None) as bar,
     ):
@@ -124,7 +124,7 @@ def infer_video(
             overlay.add(result.draw(), frame.time)
             joints.add(result, frame.time)
             bar.update()
-            if interruption.wished:
+            if interruption.requested:
                 break
         joints.write(temporary / "joints.npz")
     damaged = f", {video.damaged} damaged left out" if video.damaged else ""

@@ -15,7 +15,7 @@ MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
 """Larger photos are refused: what is computed of one takes 50 bytes a pixel."""
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What counts as a photo in a folder."""
+"""Of the files of a folder that are taken for photos."""
 
 
 def read_photo(path: Path) -> RGB:

@@ -94,7 +94,7 @@ class HDR(HandEstimator):
             bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the GPU where there is one.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
-            mirrored: let HASM also look at the mirror image of where the hands are, and take the mean.
+            mirrored: let HASM also segment the mirror image of the hands' window, and take the mean.
 
         Raises:
             AssetError: a network is missing or damaged.
@@ -170,7 +170,7 @@ class HDR(HandEstimator):
 
     @torch.inference_mode()
     def separate(self, images: Sequence[NDArray[np.uint8]], masks: Sequence[dict[str, Tensor]]) -> list[Result]:
-        """What ``__call__`` gives, from photos (H,W,3) uint8 whose masks (1,H,W) bool, as ``segment``'s, are known."""
+        """The results of ``__call__`` from photos (H,W,3) uint8 whose masks (1,H,W) bool are known."""
         photos = list(zip([self._pixels(image) for image in images], masks, strict=True))
         found = [(k, side) for k, (_, of) in enumerate(photos) for side in SIDES if bool(of[f"{side}_amodal"].any())]
         results: dict[tuple[int, Side], HandResult] = {}
@@ -228,8 +228,8 @@ class HDR(HandEstimator):
         Amodal masks have lost their speckles. One image may stand for all windows.
 
         Args:
-            size: side in pixels at which HASM looks at a window, by default the one it was trained at.
-            mirrored: look at the mirror image too, and take the mean.
+            size: side in pixels at which HASM sees a window, by default the one it was trained at.
+            mirrored: segment the mirror image too, and take the mean.
         """
         size = size or self.segmentation_size
         centres = images.new_tensor([[w.left, w.top] for w in windows])
@@ -256,14 +256,14 @@ class HDR(HandEstimator):
 
 def without_speckles(margins: Tensor) -> Tensor:
     """Margins (B,h,w) in which small parts of the mask ``margins > 0``, or all of a tiny one, are turned outside."""
-    kept = np.zeros(margins.shape, bool)
+    inside = np.zeros(margins.shape, bool)
     for k, mask in enumerate((margins > 0).cpu().numpy()):
         parts, _ = ndimage.label(mask, np.ones((3, 3)))
         areas = np.bincount(parts.ravel())
         areas[0] = 0
         if areas.max() >= MIN_HAND_AREA * mask.size:
-            kept[k] = (areas >= SPECKLE * areas.max())[parts] & mask
-    return torch.where(torch.from_numpy(kept).to(margins.device), margins, -margins.abs())
+            inside[k] = (areas >= SPECKLE * areas.max())[parts] & mask
+    return torch.where(torch.from_numpy(inside).to(margins.device), margins, -margins.abs())
 
 
 def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:

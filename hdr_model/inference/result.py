@@ -22,7 +22,7 @@ from hdr_model.visual import RGB, draw_masks
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result"]
-"""What is written of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on."""
+"""Choices of files of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _ARRAYS = ("joints_2d", "joints_3d", "crop", "present")
@@ -86,7 +86,7 @@ class Result:
         return {name: np.stack([getattr(self[side], name) for side in SIDES]) for name in _ARRAYS}
 
     def to_dict(self) -> dict[str, object]:
-        """What ``result.json`` holds: joints, crops and presence of both hands in plain types, None where absent."""
+        """The content of ``result.json``: joints, crops and presence in plain types, None where absent."""
         hands: dict[str, object] = {}
         for side in SIDES:
             hand = self[side]

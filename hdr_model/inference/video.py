@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,8 +56,13 @@ class Video:
         if self._stream.width:  # else unknown until a frame is decoded
             self._check_size(self._stream.width, self._stream.height)
 
+    @property
+    def rate(self) -> float:
+        """Frames a second on average, as the file says."""
+        return float(self._stream.average_rate or 25)
+
     def __iter__(self) -> Iterator[Frame]:
-        step = 1 / float(self._stream.average_rate or 25)
+        step = 1 / self.rate
         time, size = -step, None
         with self._container:
             for decoded in self._decoded():
@@ -101,10 +107,12 @@ class Video:
 class VideoWriter:
     """An MP4 file that frames are added to, of the first one's size (an odd row or column at the end is left out)."""
 
-    def __init__(self, path: Path, like: RGB) -> None:
+    def __init__(self, path: Path, like: RGB, rate: float = 25.0) -> None:
+        """Begin a file. ``rate``: frames a second on average, of which the encoder makes its bits a frame."""
         self._height, self._width = (side // 2 * 2 for side in like.shape[:2])
         self._container = _av().open(str(path), "w")
-        self._stream = self._container.add_stream("mpeg4", rate=_TICKS)
+        self._stream = self._container.add_stream("mpeg4", rate=round(min(max(rate, 1.0), 240.0)))
+        self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
         self._stream.bit_rate = 8 * self._width * self._height
         self._last = -1
@@ -113,6 +121,7 @@ class VideoWriter:
         """The next frame, shown from ``time`` on, in seconds; later than the one before, else a tick after it."""
         frame = _av().VideoFrame.from_ndarray(np.ascontiguousarray(image[: self._height, : self._width]), "rgb24")
         self._last = frame.pts = max(round(time * _TICKS), self._last + 1)
+        frame.time_base = self._stream.codec_context.time_base
         self._container.mux(self._stream.encode(frame))
 
     def __enter__(self) -> VideoWriter:

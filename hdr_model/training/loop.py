@@ -140,7 +140,7 @@ def train(
             if log and "picture" in due:
                 with _evaluating(kept), autocast:
                     log.image(step, task.preview(kept, shown, SampleRng(config.seed, 0, 0, len(shown["masks"]))))
-            stop = any_process(interruption.wished)
+            stop = any_process(interruption.requested)
             if log and ("checkpoint" in due or stop):
                 history.check()
                 _check_weights(task.networks, step)

@@ -306,6 +306,6 @@ def test_recorded_cameras_need_shards_with_cameras(tmp_path: Path, capsys: pytes
         for setting in ("cameras", "backgrounds"):
             assert main([*render, "--poses", poses, f"--{setting}", "recorded"]) == 2
             said = capsys.readouterr().err
-            wanted = f"{setting}: recorded ones need poses from shards that aih-gen annotate made, found {poses}"
+            wanted = f"{setting}: expected poses from shards of aih-gen annotate, found {poses}"
             assert said == f"aih-gen: error: {wanted}\n"
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from aih_gen.errors import AIHError
 from hdr_model.cli import main
 from hdr_model.nets.shpe import SHPE
 from tests.data.samples import write_samples
@@ -74,6 +75,36 @@ def test_help_does_not_wait_for_torch() -> None:
     assert "train" in done.stdout and "infer" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["train", "hasm", "--help"], ["--help"]])
+def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "hdr_model.cli", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(28, "No space left on device", "out/x"), 2, "hdr: error: out/x: No space left on device\n"),
+        (OSError("encoder error"), 2, "hdr: error: files: encoder error\n"),
+        (AIHError("a\nb: expected a photo"), 2, "hdr: error: a b: expected a photo\n"),
+        (KeyboardInterrupt(), 130, "hdr: interrupted; what is complete stays\n"),
+    ],
+)
+def test_what_stops_a_command_is_one_line(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hdr_model.inference.infer.infer_photos", stop)
+    assert main(["infer", "a.png", "--out", "out"]) == code
+    assert capsys.readouterr().err == said
+
+
 def test_training_is_one_command_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_samples(tmp_path / "data/aih-00000.h5", 4)
     arguments = ["train", "shpe", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
@@ -103,6 +134,6 @@ def test_training_starts_from_trained_weights_of_the_same_sizes(
     capsys.readouterr()
     assert main([*arguments, "--preset", "light", "--out", str(tmp_path / "third"), *still]) == 2
     said = capsys.readouterr().err
-    assert "first/weights: expected a network of the sizes that are to be trained, with encoder " in said
-    assert "efficientnet_lite0, found dilated_resnet_nano" in said
+    assert "first/weights: expected a network of the sizes that are to be trained, with decoder " in said
+    assert "pyramid, found cascade" in said
     assert said.count("\n") == 1 and not (tmp_path / "third").exists()

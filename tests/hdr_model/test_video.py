@@ -212,3 +212,13 @@ def test_the_memory_of_a_video_does_not_grow_with_its_length(
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 500_000, "190 frames are 3,500,000 bytes"
+
+
+def test_a_written_video_is_as_sharp_at_its_end_as_at_its_start(tmp_path: Path) -> None:
+    y, x = np.mgrid[:128, :192]
+    waves = [128 + 60 * np.sin(x / 9 + c) * np.cos(y / 7) + 40 * np.sin((x + y) / 3 + c) for c in range(3)]
+    images = [np.roll(np.stack(waves, -1).astype(np.uint8), 3 * k, 1) for k in range(20)]
+    write_clip(tmp_path / "clip.mp4", images, [k / 10 for k in range(20)])
+    frames = [frame.image.astype(int) for frame in Video(tmp_path / "clip.mp4")]
+    errors = [float(((frame - image) ** 2).mean()) for frame, image in zip(frames, images, strict=True)]
+    assert max(errors[-3:]) < 1.5 * errors[0]

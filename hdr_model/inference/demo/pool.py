@@ -17,11 +17,11 @@ from aih_gen.errors import AIHError
 MAX_CONNECTIONS = 16
 """At once, each on a thread of a pool; the next are answered with 503."""
 _MAX_REFUSED = 128
-"""Connections that are being told so; the next are closed."""
+"""Connections that this is being sent to; the next are closed."""
 MAX_SECONDS = 20.0
 """For a whole request to arrive, and for each wait while the answer is sent."""
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 64 << 20
-"""What is still taken from a client whose request was refused unread, so that it reads the answer first."""
+"""Limits of reading on after an answer, so that a client whose request was refused unread can read it."""
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n\r\ntoo many connections\n"
 
 
@@ -72,7 +72,7 @@ class PooledServer(HTTPServer):
             pool.shutdown(cancel_futures=True)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say in one line what went wrong, unless it is that a client has gone."""
+        """Say in one line what went wrong, unless a client closed its connection."""
         error = sys.exception()
         if not isinstance(error, OSError):
             print(f"hdr demo: {type(error).__name__}: {error}", file=sys.stderr)
@@ -100,7 +100,7 @@ class PooledServer(HTTPServer):
 
 
 class Deadline(io.RawIOBase):
-    """What arrives at a socket until ``MAX_SECONDS`` from now; reading later raises TimeoutError."""
+    """The bytes that arrive at a socket until ``MAX_SECONDS`` from now; reading later raises TimeoutError."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
