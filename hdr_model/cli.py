@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import tyro
 from tqdm import tqdm
@@ -17,17 +17,20 @@ from tqdm import tqdm
 from aih_gen.arguments import parse_arguments
 from aih_gen.errors import AIHError
 from aih_gen.typing import Branch, Split
-from hdr_model.config import EncoderName, HDRMLossWeights, Precision, Preset, Task, TrainConfig, preset, training_preset
+from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
+from hdr_model.nets.encoders import EncoderName
 
 if TYPE_CHECKING:
     import torch
 
     from hdr_model.inference.result import Part
     from hdr_model.nets.pretrained import PretrainedNetwork
-    from hdr_model.training.loop import Task as TrainingTask
+    from hdr_model.training.task import Task
 
 
 INTERRUPTED = 130
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +79,13 @@ class _Train:
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
 
-    def _config(self, task: Task) -> TrainConfig:
+    def _changed(self, config: Config) -> Config:
+        """The preset with what was given in place of its numbers."""
         names = ["steps", "size", "batch_size", "learning_rate"]
         names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in changes.items():
-            if value <= 0:
+            if not 0 < value < math.inf:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
         if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
             found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
@@ -90,7 +94,7 @@ class _Train:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
         if self.workers < 0 or self.seed < 0:
             raise AIHError(f"--workers and --seed cannot be negative, found {self.workers} and {self.seed}")
-        return replace(training_preset(task, self.preset), seed=self.seed, **changes)
+        return replace(config, seed=self.seed, **changes)
 
     def _device(self) -> torch.device:
         """The device, with the random numbers of the first weights set."""
@@ -101,7 +105,7 @@ class _Train:
         torch.manual_seed(self.seed)
         return choose_device(self.device)
 
-    def _train(self, task: TrainingTask, config: TrainConfig, device: torch.device, **settings: object) -> None:
+    def _train(self, task: Task, config: TrainConfig, device: torch.device, **settings: object) -> None:
         from hdr_model.training.checkpoint import start_from
         from hdr_model.training.loop import train
 
@@ -139,21 +143,20 @@ class TrainHASM(_Train):
     """In place of the preset's."""
     init: str = "auto"
     """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in mmsegmentation's or
-    transformers' layout."""
+    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in NVlabs',
+    mmsegmentation's or transformers' layout."""
 
     def run(self) -> None:
         """Train."""
         from hdr_model.training.hasm import HASMTask
         from hdr_model.training.initial import initialise_encoder
 
-        config, device = self._config("hasm"), self._device()
-        for name in ("windows", "distant"):
-            share = getattr(self, name)
-            if share is not None:
-                if not 0 <= share <= 1:
-                    raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
-                config = replace(config, **{name: share})
+        config, device = self._changed(training_preset("hasm", self.preset)), self._device()
+        shares = {name: getattr(self, name) for name in ("windows", "distant") if getattr(self, name) is not None}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
+        config = replace(config, **shares)
         network = preset("hasm", self.preset)
         task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
         init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)
@@ -187,9 +190,11 @@ class TrainHDRM(_Train):
 
         if not (self.removal or self.deocclusion):
             raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
-        config, device = self._config("hdrm"), self._device()
-        assert isinstance(config.losses, HDRMLossWeights)
+        config, device = self._changed(training_preset("hdrm", self.preset)), self._device()
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
+        for name, weight in changes.items():
+            if not 0 <= weight < math.inf:
+                raise AIHError(f"--{name}: expected a weight of at least 0, found {weight:g}")
         if not self.discriminator:
             changes["adversarial"] = 0.0
         losses = replace(config.losses, **changes)
@@ -230,7 +235,7 @@ class TrainSHPE(_Train):
         from hdr_model.training.initial import initialise_encoder
         from hdr_model.training.shpe import SHPETask
 
-        config, device = self._config("shpe"), self._device()
+        config, device = self._changed(training_preset("shpe", self.preset)), self._device()
         network = preset("shpe", self.preset)
         network = replace(network, encoder=self.encoder or network.encoder)
         if self.chain and self.see == "both":

@@ -8,7 +8,7 @@ Removal* (ECCV 2022).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import ClassVar, Literal, overload
 
 from aih_gen.errors import AIHError
 
@@ -17,13 +17,6 @@ Preset = Literal["nano", "light", "base", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 """``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
 Schedule = Literal["constant", "polynomial", "cosine", "step"]
-EncoderName = Literal[
-    "mit_nano", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5",
-    "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2",
-    "dilated_resnet_nano", "dilated_resnet",
-]  # fmt: skip
-"""Of ``hdr_model.nets.encoders``."""
-
 TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
 
 
@@ -31,7 +24,8 @@ TASKS: tuple[Task, ...] = ("hasm", "hdrm", "shpe")
 class HASMConfig:
     """An encoder and a decoder with one head per mask. Input sides: multiples of the encoder's stride."""
 
-    encoder: EncoderName = "mit_b5"
+    encoder: str = "mit_b5"
+    """Of ``nets.encoders.ENCODERS``."""
     decoder: Literal["mlp", "pyramid"] = "mlp"
     """``mlp`` is SegFormer's, as in the paper; ``pyramid`` is lighter."""
     decoder_width: int = 256
@@ -54,9 +48,9 @@ class HDRMConfig:
     """Attention after levels 3 and 5 of encoder and decoder (those that exist)."""
     discriminator_width: int = 64
     removal: bool = True
-    """Whether it paints the background behind the other hand; otherwise that hand is no hole, and stays."""
+    """Paint the background behind the other hand; otherwise that hand is no hole, and stays."""
     deocclusion: bool = True
-    """Whether it paints the hidden part of this hand; otherwise that part is no hole, and stays covered."""
+    """Paint the hidden part of this hand; otherwise that part is no hole, and stays covered."""
 
     def __post_init__(self) -> None:
         if not (self.removal or self.deocclusion):
@@ -69,7 +63,8 @@ class HDRMConfig:
 class SHPEConfig:
     """An encoder, then heat, delta and location maps. Input sides: multiples of the encoder's stride."""
 
-    encoder: EncoderName = "dilated_resnet"
+    encoder: str = "dilated_resnet"
+    """Of ``nets.encoders.ENCODERS``."""
     decoder: Literal["cascade", "pyramid"] = "cascade"
     """``cascade`` is DetNet's, as in the paper; ``pyramid`` is lighter, and regresses the joints in a branch."""
     decoder_width: int = 256
@@ -151,25 +146,16 @@ LossWeights = HASMLossWeights | HDRMLossWeights | SHPELossWeights
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one network is trained. The network's own sizes are ``preset(task, preset)``."""
+    """The settings that the training of all networks has; each network's own adds to them. The network's sizes are
+    ``preset(task, preset)``.
+    """
 
-    task: Task
+    task: ClassVar[Task]
+
     preset: Preset
     losses: LossWeights
     size: int = 256
     """Side of the network's input, in pixels."""
-    mask_stride: int = 1
-    """HASM's masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
-    windows: float = 0.0
-    """Share of HASM's pictures that are a small part of the photo, with or without hands."""
-    distant: float = 0.0
-    """Share of HASM's pictures in which the hands are up to four times smaller, over another background."""
-    painted: float = 0.5
-    """Share of SHPE's crops that HDRM paints, where a chain is given; half of them with HASM's masks."""
-    found: float = 0.35
-    """Share of HDRM's crops with HASM's masks, where a chain is given."""
-    colour_changes: float = 1.0
-    """Factor on how strongly HASM's pictures change their colours, lose detail and get noise."""
     batch_size: int = 16
     steps: int = 1000
     learning_rate: float = 1e-3
@@ -182,12 +168,6 @@ class TrainConfig:
     0.1 at each milestone."""
     milestones: tuple[float, ...] = ()
     """Fractions of ``steps``, for the schedule ``step``."""
-    head_learning_rate: float = 1.0
-    """Factor on the learning rate of HASM's decoder."""
-    frozen_stages: int = 0
-    """Stages of the encoder, from the first, that stay as they are."""
-    discriminator_learning_rate: float = 0.1
-    """Factor on the learning rate of HDRM's discriminator, whose betas are (0, 0.9)."""
     gradient_clip: float = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: float = 0.0
@@ -201,6 +181,53 @@ class TrainConfig:
     validate_every: int = 500
 
 
+@dataclass(frozen=True)
+class HASMTrainConfig(TrainConfig):
+    """The training of HASM."""
+
+    task: ClassVar[Task] = "hasm"
+
+    losses: HASMLossWeights
+    mask_stride: int = 1
+    """Masks are compared at ``size`` / this; the logits, a quarter of ``size`` a side, know no finer."""
+    windows: float = 0.0
+    """Share of images that are a small part of the photo, with or without hands."""
+    distant: float = 0.0
+    """Share of images in which the hands are up to four times smaller, over another background."""
+    colour_changes: float = 1.0
+    """Factor on how strongly images change their colours, lose detail and get noise."""
+    head_learning_rate: float = 1.0
+    """Factor on the learning rate of the decoder."""
+    frozen_stages: int = 0
+    """Stages of the encoder, from the first, that stay as they are."""
+
+
+@dataclass(frozen=True)
+class HDRMTrainConfig(TrainConfig):
+    """The training of HDRM."""
+
+    task: ClassVar[Task] = "hdrm"
+
+    losses: HDRMLossWeights
+    found: float = 0.35
+    """Share of crops with HASM's masks, where a chain is given."""
+    discriminator_learning_rate: float = 0.1
+    """Factor on the learning rate of the discriminator, whose betas are (0, 0.9)."""
+
+
+@dataclass(frozen=True)
+class SHPETrainConfig(TrainConfig):
+    """The training of SHPE."""
+
+    task: ClassVar[Task] = "shpe"
+
+    losses: SHPELossWeights
+    painted: float = 0.5
+    """Share of crops that HDRM paints, where a chain is given; half of them with HASM's masks."""
+    frozen_stages: int = 0
+    """Stages of the encoder, from the first, that stay as they are."""
+
+
 # Small networks learn for minutes: unless the heat maps weigh more than in DetNet, they are still flat at the end.
 _EAGER_HEAT = SHPELossWeights(heat=30.0)
 _EAGER_JOINTS = SHPELossWeights(heat=30.0, joints=2.0)
@@ -210,63 +237,73 @@ _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 
 _TRAINING: dict[Task, dict[Preset, TrainConfig]] = {
     "hasm": {
-        "nano": TrainConfig(
-            "hasm", "nano", _EAGER_MASKS, size=128, mask_stride=2, colour_changes=0.3, steps=2400,
+        "nano": HASMTrainConfig(
+            "nano", _EAGER_MASKS, size=128, mask_stride=2, colour_changes=0.3, steps=2400,
             learning_rate=3e-3, weight_decay=0.01, warmup=50, gradient_clip=1.0, ema=0.99, bfloat16=True,
         ),
-        "light": TrainConfig(
-            "hasm", "light", _EAGER_MASKS, size=128, mask_stride=2, windows=0.15, distant=0.1, batch_size=32,
+        "light": HASMTrainConfig(
+            "light", _EAGER_MASKS, size=128, mask_stride=2, windows=0.15, distant=0.1, batch_size=32,
             steps=6000, learning_rate=2e-3, weight_decay=0.01, warmup=200, schedule="cosine", frozen_stages=2,
             gradient_clip=1.0, ema=0.998, bfloat16=True,
         ),
-        "base": TrainConfig(
-            "hasm", "base", _EAGER_MASKS, mask_stride=2, windows=0.15, distant=0.1, batch_size=64,
+        "base": HASMTrainConfig(
+            "base", _EAGER_MASKS, mask_stride=2, windows=0.15, distant=0.1, batch_size=64,
             steps=20_000, learning_rate=2e-3, weight_decay=0.01, warmup=500, schedule="cosine", gradient_clip=1.0,
             ema=0.999, bfloat16=True, checkpoint_every=2000,
         ),
-        "paper": TrainConfig(
-            "hasm", "paper", HASMLossWeights(), batch_size=48, steps=500_000, learning_rate=6e-5 * 48,
+        "paper": HASMTrainConfig(
+            "paper", HASMLossWeights(), batch_size=48, steps=500_000, learning_rate=6e-5 * 48,
             weight_decay=0.01, warmup=1500, head_learning_rate=10.0, checkpoint_every=5000,
         ),
     },
     "hdrm": {
-        "nano": TrainConfig(
-            "hdrm", "nano", _NANO_HDRM, size=128, steps=130, learning_rate=2e-3, warmup=50, ema=0.99, bfloat16=True,
+        "nano": HDRMTrainConfig(
+            "nano", _NANO_HDRM, size=128, steps=130, learning_rate=2e-3, warmup=50, ema=0.99, bfloat16=True,
             picture_every=100,
         ),
-        "light": TrainConfig(
-            "hdrm", "light", _NANO_HDRM, size=128, steps=1000, learning_rate=2e-3, warmup=100, ema=0.99, bfloat16=True,
+        "light": HDRMTrainConfig(
+            "light", _NANO_HDRM, size=128, steps=1000, learning_rate=2e-3, warmup=100, ema=0.99, bfloat16=True,
         ),
-        "base": TrainConfig(
-            "hdrm", "base", HDRMLossWeights(perceptual=0.0, style=0.0), batch_size=32, steps=60_000, learning_rate=8e-4,
+        "base": HDRMTrainConfig(
+            "base", HDRMLossWeights(perceptual=0.0, style=0.0), batch_size=32, steps=60_000, learning_rate=8e-4,
             warmup=500, ema=0.999, bfloat16=True, checkpoint_every=2000,
         ),
-        "paper": TrainConfig(
-            "hdrm", "paper", HDRMLossWeights(), batch_size=48, steps=138_000, learning_rate=8e-4, schedule="constant",
+        "paper": HDRMTrainConfig(
+            "paper", HDRMLossWeights(), batch_size=48, steps=138_000, learning_rate=8e-4, schedule="constant",
             checkpoint_every=5000,
         ),
     },
     "shpe": {
-        "nano": TrainConfig(
-            "shpe", "nano", _EAGER_HEAT, size=128, steps=150, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
+        "nano": SHPETrainConfig(
+            "nano", _EAGER_HEAT, size=128, steps=150, learning_rate=3e-3, warmup=50, gradient_clip=1.0,
             ema=0.99, bfloat16=True, picture_every=100,
         ),
-        "light": TrainConfig(
-            "shpe", "light", _EAGER_JOINTS, size=128, batch_size=32, steps=4000, learning_rate=2e-3, weight_decay=0.01,
+        "light": SHPETrainConfig(
+            "light", _EAGER_JOINTS, size=128, batch_size=32, steps=4000, learning_rate=2e-3, weight_decay=0.01,
             warmup=200, schedule="cosine", frozen_stages=2, gradient_clip=5.0, ema=0.998, bfloat16=True,
         ),
-        "base": TrainConfig(
-            "shpe", "base", _EAGER_JOINTS, batch_size=64, steps=20_000, learning_rate=2e-3, weight_decay=0.01,
+        "base": SHPETrainConfig(
+            "base", _EAGER_JOINTS, batch_size=64, steps=20_000, learning_rate=2e-3, weight_decay=0.01,
             warmup=500, schedule="cosine", gradient_clip=5.0, ema=0.999, bfloat16=True, checkpoint_every=2000,
         ),
-        "paper": TrainConfig(
-            "shpe", "paper", SHPELossWeights(), steps=600_000, learning_rate=1e-4, schedule="step",
+        "paper": SHPETrainConfig(
+            "paper", SHPELossWeights(), steps=600_000, learning_rate=1e-4, schedule="step",
             milestones=(500 / 600, 550 / 600), checkpoint_every=5000,
         ),
     },
 }  # fmt: skip
 
 
+@overload
+def training_preset(task: Literal["hasm"], name: Preset) -> HASMTrainConfig: ...
+@overload
+def training_preset(task: Literal["hdrm"], name: Preset) -> HDRMTrainConfig: ...
+@overload
+def training_preset(task: Literal["shpe"], name: Preset) -> SHPETrainConfig: ...
+@overload
+def training_preset(task: Task, name: Preset) -> TrainConfig: ...
+
+
 def training_preset(task: Task, name: Preset) -> TrainConfig:
-    """How one network is trained, by name; override fields with ``dataclasses.replace``."""
+    """The training of one network, by name; override fields with ``dataclasses.replace``."""
     return _TRAINING[task][name]

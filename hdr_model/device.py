@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def use_bfloat16(wanted: bool, precision: Precision, device: torch.device) -> bool:
-    """Whether to autocast: ``wanted`` (the preset's wish) decides where precision is auto and the device is able."""
+    """True to autocast: ``wanted`` (the preset's choice) decides where precision is auto and the device is able."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":

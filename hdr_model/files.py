@@ -1,36 +1,34 @@
-"""Text files that survive a process that is killed: replaced whole, or read without an unfinished end."""
+"""The log of a run, which a process that is killed may leave with an unfinished end."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from aih_gen.errors import AIHError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file: whoever reads it finds the old text or the new one, never a part."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``: a JSON object with "step" a line. A last line without an end is left out.
+    """The rows of a ``metrics.jsonl``: a JSON object of numbers, "step" among them, a line.
+
+    A last line without an end is left out, and so are the zeros that a power cut leaves there.
 
     Raises:
         AIHError: a line is not such an object.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
-        if not line.endswith("\n"):
-            break
+    *lines, _ = path.read_bytes().rstrip(b"\0").split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-            float(row["step"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise AIHError(f'{path}, line {number}: expected a JSON object with "step", found {line[:60]!r}') from error
+            row = json.loads(line.decode())
+            if "step" not in row or not all(type(value) in (int, float) for value in row.values()):
+                raise ValueError(row)
+            float(max(row.values()))  # raises OverflowError
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            found = repr(line[:60].decode(errors="replace"))
+            raise AIHError(
+                f'{path}, line {number}: expected a JSON object of numbers with "step", found {found}'
+            ) from error
         rows.append(row)
     return rows

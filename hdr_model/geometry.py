@@ -20,7 +20,7 @@ Outside = Literal["border", "zeros"]
 BOX_SCALE = 2.0
 """Side of the crop / side of the square around the hand's amodal mask."""
 MAX_LEVEL, MAX_DEVICE_LEVEL = 6, 3
-"""How often at most an image is halved before a small crop of it is read; off the CPU all halvings are computed."""
+"""Halvings at most of an image before a small crop of it is read; off the CPU all halvings are computed."""
 
 
 def mask_boxes(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,20 +42,20 @@ def mask_boxes(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def crop_affine(
-    centre: Tensor, side: Tensor, size: int, mirror: Tensor, moves: Tensor | None = None, box_scale: float = BOX_SCALE
+    centre: Tensor, side: Tensor, size: int, mirror: Tensor, jitter: Tensor | None = None, box_scale: float = BOX_SCALE
 ) -> Tensor:
     """Map (B,2,3) from pixels of a ``size`` x ``size`` crop to image pixels.
 
-    ``centre`` (B,2), ``side`` (B,): the hand's square; ``mirror`` (B,) bool: flip x. ``moves`` (B,4): how far the
+    ``centre`` (B,2), ``side`` (B,): the hand's square; ``mirror`` (B,) bool: flip x. ``jitter`` (B,4): how far the
     crop strays from that: radians, the logarithm of the scale, x and y in sides of the square.
     """
-    moves = centre.new_zeros(len(centre), 4) if moves is None else moves.to(centre)
-    angle = moves[:, 0]
-    scale = side * box_scale / size * torch.exp(moves[:, 1])
+    jitter = centre.new_zeros(len(centre), 4) if jitter is None else jitter.to(centre)
+    angle = jitter[:, 0]
+    scale = side * box_scale / size * torch.exp(jitter[:, 1])
     flip = torch.where(mirror, -1.0, 1.0)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     linear = torch.stack([torch.stack([cosine * flip, -sine], -1), torch.stack([sine * flip, cosine], -1)], -2)
-    origin = centre + moves[:, 2:] * side[:, None] - linear.sum(-1) * (size - 1) / 2
+    origin = centre + jitter[:, 2:] * side[:, None] - linear.sum(-1) * (size - 1) / 2
     return torch.cat([linear, origin[..., None]], -1)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aih_gen.errors import AssetError
-from hdr_model.config import EncoderName, HASMConfig, HDRMConfig, SHPEConfig, Task
+from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HAND_MASKS, HASM
@@ -97,25 +97,65 @@ def start_encoder(network: HASM | SHPE, path: str | os.PathLike[str]) -> None:
     """Give a network's encoder the weights of a file, and leave its decoder as it is.
 
     Args:
-        path: the encoder's own tensors, as in assets/encoders; or a Mix Transformer (Xie et al. 2021) in
-            mmsegmentation's layout (``layers.0.0.projection.weight``, perhaps after ``backbone.``) or in transformers'
-            (``segformer.encoder.block.0...``), whose classifier's or decoder's tensors are ignored.
+        path: one of ``LAYOUTS``; the tensors of classifiers and decoders are ignored.
 
     Raises:
-        AssetError: the file cannot be read, or its encoder is not of this size.
+        AssetError: the file cannot be read, has another layout, or its encoder is not of this size.
     """
-    state = read_external(path)
-    module = cast(nn.Module, network.encoder)
+    state = {name.removeprefix("backbone."): tensor for name, tensor in read_external(path).items()}
     if any(name.startswith("stages.0.0.") for name in state):
         encoder = state
     elif any(".patch_embeddings." in name for name in state):
         prefix = r"^(?:segformer\.|model\.)?encoder\."
         encoder = _renamed({n: tensor for n, tensor in state.items() if re.match(prefix, n)}, ((prefix, ""), *_HUB))
+    elif any(name.startswith("patch_embed1.") for name in state):
+        encoder = _nvlabs(state)
+    elif any(name.startswith("layers.0.0.") for name in state):
+        bare = {f"backbone.{n}": tensor for n, tensor in state.items() if n.startswith("layers.")}
+        encoder = {n.removeprefix("encoder."): tensor for n, tensor in _mix_transformer(bare).items()}
     else:
-        bare = {f"backbone.{name.removeprefix('backbone.')}": tensor for name, tensor in state.items()}
-        encoder = {n: tensor for n, tensor in bare.items() if n.startswith("backbone.layers.")}
-        encoder = {n.removeprefix("encoder."): tensor for n, tensor in _mix_transformer(encoder).items()}
-    load_checked(module, encoder, str(path))
+        known = "; ".join(f"{layout} ({name})" for layout, name in LAYOUTS.items())
+        raise AssetError(f"{path}: expected tensors named as in one of {known}; found {next(iter(state))}")
+    load_checked(cast(nn.Module, network.encoder), encoder, str(path))
+
+
+LAYOUTS = {
+    "assets/encoders": "stages.0.0...",
+    "NVlabs' SegFormer": "patch_embed1.proj.weight",
+    "mmsegmentation's": "layers.0.0.projection.weight",
+    "transformers'": "segformer.encoder.patch_embeddings.0.proj.weight",
+}
+"""Files that an encoder can start from, each with one of its names: its own tensors, or a Mix Transformer's (Xie et al.
+2021) as others store it."""
+
+
+def _nvlabs(state: State) -> State:
+    """The Mix Transformer of the authors' own code under our names; other tensors are left out."""
+    split: State = {}
+    for name, tensor in state.items():
+        if not (match := re.match(r"(patch_embed|block|norm)([1-4])\.", name)):
+            continue
+        name = f"{match[1]}.{int(match[2]) - 1}.{name.removeprefix(match[0])}"
+        if ".attn.kv." in name:
+            for part, half in zip("kv", tensor.chunk(2), strict=True):
+                split[name.replace(".kv.", f".{part}_proj.")] = half
+        else:
+            split[name] = tensor
+    reduction = r".attention.sequence_reduction."
+    rules = (
+        (r"^patch_embed\.(\d)\.norm\.", r"stages.\1.patch_embeddings.layer_norm."),
+        (r"^patch_embed\.(\d)\.", r"stages.\1.patch_embeddings."),
+        (r"^norm\.(\d)\.", r"stages.\1.layer_norm."),
+        (r"^block\.(\d)\.(\d+)\.", r"stages.\1.blocks.\2."),
+        (r"\.norm1\.", r".layernorm_before."),
+        (r"\.norm2\.", r".layernorm_after."),
+        (r"\.attn\.sr\.", rf"{reduction}sequence_reduction."),
+        (r"\.attn\.norm\.", rf"{reduction}layer_norm."),
+        (r"\.attn\.q\.", r".attention.q_proj."),
+        (r"\.attn\.proj\.", r".attention.o_proj."),
+        (r"\.attn\.", r".attention."),
+    )
+    return _renamed(split, rules)
 
 
 def _mix_transformer(state: State) -> State:
@@ -210,7 +250,7 @@ def _hasm_config(state: State, source: str) -> HASMConfig:
     raise AssetError(f"{source}: expected a SegFormer of B0 to B5, found one of {len(widths(state))} blocks")
 
 
-_MIX_TRANSFORMERS: tuple[EncoderName, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
+_MIX_TRANSFORMERS: tuple[str, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 
 _CONVERTERS: dict[Task, Callable[[State, str], tuple[PretrainedNetwork, State]]] = {
     "hasm": _hasm,

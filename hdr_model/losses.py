@@ -174,8 +174,9 @@ def shpe_losses(
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, whose gradient at 0 is 0."""
-    return torch.where(square > 0, square, 1).sqrt() * (square > 0)
+    """The square root, whose gradient at 0 is 0. That of NaN is NaN."""
+    zero = square == 0
+    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
 
 
 def _sum_of(distance: Callable[[Tensor, Tensor], Tensor], first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

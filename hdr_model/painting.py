@@ -1,18 +1,18 @@
-"""One hand alone: what is known about it in a crop, and the crop as HDRM paints it."""
+"""One hand alone: a crop with its masks, and the crop as HDRM paints it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aih_gen.compose.masks import hidden, hole, removal, visible_background
 from aih_gen.config import SIDES
 from hdr_model.config import HDRMConfig
 from hdr_model.geometry import crop_affine, mask_boxes, sample, sample_masks
+from hdr_model.masks import HandMasks
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
 
@@ -22,19 +22,16 @@ GROWTH = 9 / 256
 
 @dataclass(frozen=True, eq=False)
 class HandInput:
-    """What is known about one hand in crops (N,S,S) around it, in which it is a right hand."""
+    """Crops around N hands, each of which is a right hand in its crop, and the masks there."""
 
     image: Tensor  # (N,3,S,S) in [0, 1]
-    amodal: Tensor  # (N,1,S,S) bool, this hand
-    visible: Tensor  # (N,1,S,S) bool
-    other_visible: Tensor  # (N,1,S,S) bool
-    other_arm: Tensor  # (N,1,S,S) bool
+    masks: HandMasks
     affine: Tensor  # (N,2,3) crop pixel -> image pixel
 
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """What HDRM made of N hands."""
+    """N hands as HDRM painted them."""
 
     composite: Tensor  # (N,3,S,S) in [0, 1]: the filling in the hole, the photo elsewhere
     holes: Tensor  # (N,1,S,S) bool
@@ -45,24 +42,18 @@ class Painting:
         return Painting(self.composite[k : k + 1], self.holes[k : k + 1], self.filling[k : k + 1])
 
 
-def paint(hdrm: HDRM, hands: HandInput, grow: bool) -> Painting:
+def paint(hdrm: HDRM, hands: HandInput, dilate_hole: bool) -> Painting:
     """Each hand alone.
 
     Args:
-        grow: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code does
-            at inference, so that the rim of an imprecise mask does not stay.
+        dilate_hole: count what lies within ``GROWTH`` of the other hand and arm as covered by them, as the paper's code
+            does at inference, so that the rim of an imprecise mask does not stay.
     """
-    visible, other_visible, other_arm = hands.visible, hands.other_visible, hands.other_arm
-    if grow:
-        other_visible = dilate(other_visible, GROWTH * hands.image.shape[-1])
-        other_arm = dilate(other_arm, GROWTH * hands.image.shape[-1])
-        visible = visible & ~(other_visible | other_arm)
-    masks = taught_masks(hdrm.config, hands.amodal, visible, other_visible, other_arm)
-    x, validity = hdrm_input(normalise(hands.image), *masks)
+    masks = masks_for(hdrm.config, dilate_others(hands.masks) if dilate_hole else hands.masks)
+    x, validity = hdrm_input(normalise(hands.image), masks)
     painted = hdrm(*(part.contiguous(memory_format=torch.channels_last) for part in (x, validity)))
     filling = denormalise(painted.float())
-    holes = hole(*masks)
-    return Painting(torch.where(holes, filling, hands.image), holes, filling)
+    return Painting(torch.where(masks.hole, filling, hands.image), masks.hole, filling)
 
 
 def cut_hands(
@@ -83,46 +74,47 @@ def cut_hands(
         affine = crop_affine(*mask_boxes(amodal), size, hand == 1)
     others = (sides[kind][rows, 1 - hand] for kind in ("visible", "arm"))
     cut = sample_masks(torch.stack([amodal, sides["visible"][rows, hand], *others], 1), affine, size)
-    return HandInput(sample(images, affine, size, "border"), cut[:, 0:1], cut[:, 1:2], cut[:, 2:3], cut[:, 3:4], affine)
+    return HandInput(sample(images, affine, size, "border"), HandMasks(*cut.split(1, 1)), affine)
 
 
-def hdrm_input(
-    image: Tensor, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
-) -> tuple[Tensor, Tensor]:
+def hdrm_input(image: Tensor, masks: HandMasks) -> tuple[Tensor, Tensor]:
     """HDRM's input and its validity, both (B,8,H,W) float, from a normalised image (B,3,H,W) and masks (B,1,H,W) bool.
 
     The first four channels are what is known for painting the hidden part of this hand (the image without it, and the
     visible hand), the last four for painting the background (the image without the other hand, and the visible
     background).
     """
-    known_hand = (~hidden(amodal, visible)).to(image.dtype)
-    known_background = (~removal(amodal, other_visible, other_arm)).to(image.dtype)
-    hand = visible.to(image.dtype)
-    background = visible_background(visible, other_visible, other_arm).to(image.dtype)
+    known_hand, known_background = (~masks.hidden).to(image.dtype), (~masks.removal).to(image.dtype)
+    hand, background = masks.visible.to(image.dtype), masks.background.to(image.dtype)
     x = torch.cat([image * known_hand, hand, image * known_background, background], 1)
     validity = torch.cat([known_hand.expand(-1, 4, -1, -1), known_background.expand(-1, 4, -1, -1)], 1)
     return x, validity
 
 
-def taught_masks(
-    config: HDRMConfig, amodal: Tensor, visible: Tensor, other_visible: Tensor, other_arm: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same four masks (bool, one shape) as an HDRM of this configuration is to see them.
+def masks_for(config: HDRMConfig, masks: HandMasks) -> HandMasks:
+    """The masks as an HDRM of this configuration is to see them.
 
     Where de-occlusion is off nothing of this hand counts as hidden, where removal is off nothing as the other hand:
-    ``hidden``, ``removal``, ``hole`` and ``hdrm_input`` of what is returned leave that region out.
+    the regions that follow, and ``hdrm_input``, leave that out.
     """
-    nothing = torch.zeros_like(other_visible)
-    return (
-        amodal,
-        visible if config.deocclusion else amodal,
-        other_visible if config.removal else nothing,
-        other_arm if config.removal else nothing,
-    )
+    if not config.deocclusion:
+        masks = replace(masks, visible=masks.amodal)
+    if not config.removal:
+        nothing = torch.zeros_like(masks.other_visible)
+        masks = replace(masks, other_visible=nothing, other_arm=nothing)
+    return masks
+
+
+def dilate_others(masks: HandMasks) -> HandMasks:
+    """The masks with the other hand and arm dilated by ``GROWTH``, over this hand too."""
+    diameter = GROWTH * masks.amodal.shape[-1]
+    other_visible, other_arm = dilate(masks.other_visible, diameter), dilate(masks.other_arm, diameter)
+    visible = masks.visible & ~(other_visible | other_arm)
+    return replace(masks, visible=visible, other_visible=other_visible, other_arm=other_arm)
 
 
 def dilate(mask: Tensor, diameter: float) -> Tensor:
-    """Masks (N,1,H,W) bool grown by an ellipse of about ``diameter`` px a side, as OpenCV rasterises it."""
+    """Masks (N,1,H,W) bool dilated by an ellipse of about ``diameter`` px a side, as OpenCV rasterises it."""
     radius = max(1, round(diameter / 2 - 0.5))
     steps = torch.arange(-radius, radius + 1)
     reach = (radius * (1 - (steps / radius) ** 2).sqrt()).round()

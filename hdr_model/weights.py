@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from aih_gen.errors import AssetError
 from aih_gen.io.json import read_json
@@ -13,6 +14,8 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 """Of one network."""
 SETTINGS, WEIGHTS, BEST = "run.json", "weights", "best"
 """In the folder of a run: its settings, the network at its end, and the one whose validation loss was lowest."""
+MAX_NUMBER = 10**9
+"""Of a size or of steps in a run's settings."""
 
 
 def find_weights(folder: Path, task: Task) -> Path:
@@ -36,7 +39,7 @@ def find_weights(folder: Path, task: Task) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
-    """What ``run.json`` of a run says; None where there is none.
+    """The content of a run's ``run.json``; None where there is none.
 
     Raises:
         AssetError: it is not a run's settings.
@@ -45,18 +48,36 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        settings = read_json(path)
-        int(settings["size"])
-    except (AssetError, KeyError, TypeError, ValueError) as error:
-        raise AssetError(f"{path}: expected a run's settings with a size, found {error!r}") from error
-    return cast("dict[str, Any]", settings)
+        return _checked(read_json(path))
+    except (AssetError, ValueError) as error:
+        raise AssetError(f"{path}: expected a run's settings with a size, found {error}") from error
 
 
 def trained_size(weights: Path) -> int:
-    """Side in pixels of the images that the network in ``weights`` was trained on, else 256."""
+    """Side in pixels of the images that the network in ``weights`` was trained on, else 256.
+
+    Raises:
+        AssetError: the settings of the training are damaged.
+    """
+    path = weights / CONFIG_FILE
     try:
-        packed = read_json(weights / CONFIG_FILE).get("training", {})
-    except (OSError, AssetError, AttributeError):
-        packed = {}  # the network says so itself when it is read
-    settings = packed or read_settings(weights) or read_settings(weights.parent)
+        document = read_json(path)
+    except (OSError, AssetError):
+        document = None  # the network says so itself when it is read
+    packed = document.get("training") if isinstance(document, dict) else None
+    try:
+        settings = _checked(packed) if packed else read_settings(weights) or read_settings(weights.parent)
+    except ValueError as error:
+        raise AssetError(f"{path}, training: expected a run's settings with a size, found {error}") from error
     return int(settings["size"]) if settings else 256
+
+
+def _checked(settings: object) -> dict[str, Any]:
+    """Settings of a run. Raises ValueError where they are not."""
+    if not isinstance(settings, dict):
+        raise ValueError(f"no table but {json.dumps(settings)[:60]}")
+    for name in ("size", "steps"):
+        value = settings.get(name, None if name == "size" else 1)
+        if type(value) is not int or not 0 < value <= MAX_NUMBER:
+            raise ValueError(f"{name} {json.dumps(value)[:60]}")
+    return settings

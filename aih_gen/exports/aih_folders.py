@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aih_gen.config import SIDES, RenderConfig
+from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
 from aih_gen.exports.common import each_sample
 from aih_gen.shards.reader import AIHShards
@@ -39,16 +39,12 @@ def export_aih_folders(shards: AIHShards, folder: Path) -> int:
     written = 0
     for position, sample in each_sample(shards):
         written += bool(sample.present.any())
-        visible = sum(
-            getattr(sample, f"visible_{name}") * np.uint8(value)
-            for name, value in zip(SIDES, VISIBLE_VALUES, strict=True)
-        )
+        visible = sum(mask * np.uint8(value) for mask, value in zip(sample.visible, VISIBLE_VALUES, strict=True))
         for side in np.flatnonzero(sample.present).tolist():
-            name = SIDES[side]
             files = render_files(folder, side, f"{position:08d}")
             _jpeg(files.image, sample.image)
-            _jpeg(files.target, getattr(sample, f"target_{name}"))
-            Image.fromarray(getattr(sample, f"amodal_{name}").astype(np.uint8)).save(files.amodal)
+            _jpeg(files.target, sample.target[side])
+            Image.fromarray(sample.amodal[side].astype(np.uint8)).save(files.amodal)
             Image.fromarray(np.asarray(visible, np.uint8)).save(files.visible)
     return written
 

@@ -72,7 +72,7 @@ def rle(mask: Mask) -> dict[str, Any]:
 
 
 def _annotation(sample: Sample, position: int, side: int) -> dict[str, Any]:
-    visible: Mask = getattr(sample, f"visible_{SIDES[side]}")
+    visible = sample.visible[side]
     rows, columns = (np.flatnonzero(visible.any(axis)).tolist() for axis in (1, 0))
     box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1] if rows else [0, 0, 0, 0]
     points = sample.joints_2d[side].astype(float)
@@ -84,7 +84,7 @@ def _annotation(sample: Sample, position: int, side: int) -> dict[str, Any]:
         "image_id": position,
         "category_id": side + 1,
         "segmentation": rle(visible),
-        "amodal_segmentation": rle(getattr(sample, f"amodal_{SIDES[side]}")),
+        "amodal_segmentation": rle(sample.amodal[side]),
         "area": int(visible.sum()),
         "bbox": box,
         "iscrowd": 0,

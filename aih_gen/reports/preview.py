@@ -14,7 +14,7 @@ from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
 from aih_gen.io.write import write_bytes
 from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_bones, tint
-from aih_gen.typing import Mask, UInt8
+from aih_gen.typing import UInt8
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
 GAP, CAPTION = 4, 18
@@ -73,7 +73,7 @@ def owners_image(sample: Sample) -> UInt8:
     image = sample.image * 0.45 + 40
     rows, columns = np.indices(sample.shaded.shape)
     hatch = (rows + columns) % 6 < 3
-    parts = zip(_amodal(sample), _visible(sample), (sample.arm_right, sample.arm_left), strict=True)
+    parts = zip(sample.amodal, sample.visible, sample.arm, strict=True)
     for side, (amodal, visible, arm) in enumerate(parts):
         tint(image, visible, HAND_COLOURS[side], 0.55)
         tint(image, arm, ARM_COLOURS[side], 0.45)
@@ -86,7 +86,7 @@ def owners_image(sample: Sample) -> UInt8:
 def amodal_image(sample: Sample) -> UInt8:
     """Right amodal mask in red, left in green, both in yellow."""
     image = np.zeros(sample.image.shape)
-    for side, amodal in enumerate(_amodal(sample)):
+    for side, amodal in enumerate(sample.amodal):
         image += amodal[..., None] * HAND_COLOURS[side]
     return image.clip(0, 255).astype(np.uint8)
 
@@ -107,11 +107,3 @@ def joints_image(sample: Sample) -> UInt8:
             fill = None if states[joint] == JOINT_OTHER_OCCLUDED else tuple(colour.tolist())
             draw.circle(tuple(points[joint]), size, fill=fill, outline="white", width=OVERSAMPLING // 2)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))
-
-
-def _amodal(sample: Sample) -> tuple[Mask, Mask]:
-    return sample.amodal_right, sample.amodal_left
-
-
-def _visible(sample: Sample) -> tuple[Mask, Mask]:
-    return sample.visible_right, sample.visible_left

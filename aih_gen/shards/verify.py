@@ -103,13 +103,10 @@ def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Proble
 
 def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
     """Contradictions within a sample, as (dataset, sentence)."""
-    amodal = np.stack([sample.amodal_right, sample.amodal_left])
-    visible = np.stack([sample.visible_right, sample.visible_left])
-    arm = np.stack([sample.arm_right, sample.arm_left])
-    shown = [visible[0], visible[1], arm[0], arm[1]]
+    amodal, visible, arm, targets = sample.amodal, sample.visible, sample.arm, sample.target
+    shown = [*visible, *arm]
     if np.sum(shown, axis=0).max() > 1:
         yield "masks", f"{int((np.sum(shown, axis=0) > 1).sum())} pixels show two hands or arms at once"
-    targets = (sample.target_right, sample.target_left)
     for side, name in enumerate(SIDES):
         stray = int((visible[side] & ~amodal[side]).sum())
         if stray:
@@ -143,7 +140,7 @@ def sample_problems(sample: Sample) -> Iterator[tuple[str, str]]:
 
 def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[str, str]]:
     """Values of a hand that is not present, which should have none."""
-    if getattr(sample, f"amodal_{name}").any() or getattr(sample, f"visible_{name}").any():
+    if sample.amodal[side].any() or sample.visible[side].any():
         yield "present", f"{name}: expected a hand that is present, for it has pixels"
     for dataset in ("joints_3d", "joints_2d", "pose", "betas", "transl", "occlusion"):
         if not np.isnan(getattr(sample, dataset)[side]).all():

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from os import PathLike
 from typing import Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.interruption import leave_signals_to_the_loop
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TrainConfig
+from hdr_model.data.batch import Batch, stored, with_target_valid
+from hdr_model.data.order import SampleOrder
 
-Batch = dict[str, Tensor]
 Source = str | PathLike[str]
 
 HANDS = "", " with a hand", " with two hands"
 
 
 class TrainingData(Protocol):
-    """What the training loop asks for batches."""
+    """A source of batches for the training loop."""
 
     def __len__(self) -> int: ...
 
@@ -51,7 +50,7 @@ class AIHDataset(Dataset[Batch]):
         data: a shard, a folder of shards, or a list of those.
         fields: what to read, as ``AIHShards.read`` names it: ``rgb`` (3,H,W,3) uint8 = image, target_right,
             target_left; ``masks`` (H,W) uint8 bit field; ``joints_2d`` (2,21,2) px; ``joints_3d`` (2,21,3) m;
-            ``present`` (2,); ``occlusion`` (2,); ...; and ``alone`` (2,) bool: the hand's target shows it alone.
+            ``present`` (2,); ``occlusion`` (2,); ...; and ``target_valid`` (2,) bool: the hand's target shows it alone.
         min_hands: samples of fewer hands are left out.
 
     Raises:
@@ -74,14 +73,8 @@ class AIHDataset(Dataset[Batch]):
     def __getitem__(self, index: int | Sequence[int]) -> Batch:
         """One sample, or a batch of the samples in a list, with a first axis more."""
         indices = self.rows[[index] if isinstance(index, int) else list(index)].tolist()
-        wanted = dict.fromkeys(self.fields)
-        if "alone" in wanted:
-            del wanted["alone"]
-            wanted |= dict.fromkeys(("present", "occlusion"))
-        arrays = self.shards.read(indices, tuple(wanted))
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if "alone" in self.fields:
-            batch["alone"] = self._alone(indices, batch["present"], batch["occlusion"])
+        arrays = self.shards.read(indices, stored(self.fields))
+        batch = with_target_valid({name: torch.from_numpy(array) for name, array in arrays.items()}, self.fields)
         return {name: value[0] for name, value in batch.items()} if isinstance(index, int) else batch
 
     def compose(self, batch: Batch) -> Batch:
@@ -104,44 +97,6 @@ class AIHDataset(Dataset[Batch]):
                 f"{HANDS[self.min_hands]}, found {len(self)}"
             )
         return SampleOrder(len(self), batch_size, seed, start, steps, rank, world)
-
-    def _alone(self, indices: Sequence[int], present: Tensor, occlusion: Tensor) -> Tensor:
-        """(B,2) bool. AIH_Render can take either hand away (unless that is unknown: a NaN occlusion),
-        AIH_Syn the pasted one, other sources none.
-        """  # fmt: skip
-        subsets = [self.shards.shard(self.shards.locate(k)[0]).header.subset for k in indices]
-        rendered = torch.tensor([subset == RenderConfig.subset for subset in subsets])[:, None]
-        pasted = torch.tensor([subset == SynConfig.subset for subset in subsets])[:, None]
-        return present & ((rendered & ~occlusion.isnan()) | (pasted & (occlusion > 0)) | ~present.flip(1))
-
-
-class SampleOrder(Sampler[list[int]]):
-    """The samples of steps ``start`` ... ``steps`` of one of ``world`` processes.
-
-    Every sample once an epoch, each epoch in an order of its own, batches running on across the ends of epochs.
-    """
-
-    def __init__(
-        self, length: int, batch_size: int, seed: int, start: int, steps: int, rank: int = 0, world: int = 1
-    ) -> None:
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.steps = range(start, steps)
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, order = -1, np.empty(0, np.int64)
-        for step in self.steps:
-            first = (step * self.world + self.rank) * self.batch_size
-            batch = []
-            for place in range(first, first + self.batch_size):
-                if place // self.length != epoch:
-                    epoch = place // self.length
-                    order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.length)
-                batch.append(int(order[place % self.length]))
-            yield batch
 
 
 def batches(

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import crop_affine, mask_boxes, rotate_to_crop, sample, sample_masks, to_crop
+from hdr_model.masks import HandMasks
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far a training crop strays from the exact one: uniform within +- each number."""
+    """Limits within which a training crop differs from the exact one: uniform within +- each number."""
 
     rotation: float = 0.0
     """Degrees."""
@@ -29,10 +30,10 @@ class Jitter:
     translation: float = 0.0
     """In hand boxes (the box before ``BOX_SCALE``)."""
 
-    def draw(self, draws: Draws) -> Tensor:
+    def draw(self, rng: SampleRng) -> Tensor:
         """(B,4) float: the angle in radians, the logarithm of the scale, x and y in hand boxes."""
         limits = torch.tensor([math.radians(self.rotation), self.scale, self.translation, self.translation])
-        return (draws.uniform(4) * 2 - 1) * limits
+        return (rng.uniform(4) * 2 - 1) * limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,7 @@ class HandCrops:
 
     image: Tensor  # (B,3,S,S) both hands
     target: Tensor  # (B,3,S,S) this hand alone
-    amodal: Tensor  # (B,1,S,S) bool, this hand
-    visible: Tensor  # (B,1,S,S) bool, this hand
-    other_visible: Tensor  # (B,1,S,S) bool
-    other_arm: Tensor  # (B,1,S,S) bool
+    masks: HandMasks
     shaded: Tensor  # (B,1,S,S) bool, image and target differ by a shadow only
     joints_2d: Tensor  # (B,21,2) px of the crop
     joints_3d: Tensor  # (B,21,3) m, relative to the wrist, mirrored and rotated as the crop is
@@ -58,7 +56,7 @@ def unpack_masks(bits: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class HandGeometry:
-    """Where the crops around one hand of each sample lie, and its joints there."""
+    """The places of crops around one hand of each sample, and its joints there."""
 
     hand: Tensor  # (B,) 0 right, 1 left
     affine: Tensor  # (B,2,3) crop pixel -> image pixel
@@ -70,14 +68,14 @@ def hand_geometry(
     batch: Mapping[str, Tensor],
     hand: Tensor,
     size: int,
-    moves: Tensor | None = None,
+    jitter: Tensor | None = None,
     squares: tuple[Tensor, Tensor] | None = None,
 ) -> HandGeometry:
     """Crops of hand ``hand`` (B,) of each sample; the arguments are ``crop_hands``'s."""
     rows = torch.arange(len(hand), device=hand.device)
     if squares is None:
         squares = mask_boxes((batch["masks"] & _crop_bits(hand)[:, 0, None, None]) != 0)
-    affine = crop_affine(*squares, size, hand == 1, moves)
+    affine = crop_affine(*squares, size, hand == 1, jitter)
     joints = batch["joints_3d"][rows, hand]
     return HandGeometry(
         hand=hand,
@@ -99,7 +97,7 @@ def crop_hands(
     batch: Mapping[str, Tensor],
     hand: Tensor,
     size: int,
-    moves: Tensor | None = None,
+    jitter: Tensor | None = None,
     squares: tuple[Tensor, Tensor] | None = None,
 ) -> HandCrops:
     """Crop hand ``hand`` (B,), 0 right or 1 left, out of each sample.
@@ -108,16 +106,13 @@ def crop_hands(
     (B,2,21,3) m, as ``AIHShards.read`` gives them. ``squares``: the hands' centres (B,2) and sides (B,) in px; by
     default those of their amodal masks.
     """
-    geometry = hand_geometry(batch, hand, size, moves, squares)
-    masks = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
-    amodal, visible, other_visible, other_arm, shaded = sample_masks(masks, geometry.affine, size).split(1, 1)
+    geometry = hand_geometry(batch, hand, size, jitter, squares)
+    bits = (batch["masks"][:, None] & _crop_bits(hand)[:, :, None, None]) != 0
+    *masks, shaded = sample_masks(bits, geometry.affine, size).split(1, 1)
     return HandCrops(
         image=crop_pixels(batch, geometry, size, alone=False),
         target=crop_pixels(batch, geometry, size, alone=True),
-        amodal=amodal,
-        visible=visible,
-        other_visible=other_visible,
-        other_arm=other_arm,
+        masks=HandMasks(*masks),
         shaded=shaded,
         joints_2d=geometry.joints_2d,
         joints_3d=geometry.joints_3d,
@@ -126,7 +121,7 @@ def crop_hands(
 
 
 def _crop_bits(hand: Tensor) -> Tensor:
-    """The bits (B,5) of the masks of ``HandCrops``, in its order, where ``hand`` (B,) is this one."""
+    """The bits (B,5) of ``HandMasks``, in its order, and of ``shaded``, where ``hand`` (B,) is this one."""
     names = [
         (f"amodal_{this}", f"visible_{this}", f"visible_{other}", f"arm_{other}", "shaded")
         for this, other in (SIDES, SIDES[::-1])

@@ -1,6 +1,6 @@
-"""Pictures in which hands are small: a sample, or only its hands and arms, pasted smaller over another background.
+"""Images in which hands are small: a sample, or only its hands and arms, pasted smaller over another background.
 
-AIH's hands are as large as in a picture that was taken of them. Whoever looks at a whole photo meets smaller ones.
+AIH's hands are as large as in a photo that was taken of them. Whoever looks at a whole photo meets smaller ones.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from aih_gen.compose.sample import MASK_BITS
-from hdr_model.data.aih import Batch
-from hdr_model.data.draws import Draws
+from hdr_model.data.batch import Batch
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import middles, nearest_bits, sample
 
 WIDTHS = (1.25, 4.0)
-"""Side of the picture that is made / side of what is pasted into it."""
+"""Side of the image that is made / side of what is pasted into it."""
 ROTATION = 15.0
 """Degrees, at most."""
 REMOVED = 0.5
@@ -28,18 +28,18 @@ EVERY = 4
 _SHOWN = sum(MASK_BITS[f"{kind}_{side}"] for kind in ("visible", "arm") for side in ("right", "left"))
 
 
-def distant_moves(draws: Draws) -> Tensor:
-    """(B,4) as ``Jitter.draw`` gives them: crops that hold the whole picture and much beside it."""
+def distant_jitter(rng: SampleRng) -> Tensor:
+    """(B,4) as ``Jitter.draw`` gives them: crops that hold the whole image and much beside it."""
     low, high = map(math.log, WIDTHS)
-    angle, width, across, down = draws.uniform(4).unbind(1)
+    angle, width, across, down = rng.uniform(4).unbind(1)
     width = low + (high - low) * width
     reach = (width.exp() - 1) / 2
     turn = (2 * angle - 1) * math.radians(ROTATION)
     return torch.stack([turn, width, (2 * across - 1) * reach, (2 * down - 1) * reach], 1)
 
 
-def clean_pictures(batch: Batch) -> tuple[Tensor, Tensor]:
-    """For each sample the number (B,) of one of its pictures, and whether that shows none of its hands (B,) bool.
+def clean_images(batch: Batch) -> tuple[Tensor, Tensor]:
+    """For each sample the number (B,) of one of its images, and whether that shows none of its hands (B,) bool.
 
     The image of a sample without hands; where one hand is by itself, the target of the absent one, if it shows the
     background in its place.
@@ -76,7 +76,7 @@ def within(affine: Tensor, size: int, photo: torch.Size) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Distant:
-    """Which of B samples are to be small, and over which backgrounds."""
+    """The choice of the samples of B that are to be small, and of their backgrounds."""
 
     affine: Tensor  # (B,2,3) pixel of the crop -> pixel of the photo
     small: Tensor  # (B,) bool
@@ -86,13 +86,13 @@ class Distant:
     whole: Tensor  # (N,) bool, whether the whole photo is pasted; otherwise hands and arms alone
 
     @classmethod
-    def drawn(cls, batch: Batch, near: Tensor, far: Tensor, share: float, draws: Draws) -> Distant:
+    def drawn(cls, batch: Batch, near: Tensor, far: Tensor, share: float, rng: SampleRng) -> Distant:
         """A ``share`` of the samples as ``far`` (B,2,3) shows them, the others as ``near`` (B,2,3) does."""
         device = near.device
-        drawn = draws.uniform() < share
+        drawn = rng.uniform() < share
         rows = drawn.nonzero()[:, 0]  # on the CPU, so that no device is waited for
-        lot, kind = draws.uniform(2)[rows].to(device).unbind(1)
-        plane, clean = clean_pictures(batch)
+        lot, kind = rng.uniform(2)[rows].to(device).unbind(1)
+        plane, clean = clean_images(batch)
         source = chosen(clean, lot)
         small, rows = drawn.to(device) & clean.any(), rows.to(device)
         affine = torch.where(small[:, None, None], far, near)
@@ -100,10 +100,10 @@ class Distant:
 
     def over_backgrounds(self, images: Tensor, masks: Tensor) -> Tensor:
         """Images (B,3,S,S) in [0, 1] under ``affine`` of photos with bit fields ``masks`` (B,H,W), pasted."""
-        size, mine = images.shape[-1], self.affine[self.rows]
+        size, affine = images.shape[-1], self.affine[self.rows]
         background = sample(self.backgrounds.permute(0, 3, 1, 2).float(), self.near, size, "border") / 255
-        shown = (nearest_bits(masks[self.rows], mine, size) & _SHOWN) != 0
-        kept = within(mine, size, masks.shape[-2:]) & (self.whole[:, None, None] | shown)
+        shown = (nearest_bits(masks[self.rows], affine, size) & _SHOWN) != 0
+        kept = within(affine, size, masks.shape[-2:]) & (self.whole[:, None, None] | shown)
         share = functional.avg_pool2d(kept[:, None].to(images.dtype), 3, 1, 1, count_include_pad=False)
         pasted = images[self.rows] * share + background * (1 - share)
         pasted = torch.where(self.small[self.rows][:, None, None, None], pasted, images[self.rows])

@@ -7,7 +7,7 @@ where the batch is (``aih_gen.compose.paste``), and are those that ``aih-gen syn
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,8 +21,10 @@ from aih_gen.config import SIDES, SynConfig, canonical_json, check_config
 from aih_gen.errors import AIHError
 from aih_gen.sources import open_source
 from aih_gen.sources.folder import is_hand_folder
-from hdr_model.data.aih import AIHDataset, Batch, SampleOrder
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch, with_target_valid
 from hdr_model.data.crops import unpack_masks
+from hdr_model.data.order import MixedOrder, SampleOrder
 
 RAW = "raw."
 """Before the names of what is not composed yet."""
@@ -35,7 +37,7 @@ class SynthesisDataset(Dataset[Batch]):
         stored: the samples that are stored, or None where all are composed.
         hands: AIH_Render shards, or a folder of images and masks (``aih_gen.sources.folder``).
         fields: what a batch holds in the end; of composed samples ``rgb``, ``masks``, ``joints_2d``, ``joints_3d``,
-            ``pose``, ``betas``, ``transl``, ``present``, ``occlusion`` and ``alone`` are known.
+            ``pose``, ``betas``, ``transl``, ``present``, ``occlusion`` and ``target_valid`` are known.
         share: of each batch that is composed, above 0, to 1.
         seed: of the composed samples.
 
@@ -72,7 +74,7 @@ class SynthesisDataset(Dataset[Batch]):
         if not raw:
             return batch
         rgb, bits = paste(*(raw.pop(name) for name in ("crops", "affines", "colours", "front")))
-        made = raw | {"rgb": rgb, "masks": bits} | _measured(bits)
+        made = with_target_valid(raw | {"rgb": rgb, "masks": bits} | _measured(bits), self.fields)
         return {name: torch.cat([batch[name], made[name]]) if name in batch else made[name] for name in self.fields}
 
     def digest(self) -> str:
@@ -97,7 +99,7 @@ class SynthesisDataset(Dataset[Batch]):
             stored = self.stored.order(kept, seed, start, steps, rank, world)
         else:
             stored = SampleOrder(0, 0, seed, start, steps, rank, world)
-        return _MixedOrder(stored, self.first, composed)
+        return MixedOrder(stored, self.first, composed)
 
     def _raw(self, index: int) -> dict[str, Tensor]:
         crops, arrangement = self.source.arrangement(index)
@@ -105,30 +107,13 @@ class SynthesisDataset(Dataset[Batch]):
         return paste_inputs(crops, arrangement) | hands
 
 
-class _MixedOrder(Sampler[list[int]]):
-    """Some stored samples in every step, then new ones."""
-
-    def __init__(self, stored: SampleOrder, first: int, composed: int) -> None:
-        self.stored, self.first, self.composed = stored, first, composed
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = self.stored
-        for step, stored in zip(order.steps, order, strict=True):
-            new = self.first + (step * order.world + order.rank) * self.composed
-            yield [*stored, *range(new, new + self.composed)]
-
-
 def _measured(bits: Tensor) -> Batch:
-    """What follows from masks (B,S,S): ``present``, ``occlusion`` and ``alone``, each (B,2)."""
+    """``present`` and ``occlusion``, each (B,2), of masks (B,S,S)."""
     masks = unpack_masks(bits)
     amodal, visible = (torch.stack([masks[f"{k}_{side}"] for side in SIDES], 1) for k in ("amodal", "visible"))
     area = amodal.sum((2, 3))
     occlusion = hidden(amodal, visible).sum((2, 3)) / area  # NaN where there is no hand
-    present = area > 0
-    return {"present": present, "occlusion": occlusion, "alone": present & ((occlusion > 0) | ~present.flip(1))}
+    return {"present": area > 0, "occlusion": occlusion}
 
 
 def _own_size(hands: Path) -> int:

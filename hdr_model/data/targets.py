@@ -11,13 +11,13 @@ from aih_gen.hands.joints import BONES, MIDDLE_MCP, WRIST
 
 HEAT_SIGMA = 2.5 / 64
 """Standard deviation of the heat maps' Gaussian, in sides of the map (Zhou et al. 2020: 2.5 px of 64)."""
-LEAST_HEAT_SIGMA = 1.75
+MIN_HEAT_SIGMA = 1.75
 """In pixels of the map: a narrower Gaussian, on the maps of small inputs, is too little to learn from."""
 
 
 @dataclass(frozen=True, eq=False)
 class PoseTargets:
-    """What SHPE learns from one right hand. M is the side of the maps."""
+    """The targets of SHPE for one right hand. M is the side of the maps."""
 
     heatmap: Tensor  # (B,21,M,M) in [0, 1]
     delta: Tensor  # (B,21,3) joint minus its parent joint, 0 for the wrist, in lengths of wrist -> middle MCP
@@ -34,7 +34,7 @@ def pose_targets(joints_2d: Tensor, joints_3d: Tensor, size: int, map_size: int)
     delta = location - location[:, _parents(joints_3d.device)]
     valid = inside & location.isfinite().all(-1)
     return PoseTargets(
-        heatmap=_gaussians(on_map, map_size, max(HEAT_SIGMA * map_size, LEAST_HEAT_SIGMA)) * valid[..., None, None],
+        heatmap=_gaussians(on_map, map_size, max(HEAT_SIGMA * map_size, MIN_HEAT_SIGMA)) * valid[..., None, None],
         delta=delta.nan_to_num(0.0, 0.0, 0.0) * valid[..., None],
         location=location.nan_to_num(0.0, 0.0, 0.0) * valid[..., None],
         valid=valid,

@@ -24,8 +24,9 @@ from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
-from hdr_model.config import HDRMLossWeights, Preset, TrainConfig, preset, training_preset
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.config import Preset, TrainConfig, preset, training_preset
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.metrics import mpjpe
 from hdr_model.evaluation.predict import FIELDS, cut_true_hands, estimate_in_image, known_hands, true_input
@@ -44,8 +45,9 @@ from hdr_model.painting import cut_hands
 from hdr_model.training.checkpoint import start_from, steps_done
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.initial import initialise_encoder
-from hdr_model.training.loop import Task, train
+from hdr_model.training.loop import train
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Task
 from hdr_model.weights import WEIGHTS, find_weights, trained_size
 
 LARGE_ROWS = (1, 2, 3)
@@ -189,7 +191,6 @@ def _open_study(study: Study, out: Path) -> None:
 def _same_as_full(row: Row, size: Preset) -> bool:
     """A preset without a discriminator makes row 4 the full model."""
     losses = training_preset("hdrm", size).losses
-    assert isinstance(losses, HDRMLossWeights)
     return row.without == "discriminator" and not losses.adversarial
 
 
@@ -204,7 +205,6 @@ def _train_shpe(study: Study, out: Path, device: torch.device, train: Trainer) -
 
 def _train_hdrm(study: Study, row: Row, data: Sequence[Path], out: Path, device: torch.device, train: Trainer) -> None:
     config = replace(training_preset("hdrm", study.preset), steps=study.budget, seed=study.seed)
-    assert isinstance(config.losses, HDRMLossWeights)
     lacks: dict[str, Any] = {}
     if row.without == "discriminator":
         config = replace(config, losses=replace(config.losses, adversarial=0.0))
@@ -274,7 +274,7 @@ def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor
         images = batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255
         masks = {name: mask[sample] for name, mask in estimator.segment(images).items()}
         known = cut_hands(images[sample], masks, hand, estimator.hand_size)
-    shown = estimator.paint(known, grow=isinstance(estimator, HDR)).composite if paint else known.image
+    shown = estimator.paint(known, dilate_hole=isinstance(estimator, HDR)).composite if paint else known.image
     return sample, hand, estimate_in_image(estimator, shown, known.affine)[1].double().cpu().numpy()
 
 

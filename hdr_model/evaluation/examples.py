@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aih_gen.compose.masks import hole
 from aih_gen.hands.joints import MIDDLE_MCP
 from aih_gen.io.write import atomic_path
 from hdr_model.data.aih import AIHDataset
@@ -89,7 +88,7 @@ def image_row(example: Example, caption: str) -> RGB:
     """Crop, hole, what was painted with true masks and with HASM's, truth."""
     predictions, k, c = example.predictions, example.hand, example.predictions.crops
     crop = _pixels(c.image[k])
-    holes = hole(c.amodal[k], c.visible[k], c.other_visible[k], c.other_arm[k]).squeeze().cpu().numpy()
+    holes = c.masks.hole[k].squeeze().cpu().numpy()
     painted = [_pixels(predictions.composites[name][k]) for name in (TRUE, FOUND)]
     images = [crop, overlay(crop, holes, HOLE_COLOUR), *painted, _pixels(c.target[k])]
     return captioned_row(images, [caption, "hole", "HDRM, true masks", "HDRM, HASM's masks", "truth"], _HEIGHT)

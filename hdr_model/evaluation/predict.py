@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aih_gen.compose.masks import hidden
 from aih_gen.config import SIDES
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops, crop_hands, unpack_masks
 from hdr_model.geometry import from_crop, mask_boxes, rotate_from_crop
 from hdr_model.inference.hands import HandEstimator
@@ -18,7 +18,7 @@ from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HAND_MASKS, swap_hands
 from hdr_model.painting import HandInput, cut_hands
 
-FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "alone")
+FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "camera", "target_valid")
 """Fields of a shard that ``predict`` and the scores need."""
 
 ALONE, TRUE, FOUND = "SHPE alone", "SHPE + HDR, true masks", "SHPE + HDR, HASM's masks"
@@ -99,8 +99,7 @@ def joint_boxes(joints: Tensor) -> tuple[Tensor, Tensor]:
 
 def true_input(crops: HandCrops) -> HandInput:
     """Crops as HDRM takes them, with the true masks."""
-    masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-    return HandInput(crops.image, *masks, affine=crops.affine)
+    return HandInput(crops.image, crops.masks, crops.affine)
 
 
 def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,14 +122,14 @@ def predict(hdr: HDR, batch: Batch) -> Predictions:
     with_mask, without = known_hands(batch)
     sample, hand, crops = cut_true_hands(batch, with_mask | without, hdr.hand_size)
     masked = with_mask[sample, hand]
-    alone = batch["alone"][sample, hand] & masked
+    alone = batch["target_valid"][sample, hand] & masked
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
-    painted = {TRUE: hdr.paint(true_input(crops), grow=False), FOUND: hdr.paint(in_true_crop, grow=True)}
+    painted = {TRUE: hdr.paint(true_input(crops), dilate_hole=False), FOUND: hdr.paint(in_true_crop, dilate_hole=True)}
     composites = {name: painting.composite for name, painting in painted.items()}
     views = {ALONE: (crops.image, crops.affine), TRUE: (composites[TRUE], crops.affine)}
-    views |= {FOUND: (hdr.paint(in_own_crop, grow=True).composite, in_own_crop.affine)}
+    views |= {FOUND: (hdr.paint(in_own_crop, dilate_hole=True).composite, in_own_crop.affine)}
     views |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
     views |= {BOUND: (crops.target, crops.affine)}
     joints = {name: estimate_in_image(hdr, *view) for name, view in views.items()}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from aih_gen.compose.masks import hidden, removal
 from aih_gen.config import SIDES
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.evaluation.counts import Counted, count_hands
 from hdr_model.evaluation.metrics import Overlap, RegionError, ssim_map
 from hdr_model.evaluation.perceptual import PerceptualMetrics
@@ -135,8 +135,7 @@ def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, know
 @torch.inference_mode()
 def _add_images(scores: Scores, predicted: Predictions, perceptual: PerceptualMetrics) -> None:
     crops, known = predicted.crops, predicted.alone
-    covered = hidden(crops.amodal, crops.visible)[known, 0]
-    removed = removal(crops.amodal, crops.other_visible, crops.other_arm)[known, 0]
+    covered, removed = (region[known, 0] for region in (crops.masks.hidden, crops.masks.removal))
     holes = covered | removed
     whole = holes.flatten(1).any(1)[:, None, None].expand_as(holes)
     regions = {"hole": holes, "hidden": covered, "removal": removed, "whole": whole}

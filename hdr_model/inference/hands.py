@@ -30,10 +30,10 @@ class HandEstimator:
         """The context of every network's work."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
-    def paint(self, hands: HandInput, grow: bool) -> Painting:
+    def paint(self, hands: HandInput, dilate_hole: bool) -> Painting:
         """Each hand alone, as ``painting.paint`` says."""
         with self.autocast:
-            return paint(self.hdrm, hands, grow)
+            return paint(self.hdrm, hands, dilate_hole)
 
     def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""

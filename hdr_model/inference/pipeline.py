@@ -36,6 +36,7 @@ from hdr_model.inference.detection import Window, check_box, find_hands, window_
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
+from hdr_model.masks import HandMasks
 from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, exclusive, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
@@ -175,13 +176,15 @@ class HDR(HandEstimator):
         results: dict[tuple[int, Side], HandResult] = {}
         if found:
             near = _joined([self._cut(*photos[k], side, None) for k, side in found])
-            painting = self.paint(near, grow=True)
+            painting = self.paint(near, dilate_hole=True)
             uv, xyz = self.estimate(painting.composite)
             wide = {place: _wide_affine(photos[place[0]][1], place[1], self.hand_size) for place in found}
             around = {place: affine for place, affine in wide.items() if affine is not None}
             canvases = {place: images[place[0]] for place in found}
             if around:
-                far = self.paint(_joined([self._cut(*photos[k], s, a) for (k, s), a in around.items()]), grow=True)
+                far = self.paint(
+                    _joined([self._cut(*photos[k], s, a) for (k, s), a in around.items()]), dilate_hole=True
+                )
                 for row, ((k, side), affine) in enumerate(around.items()):
                     canvases[k, side] = _paste(images[k], images[k], far.row(row), affine)
             for row, (k, side) in enumerate(found):
@@ -281,7 +284,8 @@ def _absent(image: NDArray[np.uint8]) -> HandResult:
 
 
 def _joined(hands: Sequence[HandInput]) -> HandInput:
-    return HandInput(**{f.name: torch.cat([getattr(hand, f.name) for hand in hands]) for f in fields(HandInput)})
+    masks = HandMasks(**{f.name: torch.cat([getattr(hand.masks, f.name) for hand in hands]) for f in fields(HandMasks)})
+    return HandInput(torch.cat([h.image for h in hands]), masks, torch.cat([h.affine for h in hands]))
 
 
 def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:

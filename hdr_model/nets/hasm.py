@@ -27,7 +27,7 @@ Logits = dict[MaskName, Tensor]
 MIN_HAND_AREA = 1 / 500
 """A hand is present in an image whose share of amodal pixels is at least this."""
 NONE, RIGHT, LEFT, BOTH = range(4)
-"""Which hands there are: 1 for the right one, 2 for the left one, or their sum."""
+"""The hands that there are: 1 for the right one, 2 for the left one, or their sum."""
 PRESENCE_WIDTH = 128
 
 
@@ -121,7 +121,7 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
+    """The hands that there are, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ class _Attention(NamedTuple):
 
 
 _ATTENTION = {3: _Attention(heads=2, mlp_ratio=8, reduction=4), 5: _Attention(heads=8, mlp_ratio=4, reduction=1)}
-"""Which levels (from 1, in encoder and decoder alike) end in a transformer block."""
+"""The levels (from 1, in encoder and decoder alike) that end in a transformer block."""
 
 
 class HDRM(PretrainedNetwork):

@@ -1,4 +1,4 @@
-"""Inception v3 (Szegedy et al. 2016) as FID knows it, whose features say how alike two sets of pictures are.
+"""Inception v3 (Szegedy et al. 2016) as FID knows it, whose features say how alike two sets of images are.
 
 The network that FID was defined with pools a little otherwise than the published one: averages leave out the border,
 and the last block takes the largest neighbour (Heusel et al. 2017, through the port pytorch-fid).

@@ -48,7 +48,7 @@ class PartialConv2d(nn.Module):
         return Masked(features, mask)
 
     def _count_valid(self, parts: Sequence[Masked]) -> Tensor:
-        """How many valid values each window holds, (B, 1, H', W').
+        """The number of valid values in each window, (B, 1, H', W').
 
         Literally this is a convolution of the masks with ones, as dear as the real one. Its output channels are all
         equal, and so are most of its input channels, so one box sum of the valid channels per pixel gives the same.

@@ -1,30 +1,38 @@
-"""A network in a folder: ``config.json`` (which network, which sizes) and ``model.safetensors`` (its tensors)."""
+"""A network in a folder: ``config.json`` (which network, which sizes) and ``model.safetensors`` (its tensors).
+
+The SHA-256 of the tensors stands in the metadata of their own file: no killed process can part the two.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args, get_type_hints
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
+from aih_gen.io.write import write_bytes, write_text
 from hdr_model.config import NetworkConfig, Task
-from hdr_model.files import write_whole
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
 
-_MOST_NAMES = 4
-_LARGEST_SIZE = 8192
+CHECKSUM = "sha256"
+"""Name of the checksum in the metadata of ``model.safetensors``."""
+_MAX_NAMES = 4
+_MAX_SIZE = 8192
+_MAX_LEVELS = 16
 
 
 class PretrainedNetwork(nn.Module):
-    """What HASM, HDRM and SHPE share: a configuration, a stride, and a folder they can be saved to."""
+    """The base of HASM, HDRM and SHPE: a configuration, a stride, and a folder they can be saved to."""
 
     task: ClassVar[Task]
     config_type: ClassVar[type[Any]]
@@ -49,22 +57,23 @@ class PretrainedNetwork(nn.Module):
             )
         tensors = _read_tensors(path / WEIGHTS_FILE)
         # Sizes are compared before any memory is taken: a broken configuration costs a sentence, not the machine.
-        with torch.device("meta"):
-            network = cls(cls._read_config(path / CONFIG_FILE))
+        config = cls._read_config(path / CONFIG_FILE)
+        try:
+            with torch.device("meta"):
+                network = cls(config)
+        except AIHError as error:
+            raise AssetError(f"{path / CONFIG_FILE}, {error}") from None
         check_tensors(network, tensors, f"{path / WEIGHTS_FILE}")
         network.load_state_dict(tensors, assign=True)
         return network.float().eval()  # stored as bfloat16, perhaps
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes ``config.json`` and ``model.safetensors`` into ``folder``, each whole or not at all."""
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``, each whole or not at all."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        partial = path / f"{WEIGHTS_FILE}.partial"
-        save_file(tensors, partial)
-        partial.replace(path / WEIGHTS_FILE)
+        write_tensors(path / WEIGHTS_FILE, self.state_dict())
         text = json.dumps({"network": self.task, "config": dataclasses.asdict(self.config)}, indent=2)
-        write_whole(path / CONFIG_FILE, text + "\n")
+        write_text(path / CONFIG_FILE, text + "\n")
 
     @classmethod
     def _read_config(cls, path: Path) -> Any:
@@ -72,7 +81,7 @@ class PretrainedNetwork(nn.Module):
             document = read_json(path)
         except FileNotFoundError:
             raise AssetError(f"No file {path}: expected the configuration of {cls.__name__}.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise AssetError(f"{path} is not readable as JSON: {error}.") from None
         found = document.get("network") if isinstance(document, dict) else None
         if found != cls.task:
@@ -87,18 +96,24 @@ class PretrainedNetwork(nn.Module):
             )
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file of safetensors that knows its own checksum, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(plain, {CHECKSUM: _checksum(plain)}))
+
+
 def load_checked(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Give ``network`` tensors that are exactly its own; ``source`` names them in errors.
 
     Raises:
-        AssetError: a tensor is missing, of another shape, or not the network's.
+        AssetError: a tensor is missing, of another shape, not finite, or not the network's.
     """
     check_tensors(network, tensors, source)
     network.load_state_dict(tensors)
 
 
 def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Raises AssetError unless ``tensors`` are exactly the network's, by name and shape."""
+    """Raise AssetError unless ``tensors`` are exactly the network's, by name and shape, and finite."""
     expected = network.state_dict()
     if missing := sorted(expected.keys() - tensors.keys()):
         raise AssetError(f"{source}: {len(missing)} tensors are missing: {_some(missing)}.")
@@ -110,19 +125,39 @@ def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -
         shape, found = tuple(tensor.shape), tuple(tensors[name].shape)
         if shape != found:
             raise AssetError(f"{source}: tensor {name} should have the shape {shape}, found {found}.")
+    if broken := not_finite(tensors):
+        raise AssetError(f"{source}: expected finite numbers, found others in tensor {broken}")
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or an infinity."""
+    return next((n for n, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
+    return ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise AssetError(f"No file {path}: expected the network's weights.")
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            stored = (file.metadata() or {}).get(CHECKSUM)  # earlier weights have none
     except (OSError, SafetensorError) as error:
         raise AssetError(f"{path} is not a readable safetensors file: {error}.") from None
+    if stored and stored != (found := _checksum(tensors)):
+        raise AssetError(f"{path}: expected tensors of SHA-256 {stored}, found {found}")
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    sha256 = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
@@ -151,11 +186,15 @@ def _choices(config_type: type[Any], name: str) -> tuple[str, ...]:
 
 
 def _plausible(value: Any, default: object) -> bool:
-    """Of the default's type, and if a number, one that a network can be built with: a size, or a dropout rate."""
-    if isinstance(default, bool):
-        return isinstance(value, bool)
+    """True for a value of the default's type, and a number one that a network can be built with: a size, or a rate."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(_plausible(item, default[0]) for item in value)
+        return (
+            isinstance(value, list)
+            and len(value) <= _MAX_LEVELS
+            and all(_plausible(item, default[0]) for item in value)
+        )
     if isinstance(default, float):
         return type(value) in (int, float) and 0 <= value < 1
-    return type(value) is int and 0 < value <= _LARGEST_SIZE
+    return type(value) is int and 0 < value <= _MAX_SIZE

@@ -1,8 +1,7 @@
-"""The networks that come before the trained one, frozen: what HDRM and SHPE will meet when HDR is used."""
+"""The networks that come before the trained one, frozen: HDRM and SHPE learn behind them, as HDR uses them."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.data.aih import Batch
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops
 from hdr_model.nets.hasm import HASM, exclusive, margins
 from hdr_model.nets.hdrm import HDRM
@@ -57,10 +56,10 @@ class FoundMasks:
             side, kind = name.split("_")
             found |= mask.to(torch.uint8) * MASK_BITS[f"{kind}_{side}"]
         bit = torch.tensor([MASK_BITS[f"amodal_{side}"] for side in SIDES], dtype=torch.uint8, device=found.device)
-        ours, true = ((masks & bit[hand][:, None, None]) != 0 for masks in (found, batch["masks"]))
-        overlap = (ours & true).sum((1, 2)) / (ours | true).sum((1, 2)).clamp_min(1)
-        taken = wanted & (overlap >= MIN_OVERLAP)
-        return {**batch, "masks": torch.where(taken[:, None, None], found, batch["masks"])}
+        found_mask, true_mask = ((masks & bit[hand][:, None, None]) != 0 for masks in (found, batch["masks"]))
+        overlap = (found_mask & true_mask).sum((1, 2)) / (found_mask | true_mask).sum((1, 2)).clamp_min(1)
+        replaced = wanted & (overlap >= MIN_OVERLAP)
+        return {**batch, "masks": torch.where(replaced[:, None, None], found, batch["masks"])}
 
 
 class Painter:
@@ -80,6 +79,5 @@ class Painter:
     @torch.no_grad()
     def paint(self, crops: HandCrops, rows: Tensor) -> Tensor:
         """Crops ``rows`` (N,) int64 as HDR shows them to SHPE: (N,3,S,S) in [0, 1]."""
-        names = (f.name for f in fields(HandInput))
-        hands = HandInput(**{name: getattr(crops, name)[rows] for name in names})
-        return paint(self.hdrm, hands, grow=True).composite
+        hands = HandInput(crops.image[rows], crops.masks.map(lambda mask: mask[rows]), crops.affine[rows])
+        return paint(self.hdrm, hands, dilate_hole=True).composite

@@ -1,4 +1,4 @@
-"""A run on disk: what is written, and what is resumed from.
+"""A run on disk, from which it can be resumed.
 
 A run is a folder: ``run.json`` (its settings, the code and the data it was made with), ``last.pt`` (everything needed
 to go on as if never stopped), ``metrics.jsonl`` and ``tensorboard/``, ``pictures/``, ``weights/``, the trained network,
@@ -7,27 +7,35 @@ and, where it was validated, ``best/``, the network of the step whose validation
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import torch
 
 import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
-from hdr_model.files import write_whole
+from aih_gen.io.write import atomic_path, exclusive, write_text
+from hdr_model.config import HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
 
 STATE = "last.pt"
 SCHEMA = 1
 """Of ``last.pt``."""
+LOCK = ".lock"
+FORMER = {field.name for kind in (HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig) for field in fields(kind)}
+"""Settings of one network that earlier runs of all have."""
+_MARK_LENGTH = len("sha256:") + 64
+_COMMENT_LENGTH = 2
+"""Bytes of the number in a zip archive, its last ones, that says how long the comment behind it is."""
 MAY_CHANGE = ("data", "validation", "steps", "code.sources", "code.torch")
 """Settings in which a resumed run may differ: where the data lie, how long it goes on, and the code."""
 
@@ -51,29 +59,32 @@ class _Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
-def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
-    """Make ``out`` the folder of a run with these settings, or check that it is one.
+@contextlib.contextmanager
+def open_run(out: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[None]:
+    """Make ``out`` the folder of a run with these settings, or check that it is one; locked within the block.
 
     Raises:
-        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ or are damaged.
+        AIHError: ``out`` holds something and ``resume`` is off, or it is on and the settings differ or are damaged; or
+            another process trains in it.
     """
-    if out.exists() and not out.is_dir():
-        raise AIHError(f"{out} is a file; --out needs a folder")
-    before = read_settings(out) if resume else None
-    if before:
-        _check_settings(out, before, settings)
-    elif out.exists() and any(out.iterdir()):
-        expected = "a run to resume" if resume else "an empty folder, or --resume"
-        raise AIHError(f"{out}: expected {expected}, found {sorted(out.iterdir())[0].name} in it")
+    _check_folder(out, settings, resume)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    with exclusive(out / LOCK, f"{out}: expected no other training in this folder, found one that is running"):
+        if _check_folder(out, settings, resume) != _plain(settings):
+            write_text(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+        yield
 
 
 def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
-    """Write ``last.pt``, the state of every part after ``step`` steps; the old one stays until the new one is whole."""
-    temporary = out / (STATE + ".tmp")
-    torch.save({"schema": SCHEMA, "step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
-    os.replace(temporary, out / STATE)
+    """Write ``last.pt``, the state of every part after ``step`` steps; the old one stays until the new one is whole.
+
+    Its SHA-256 is the comment of the zip archive that torch writes, so that the file checks itself.
+    """
+    state = {"schema": SCHEMA, "step": step, **{name: part.state_dict() for name, part in parts.items()}}
+    with atomic_path(out / STATE) as temporary, temporary.open("r+b") as file:
+        torch.save(state, file)
+        comment = _digest(file, file.seek(-_COMMENT_LENGTH, 2)).encode()
+        file.write(len(comment).to_bytes(_COMMENT_LENGTH, "little") + comment)
 
 
 def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) -> int:
@@ -86,14 +97,16 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
     if not path.exists():
         return 0
     try:
+        _check_digest(path)
         state = torch.load(path, map_location=device, weights_only=True)
         if state.get("schema") != SCHEMA:
             raise ValueError(f"expected checkpoint schema {SCHEMA}, found {state.get('schema')}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        return cast(int, state["step"])
+        return int(state["step"])
     except Exception as error:
-        raise AIHError(f"{path} cannot be resumed from ({str(error).splitlines()[0]})") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AIHError(f"{path} cannot be resumed from ({reason})") from error
 
 
 def steps_done(out: Path) -> int:
@@ -130,7 +143,7 @@ def start_from(network: PretrainedNetwork, folder: Path) -> None:
 
 
 def code_version() -> dict[str, str]:
-    """What computes here: SHA-256 over this project's sources, and torch's version."""
+    """The code that computes here: SHA-256 over this project's sources, and torch's version."""
     sources = hashlib.sha256()
     for package in (aih_gen, hdr_model):
         root = Path(package.__path__[0])
@@ -139,11 +152,49 @@ def code_version() -> dict[str, str]:
     return {"sources": sources.hexdigest(), "torch": torch.__version__}
 
 
-def _check_settings(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    now = json.loads(json.dumps(settings))
-    for name, (there, here) in _differences(before, now).items():
-        if name not in MAY_CHANGE:
+def _digest(file: BinaryIO, length: int) -> str:
+    """The mark of a checkpoint with these first ``length`` bytes, all before the length of its zip comment."""
+    file.seek(0)
+    sha256, left = hashlib.sha256(), length
+    while left:
+        chunk = file.read(min(left, 1 << 20))
+        sha256.update(chunk)
+        left -= len(chunk)
+    return f"sha256:{sha256.hexdigest()}"
+
+
+def _check_digest(path: Path) -> None:
+    """Compare a checkpoint with its mark, which those of earlier versions lack."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _MARK_LENGTH))
+        mark = file.read()
+        if not re.fullmatch(rb"sha256:[0-9a-f]{64}", mark):
+            return
+        if _digest(file, max(0, size - _MARK_LENGTH - _COMMENT_LENGTH)).encode() != mark:
+            raise ValueError("its SHA-256 is not the one that was stored with it")
+
+
+def _check_folder(out: Path, settings: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
+    """The settings of the run in ``out``, None where there is none."""
+    if out.exists() and not out.is_dir():
+        raise AIHError(f"{out}: expected a folder, found a file")
+    before = read_settings(out) if resume else None
+    found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.exists() else []
+    if before is None:
+        if found:
+            expected = "a run to resume" if resume else "an empty folder, or --resume"
+            raise AIHError(f"{out}: expected {expected}, found {found[0]} in it")
+        return None
+    for name, (there, here) in _differences(before, _plain(settings)).items():
+        if name not in MAY_CHANGE and not (name in FORMER and here is None):
             raise AIHError(f"{out}, {name}: expected {there} as before, found {here}; a run is resumed unchanged")
+    return before
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they are read from JSON."""
+    return cast("dict[str, Any]", json.loads(json.dumps(settings)))
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

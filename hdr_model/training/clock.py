@@ -16,7 +16,7 @@ from hdr_model.config import TrainConfig
 
 WARMUP_STEPS, TIMED_STEPS = 2, 6
 RESERVE = 0.06
-"""Share of the time that logs, pictures and checkpoints take, or that is left."""
+"""Share of the time that logs, images and checkpoints take, or that is left."""
 MAX_TRIAL = 0.2
 """Share of a short time in which no further step is tried."""
 MAX_WARMUP = 0.2

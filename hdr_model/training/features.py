@@ -1,4 +1,4 @@
-"""Where the features of HDRM's perceptual and style losses come from."""
+"""The features of HDRM's perceptual and style losses."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import torch
@@ -11,24 +10,25 @@ from torch import Tensor, nn
 
 from aih_gen.compose.sample import MASK_BITS
 from aih_gen.config import SIDES
-from hdr_model.config import HASMConfig, HASMLossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import HASMConfig, HASMTrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import Jitter
-from hdr_model.data.distant import Distant, distant_moves
-from hdr_model.data.draws import Draws
-from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.data.distant import Distant, distant_jitter
+from hdr_model.data.photometric import Photometric, add_blur_and_noise, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import crop_affine, nearest_bits, sample
-from hdr_model.losses import Terms, hasm_losses, weighted_sum
+from hdr_model.losses import hasm_losses, weighted_sum
 from hdr_model.nets.hasm import HASM, margins
 from hdr_model.nets.normalisation import normalise
+from hdr_model.training.image_grid import grid, tint
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
-from hdr_model.training.picture import grid, tint
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=15.0, scale=0.2, translation=0.1)
-"""Of the whole picture, whose hands come in all positions and sizes already."""
+"""Of the whole image, whose hands come in all positions and sizes already."""
 WINDOWS = Jitter(rotation=15.0, scale=0.6, translation=0.38)
-"""Of a part of the picture, a quarter as wide on average: what HASM meets when it looks for hands all over a photo."""
+"""Of a part of the image, a quarter as wide on average: what HASM meets when it looks for hands all over a photo."""
 WINDOW_SCALE = 0.25
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.4, colour_gain=0.15, gamma=0.3, noise=0.04, blur=0.3)
 
@@ -39,8 +39,7 @@ class HASMTask:
     fields = ("rgb", "masks")
     min_hands = 0
 
-    def __init__(self, config: TrainConfig, network: HASMConfig, device: torch.device) -> None:
-        assert isinstance(config.losses, HASMLossWeights)
+    def __init__(self, config: HASMTrainConfig, network: HASMConfig, device: torch.device) -> None:
         self.config, self.weights = config, config.losses
         self.hasm = HASM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.hasm.encoder.freeze(config.frozen_stages)
@@ -49,24 +48,24 @@ class HASMTask:
         heads = nn.ModuleList(part for part in (self.hasm.decoder, self.hasm.presence) if part is not None)
         self.optimisers = [adamw([(encoder, 1.0), (heads, config.head_learning_rate)], config)]
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """Cross entropy and overlap of each mask, and of presence."""
-        scene = self.scenes(batch, draws)
+    def loss(self, batch: Batch, rng: SampleRng) -> Loss:
+        """Cross entropy and overlap of each mask, and cross entropy of presence."""
+        scene = self.scenes(batch, rng)
         terms = hasm_losses(self.hasm(_network_input(scene.images)), scene.masks, sum_over_processes)
-        yield weighted_sum(terms, self.weights), terms
+        return Loss(weighted_sum(terms, self.weights), terms)
 
-    def scenes(self, batch: Batch, draws: Draws) -> Scenes:
+    def scenes(self, batch: Batch, rng: SampleRng) -> Scenes:
         """Augmented images with their masks, as HASM learns from them."""
         config = self.config
         colours = COLOURS.scaled(config.colour_changes)
-        return scenes(batch, config.size, draws, config.mask_stride, config.windows, config.distant, colours)
+        return scenes(batch, config.size, rng, config.mask_stride, config.windows, config.distant, colours)
 
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """The loss of images as they are."""
         scene = scenes(batch, self.config.size, mask_stride=self.config.mask_stride)
         return weighted_sum(hasm_losses(network(_network_input(scene.images)), scene.masks), self.weights)
 
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def preview(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """Image, predicted masks, true masks; what is hidden is bright."""
         images, masks = scenes(batch, self.config.size)
         predicted = {
@@ -88,7 +87,7 @@ class Scenes(NamedTuple):
 def scenes(
     batch: Batch,
     size: int,
-    draws: Draws | None = None,
+    rng: SampleRng | None = None,
     mask_stride: int = 1,
     windows: float = 0.0,
     distant: float = 0.0,
@@ -96,28 +95,28 @@ def scenes(
 ) -> Scenes:
     """Whole images with their masks.
 
-    With ``draws``: moved, scaled, turned, mirrored (right and left then change places), and in other colours. The
-    share ``windows`` of them shows a part of the picture only; in the share ``distant`` the hands are smaller, over the
+    With ``rng``: moved, scaled, rotated, mirrored (right and left then change places), and in other colours. The
+    share ``windows`` of them shows a part of the image only; in the share ``distant`` the hands are smaller, over the
     background of another sample of the batch, where there is one without hands.
     """
     height, width = batch["masks"].shape[-2:]
     count, device = len(batch["masks"]), batch["masks"].device
-    mirror = (draws.uniform() < 0.5 if draws else torch.zeros(count, dtype=torch.bool)).to(device)
+    mirror = (rng.uniform() < 0.5 if rng else torch.zeros(count, dtype=torch.bool)).to(device)
     centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device).expand(count, 2)
     side = torch.full((count,), float(max(height, width)), device=device)
-    affine = crop_affine(centre, side, size, mirror, _moves(draws, windows) if draws else None, box_scale=1.0)
+    affine = crop_affine(centre, side, size, mirror, _jitter(rng, windows) if rng else None, box_scale=1.0)
     plan = None
-    if draws and distant:
-        far = crop_affine(centre, side, size, mirror, distant_moves(draws), box_scale=1.0)
-        plan = Distant.drawn(batch, affine, far, distant, draws)
+    if rng and distant:
+        far = crop_affine(centre, side, size, mirror, distant_jitter(rng), box_scale=1.0)
+        plan = Distant.drawn(batch, affine, far, distant, rng)
         affine = plan.affine
     images = sample(batch["rgb"][:, 0].permute(0, 3, 1, 2).float(), affine, size, "border") / 255
     images = images if plan is None else plan.over_backgrounds(images, batch["masks"])
-    if draws:
-        images = degrade(change_colours(images, colours, draws), colours, draws)
+    if rng:
+        images = add_blur_and_noise(change_colours(images, colours, rng), colours, rng)
     names = [f"{kind}_{side}" for kind in ("amodal", "visible", "arm") for side in SIDES]
     bits = torch.tensor([MASK_BITS[name] for name in names], dtype=torch.uint8, device=device)
-    # A pixel of the masks covers mask_stride x mask_stride pixels of the picture: their middle, and that far apart.
+    # A pixel of the masks covers mask_stride x mask_stride pixels of the image: their middle, and that far apart.
     linear, origin = affine[..., :2], affine[..., 2]
     coarser = torch.cat([linear * mask_stride, (origin + linear.sum(-1) * (mask_stride - 1) / 2)[..., None]], -1)
     seen = nearest_bits(batch["masks"], coarser, size // mask_stride)
@@ -129,13 +128,13 @@ def scenes(
     return Scenes(images, by_name)
 
 
-def _moves(draws: Draws, windows: float) -> Tensor:
-    """(B,4) as ``Jitter.draw`` gives them: around the whole picture, or a part of it."""
-    moves = JITTER.draw(draws)
+def _jitter(rng: SampleRng, windows: float) -> Tensor:
+    """(B,4) as ``Jitter.draw`` gives them: around the whole image, or a part of it."""
+    jitter = JITTER.draw(rng)
     if not windows:
-        return moves
-    part = WINDOWS.draw(draws) + moves.new_tensor([0.0, math.log(WINDOW_SCALE), 0.0, 0.0])
-    return torch.where((draws.uniform() < windows)[:, None], part, moves)
+        return jitter
+    part = WINDOWS.draw(rng) + jitter.new_tensor([0.0, math.log(WINDOW_SCALE), 0.0, 0.0])
+    return torch.where((rng.uniform() < windows)[:, None], part, jitter)
 
 
 def _network_input(images: Tensor) -> Tensor:

@@ -1,21 +1,20 @@
-"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its pictures from real ones."""
+"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its images from real ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from aih_gen.compose.masks import hidden, hole, removal, visible_background
 from aih_gen.errors import AIHError
-from hdr_model.config import HDRMConfig, HDRMLossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import HDRMConfig, HDRMTrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandCrops, Jitter, crop_hands
-from hdr_model.data.draws import Draws
 from hdr_model.data.photometric import Photometric, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.losses import (
     FeatureExtractor,
     Terms,
@@ -28,11 +27,12 @@ from hdr_model.losses import (
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
-from hdr_model.painting import hdrm_input, taught_masks
+from hdr_model.painting import hdrm_input, masks_for
 from hdr_model.training.chain import FoundMasks
 from hdr_model.training.hands import choose_hands
+from hdr_model.training.image_grid import grid
 from hdr_model.training.optimiser import adamw
-from hdr_model.training.picture import grid
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.2, contrast=0.2, saturation=0.2, colour_gain=0.1, gamma=0.15)
@@ -49,18 +49,17 @@ class HDRMTask:
         AIHError: those losses have a weight, and there is no ``extract``.
     """
 
-    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "target_valid")
     min_hands = 2
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: HDRMTrainConfig,
         network: HDRMConfig,
         device: torch.device,
         extract: FeatureExtractor | None = None,
         chain: Path | None = None,
     ) -> None:
-        assert isinstance(config.losses, HDRMLossWeights)
         self.size, self.weights = config.size, config.losses
         self.extract = extract
         self.found = FoundMasks(chain, device) if chain else None
@@ -73,67 +72,63 @@ class HDRMTask:
         self.networks = nn.ModuleDict({"hdrm": self.hdrm})
         self.optimisers = [adamw([(self.hdrm, 1.0)], config)]
         if self.weights.adversarial:
-            self.judge = Discriminator(network.discriminator_width).to(device)
-            self.networks["discriminator"] = self.judge
-            self.optimisers.append(adamw([(self.judge, config.discriminator_learning_rate)], config, betas=(0.0, 0.9)))
+            self.discriminator = Discriminator(network.discriminator_width).to(device)
+            self.networks["discriminator"] = self.discriminator
+            rate = config.discriminator_learning_rate
+            self.optimisers.append(adamw([(self.discriminator, rate)], config, betas=(0.0, 0.9)))
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """HDRM's terms, then the discriminator's."""
-        crops = self.crops(batch, draws, augment=True)
+    def loss(self, batch: Batch, rng: SampleRng) -> Loss:
+        """Reconstruction and, where it has a weight, the adversarial term."""
+        crops = self.crops(batch, rng, augment=True)
         terms, painted = self._paint(self.hdrm, crops)
         if not self.weights.adversarial:
-            yield weighted_sum(terms, self.weights), terms
-            return
-        known = crops.visible, visible_background(crops.visible, crops.other_visible, crops.other_arm)
-        target = normalise(crops.target)
-        terms["adversarial"] = generator_adversarial_loss(self.judge(painted, *known))
-        yield weighted_sum(terms, self.weights), terms
-        loss = discriminator_loss(self.judge(target, *known), self.judge(painted.detach(), *known))
-        yield loss, {"discriminator": loss}
+            return Loss(weighted_sum(terms, self.weights), terms)
+        logits = self.discriminator(painted, crops.masks.visible, crops.masks.background)
+        terms["adversarial"] = generator_adversarial_loss(logits)
+        against = partial(self.discriminator_loss, crops, painted.detach())
+        return Loss(weighted_sum(terms, self.weights), terms, against)
 
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def discriminator_loss(self, crops: HandCrops, painted: Tensor) -> Loss:
+        """The discriminator's loss on targets and on what was painted, (B,3,S,S) normalised."""
+        known = crops.masks.visible, crops.masks.background
+        real = self.discriminator(normalise(crops.target), *known)
+        loss = discriminator_loss(real, self.discriminator(painted, *known))
+        return Loss(loss, {"discriminator": loss})
+
+    def validation(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """The loss, without the discriminator's share, of crops that are not moved, in colours as they are."""
-        return weighted_sum(self._paint(network, self.crops(batch, draws, augment=False))[0], self.weights)
+        return weighted_sum(self._paint(network, self.crops(batch, rng, augment=False))[0], self.weights)
 
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def preview(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """Input, hole, painted, true; two hands of each sample would be too many: one."""
-        crops = self.crops(batch, draws, augment=False)
+        crops = self.crops(batch, rng, augment=False)
         painted = denormalise(self._paint(network, crops)[1])
-        covered = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        return grid([crops.image, crops.image.masked_fill(covered, 0.5), painted, crops.target])
+        return grid([crops.image, crops.image.masked_fill(crops.masks.hole, 0.5), painted, crops.target])
 
     def _paint(self, network: nn.Module, crops: HandCrops) -> tuple[Terms, Tensor]:
         """The terms that need no discriminator, and the hand alone, normalised."""
         image, target = normalise(crops.image), normalise(crops.target)
-        masks = (crops.amodal, crops.visible, crops.other_visible, crops.other_arm)
-        output = network(*_channels_last(hdrm_input(image, *masks))).float()
-        regions = hidden(crops.amodal, crops.visible), removal(crops.amodal, crops.other_visible, crops.other_arm)
-        return hdrm_losses(output, image, target, *regions, self.extract), composite(output, image, hole(*masks))
+        output = network(*_channels_last(hdrm_input(image, crops.masks))).float()
+        terms = hdrm_losses(output, image, target, crops.masks.hidden, crops.masks.removal, self.extract)
+        return terms, composite(output, image, crops.masks.hole)
 
-    def crops(self, batch: Batch, draws: Draws, augment: bool) -> HandCrops:
+    def crops(self, batch: Batch, rng: SampleRng, augment: bool) -> HandCrops:
         """Crops of one hand of each sample, as HDRM learns from them."""
-        hands = choose_hands(batch, draws)
+        hands = choose_hands(batch, rng)
         if augment and self.found:
-            batch = self.found.replace(batch, hands, (draws.uniform() < self.found_share).to(hands.device))
-        crops = crop_hands(batch, hands, self.size, JITTER.draw(draws) if augment else None)
+            batch = self.found.replace(batch, hands, (rng.uniform() < self.found_share).to(hands.device))
+        crops = crop_hands(batch, hands, self.size, JITTER.draw(rng) if augment else None)
         if augment:
-            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, draws)
+            both = change_colours(torch.cat([crops.image, crops.target], 1), COLOURS, rng)
             crops = replace(crops, image=both[:, :3], target=both[:, 3:])
         return teach(crops, self.hdrm.config)
 
 
 def teach(crops: HandCrops, config: HDRMConfig) -> HandCrops:
     """The crops for an HDRM of ``config``: what it does not paint stays in the target as it is in the image."""
-    masks = crops.amodal, crops.visible, crops.other_visible, crops.other_arm
-    _, visible, other_visible, other_arm = taught = taught_masks(config, *masks)
-    left_out = hole(*masks) & ~hole(*taught)
-    return replace(
-        crops,
-        visible=visible,
-        other_visible=other_visible,
-        other_arm=other_arm,
-        target=torch.where(left_out, crops.image, crops.target),
-    )
+    masks = masks_for(config, crops.masks)
+    left_out = crops.masks.hole & ~masks.hole
+    return replace(crops, masks=masks, target=torch.where(left_out, crops.image, crops.target))
 
 
 def _channels_last(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

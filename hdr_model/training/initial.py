@@ -9,7 +9,6 @@ from torch import nn
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError, AssetError
-from hdr_model.config import EncoderName
 from hdr_model.import_reference import start_encoder
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.hasm import HASM
@@ -43,7 +42,7 @@ def initialise_encoder(network: HASM | SHPE, init: str, started: bool) -> str | 
     return "imagenet"
 
 
-def load_imagenet(encoder: nn.Module, name: EncoderName) -> None:
+def load_imagenet(encoder: nn.Module, name: str) -> None:
     """Give ``encoder`` the ImageNet weights in assets/encoders.
 
     Raises:

@@ -1,8 +1,9 @@
-"""What a run shows while it trains: progress line, metrics.jsonl, tensorboard curves, pictures of predictions."""
+"""The progress of a run while it trains: progress line, metrics.jsonl, tensorboard curves, images of predictions."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,20 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
-from hdr_model.files import read_metrics, write_whole
+from aih_gen.io.write import atomic_path, write_text
+from hdr_model.files import read_metrics
+
+
+def check_loss(name: str, value: float, step: int) -> None:
+    """Raise AIHError where a loss is NaN or infinite."""
+    if not math.isfinite(value):
+        raise AIHError(
+            f"the loss term {name!r} became {value} at step {step}: try a lower learning rate or --precision float32"
+        )
 
 
 @dataclass
-class History:
+class LossBuffer:
     """Loss terms since the last report, kept on the device so that no step waits for them."""
 
     terms: list[tuple[int, list[str], Tensor]] = field(default_factory=list)
@@ -37,11 +47,7 @@ class History:
             AIHError: a term was not finite; says which, and when.
         """
         for step, name, value in self._values():
-            if not np.isfinite(value):
-                raise AIHError(
-                    f"the loss term {name!r} became {value} at step {step}: "
-                    "try a lower learning rate or --precision float32"
-                )
+            check_loss(name, value, step)
 
     def means(self) -> dict[str, float]:
         """Mean of each term; they are then forgotten.
@@ -92,10 +98,11 @@ class Log:
         self.bar.update(step - self.step)
         self.step, self.time = step, now
 
-    def picture(self, step: int, picture: Tensor) -> None:
-        """Keep a picture (3,H,W) uint8 of the predictions."""
-        pixels = picture.cpu()
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(self.out / "pictures" / f"{step:07d}.png")
+    def image(self, step: int, image: Tensor) -> None:
+        """Keep an image (3,H,W) uint8 of the predictions."""
+        pixels = image.cpu()
+        with atomic_path(self.out / "pictures" / f"{step:07d}.png") as temporary:
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(temporary, "png")
         self.curves.add_image("predictions", pixels, step)
 
     def close(self) -> None:
@@ -108,4 +115,4 @@ def _forget_after(path: Path, step: int) -> None:
     """Drop the rows a resumed run is about to write again."""
     if path.exists():
         kept = [row for row in read_metrics(path) if row["step"] <= step]
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))

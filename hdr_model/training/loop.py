@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
 from hdr_model.config import Precision, TrainConfig
-from hdr_model.data.aih import AIHDataset, Batch, TrainingData, batches
-from hdr_model.data.draws import Draws
+from hdr_model.data.aih import AIHDataset, TrainingData, batches
+from hdr_model.data.batch import Batch
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device, use_bfloat16
 from hdr_model.losses import Terms
-from hdr_model.nets.pretrained import PretrainedNetwork
+from hdr_model.nets.pretrained import PretrainedNetwork, not_finite
 from hdr_model.training.checkpoint import (
+    STATE,
     BestStep,
     code_version,
     load_state,
@@ -32,41 +35,13 @@ from hdr_model.training.checkpoint import (
 )
 from hdr_model.training.clock import steps_within, with_steps
 from hdr_model.training.compilation import compile_networks
-from hdr_model.training.log import History, Log
+from hdr_model.training.log import Log, LossBuffer, check_loss
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
+from hdr_model.training.task import Task
 from hdr_model.weights import BEST, WEIGHTS, read_settings
 
 VALIDATION_SAMPLES = 256
-
-
-class Task(Protocol):
-    """What one network adds to the loop."""
-
-    @property
-    def networks(self) -> nn.ModuleDict:
-        """Every network that is trained; the one named like the task is saved as weights."""
-
-    @property
-    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
-        """At least one."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """What to read from the shards."""
-
-    @property
-    def min_hands(self) -> int:
-        """Samples of fewer hands teach nothing."""
-
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss and its terms, once for each optimiser; the loop steps that one before it asks for the next."""
-
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        """The loss of ``network``, (), on samples as they are; ``draws`` chooses among their hands."""
-
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        """Predictions of ``network`` beside the truth, (3,H,W) uint8."""
 
 
 def train(
@@ -76,6 +51,7 @@ def train(
     out: Path,
     *,
     device: torch.device,
+    source: TrainingData | None = None,
     precision: Precision = "auto",
     workers: int = 0,
     resume: bool = False,
@@ -92,16 +68,21 @@ def train(
     was never stopped. Under ``torchrun`` each process takes ``batch_size`` samples a step, and all train as one
     (``training.parallel``).
 
-    ``synthesise`` is the share of each batch that is composed on the device, one hand pasted over another, from the
-    single hands in ``hands`` (by default the first of ``data``); at 1 no sample needs to be stored. ``validation``:
-    held-out shards that decide which step was best. ``seconds``: take as many steps as that time allows, by the rate of
-    the first few, in place of ``config.steps``; they are recorded, and a run that is resumed keeps them.
+    Args:
+        data: shards.
+        source: batches in place of theirs, such as ``data.source.SourceDataset``, which needs no disk.
+        synthesise: share of each batch that is composed on the device, one hand pasted over another; at 1 no sample
+            needs to be stored.
+        hands: single hands for that, by default the first of ``data``.
+        validation: held-out shards that decide which step was best.
+        seconds: take as many steps as that time allows, by the rate of the first few, in place of ``config.steps``;
+            they are recorded, and a run that is resumed keeps them.
 
     Raises:
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    dataset = _open_data(data, task, synthesise, hands, config.seed)
+    dataset = _open_data(data, task, synthesise, hands, config.seed) if source is None else source
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -118,28 +99,30 @@ def train(
     kept = copy.deepcopy(network).eval() if config.ema else network
     if world > 1:
         synchronise_batch_norm(task.networks, device)
-    history, best = History(), BestStep()
+    history, best = LossBuffer(), BestStep()
     state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
     state |= {"networks": task.networks, "history": history, "best": best} | ({"average": kept} if config.ema else {})
+    run: AbstractContextManager[None] = nullcontext()
     if rank == 0:
         where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
         made_with = {"data_sha256": dataset.digest(), "samples": len(dataset), "code": code_version()}
         record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
-        open_run(out, {**asdict(config), **record, **where, **made_with}, resume)
-    start = load_state(out, state, device) if resume else 0
-
-    task.networks.train()
-    with (
-        Interruption() as interruption,
-        _open_log(out, config, start, rank, world) as log,
+        run = open_run(out, {"task": config.task, **asdict(config), **record, **where, **made_with}, resume)
+    with ExitStack() as stack:
+        stack.enter_context(run)
+        start = load_state(out, state, device) if resume else 0
+        if resume and not start and rank == 0:
+            print(f"{out}: no {STATE} to go on from, the run begins anew", file=sys.stderr)
+        interruption = stack.enter_context(Interruption())
+        log = stack.enter_context(_open_log(out, config, start, rank, world))
         # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
-        closing(batches(dataset, config, start, rank, world, workers)) as read,
-    ):
+        read = stack.enter_context(closing(batches(dataset, config, start, rank, world, workers)))
+        task.networks.train()
         for step, batch in enumerate(read, start + 1):
             torch.manual_seed(_mix(config.seed, step, rank))
-            draws = Draws(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
-            for terms in _step(task, config, step, dataset.compose(to_device(batch, device)), draws, autocast, world):
-                history.add(step, terms)
+            rng = SampleRng(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
+            terms = _step(task, config, step, dataset.compose(to_device(batch, device)), rng, autocast, world)
+            history.add(step, terms)
             if config.ema:
                 _follow(kept, network, min(config.ema, step / (step + 10)))
 
@@ -148,6 +131,7 @@ def train(
                 row = history.means()
                 if log and held_out and "validate" in due:
                     row["validation"] = _validate(task, kept, held_out, config, autocast, device)
+                    check_loss("validation", row["validation"], step)
                     if row["validation"] < best.loss:
                         best.step, best.loss = step, row["validation"]
                         kept.save_pretrained(out / BEST)
@@ -155,10 +139,11 @@ def train(
                     log.metrics(step, row, config.learning_rate * schedule(config, step))
             if log and "picture" in due:
                 with _evaluating(kept), autocast:
-                    log.picture(step, task.picture(kept, shown, Draws(config.seed, 0, 0, len(shown["masks"]))))
-            stop = any_process(interruption.requested, device) if due or world == 1 else False
+                    log.image(step, task.preview(kept, shown, SampleRng(config.seed, 0, 0, len(shown["masks"]))))
+            stop = any_process(interruption.requested)
             if log and ("checkpoint" in due or stop):
                 history.check()
+                _check_weights(task.networks, step)
                 kept.save_pretrained(out / WEIGHTS)
                 save_state(out, step, state)
             if stop and step < config.steps:
@@ -169,16 +154,19 @@ def train(
 
 
 def _step(
-    task: Task, config: TrainConfig, step: int, batch: Batch, draws: Draws, autocast: torch.autocast, world: int
-) -> list[Terms]:
-    """Step every optimiser once; the terms of each loss, the first with their sum as ``loss``."""
-    turns, found = task.losses(batch, draws), []
-    for turn, optimiser in enumerate(task.optimisers):
+    task: Task, config: TrainConfig, step: int, batch: Batch, rng: SampleRng, autocast: torch.autocast, world: int
+) -> Terms:
+    """Step every optimiser once; the terms of each loss, and the network's as ``loss``."""
+    with autocast:
+        loss = task.loss(batch, rng)
+    optimise(task.optimisers[0], loss.total, config, step, world)
+    terms = loss.terms | {"loss": loss.total}
+    if loss.discriminator:
         with autocast:
-            loss, terms = next(turns)
-        found.append(terms if turn else terms | {"loss": loss})
-        optimise(optimiser, loss, config, step, world)
-    return found
+            against = loss.discriminator()
+        optimise(task.optimisers[1], against.total, config, step, world)
+        terms |= against.terms
+    return terms
 
 
 def _steps_within(
@@ -191,15 +179,15 @@ def _steps_within(
         first = (k - 1) * config.batch_size
         indices = [(first + row) % len(dataset) for row in range(config.batch_size)]
         batch = dataset.compose(to_device(dataset[indices], device))
-        _step(task, config, k, batch, Draws(config.seed, k, first, config.batch_size), autocast, 1)
+        _step(task, config, k, batch, SampleRng(config.seed, k, first, config.batch_size), autocast, 1)
 
     return steps_within(seconds, step, task.networks, list(task.optimisers))
 
 
 def _recorded_steps(out: Path, resume: bool) -> int | None:
     """The steps of the run that is to be resumed, if there is one."""
-    settings = read_settings(out) if resume else None
-    return int(settings["steps"]) if settings else None
+    settings = (read_settings(out) if resume else None) or {}
+    return settings.get("steps")
 
 
 def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path | None, seed: int) -> TrainingData:
@@ -207,6 +195,11 @@ def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path 
     if stored and not synthesise:
         return stored
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
+
+
+def _check_weights(networks: nn.Module, step: int) -> None:
+    if name := not_finite(networks.state_dict()):
+        raise AIHError(f"the weights {name} are not finite after step {step}: try a lower learning rate")
 
 
 def _intervals(config: TrainConfig) -> dict[str, int]:
@@ -263,8 +256,8 @@ def _validate(
     with _evaluating(network), autocast:
         for first in range(0, len(chosen), config.batch_size):
             part = chosen[first : first + config.batch_size]
-            draws = Draws(config.seed, 0, first, len(part))
-            total += float(task.validation(network, to_device(dataset[part], device), draws)) * len(part)
+            rng = SampleRng(config.seed, 0, first, len(part))
+            total += float(task.validation(network, to_device(dataset[part], device), rng)) * len(part)
     return total / len(chosen)
 
 

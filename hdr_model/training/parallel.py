@@ -21,7 +21,7 @@ def process_rank() -> tuple[int, int]:
     if "WORLD_SIZE" not in os.environ:
         return 0, 1
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -31,11 +31,11 @@ def sum_over_processes(value: Tensor) -> Tensor:
     return total
 
 
-def any_process(answer: bool, device: torch.device) -> bool:
-    """Whether any process says yes; waits for all of them."""
+def any_process(answer: bool) -> bool:
+    """True where any process says yes. They agree on their CPUs: no GPU is waited for."""
     if not dist.is_initialized():
         return answer
-    answers = torch.tensor(int(answer), device=device)
+    answers = torch.tensor(int(answer))
     dist.all_reduce(answers)
     return bool(answers)
 

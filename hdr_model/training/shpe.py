@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hdr_model.config import SHPEConfig, SHPELossWeights, TrainConfig
-from hdr_model.data.aih import Batch
+from hdr_model.config import SHPEConfig, SHPETrainConfig
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import HandGeometry, Jitter, crop_hands, crop_pixels, hand_geometry
-from hdr_model.data.draws import Draws
-from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.data.photometric import Photometric, add_blur_and_noise, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.targets import HEAT_SIGMA, pose_targets
 from hdr_model.losses import Summed, Terms, shpe_losses, weighted_sum
 from hdr_model.nets.normalisation import denormalise, normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.hands import choose_hands
+from hdr_model.training.image_grid import dots, grid
 from hdr_model.training.optimiser import adamw
 from hdr_model.training.parallel import sum_over_processes
-from hdr_model.training.picture import dots, grid
+from hdr_model.training.task import Loss
 
 JITTER = Jitter(rotation=30.0, scale=0.2, translation=0.1)
 COLOURS = Photometric(brightness=0.3, contrast=0.3, saturation=0.3, colour_gain=0.15, gamma=0.2, noise=0.03, blur=0.2)
@@ -40,18 +40,17 @@ class SHPETask:
             HASM's masks and in the place that HASM gives.
     """
 
-    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "alone")
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "present", "occlusion", "target_valid")
     min_hands = 1
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: SHPETrainConfig,
         network: SHPEConfig,
         device: torch.device,
         both_hands: bool = False,
         chain: Path | None = None,
     ) -> None:
-        assert isinstance(config.losses, SHPELossWeights)
         self.size, self.weights, self.both_hands = config.size, config.losses, both_hands
         self.painted = config.painted if chain else 0.0
         if chain:
@@ -63,18 +62,18 @@ class SHPETask:
         self.networks = nn.ModuleDict({"shpe": self.shpe})
         self.optimisers = [adamw([(self.shpe, 1.0)], config)]
 
-    def losses(self, batch: Batch, draws: Draws) -> Iterator[tuple[Tensor, Terms]]:
+    def loss(self, batch: Batch, rng: SampleRng) -> Loss:
         """Heat, delta and location terms, and the joints'."""
-        terms = self._terms(self.shpe, *self.crops(batch, draws, augment=True), summed=sum_over_processes)
-        yield weighted_sum(terms, self.weights), terms
+        terms = self._terms(self.shpe, *self.crops(batch, rng, augment=True), summed=sum_over_processes)
+        return Loss(weighted_sum(terms, self.weights), terms)
 
-    def validation(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def validation(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """The loss of crops that are not moved, in colours as they are."""
-        return weighted_sum(self._terms(network, *self.crops(batch, draws, augment=False)), self.weights)
+        return weighted_sum(self._terms(network, *self.crops(batch, rng, augment=False)), self.weights)
 
-    def picture(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    def preview(self, network: nn.Module, batch: Batch, rng: SampleRng) -> Tensor:
         """Input, predicted joints, true joints, and all heat maps in one."""
-        images, geometry = self.crops(batch, draws, augment=False)
+        images, geometry = self.crops(batch, rng, augment=False)
         predicted = network(images)
         stride = self.size / predicted.heatmap.shape[-1]
         joints = (predicted.uv.flip(-1) + 0.5) * stride - 0.5
@@ -88,26 +87,26 @@ class SHPETask:
         targets = pose_targets(hands.joints_2d, hands.joints_3d, self.size, predicted.heatmap.shape[-1])
         return shpe_losses(predicted, targets.heatmap, targets.delta, targets.location, targets.valid, **summed)
 
-    def crops(self, batch: Batch, draws: Draws, augment: bool) -> tuple[Tensor, HandGeometry]:
+    def crops(self, batch: Batch, rng: SampleRng, augment: bool) -> tuple[Tensor, HandGeometry]:
         """Normalised crops, and the hands in them."""
-        moves = JITTER.draw(draws) if augment else None
-        hand = choose_hands(batch, draws)
+        jitter = JITTER.draw(rng) if augment else None
+        hand = choose_hands(batch, rng)
         if augment and self.painted:
-            images, geometry = self._painted_crops(batch, hand, moves, draws)
+            images, geometry = self._painted_crops(batch, hand, jitter, rng)
         else:
-            geometry = hand_geometry(batch, hand, self.size, moves)
+            geometry = hand_geometry(batch, hand, self.size, jitter)
             images = crop_pixels(batch, geometry, self.size, alone=not self.both_hands)
         if augment:
-            images = degrade(change_colours(images, COLOURS, draws), COLOURS, draws)
+            images = add_blur_and_noise(change_colours(images, COLOURS, rng), COLOURS, rng)
         return normalise(images).contiguous(memory_format=torch.channels_last), geometry
 
     def _painted_crops(
-        self, batch: Batch, hand: Tensor, moves: Tensor | None, draws: Draws
+        self, batch: Batch, hand: Tensor, jitter: Tensor | None, rng: SampleRng
     ) -> tuple[Tensor, HandGeometry]:
         """True targets, and in some samples what HDRM paints with true masks or HASM's."""
-        lot = draws.uniform()
+        lot = rng.uniform()
         batch = self.found.replace(batch, hand, (lot < self.painted / 2).to(hand.device))
-        crops = crop_hands(batch, hand, self.size, moves)
+        crops = crop_hands(batch, hand, self.size, jitter)
         rows = (lot < self.painted).nonzero()[:, 0].to(hand.device)
         images = crops.target.index_copy(0, rows, self.painter.paint(crops, rows)) if len(rows) else crops.target
         return images, HandGeometry(hand, crops.affine, crops.joints_2d, crops.joints_3d)

@@ -106,14 +106,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
 
 def _syn_tree(root: Path) -> None:
     folder, base = root / "AIH_syn", root / "AIH_syn" / "machine_annot" / "val"
-    for name in ("right", "left"):
+    for side, name in enumerate(("right", "left")):
         letter = name[0]
         images, labels = base / "images" / f"{letter}_images", base / "labels" / f"in_{letter}_images/{letter}_amodal"
         for path in (images, labels, folder / "filtered_list", folder / "syn_cfgs"):
             path.mkdir(parents=True, exist_ok=True)
         for number in (10, 11):
             sample = make_sample(number, 256)
-            target, hand = getattr(sample, f"target_{name}"), getattr(sample, f"amodal_{name}")
+            target, hand = sample.target[side], sample.amodal[side]
             Image.fromarray(target).save(images / f"{number}.jpg", quality=95)
             Image.fromarray(hand.astype(np.uint8)).save(labels / f"{number}.png")
         (folder / "filtered_list" / f"machine_annot_val_sh_{name}_filtered.txt").write_text("1.0e1\n11\n")

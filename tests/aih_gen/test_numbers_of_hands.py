@@ -94,10 +94,9 @@ def test_of_an_absent_hand_nothing_is_known_and_nothing_is_drawn(samples: list[S
         assert list(sample_problems(sample)) == []
         assert sample.provenance["number_of_hands"] == sample.present.sum()
         for side in np.flatnonzero(~sample.present):
-            name = SIDES[side]
             for dataset in PER_HAND:
                 assert np.isnan(getattr(sample, dataset)[side]).all(), dataset
-            masks = (getattr(sample, f"{kind}_{name}") for kind in ("amodal", "visible", "arm"))
+            masks = (sample.amodal[side], sample.visible[side], sample.arm[side])
             assert not any(mask.any() for mask in masks) and not sample.joint_state[side].any()
             assert sample.depth is not None and np.isinf(sample.depth[side]).all()
 
@@ -110,9 +109,9 @@ def test_where_nothing_is_removed_the_target_is_the_image_and_else_the_backgroun
                 assert np.array_equal(targets[side], sample.image)
         if sample.present.any():
             side = int(sample.present.argmax())
-            name, target = SIDES[side], targets[1 - side].astype(int)
-            hand = getattr(sample, f"amodal_{name}")
-            gone = hand | getattr(sample, f"arm_{name}") | sample.shaded
+            target = targets[1 - side].astype(int)
+            hand = sample.amodal[side]
+            gone = hand | sample.arm[side] | sample.shaded
             assert np.array_equal(target[~gone], sample.image[~gone].astype(int))
             assert np.abs(target - sample.image)[hand].mean() > 5
 

@@ -23,6 +23,7 @@ from hdr_model.training import loop
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Task
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, Any] = {
@@ -53,11 +54,11 @@ def configuration(task: str, changes: dict[str, Any]) -> TrainConfig:
     )
 
 
-def untrained(config: TrainConfig) -> loop.Task:
+def untrained(config: TrainConfig) -> Task:
     """A small network as it is before the first step."""
     torch.manual_seed(config.seed)
     build, network = NETWORKS[config.task]
-    task: loop.Task = build(config, network, CPU)
+    task: Task = build(config, network, CPU)
     return task
 
 

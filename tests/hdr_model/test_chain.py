@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from hdr_model import HDRM, SHPE
 from hdr_model.cli import main
 from hdr_model.config import HDRMConfig, preset, training_preset
-from hdr_model.data.aih import AIHDataset, Batch
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
 from hdr_model.data.crops import crop_hands
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.nets.hasm import HASM
 from hdr_model.training.chain import FoundMasks, Painter
 from hdr_model.training.shpe import SHPETask
@@ -79,7 +80,7 @@ def test_a_painting_changes_the_hole_alone(folder: Path, batch: Batch) -> None:
     crops = crop_hands(batch, torch.tensor([0, 1, 0, 1]), 64)
     rows = torch.tensor([3, 1])
     painted = painter.paint(crops, rows)
-    hole = (crops.amodal & ~crops.visible) | (~crops.amodal & (crops.other_visible | crops.other_arm))
+    hole = crops.masks.hole
     known = crops.image[rows]
     assert not torch.equal(painted[hole[rows].expand(-1, 3, -1, -1)], known[hole[rows].expand(-1, 3, -1, -1)])
     far = ~nn.functional.max_pool2d(hole[rows].float(), 9, 1, 4).bool().expand(-1, 3, -1, -1)
@@ -92,7 +93,7 @@ def test_shpe_learns_from_paintings_in_the_share_that_is_set(folder: Path, batch
         config = replace(training_preset("shpe", "nano"), size=64, painted=share)
         task = SHPETask(config, preset("shpe", "nano"), CPU, chain=folder / "weights")
         plain = SHPETask(config, preset("shpe", "nano"), CPU)
-        images = [t.crops(batch, Draws(0, 1, 0, 4), augment=True)[0] for t in (task, plain)]
+        images = [t.crops(batch, SampleRng(0, 1, 0, 4), augment=True)[0] for t in (task, plain)]
         differs[share] = (images[0] - images[1]).abs().flatten(1).amax(1) > 0.1
     assert not differs[0.0].any() and differs[1.0].all()
 

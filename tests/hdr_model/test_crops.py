@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aih_gen.compose.masks import hole
 from aih_gen.compose.sample import MASK_BITS, pack_masks
 from hdr_model.data.crops import Jitter, crop_hands, unpack_masks
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import (
     rotate_from_crop,
     rotate_to_crop,
@@ -53,14 +52,14 @@ def test_a_left_hand_is_seen_as_the_right_hand_of_the_mirrored_scene() -> None:
     for name in ("image", "target", "joints_2d", "joints_3d"):
         torch.testing.assert_close(getattr(left, name), getattr(right, name), atol=1e-4, rtol=1e-4, msg=name)
     for name in ("amodal", "visible", "other_visible", "other_arm"):
-        assert torch.equal(getattr(left, name), getattr(right, name)), name
+        assert torch.equal(getattr(left.masks, name), getattr(right.masks, name)), name
 
 
 @pytest.mark.parametrize("hand", [RIGHT, LEFT])
 def test_3d_joints_turn_and_mirror_as_the_pixels_do(hand: Tensor) -> None:
     batch = batch_of(2)
     batch["joints_3d"][..., :2] = batch["joints_2d"] / 1000  # seen from far away: x and y are pixels
-    crops = crop_hands(batch, hand, 64, FAR.draw(Draws(1, 0, 0, 1)))
+    crops = crop_hands(batch, hand, 64, FAR.draw(SampleRng(1, 0, 0, 1)))
     offsets = crops.joints_2d - crops.joints_2d[:, :1]
     scale = offsets.norm() / crops.joints_3d[..., :2].norm()
     torch.testing.assert_close(crops.joints_3d[..., :2] * scale, offsets, atol=1e-3, rtol=1e-3)
@@ -71,16 +70,16 @@ def test_3d_joints_turn_and_mirror_as_the_pixels_do(hand: Tensor) -> None:
 
 
 def test_masks_keep_their_order_in_any_crop() -> None:
-    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 40, FAR.draw(Draws(2, 0, 0, 8)))
-    assert crops.amodal.any(dim=(1, 2, 3)).all()
-    assert not (crops.visible & ~crops.amodal).any()
-    assert not (crops.visible & crops.other_visible).any()
+    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 40, FAR.draw(SampleRng(2, 0, 0, 8)))
+    assert crops.masks.amodal.any(dim=(1, 2, 3)).all()
+    assert not (crops.masks.visible & ~crops.masks.amodal).any()
+    assert not (crops.masks.visible & crops.masks.other_visible).any()
 
 
 def test_image_and_target_are_equal_outside_the_hole_and_outside_the_photo() -> None:
-    moves = Jitter(translation=1.0).draw(Draws(2, 0, 0, 8))
-    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 64, moves)
-    whole = hole(crops.amodal, crops.visible, crops.other_visible, crops.other_arm).float()
+    jitter = Jitter(translation=1.0).draw(SampleRng(2, 0, 0, 8))
+    crops = crop_hands(batch_of(*range(8)), torch.tensor([0, 1] * 4), 64, jitter)
+    whole = crops.masks.hole.float()
     # A pixel beside the hole is a mixture of both.
     near = torch.nn.functional.max_pool2d(whole, 5, stride=1, padding=2) > 0
     differs = (crops.image - crops.target).abs().amax(1, keepdim=True) > 1e-5

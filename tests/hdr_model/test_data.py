@@ -16,10 +16,13 @@ from aih_gen.errors import ShardError
 from aih_gen.shards.writer import write_shard
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
-from hdr_model.data.aih import Batch, SampleOrder, batches
-from hdr_model.data.draws import Draws
-from hdr_model.data.photometric import Photometric, change_colours, degrade
+from hdr_model.data.aih import batches
+from hdr_model.data.batch import Batch, stack
+from hdr_model.data.order import SampleOrder
+from hdr_model.data.photometric import Photometric, add_blur_and_noise, change_colours
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.targets import pose_targets
+from hdr_model.masks import HandMasks
 from hdr_model.painting import hdrm_input
 from tests.data.samples import make_header, make_sample, write_samples
 
@@ -52,21 +55,32 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
         AIHDataset(tmp_path / "nowhere")
 
 
-def test_alone_means_that_the_target_shows_one_hand(tmp_path: Path) -> None:
-    half_hidden = replace(make_sample(0), occlusion=np.array([0.4, 0.0], np.float32))
-    single = replace(half_hidden, present=np.array([False, True]))
-    expected = {
-        "AIH_Render": [[True, True], [False, True]],
-        "AIH_Syn": [[True, False], [False, True]],
-        "InterHand2.6M": [[False, False], [False, True]],
-    }
-    for k, (subset, alone) in enumerate(expected.items()):
-        path = tmp_path / f"aih-{k:05d}.h5"
+def test_a_target_is_valid_where_it_shows_one_hand_whatever_the_data_are_called(tmp_path: Path) -> None:
+    both, right = make_sample(0), make_sample(1, hands=(0,))
+    pasted = replace(both, target_left=both.image)
+    photo = replace(pasted, target_right=both.image)
+    samples = [both, pasted, photo, right, make_sample(2, hands=())]
+    expected = [[True, True], [True, False], [False, False], [True, False], [False, False]]
+    assert stack(samples, ("target_valid",))["target_valid"].tolist() == expected
+    for subset in ("AIH_Render", "AIH_Syn", "Another"):
         config = canonical_json({"subset": subset})
         digest = hashlib.sha256(config.encode()).hexdigest()
         header = replace(make_header(), subset=subset, config=config, config_sha256=digest)
-        write_shard(path, [[half_hidden, single]], 2, header)
-        assert AIHDataset(path, ("alone",))[[0, 1]]["alone"].tolist() == alone, subset
+        path = tmp_path / subset / "aih-00000.h5"
+        path.parent.mkdir()
+        write_shard(path, [samples], len(samples), header)
+        for name in ("target_valid", "alone"):  # its name of earlier versions
+            batch = AIHDataset(path, (name,))[[0, 1, 2, 3, 4]]
+            assert batch.keys() == {name} and batch[name].tolist() == expected, subset
+
+
+def test_stacked_samples_are_those_of_shards_to_the_bit(data: Path) -> None:
+    fields = ("rgb", "masks", "joints_2d", "joints_3d", "pose", "present", "occlusion", "target_valid", "index")
+    stacked, read = stack([make_sample(3), make_sample(1)], fields), AIHDataset(data, fields)[[3, 1]]
+    assert list(stacked) == list(read)
+    for name in fields:
+        assert torch.equal(stacked[name], read[name]), name
+        assert stacked[name].dtype == read[name].dtype, name
 
 
 def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
@@ -123,14 +137,14 @@ def test_hdrm_sees_what_the_reference_implementation_shows_it() -> None:
         torch.from_numpy(case[name])[None, None] for name in ("right_amodal", "right_visible", "left_visible")
     )
     image = torch.from_numpy(case["image"])
-    x, validity = hdrm_input(image, amodal, visible, other, torch.zeros_like(other))
+    x, validity = hdrm_input(image, HandMasks(amodal, visible, other, torch.zeros_like(other)))
     torch.testing.assert_close(validity, torch.from_numpy(case["net_mask"]))
     torch.testing.assert_close(x, torch.from_numpy(case["net_input"]))
 
 
 def test_an_arm_of_the_other_hand_is_removed_and_is_no_background() -> None:
     nothing, arm = torch.zeros(1, 1, 2, 2, dtype=torch.bool), torch.tensor([[[[True, False], [False, False]]]])
-    x, validity = hdrm_input(torch.ones(1, 3, 2, 2), nothing, nothing, nothing, arm)
+    x, validity = hdrm_input(torch.ones(1, 3, 2, 2), HandMasks(nothing, nothing, nothing, arm))
     assert validity[0, :4].all() and not validity[0, 4:, 0, 0].any()
     assert x[0, 4:, 0, 0].tolist() == [0, 0, 0, 0] and x[0, 4:, 1, 1].tolist() == [1, 1, 1, 1]
 
@@ -158,8 +172,8 @@ def test_colours_change_but_equal_pixels_stay_equal() -> None:
     image = torch.rand(6, 3, 8, 8)
     target = image.clone()
     target[:, :, :3] = torch.rand(6, 3, 3, 8)
-    changed = change_colours(torch.cat([image, target], 1), STRONG, Draws(0, 0, 0, 6))
+    changed = change_colours(torch.cat([image, target], 1), STRONG, SampleRng(0, 0, 0, 6))
     assert torch.equal(changed[:, :3, 3:], changed[:, 3:, 3:])
     assert (changed[:, :3] - image).abs().mean() > 0.02
-    for result in (changed, degrade(image, STRONG, Draws(0, 0, 0, 6))):
+    for result in (changed, add_blur_and_noise(image, STRONG, SampleRng(0, 0, 0, 6))):
         assert result.min() >= 0 and result.max() <= 1

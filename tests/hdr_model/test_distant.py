@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from aih_gen.compose.sample import Sample
-from hdr_model.data.aih import AIHDataset, Batch
-from hdr_model.data.distant import WIDTHS, Distant, chosen, clean_pictures, distant_moves
-from hdr_model.data.draws import Draws
+from hdr_model.data.aih import AIHDataset
+from hdr_model.data.batch import Batch
+from hdr_model.data.distant import WIDTHS, Distant, chosen, clean_images, distant_jitter
+from hdr_model.data.rng import SampleRng
 from hdr_model.training.hasm import HASMTask, scenes
 from tests.data.samples import NUMBERS, write_numbers
 
@@ -32,7 +33,7 @@ def batch(written: tuple[list[Sample], Path]) -> Batch:
 
 
 def test_clean_are_pictures_without_hands_and_targets_of_the_absent_one(batch: Batch) -> None:
-    plane, clean = clean_pictures(batch)
+    plane, clean = clean_images(batch)
     pictures = batch["rgb"][torch.arange(COUNT), plane]
     assert clean.tolist() == [index not in PAIRS for index in range(COUNT)]
     shown = (batch["masks"] & 0b111100) != 0
@@ -44,7 +45,7 @@ def test_clean_are_pictures_without_hands_and_targets_of_the_absent_one(batch: B
 
 def test_a_target_that_still_shows_the_hand_is_not_clean(batch: Batch) -> None:
     batch["rgb"][:, 1:] = batch["rgb"][:, :1]  # nothing was taken away
-    assert clean_pictures(batch)[1].tolist() == [not NUMBERS[index % len(NUMBERS)] for index in range(COUNT)]
+    assert clean_images(batch)[1].tolist() == [not NUMBERS[index % len(NUMBERS)] for index in range(COUNT)]
 
 
 def test_every_clean_one_is_chosen_as_often() -> None:
@@ -55,11 +56,11 @@ def test_every_clean_one_is_chosen_as_often() -> None:
 
 
 def test_moves_keep_the_photo_inside_unless_it_turns() -> None:
-    moves = distant_moves(Draws(0, 1, 0, 500))
-    width = moves[:, 1].exp()
+    jitter = distant_jitter(SampleRng(0, 1, 0, 500))
+    width = jitter[:, 1].exp()
     assert width.min() > WIDTHS[0] - 1e-3 and width.max() < WIDTHS[1] + 1e-3
     assert width.min() < 1.3 and width.max() > 3.8
-    assert (moves[:, 2:].abs() <= (width[:, None] - 1) / 2 + 1e-6).all()
+    assert (jitter[:, 2:].abs() <= (width[:, None] - 1) / 2 + 1e-6).all()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -103,7 +104,7 @@ def test_hands_are_smaller_where_there_is_a_background_for_them(batch: Batch) ->
     def areas(of: Batch, distant: float) -> torch.Tensor:
         found = []
         for seed in range(6):
-            masks = scenes(of, SIZE, Draws(seed, 1, 0, len(of["masks"])), distant=distant).masks
+            masks = scenes(of, SIZE, SampleRng(seed, 1, 0, len(of["masks"])), distant=distant).masks
             found.append((masks["right_amodal"] | masks["left_amodal"]).float().mean((1, 2)))
         return torch.cat(found)
 

@@ -14,7 +14,7 @@ from transformers import SegformerModel
 from aih_gen.errors import AssetError
 from hdr_model import HASM, HDR
 from hdr_model.cli import main
-from hdr_model.config import EncoderName, HASMConfig, preset
+from hdr_model.config import HASMConfig, preset
 from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.vgg import VGG16Features
@@ -79,13 +79,13 @@ def test_the_discriminator_computes_what_its_reference_names_describe() -> None:
     assert (found - x).abs().max() <= 1e-4 * x.abs().max()
 
 
-MILLIONS: dict[EncoderName, float] = {
+MILLIONS: dict[str, float] = {
     "mit_b0": 3.3, "mit_b1": 13.2, "mit_b2": 24.2, "mit_b3": 44.1, "mit_b4": 60.8, "mit_b5": 81.4
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MILLIONS)
-def test_every_mix_transformer_has_its_published_size(name: EncoderName) -> None:
+def test_every_mix_transformer_has_its_published_size(name: str) -> None:
     with torch.device("meta"):
         encoder = HASM(HASMConfig(name)).encoder
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(MILLIONS[name], abs=0.2)
@@ -115,6 +115,53 @@ def test_hasm_starts_from_mmsegmentations_imagenet_weights(tmp_path: Path) -> No
         start_encoder(hasm, tmp_path / file)
         assert all(torch.equal(tensor, expected[name]) for name, tensor in hasm.encoder.state_dict().items())
         assert torch.equal(hasm.decoder.fusion[0].weight, head)
+
+
+def nvlabs(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A Mix Transformer of ours under the names of NVlabs/SegFormer's mix_transformer.py, as read there."""
+    state: dict[str, Tensor] = {}
+    for stage in range(4):
+        for ours, theirs in (("proj", "proj"), ("layer_norm", "norm")):
+            for leaf in ("weight", "bias"):
+                state[f"patch_embed{stage + 1}.{theirs}.{leaf}"] = encoder[
+                    f"stages.{stage}.patch_embeddings.{ours}.{leaf}"
+                ]
+        for leaf in ("weight", "bias"):
+            state[f"norm{stage + 1}.{leaf}"] = encoder[f"stages.{stage}.layer_norm.{leaf}"]
+        for block in range(2):
+            here, there = f"stages.{stage}.blocks.{block}.", f"block{stage + 1}.{block}."
+            names = {"layernorm_before": "norm1", "layernorm_after": "norm2", "attention.q_proj": "attn.q"}
+            names |= {"attention.o_proj": "attn.proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+            names |= {"mlp.dwconv.dwconv": "mlp.dwconv.dwconv"}
+            if stage < 3:
+                names |= {"attention.sequence_reduction.sequence_reduction": "attn.sr"}
+                names |= {"attention.sequence_reduction.layer_norm": "attn.norm"}
+            for leaf in ("weight", "bias"):
+                state |= {f"{there}{theirs}.{leaf}": encoder[f"{here}{ours}.{leaf}"] for ours, theirs in names.items()}
+                keys, values = (encoder[f"{here}attention.{part}_proj.{leaf}"] for part in "kv")
+                state[f"{there}attn.kv.{leaf}"] = torch.cat([keys, values])
+    return state | {"head.weight": torch.zeros(1000, 256), "head.bias": torch.zeros(1000)}
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_hasm_starts_from_the_authors_own_imagenet_weights(prefix: str, tmp_path: Path) -> None:
+    given = filled_b0().encoder.state_dict()
+    torch.save({prefix + name: tensor for name, tensor in nvlabs(given).items()}, tmp_path / "mit_b0.pth")
+    torch.manual_seed(4)
+    hasm = HASM(B0)
+    start_encoder(hasm, tmp_path / "mit_b0.pth")
+    assert all(torch.equal(tensor, given[name]) for name, tensor in hasm.encoder.state_dict().items())
+
+
+def test_weights_of_another_layout_are_refused_with_the_layouts_that_are_known(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(3), "conv1.bias": torch.zeros(3)}, tmp_path / "a.pth")
+    with pytest.raises(AssetError) as raised:
+        start_encoder(HASM(B0), tmp_path / "a.pth")
+    said = str(raised.value)
+    assert all(
+        word in said for word in ("NVlabs", "patch_embed1.proj", "mmsegmentation", "transformers", "conv1.weight")
+    )
+    assert "\n" not in said and len(said) < 400
 
 
 @pytest.mark.parametrize("prefix", ["", "segformer."])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hdr_model.data.crops import Jitter
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.geometry import crop_affine, from_crop, mask_boxes, nearest_bits, sample, sample_masks, to_crop
 
 RIGHT, LEFT = torch.tensor([0]), torch.tensor([1])
@@ -33,7 +33,9 @@ def test_a_mark_in_the_image_and_its_coordinates_move_together(hand: Tensor) -> 
     mark = torch.tensor([[[40.0, 22.0]]])
     image = torch.zeros(1, 1, 64, 64)
     image[0, 0, 21:24, 39:42] = 1
-    affine = crop_affine(torch.tensor([[36.0, 25.0]]), torch.tensor([30.0]), 96, hand == 1, FAR.draw(Draws(0, 0, 0, 1)))
+    affine = crop_affine(
+        torch.tensor([[36.0, 25.0]]), torch.tensor([30.0]), 96, hand == 1, FAR.draw(SampleRng(0, 0, 0, 1))
+    )
     crop = sample(image, affine, 96, "zeros")[0, 0]
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     found = torch.stack([(x * crop).sum(), (y * crop).sum()]) / crop.sum()

@@ -187,6 +187,15 @@ def test_shpe_terms_are_frobenius_norms_over_the_number_of_valid_joints() -> Non
     assert terms["joints"].item() == pytest.approx(3)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_map_that_is_not_finite_has_no_finite_loss(value: float) -> None:
+    predicted, *targets = shpe_example()
+    maps = {"heat": "heatmap", "delta": "delta_map", "location": "location_map"}
+    for term, name in maps.items():
+        broken = predicted._replace(**{name: torch.full_like(getattr(predicted, name), value)})
+        assert not shpe_losses(broken, *targets)[term].isfinite()
+
+
 def test_unknown_joints_do_not_count() -> None:
     predicted, heatmap, delta, location, valid = shpe_example()
     wrong = predicted._replace(

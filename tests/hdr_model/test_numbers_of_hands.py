@@ -12,9 +12,9 @@ from torch import nn
 
 from aih_gen.errors import AIHError
 from aih_gen.shards.writer import write_shard
-from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, TrainConfig, training_preset
+from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, training_preset
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.evaluation.counts import Counted, count_rows
 from hdr_model.evaluation.evaluate import evaluate
@@ -26,8 +26,8 @@ from hdr_model.nets.shpe import SHPE
 from hdr_model.training.hands import choose_hands
 from hdr_model.training.hasm import HASMTask
 from hdr_model.training.hdrm import HDRMTask
-from hdr_model.training.loop import Task
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Task
 from tests.data.samples import NUMBERS, make_header, make_sample, write_numbers
 
 CPU, COUNT, EMPTY = torch.device("cpu"), 8, 3
@@ -54,19 +54,20 @@ def hdr() -> HDR:
 
 
 def make_task(name: str) -> Task:
-    config: TrainConfig = training_preset(name, "nano")  # type: ignore[arg-type]
     torch.manual_seed(0)
     if name == "hasm":
-        return HASMTask(config, SMALL_HASM, CPU)
-    return HDRMTask(config, SMALL_HDRM, CPU) if name == "hdrm" else SHPETask(config, SMALL_SHPE, CPU)
+        return HASMTask(training_preset("hasm", "nano"), SMALL_HASM, CPU)
+    if name == "hdrm":
+        return HDRMTask(training_preset("hdrm", "nano"), SMALL_HDRM, CPU)
+    return SHPETask(training_preset("shpe", "nano"), SMALL_SHPE, CPU)
 
 
 def test_a_hand_to_learn_from_is_one_that_is_there(data: Path) -> None:
-    batch = AIHDataset(data, ("present", "occlusion", "alone"))[list(range(COUNT))]
+    batch = AIHDataset(data, ("present", "occlusion", "target_valid"))[list(range(COUNT))]
     for index in range(COUNT):
-        assert batch["alone"][index].tolist() == [side in NUMBERS[index % 4] for side in (0, 1)]
+        assert batch["target_valid"][index].tolist() == [side in NUMBERS[index % 4] for side in (0, 1)]
     for step in range(10):
-        for index, hand in enumerate(choose_hands(batch, Draws(0, step, 0, COUNT)).tolist()):
+        for index, hand in enumerate(choose_hands(batch, SampleRng(0, step, 0, COUNT)).tolist()):
             assert hand in NUMBERS[index % 4] or index % 4 == EMPTY
 
 
@@ -75,14 +76,15 @@ def test_a_hand_to_learn_from_is_one_that_is_there(data: Path) -> None:
 def test_every_network_learns_from_pictures_of_one_hand_and_of_none(name: str, indices: list[int], data: Path) -> None:
     task = make_task(name)
     batch = AIHDataset(data, task.fields)[indices]
-    for loss, terms in task.losses(batch, Draws(0, 0, 0, len(indices))):
-        assert all(bool(torch.isfinite(term)) for term in terms.values())
-        loss.backward()  # type: ignore[no-untyped-call]
+    loss = task.loss(batch, SampleRng(0, 0, 0, len(indices)))
+    for part in (loss, loss.discriminator()) if loss.discriminator else (loss,):
+        assert all(bool(torch.isfinite(term)) for term in part.terms.values())
+        part.total.backward()  # type: ignore[no-untyped-call]
     for parameter in cast(nn.Module, task.networks).parameters():
         assert parameter.grad is None or bool(parameter.grad.isfinite().all())
     network = task.networks[name].eval()
-    assert bool(torch.isfinite(task.validation(network, batch, Draws(0, 0, 0, len(indices)))))
-    assert task.picture(network, batch, Draws(0, 0, 0, len(indices))).dtype == torch.uint8
+    assert bool(torch.isfinite(task.validation(network, batch, SampleRng(0, 0, 0, len(indices)))))
+    assert task.preview(network, batch, SampleRng(0, 0, 0, len(indices))).dtype == torch.uint8
 
 
 @pytest.mark.parametrize(("min_hands", "kept"), [(0, {0, 1, 2, 3}), (1, {0, 1, 2}), (2, {0})])
@@ -103,7 +105,7 @@ def test_a_set_without_pairs_is_too_small_for_hdrm(data: Path) -> None:
 
 def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(data: Path) -> None:
     shpe = make_task("shpe")
-    ((_, terms),) = shpe.losses(AIHDataset(data, shpe.fields)[EMPTY_BATCH], Draws(0, 0, 0, 2))
+    terms = shpe.loss(AIHDataset(data, shpe.fields)[EMPTY_BATCH], SampleRng(0, 0, 0, 2)).terms
     assert [term.item() for term in terms.values()] == [0.0] * len(terms)
     hasm = make_task("hasm")
     batch = AIHDataset(data, hasm.fields)[EMPTY_BATCH]
@@ -112,7 +114,7 @@ def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(d
     for step in range(30):
         output = cast(HASM, hasm.networks["hasm"])(batch["rgb"][:, 0].permute(0, 3, 1, 2).float() / 255)
         shares.append(output["right_amodal"].softmax(1)[:, 1].mean().item())
-        ((loss, _),) = hasm.losses(batch, Draws(0, step, 0, 2))
+        loss = hasm.loss(batch, SampleRng(0, step, 0, 2)).total
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

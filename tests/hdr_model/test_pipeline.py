@@ -21,6 +21,7 @@ from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference.infer import infer_photos
 from hdr_model.inference.photos import read_photo
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH, without_speckles
+from hdr_model.masks import HandMasks
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
@@ -130,8 +131,8 @@ def test_growing_takes_a_rim_of_this_hand_too_where_the_other_covers_it(hdr: HDR
     amodal, visible, other, arm = masks
     amodal[..., 40:90, 20:60] = visible[..., 40:90, 20:60] = True
     other[..., 40:90, 60:100] = True
-    hand = HandInput(torch.rand(1, 3, 128, 128), amodal, visible, other, arm, torch.eye(3)[None, :2])
-    exact, grown = (hdr.paint(hand, grow=grow).holes[0, 0] for grow in (False, True))
+    hand = HandInput(torch.rand(1, 3, 128, 128), HandMasks(amodal, visible, other, arm), torch.eye(3)[None, :2])
+    exact, grown = (hdr.paint(hand, dilate_hole).holes[0, 0] for dilate_hole in (False, True))
     assert (exact == other[0, 0]).all()
     assert grown[60, 58:102].all()
     assert not grown[60, 20:55].any()

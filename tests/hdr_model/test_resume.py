@@ -130,6 +130,28 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
     assert_same_run(tmp_path / "whole", tmp_path / "asked")
 
 
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+
+
+def test_a_signal_to_one_of_two_processes_stops_both_between_reports(data: Path, tmp_path: Path) -> None:
+    never = dict.fromkeys(("steps", "log_every", "picture_every", "checkpoint_every", "validate_every"), 100000)
+    given = {"task": "shpe", "data": str(data), "out": str(tmp_path / "run"), "options": {}}
+    given["changes"] = never | {"batch_size": 2}
+    command = [*LAUNCHER, "tests.hdr_model.resume_run", json.dumps(given)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        deadline = time.monotonic() + TIMEOUT
+        while not (tmp_path / "run/pictures").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGTERM)
+        process.wait(TIMEOUT)
+    finally:
+        process.kill()
+    assert 0 < torch.load(tmp_path / "run/last.pt", weights_only=True)["step"] < 100_000
+
+
 @pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"] if FULL else ["hasm"])
 def test_two_processes_end_with_the_weights_of_one_with_the_doubled_batch(
     task: str, data: Path, tmp_path: Path
@@ -142,8 +164,7 @@ def test_two_processes_end_with_the_weights_of_one_with_the_doubled_batch(
         given["changes"] = changes | {"batch_size": batch}
         command = [sys.executable, "-m", "tests.hdr_model.resume_run", json.dumps(given)]
         if world == 2:
-            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-            command = [sys.executable, *launcher, "tests.hdr_model.resume_run", json.dumps(given)]
+            command = [*LAUNCHER, "tests.hdr_model.resume_run", json.dumps(given)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
     start = untrained(configuration(task, changes)).networks[task]

@@ -16,7 +16,8 @@ from aih_gen.factory import generate
 from aih_gen.sources import open_source
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
-from hdr_model.data.aih import Batch, batches
+from hdr_model.data.aih import batches
+from hdr_model.data.batch import Batch
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device
 from hdr_model.training.hdrm import HDRMTask
@@ -26,7 +27,7 @@ from tests.hdr_model.test_training import run, short
 
 SIZE = 64
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
-FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "pose", "betas", "transl", "present", "occlusion", "alone")
+FIELDS = ("rgb", "masks", "joints_2d", "joints_3d", "pose", "betas", "transl", "present", "occlusion", "target_valid")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_stored_and_composed_samples_are_equal_to_the_bit(hands: Path, device: s
     batch = composed(hands, list(range(9)), device)
     for name in FIELDS:
         np.testing.assert_array_equal(batch[name].cpu().numpy(), stored[name].numpy(), err_msg=name)
-    assert {tuple(row) for row in stored["alone"].tolist()} == {(True, False), (False, True)}
+    assert {tuple(row) for row in stored["target_valid"].tolist()} == {(True, False), (False, True)}
 
 
 def test_the_batch_changes_nothing(hands: Path) -> None:

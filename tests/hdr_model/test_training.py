@@ -19,7 +19,7 @@ from hdr_model import HASM, HDRM, SHPE
 from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig, TrainConfig, training_preset
 from hdr_model.data.aih import AIHDataset
-from hdr_model.data.draws import Draws
+from hdr_model.data.rng import SampleRng
 from hdr_model.device import choose_device
 from hdr_model.training import loop
 from hdr_model.training.checkpoint import start_from
@@ -28,6 +28,7 @@ from hdr_model.training.hdrm import HDRMTask, teach
 from hdr_model.training.loop import train
 from hdr_model.training.optimiser import schedule
 from hdr_model.training.shpe import SHPETask
+from hdr_model.training.task import Loss, Task
 from hdr_model.weights import find_weights
 from tests.data.samples import write_samples
 
@@ -51,13 +52,16 @@ def short(task: str, **changes: Any) -> TrainConfig:
     return replace(training_preset(task, "nano"), bfloat16=False, **{**names, **changes})  # type: ignore[arg-type]
 
 
-def make_task(config: TrainConfig) -> loop.Task:
+def make_task(config: TrainConfig) -> Task:
     torch.manual_seed(config.seed)
-    if config.task == "hasm":
-        return HASMTask(config, SMALL_HASM, CPU)
-    if config.task == "hdrm":
-        return HDRMTask(config, SMALL_HDRM, CPU)
-    return SHPETask(config, SMALL_SHPE, CPU)
+    kinds: dict[str, Any] = {
+        "hasm": (HASMTask, SMALL_HASM),
+        "hdrm": (HDRMTask, SMALL_HDRM),
+        "shpe": (SHPETask, SMALL_SHPE),
+    }
+    kind, network = kinds[config.task]
+    task: Task = kind(config, network, CPU)
+    return task
 
 
 def run(config: TrainConfig, data: Path, out: Path, **options: Any) -> dict[str, Tensor]:
@@ -117,16 +121,44 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
 ) -> None:
     config = short("shpe", steps=4)
     task = make_task(config)
-    losses = task.losses
+    whole = task.loss
 
-    def poisoned(batch: Any, draws: Draws) -> Iterator[Any]:
-        for loss, terms in losses(batch, draws):
-            yield loss, terms | {"delta": terms["delta"] * torch.nan}
+    def poisoned(batch: Any, rng: SampleRng) -> Loss:
+        loss = whole(batch, rng)
+        return replace(loss, terms=loss.terms | {"delta": loss.terms["delta"] * torch.nan})
 
-    monkeypatch.setattr(task, "losses", poisoned)
+    monkeypatch.setattr(task, "loss", poisoned)
     with pytest.raises(AIHError, match="'delta' became nan at step 1"):
         train(task, config, [data], tmp_path / "run", device=CPU)
     assert not (tmp_path / "run/last.pt").exists()
+
+
+@pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
+def test_weights_that_burst_stop_the_run_and_are_not_saved(task: str, data: Path, tmp_path: Path) -> None:
+    changes = {"learning_rate": 1e30, "warmup": 0, "checkpoint_every": 9, "validate_every": 9}
+    with pytest.raises(AIHError, match=r"loss term '.+' became (nan|inf) at step|weights .+ are not finite"):
+        run(short(task, steps=9, **changes), data, tmp_path / "run", validation=data)
+    assert {"weights", "best", "last.pt"} & {path.name for path in (tmp_path / "run").iterdir()} == set()
+
+
+def test_a_validation_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_validate", lambda *_: float("nan"))
+    with pytest.raises(AIHError, match="'validation' became nan at step 1"):
+        run(short("shpe", validate_every=1), data, tmp_path / "run", validation=data)
+    assert not (tmp_path / "run/best").exists() and not (tmp_path / "run/last.pt").exists()
+
+
+def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_anew(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(short("shpe"), data, tmp_path / "run")
+    run(short("shpe", steps=4), data, tmp_path / "run", resume=True)
+    assert "anew" not in capsys.readouterr().err
+    (tmp_path / "run/last.pt").unlink()
+    run(short("shpe"), data, tmp_path / "run", resume=True)
+    assert f"{tmp_path / 'run'}: no last.pt to go on from, the run begins anew\n" in capsys.readouterr().err
 
 
 def test_a_folder_with_something_in_it_is_left_alone(data: Path, tmp_path: Path) -> None:
@@ -145,6 +177,19 @@ def test_a_run_is_not_resumed_with_other_settings(data: Path, tmp_path: Path) ->
     with pytest.raises(AIHError, match="--resume"):
         run(short("shpe"), data, tmp_path / "run")
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_a_run_of_an_earlier_version_is_resumed(data: Path, tmp_path: Path) -> None:
+    """Its settings have numbers of the other networks."""
+    run(short("shpe"), data, tmp_path / "run")
+    settings = json.loads((tmp_path / "run/run.json").read_text())
+    assert settings["task"] == "shpe" and settings["painted"] == 0.5 and "mask_stride" not in settings
+    earlier = settings | {"mask_stride": 1, "windows": 0.0, "found": 0.35, "discriminator_learning_rate": 0.1}
+    (tmp_path / "run/run.json").write_text(json.dumps(earlier))
+    run(short("shpe", steps=4), data, tmp_path / "run", resume=True)
+    (tmp_path / "run/run.json").write_text(json.dumps(earlier | {"painted": 0.1}))
+    with pytest.raises(AIHError, match=r"painted: expected 0\.1 as before, found 0\.5"):
+        run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
 
 
 def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
@@ -184,7 +229,7 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
     batch["rgb"][:, 0, ..., 0] = 255 * (batch["masks"] & 4 > 0)  # the right hand's visible pixels are red,
     batch["rgb"][:, 0, ..., 2] = 255 * (batch["masks"] & 8 > 0)  # the left hand's are blue
     for seed in range(3):
-        images, masks = scenes(batch, 64, Draws(seed, 0, 0, 6))
+        images, masks = scenes(batch, 64, SampleRng(seed, 0, 0, 6))
         for side in ("right", "left"):
             assert not (masks[f"{side}_visible"] & ~masks[f"{side}_amodal"]).any()
         red, blue = (images[:, channel] > images[:, [2, 0][channel // 2]] + 0.3 for channel in (0, 2))
@@ -197,8 +242,8 @@ def test_mirrored_scenes_exchange_right_and_left(data: Path) -> None:
 
 def test_coarser_masks_lie_where_the_fine_ones_do(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
-    fine = scenes(batch, 64, Draws(0, 0, 0, 6)).masks
-    coarse = scenes(batch, 64, Draws(0, 0, 0, 6), mask_stride=2).masks
+    fine = scenes(batch, 64, SampleRng(0, 0, 0, 6)).masks
+    coarse = scenes(batch, 64, SampleRng(0, 0, 0, 6), mask_stride=2).masks
     steps = torch.arange(32.0)
     for name in ("right_amodal", "left_amodal"):
         share = torch.nn.functional.avg_pool2d(fine[name][:, None].float(), 2)[:, 0]
@@ -211,7 +256,7 @@ def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
     batch = AIHDataset(data, HASMTask.fields)[list(range(6))]
     areas = {}
     for share in (0.0, 1.0):
-        shown = (scenes(batch, 64, Draws(seed, 1, 0, 6), windows=share) for seed in range(8))
+        shown = (scenes(batch, 64, SampleRng(seed, 1, 0, 6), windows=share) for seed in range(8))
         images, masks = zip(*shown, strict=True)
         assert all(image.shape == (6, 3, 64, 64) for image in images)
         areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
@@ -223,16 +268,15 @@ def test_what_hdrm_is_not_taught_stays_in_its_target(data: Path) -> None:
     config = short("hdrm")
     task = HDRMTask(config, SMALL_HDRM, CPU)
     batch = AIHDataset(data, HDRMTask.fields)[list(range(6))]
-    crops = task.crops(batch, Draws(0, 0, 0, 6), augment=False)
-    hidden = crops.amodal & ~crops.visible
-    removed = ~crops.amodal & (crops.other_visible | crops.other_arm)
+    crops = task.crops(batch, SampleRng(0, 0, 0, 6), augment=False)
+    hidden, removed = crops.masks.hidden, crops.masks.removal
     assert hidden.any() and removed.any()
     keep_other, keep_hidden = (teach(crops, replace(SMALL_HDRM, **{off: False})) for off in ("removal", "deocclusion"))
     for taught, left_out, painted in ((keep_other, removed, hidden), (keep_hidden, hidden, removed)):
         assert torch.equal(taught.target[left_out.expand(-1, 3, -1, -1)], crops.image[left_out.expand(-1, 3, -1, -1)])
         assert torch.equal(taught.target[painted.expand(-1, 3, -1, -1)], crops.target[painted.expand(-1, 3, -1, -1)])
-    assert torch.equal(keep_other.amodal & ~keep_other.visible, hidden)
-    assert not (keep_hidden.amodal & ~keep_hidden.visible).any()
+    assert torch.equal(keep_other.masks.hidden, hidden) and not keep_other.masks.removal.any()
+    assert torch.equal(keep_hidden.masks.removal, removed) and not keep_hidden.masks.hidden.any()
 
 
 def test_the_trained_weights_know_what_they_paint(data: Path, tmp_path: Path) -> None:
@@ -312,7 +356,7 @@ def test_validation_is_the_loss_of_samples_as_they_are(task: str, data: Path) ->
     built = make_task(config)
     dataset = AIHDataset(data, built.fields)
     network = built.networks[task].eval()
-    losses = [built.validation(network, dataset[[0, 1, 2]], Draws(0, 0, 0, 3)).item() for _ in range(2)]
+    losses = [built.validation(network, dataset[[0, 1, 2]], SampleRng(0, 0, 0, 3)).item() for _ in range(2)]
     assert losses[0] == losses[1] and np.isfinite(losses[0])
 
 
@@ -357,9 +401,9 @@ def test_compiling_without_a_compiler_is_told(data: Path, tmp_path: Path, monkey
 
 
 def test_a_samples_random_numbers_do_not_depend_on_its_batch() -> None:
-    whole, part = Draws(3, 5, 20, 8), Draws(3, 5, 24, 4)
+    whole, part = SampleRng(3, 5, 20, 8), SampleRng(3, 5, 24, 4)
     assert torch.equal(whole.uniform(4)[4:], part.uniform(4)) and whole.of_step() == part.of_step()
-    assert not torch.equal(Draws(3, 5, 20, 1).uniform(4), Draws(4, 5, 20, 1).uniform(4))
+    assert not torch.equal(SampleRng(3, 5, 20, 1).uniform(4), SampleRng(4, 5, 20, 1).uniform(4))
 
 
 def test_a_run_by_the_clock_is_the_run_of_as_many_steps(

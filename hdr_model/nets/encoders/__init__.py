@@ -1,17 +1,17 @@
-"""Image encoders by name. A new one is a module here and a line in ``ENCODERS``."""
+"""Image encoders by name. A new one is a module here and a line in ``ENCODERS``.
+
+Nothing here loads PyTorch before an encoder is made: the command line offers these names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from torch import Tensor
+from aih_gen.errors import AIHError
 
-from hdr_model.config import EncoderName
-from hdr_model.nets.encoders.dilated_resnet import DilatedResNet
-from hdr_model.nets.encoders.efficientnet_lite import EfficientNetLite
-from hdr_model.nets.encoders.mix_transformer import MixTransformer
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Encoder(Protocol):
@@ -29,23 +29,45 @@ class Encoder(Protocol):
         """Keep the first ``stages`` maps' layers, and their batch normalisation, as they are while training."""
 
 
-ENCODERS: dict[EncoderName, Callable[[float], Encoder]] = {
-    "mit_nano": partial(MixTransformer, (16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8)),
-    "mit_b0": partial(MixTransformer, (32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8)),
-    "mit_b1": partial(MixTransformer, (64, 128, 320, 512), (2, 2, 2, 2), (1, 2, 5, 8)),
-    "mit_b2": partial(MixTransformer, (64, 128, 320, 512), (3, 4, 6, 3), (1, 2, 5, 8)),
-    "mit_b3": partial(MixTransformer, (64, 128, 320, 512), (3, 4, 18, 3), (1, 2, 5, 8)),
-    "mit_b4": partial(MixTransformer, (64, 128, 320, 512), (3, 8, 27, 3), (1, 2, 5, 8)),
-    "mit_b5": partial(MixTransformer, (64, 128, 320, 512), (3, 6, 40, 3), (1, 2, 5, 8)),
-    "efficientnet_lite0": partial(EfficientNetLite, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
-    "efficientnet_lite1": partial(EfficientNetLite, (16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1)),
-    "efficientnet_lite2": partial(EfficientNetLite, (16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
-    "dilated_resnet_nano": partial(DilatedResNet, 12, (1, 2, 2)),
-    "dilated_resnet": partial(DilatedResNet, 64, (2, 4, 6)),
-}
-"""Each takes the probability with which a residual branch is dropped while training, where it has that."""
+ENCODERS: dict[str, tuple[str, Any]] = {
+    "mit_nano": ("mix_transformer.MixTransformer", ((16, 32, 64, 128), (1, 1, 2, 1), (1, 2, 4, 8))),
+    "mit_b0": ("mix_transformer.MixTransformer", ((32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8))),
+    "mit_b1": ("mix_transformer.MixTransformer", ((64, 128, 320, 512), (2, 2, 2, 2), (1, 2, 5, 8))),
+    "mit_b2": ("mix_transformer.MixTransformer", ((64, 128, 320, 512), (3, 4, 6, 3), (1, 2, 5, 8))),
+    "mit_b3": ("mix_transformer.MixTransformer", ((64, 128, 320, 512), (3, 4, 18, 3), (1, 2, 5, 8))),
+    "mit_b4": ("mix_transformer.MixTransformer", ((64, 128, 320, 512), (3, 8, 27, 3), (1, 2, 5, 8))),
+    "mit_b5": ("mix_transformer.MixTransformer", ((64, 128, 320, 512), (3, 6, 40, 3), (1, 2, 5, 8))),
+    "efficientnet_lite0": (
+        "efficientnet_lite.EfficientNetLite", ((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
+    ),
+    "efficientnet_lite1": (
+        "efficientnet_lite.EfficientNetLite", ((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1)),
+    ),
+    "efficientnet_lite2": (
+        "efficientnet_lite.EfficientNetLite", ((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
+    ),
+    "dilated_resnet_nano": ("dilated_resnet.DilatedResNet", (12, (1, 2, 2))),
+    "dilated_resnet": ("dilated_resnet.DilatedResNet", (64, (2, 4, 6))),
+}  # fmt: skip
+"""Module and class, and its first arguments; the last is ``drop_path``."""
+
+if TYPE_CHECKING:
+    EncoderName = str
+else:
+    EncoderName = Literal[tuple(ENCODERS)]
 
 
-def make_encoder(name: EncoderName, drop_path: float = 0.0) -> Encoder:
-    """The encoder of that name, with random weights."""
-    return ENCODERS[name](drop_path)
+def make_encoder(name: str, drop_path: float = 0.0) -> Encoder:
+    """The encoder of that name, with random weights.
+
+    Args:
+        drop_path: probability with which a residual branch is dropped while training, where it has that.
+
+    Raises:
+        AIHError: there is none of that name.
+    """
+    if name not in ENCODERS:
+        raise AIHError(f'encoder: expected one of {", ".join(ENCODERS)}, found "{name}"')
+    place, sizes = ENCODERS[name]
+    module, _, kind = place.partition(".")
+    return cast(Encoder, getattr(import_module(f"{__name__}.{module}"), kind)(*sizes, drop_path))

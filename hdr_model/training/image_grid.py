@@ -1,4 +1,4 @@
-"""Rows of pictures for the training log, as tensors."""
+"""Rows of images for the training log, as tensors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 GAP = 2
-"""White pixels between pictures."""
+"""White pixels between images."""
 
 
 def grid(columns: Sequence[Tensor]) -> Tensor:
-    """Columns of pictures (B,3,S,S) in [0, 1], one sample a row, as one picture (3,H,W) uint8."""
+    """Columns of images (B,3,S,S) in [0, 1], one sample a row, as one image (3,H,W) uint8."""
     padded = [torch.nn.functional.pad(column.float().clamp(0, 1), (0, GAP, 0, GAP), value=1.0) for column in columns]
     rows = torch.cat(padded, 3)  # (B,3,S,columns * S)
     return (torch.cat(list(rows), 1) * 255).round().byte()

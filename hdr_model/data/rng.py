@@ -9,15 +9,15 @@ from torch import Tensor
 _OF_SAMPLE, _OF_STEP = 1, 2
 
 
-class Draws:
+class SampleRng:
     """Random numbers for the samples of one step.
 
     Samples are numbered over all steps and processes, and a sample's numbers depend on (seed, number) alone: two
-    processes that share a batch draw what one process with the whole batch would.
+    processes that share a batch draw the numbers that one process with the whole batch would.
 
     Args:
         seed: of the run.
-        step: counts from 1; 0 draws for pictures and validation.
+        step: counts from 1; 0 is for previews and validation.
         first: the number of the first sample of this process's batch.
         count: samples in this process's batch.
     """
