@@ -75,13 +75,18 @@ def test_what_a_scene_shows_is_named(source: RenderedSource, scenes: list[Scene]
     assert sample.provenance["shows"] == list(people[0].shows)
 
 
-def test_recorded_photos_and_the_plain_look_get_no_people(source: RenderedSource, scenes: list[Scene]) -> None:
+def test_recorded_photos_and_the_plain_look_get_no_people(
+    source: RenderedSource, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = next(scene for scene in scenes if scene.props)
     sampler = RenderedSource(source.config).scenes
     assert sampler._company(scene.index, None, scene.skin, scene.camera).props
-    for setting, value in (("cameras", "recorded"), ("backgrounds", "recorded"), ("look", "plain")):
+    for setting, value in (("cameras", "recorded"), ("look", "plain")):
         sampler.config = replace(source.config, **{setting: value})
         assert not sampler._company(scene.index, None, scene.skin, scene.camera).props
+    sampler.config = source.config
+    monkeypatch.setattr(sampler.library, "fixed", True, raising=False)
+    assert not sampler._company(scene.index, None, scene.skin, scene.camera).props
 
 
 def test_the_arms_lead_to_the_person_behind_the_hands(source: RenderedSource, scenes: list[Scene]) -> None:
