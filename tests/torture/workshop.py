@@ -28,10 +28,15 @@ class Command:
     """A command that writes to OUT."""
 
     arguments: tuple[str, ...]
-    whole: bool
+    whole: bool = False
     """OUT appears in one step; else file by file, each whole, and the same command goes on."""
+    needs_folder: bool = False
+    """OUT must be there."""
 
     def at(self, out: Path) -> list[str]:
+        """The arguments that write to ``out``."""
+        if self.needs_folder:
+            out.mkdir(parents=True, exist_ok=True)
         return [argument.replace("OUT", str(out)) for argument in self.arguments]
 
     def without(self, *options: str) -> list[str]:
@@ -109,7 +114,11 @@ class Workshop:
 
 
 def make_inputs(folder: Path) -> Mapping[str, Command]:
-    """Shards, weights and a photo in ``folder``; the commands that read them, by name."""
+    """Shards, weights and a photo in ``folder``; the commands that read them, by name.
+
+    Raises:
+        AssertionError: the shards that others are made from could not be made.
+    """
     for number in range(3):
         _write_shard(folder / f"shards/aih_render-{number:05d}.h5", range(4 * number, 4 * number + 4))
     _write_weights(folder / "weights")
@@ -132,20 +141,21 @@ def make_inputs(folder: Path) -> Mapping[str, Command]:
         "--hand-model", str(hands), "--size", "64", "--shard-size", "2", "--out", "OUT",
     )  # fmt: skip
     infer = ("hdr", "infer", str(folder / "photo.png"), "--weights", weights, "--device", "cpu", "--out", "OUT")
+    made = folder / "made"
+    outcome = command([argument.replace("OUT", str(made)) for argument in syn])
+    assert outcome.code == 0, str(outcome)
     return {
-        "syn": Command(syn, whole=False),
-        "train": Command(("hdr", "train", "shpe", *run, "--out", "OUT"), whole=False),
-        "annotate": Command(annotate, whole=False),
-        "import npz": Command(
-            ("aih-gen", "import", str(folder / "fits.npz"), "--from", "npz", "--out", "OUT"), whole=False
-        ),
+        "syn": Command(syn),
+        "train": Command(("hdr", "train", "shpe", *run, "--out", "OUT")),
+        "annotate": Command(annotate),
+        "import npz": Command(("aih-gen", "import", str(folder / "fits.npz"), "--from", "npz", "--out", "OUT")),
         "export coco": Command((*export, "coco"), whole=True),
         "export webdataset": Command((*export, "webdataset"), whole=True),
         "export aih-folders": Command((*export, "aih-folders"), whole=True),
-        "merge": Command(("aih-gen", "merge", shards, "--out", "OUT"), whole=True),
-        "split": Command(("aih-gen", "split", shards, "--out", "OUT"), whole=True),
-        "preview": Command(("aih-gen", "preview", shards, "--out", "OUT/page.html"), whole=False),
-        "infer": Command(infer, whole=False),
+        "merge": Command(("aih-gen", "merge", str(made), "--out", "OUT"), whole=True),
+        "split": Command(("aih-gen", "split", str(made), "--out", "OUT"), whole=True),
+        "preview": Command(("aih-gen", "preview", shards, "--out", "OUT/page.html"), needs_folder=True),
+        "infer": Command(infer),
     }
 
 
