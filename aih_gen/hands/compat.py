@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
-from aih_gen.hands.mano import FILE_NAMES, NUM_VERTICES, read_mano, tip_vertices
+from aih_gen.hands.mano import NUM_VERTICES, read_mano, tip_vertices
+from aih_gen.hands.mano_files import FILE_NAMES
 from aih_gen.hands.model import bone_transforms, rotation_matrices, shaped, skin, with_pose
 from aih_gen.typing import Side
 

@@ -15,12 +15,12 @@ import torch
 
 from aih_gen.errors import AssetError
 from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS
+from aih_gen.hands.mano_files import FILE_NAMES, check_side, find_mano
 from aih_gen.hands.model import HandData, HandModel
 from aih_gen.io.archives import unpack_npz
 from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
 from aih_gen.typing import AnyArray, Int64, Side, TipConvention
 
-FILE_NAMES = {"right": "MANO_RIGHT", "left": "MANO_LEFT"}
 NUM_VERTICES, NUM_FACES = 778, 1538
 MAX_BYTES = 16 * 2**20  # the licensed files have 4 MB, the exported free hand 7 MB
 
@@ -78,32 +78,20 @@ def tip_vertices(file: ManoFile, side: Side, tips: TipConvention) -> Int64:
 
 def read_mano(path: Path, side: Side) -> ManoFile:
     """The arrays of a licensed pickle (``MANO_RIGHT.pkl``), of an npz with the same (dense) arrays, or of one of either
-    in the folder ``path``.
+    in the folder ``path``. A file of the other side stands for its brother, see `find_mano`.
 
     The published left file repeats the right hand's sign in the x component of ``shapedirs``; where the right file
     lies beside it and shows that, the sign is repaired, with one warning per file and process. Without a right file
     there is nothing to compare with: the arrays are left as they are, with a warning too.
 
     Raises:
-        AssetError: no such file, content other than a MANO model's, or an array of another shape.
+        AssetError: no such file, content other than a MANO model's, an array of another shape, or the
+            other side's hand.
     """
-    path = _find(path, side)
+    path = find_mano(path, side)
     file = _read(path)
+    check_side(path, side, file.J_regressor @ file.v_template)
     return _repaired(file, path) if side == "left" and file.tip_vertices is None else file
-
-
-def _find(path: Path, side: Side) -> Path:
-    candidates = [path] if path.is_file() else [path / (FILE_NAMES[side] + suffix) for suffix in (".pkl", ".npz")]
-    for file in candidates:
-        if file.is_file():
-            return _sibling(file, side)
-    raise AssetError(f"{path}: expected 'free', a MANO file or a folder with {FILE_NAMES[side]}.pkl, found neither")
-
-
-def _sibling(file: Path, side: Side) -> Path:
-    """The file of the wanted side when the other one's was named."""
-    other = FILE_NAMES["left" if side == "right" else "right"]
-    return file.with_name(FILE_NAMES[side] + file.suffix) if file.stem == other else file
 
 
 def _read(path: Path) -> ManoFile:
@@ -179,13 +167,20 @@ def _check_range(name: str, indices: AnyArray, stop: int) -> None:
 
 
 def _repaired(left: ManoFile, path: Path) -> ManoFile:
-    right_path = path.with_name(FILE_NAMES["right"] + path.suffix)
-    if not right_path.is_file():
-        _tell_once(f"{path}: no {right_path.name} beside it, so the sign of shapedirs is taken as it is")
+    try:
+        right_path = find_mano(path, "right")
+    except AssetError:
+        right_path = path
+    if right_path == path:
+        _tell_once(
+            f"{path}: no {FILE_NAMES['right']}{path.suffix} beside it, so the sign of shapedirs is taken as it is"
+        )
         return left
     right = _read(right_path)
     if right.shapedirs.shape != left.shapedirs.shape:
         raise AssetError(f"{right_path}: expected the right hand of {path.name}, found another mesh")
+    if np.array_equal(right.v_template, left.v_template):
+        raise AssetError(f"{path}: expected a left hand, found the same shape as in {right_path.name}")
     if np.abs(left.shapedirs[:, 0] - right.shapedirs[:, 0]).sum() >= 1:
         return left
     _tell_once(f"{path}: x of shapedirs had the right hand's sign; repaired")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-from aih_gen.hands import load_hand_model
+from aih_gen.hands import load_hand_pair
 from aih_gen.hands.joints import FROM_INTERHAND
 from aih_gen.io.images import image_fault
 from aih_gen.io.json_stream import CutJSON, JSONStream
@@ -300,11 +300,10 @@ def _add_fits(stream: JSONStream, frames: FrameTable, report: ReadReport) -> Non
 
 def _compare_fits(frames: FrameTable, hand_model: str, max_fit_error: float) -> None:
     """Mark fits whose joints are farther from the annotated ones than allowed, or cannot be compared."""
-    for side, name in enumerate(SIDES):
-        model = load_hand_model(hand_model, name, tips="smplx")
+    for side, model in enumerate(load_hand_pair(hand_model, tips="smplx")):
         chosen = np.flatnonzero(frames.fit_state[:, side] == FITTED)
         starts = range(0, len(chosen), FITS_AT_ONCE)
-        for start in tqdm(starts, desc=f"{name} fits against joints", unit="batch", leave=False, mininterval=1):
+        for start in tqdm(starts, desc=f"{SIDES[side]} fits against joints", unit="batch", leave=False, mininterval=1):
             rows = chosen[start : start + FITS_AT_ONCE]
             pose, betas, transl = torch.from_numpy(frames.fits[rows, side]).split((48, 10, 3), 1)
             with torch.no_grad():

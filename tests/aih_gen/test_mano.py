@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
-from aih_gen.hands import export_free_hand, load_hand_model
+from aih_gen.hands import export_free_hand, load_hand_model, load_hand_pair
 from aih_gen.hands.joints import JOINT_NAMES, MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano import MAX_BYTES, read_mano
 from aih_gen.hands.model import IN_CACHE
@@ -57,7 +57,10 @@ def content(seed: int = 0) -> dict[str, Any]:
 
 def write(folder: Path, side: Side = "right", **changes: Any) -> Path:
     path = folder / f"MANO_{side.upper()}.pkl"
-    path.write_bytes(pickle.dumps(content() | changes, protocol=2))
+    arrays = content()
+    if side == "left":
+        arrays["v_template"] = arrays["v_template"] * np.array([-1, 1, 1])
+    path.write_bytes(pickle.dumps(arrays | changes, protocol=2))
     return path
 
 
@@ -198,6 +201,67 @@ def test_a_left_hand_that_is_right_is_left_alone_and_one_that_cannot_be_checked_
     write(tmp_path, "right")
     hand = load_hand_model(tmp_path, "left", dtype=torch.float64)
     assert np.array_equal(hand.shapedirs.numpy(), correct)
+
+
+SPELLINGS = [
+    ("mano_right.pkl", "mano_left.pkl"),
+    ("MANO_RIGHT_C.pkl", "MANO_LEFT_C.pkl"),
+    ("Right.npz", "LEFT.npz"),
+    ("handRight.v2.pkl", "handLeft.v2.pkl"),
+]
+
+
+def write_free_hands(folder: Path, right: str, left: str) -> tuple[Path, Path]:
+    """The free hand's two files under other names."""
+    paths = folder / right, folder / left
+    for side, path in zip(SIDES, paths, strict=True):
+        file = export_free_hand(folder / "made", side)
+        if path.suffix == ".npz":
+            arrays = vars(read_mano(file, side))
+            np.savez(path, **{name: array for name, array in arrays.items() if name != "sha256"})
+        else:
+            file.rename(path)
+    return paths
+
+
+@pytest.mark.parametrize(("right", "left"), SPELLINGS)
+def test_either_sides_file_under_any_name_stands_for_both(right: str, left: str, tmp_path: Path) -> None:
+    for path in write_free_hands(tmp_path, right, left):
+        for side, model in zip(SIDES, load_hand_pair(path), strict=True):
+            expected = load_hand_model("free", side)
+            assert torch.equal(model.v_template, expected.v_template[: model.num_vertices])
+    (tmp_path / right).rename(tmp_path / "elsewhere")
+    with pytest.raises(AssetError, match=f"(?i)expected the right hand's file {right[:4]}.* beside it, found none"):
+        load_hand_pair(tmp_path / left)
+
+
+def test_a_link_is_what_it_links_to_and_a_folder_holds_the_files_in_any_case(tmp_path: Path) -> None:
+    write_free_hands(tmp_path, "mano_right.pkl", "Mano_Left.pkl")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "hand.pkl").symlink_to(tmp_path / "mano_right.pkl")
+    for name in (tmp_path / "links" / "hand.pkl", tmp_path):
+        right, left = load_hand_pair(name)
+        assert torch.allclose(right.v_template * torch.tensor([-1.0, 1, 1]), left.v_template)
+
+
+@pytest.mark.filterwarnings("ignore:.*no MANO_RIGHT.pkl beside it")
+def test_one_hand_for_both_sides_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "right").rename(tmp_path / "hand.pkl")
+    with pytest.raises(AssetError, match=r"hand\.pkl: expected a right and a left hand's file, found one shape"):
+        load_hand_pair(tmp_path / "hand.pkl")
+    right = write(tmp_path, "right")
+    right.with_name("MANO_LEFT.pkl").write_bytes(right.read_bytes())
+    with pytest.raises(
+        AssetError, match=r"MANO_LEFT\.pkl: expected a left hand, found the same shape as in MANO_RIGHT"
+    ):
+        load_hand_model(tmp_path, "left")
+
+
+def test_swapped_files_are_refused(tmp_path: Path) -> None:
+    write_free_hands(tmp_path, "MANO_LEFT.pkl", "MANO_RIGHT.pkl")
+    for side, other in zip(SIDES, SIDES[::-1], strict=True):
+        with pytest.raises(AssetError, match=rf"MANO_{side.upper()}\.pkl: expected a {side} hand, found a {other} one"):
+            load_hand_model(tmp_path, side)
 
 
 class Python2Pickler(pickle._Pickler):  # type: ignore[misc]
