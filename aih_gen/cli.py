@@ -16,11 +16,11 @@ from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, Sy
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
-from aih_gen.io.write import write_text
+from aih_gen.io.write import check_apart, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import write_sheet
-from aih_gen.shards.manifest import ManifestEntry, read_manifest
+from aih_gen.shards.manifest import MANIFEST, ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.verify import verify
@@ -175,6 +175,8 @@ class Preview:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
         shards = AIHShards(self.path)
+        read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
+        check_apart(self.out, [self.path, *read])
         count = min(self.count, len(shards))
         page = preview_page(shards, [k * len(shards) // count for k in range(count)])
         write_text(self.out, page)
