@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from aih_gen.errors import AssetError
 
@@ -26,8 +26,14 @@ MAX_BYTES = 1 << 30
 MAX_SCANS = 100
 """Of a JPEG, each of which is as much work as a whole image; progressive ones have about ten."""
 
+ONE_COLOUR = "image of one colour"
+
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 """The head of a scan with one to four components; its length says the same, or decoders refuse it."""
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""EXIF orientations in which an image's width is stored as its height."""
+_MIN_CONTRAST = 4
+"""Grey levels, which a compressed image of one colour stays below."""
 _DRAFT = 8
 """By how much a JPEG may be reduced while it is decoded: all its bytes are read, few of its pixels computed."""
 
@@ -54,19 +60,54 @@ def read_image(
         return image if mode is None else image.convert(mode)
 
 
-def image_fault(path: Path, size: tuple[int, int] | None = None) -> str | None:
-    """The fault of an image, None where it has none: missing, unreadable, or of another ``size`` (width, height)."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, upright as its EXIF says; its pixels are not decoded.
+
+    Raises:
+        AssetError: it cannot be read, or is too large.
+    """
+    with _opened(path, MAX_PIXELS) as stored:
+        return _upright_size(stored)
+
+
+def image_fault(
+    path: Path, size: tuple[int, int] | None = None, box: tuple[float, float, float, float] | None = None
+) -> str | None:
+    """The fault of an image, None where it has none: missing, unreadable, of another size, or of one colour.
+
+    Args:
+        path: the file.
+        size: width and height that the image, upright, is to have.
+        box: left, top, right, bottom in its pixels, where it is to show something.
+    """
     if not path.is_file():
         return "missing image"
     try:
         with _opened(path, MAX_PIXELS) as stored:
-            if size is not None and stored.size != size:
+            width, height = _upright_size(stored)
+            if size is not None and (width, height) != size:
                 return "image of another size"
             stored.draft("L", (stored.width // _DRAFT, stored.height // _DRAFT))
             stored.load()
+            if box is not None and _is_of_one_colour(ImageOps.exif_transpose(stored), box, width, height):
+                return ONE_COLOUR
     except AssetError:
         return "unreadable image"
     return None
+
+
+def _upright_size(stored: Image.Image) -> tuple[int, int]:
+    on_its_side = stored.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
+    return (stored.height, stored.width) if on_its_side else stored.size
+
+
+def _is_of_one_colour(image: Image.Image, box: tuple[float, float, float, float], width: int, height: int) -> bool:
+    """True where the part of an image in ``box``, given in pixels of the whole width and height, has no contrast."""
+    columns, rows = np.clip(box[::2], 0, width) / width, np.clip(box[1::2], 0, height) / height
+    grey = np.asarray(image.convert("L"))
+    left, right = (int(at) for at in columns * image.width)
+    top, bottom = (int(at) for at in rows * image.height)
+    return bool(np.ptp(grey[top : bottom + 1, left : right + 1]) < _MIN_CONTRAST)
 
 
 def as_rgb(image: Image.Image) -> NDArray[np.uint8]:
