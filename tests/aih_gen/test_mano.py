@@ -7,15 +7,19 @@ import io
 import os
 import pickle
 import struct
+import sys
 import time
 import tracemalloc
+import types
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import scipy.sparse
 import smplx
 import torch
 from scipy.sparse import csc_matrix
@@ -298,6 +302,64 @@ def test_every_make_of_the_file_gives_the_same_hand(make: int | str, tmp_path: P
     usual, found = load_hand_model(write(tmp_path / "usual")), load_hand_model(tmp_path)
     for a, b in zip(usual.buffers(), found.buffers(), strict=True):
         assert torch.equal(a, b)
+
+
+class Ch:
+    """Stands for ``chumpy.ch.Ch``, and below for ``chumpy.reordering.Select``."""
+
+    def __init__(self, **state: Any) -> None:
+        vars(self).update(state)
+
+
+class Select(Ch):
+    pass
+
+
+Ch.__module__, Select.__module__ = "chumpy.ch", "chumpy.reordering"
+
+
+@pytest.fixture
+def chumpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that pickle finds the classes by chumpy's names."""
+    monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+    for name, kind in (("chumpy.ch", Ch), ("chumpy.reordering", Select)):
+        module = types.ModuleType(name)
+        setattr(module, kind.__name__, kind)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+REGRESSOR = content()["J_regressor"].toarray()
+SHAPES, POSES, MEAN = (content()[name] for name in ("shapedirs", "posedirs", "hands_mean"))
+SAVED_AGAIN: dict[str, dict[str, Any]] = {
+    **{
+        f"{kind}_{what}": {"J_regressor": getattr(scipy.sparse, f"{kind}_{what}")(REGRESSOR)}
+        for kind in ("csc", "csr", "coo")
+        for what in ("matrix", "array")
+    },
+    "dense": {"J_regressor": REGRESSOR},
+    "matrix": {"J_regressor": np.asmatrix(REGRESSOR), "hands_mean": np.asmatrix(MEAN)},
+    "scalars": {"scale": np.float64(2), "count": np.int64(3), "flag": np.uint8(1)},
+    "columns first": {"shapedirs": np.asfortranarray(SHAPES)},
+    "axes in another order": {"posedirs": np.ascontiguousarray(POSES.transpose(2, 0, 1)).transpose(1, 2, 0)},
+    "chumpy": {
+        "shapedirs": Select(
+            a=Ch(x=SHAPES, _dirty_vars={"x"}), idxs=np.arange(SHAPES.size), preferred_shape=SHAPES.shape
+        ),
+        "hands_mean": Ch(x=MEAN, _dirty_vars=set(), _itr=None, _depends_on_deps=frozenset({"x"})),
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("case", SAVED_AGAIN)
+def test_a_file_that_others_saved_again_is_the_same(case: str, protocol: int, chumpy: None, tmp_path: Path) -> None:
+    path, arrays = tmp_path / "MANO_RIGHT.pkl", content()
+    for kind in (dict, OrderedDict):
+        path.write_bytes(pickle.dumps(kind(arrays | SAVED_AGAIN[case]), protocol=protocol))
+        found = read_mano(path, "right")
+        assert np.array_equal(found.J_regressor, REGRESSOR)
+        for name in (*arrays.keys() - {"J_regressor"},):
+            assert np.array_equal(getattr(found, name), arrays[name]), name
 
 
 @pytest.mark.parametrize("side", SIDES)
