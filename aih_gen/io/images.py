@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import multiprocessing
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +20,16 @@ from aih_gen.errors import AssetError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of what is decoded. Others are programs (PostScript starts Ghostscript) or hardly tried decoders."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif", ".jpe", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
 """Names of images in a folder of data end so."""
+UNREAD_SUFFIXES = (
+    *(".heic", ".heif", ".hif", ".avif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga", ".exr", ".hdr", ".ico"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".raw"),
+)
+"""Those of images in formats that are not read."""
 MAX_PIXELS = 89_478_485
 """256 MiB of RGB, and Pillow's own limit."""
 MAX_BYTES = 1 << 30
@@ -57,7 +68,27 @@ def read_image(
             stored.draft(mode, (draft, draft))
         image = ImageOps.exif_transpose(stored)
         image.load()
-        return image if mode is None else image.convert(mode)
+        return image if mode is None else _converted(image, mode)
+
+
+def images_in(folder: Path, below: bool = False) -> tuple[list[Path], list[Path]]:
+    """Sorted files of a folder that are images by their names, and those of formats that are not read.
+
+    Folders do not count, nor do the ``._NAME`` that macOS leaves beside files. ``below`` takes in subfolders.
+    """
+    found = [path for path in (folder.rglob("*") if below else folder.glob("*")) if not path.name.startswith("._")]
+    files = sorted(path for path in found if path.suffix.lower() in (*SUFFIXES, *UNREAD_SUFFIXES) and path.is_file())
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return images, [path for path in files if path.suffix.lower() not in SUFFIXES]
+
+
+@functools.cache
+def tell_unread(folder: Path, unread: tuple[Path, ...]) -> None:
+    """Name and count on stderr the images of a folder that are not read, once a process and by none that it starts."""
+    if unread and multiprocessing.parent_process() is None:
+        names = ", ".join(path.name for path in unread[:3])
+        message = f"{folder}: {len(unread)} images of formats that are not read are left out ({names}"
+        print(message + (", ...)" if len(unread) > 3 else ")"), file=sys.stderr)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -157,6 +188,15 @@ def _content(path: Path) -> bytes:
 
 def _size(image: Image.Image) -> str:
     return f"{image.width}x{image.height}"
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """An image in another mode. Pillow would cut 16 bit off at 255; what stays below that is taken for 8 bit."""
+    if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        if levels.max(initial=0) > 255:
+            return Image.fromarray(_to_8_bit(levels)).convert(mode)
+    return image.convert(mode)
 
 
 def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ depth, no wrist: those are unknown.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +68,7 @@ class TzionasFrames:
         return {"source": {"sha256": self._hash.hexdigest(), "samples": len(self)}}
 
     def _usable(self) -> Iterator[tuple[Path, Joints]]:
-        files = sorted({*self.root.rglob(f"{JOINTS_FOLDER}/*.txt"), *self.root.rglob(f"*{ENDING}")})
+        files = sorted({*self.root.rglob(f"{JOINTS_FOLDER}/[!.]*.txt"), *self.root.rglob(f"[!.]*{ENDING}")})
         if not files:
             raise AIHError(f"{self.root}: expected {JOINTS_FOLDER}/NAME.txt or NAME{ENDING}, found neither")
         for path in tqdm(files, desc="frames", unit="frame", leave=False, mininterval=1):
@@ -80,7 +81,7 @@ class TzionasFrames:
             if fault is not None:
                 (self.report.add_broken if fault.broken else self.report.leave_out)(fault.reason, name)
                 continue
-            self._hash.update(name.encode() + b"\0" + path.read_bytes())
+            self._hash.update(os.fsencode(name) + b"\0" + path.read_bytes())
             yield image, joints
 
     def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
