@@ -16,7 +16,7 @@ from aih_gen.errors import AssetError
 from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano_files import FILE_NAMES, check_side, find_mano
 from aih_gen.hands.model import HandData, HandModel
-from aih_gen.io.archives import unpack_npz
+from aih_gen.io.archives import is_of_numpy, unpack_npz
 from aih_gen.io.pickled_arrays import NAMES, pickled_array
 from aih_gen.io.plain_pickle import read_plain_pickle
 from aih_gen.typing import AnyArray, Int64, Side, TipConvention
@@ -104,7 +104,7 @@ def _read(path: Path) -> ManoFile:
             raise AssetError(f"expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {path.stat().st_size} B")
         content = (
             unpack_npz(raw, (*_shapes(0, 0), "tip_vertices"), MAX_BYTES, "fiu")
-            if path.suffix == ".npz"
+            if is_of_numpy(path, raw)
             else read_plain_pickle(raw, NAMES)
         )
         return _checked(content, hashlib.sha256(raw).hexdigest())
