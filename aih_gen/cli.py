@@ -11,9 +11,9 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments
+from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
 from aih_gen.io.write import check_apart, write_text
@@ -218,6 +218,7 @@ def _listed(folder: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
+    print_any_name()
     try:
         description = "Makes AIH, the data set of interacting hands, and looks at it."
         command = parse_arguments(
@@ -228,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return command.run()
     except AIHError as error:
-        print(f"aih-gen: error: {error}", file=sys.stderr)
+        print(f"aih-gen: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
