@@ -56,8 +56,7 @@ def annotate(
         AIHError: a value out of range, data that cannot be read or are broken too often, or as ``generate`` raises it.
     """
     check_config(config)
-    if limit is not None and limit < 1:
-        raise AIHError(f"limit: expected 1 or more, found {limit}")
+    _check_limit(limit)
     check_apart(Path(out), input_paths(config))
     records = open_source(config)
     records.report.check(config.source, most_broken)
@@ -68,6 +67,11 @@ def annotate(
     write_sheet(out / SHEET, [shards[k] for k in shown])
     records.report.write(out)
     return records.report
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise AIHError(f"limit: expected 1 or more, found {limit}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +173,9 @@ class Import(_Reading):
 
     def _poses(self) -> int:
         path, file = self.out / POSES, io.BytesIO()
+        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
+        check_config(config)
+        _check_limit(self.limit)
         for written in (path, self.out / SHEET, self.out / SKIPPED):
             check_apart(written, [self.path])
         arrays, report = import_poses(self.path)
@@ -177,7 +184,6 @@ class Import(_Reading):
         make_folder(self.out)
         write_bytes(path, file.getbuffer())
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
-        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
         write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
         report.write(self.out)
         print(f"{path}: for aih-gen render --poses")

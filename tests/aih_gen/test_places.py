@@ -1,4 +1,4 @@
-"""Where the commands write: never over what they read."""
+"""Where the commands write: never over what they read, and nothing before the arguments are found to be in order."""
 
 from __future__ import annotations
 
@@ -56,3 +56,41 @@ def test_no_command_writes_over_what_it_reads(
     error = capsys.readouterr().err
     assert "expected another place than" in error and error.count("\n") == 1
     assert contents(world) == before
+
+
+@pytest.mark.parametrize("size", ["0", "-64", "100", "100000", "1000000000000"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "import --from npz fits/poses.npz",
+        "import --from folder hands",
+        "import --from aih-folders hands",
+        "annotate --dataset tzionas --root hands",
+        "annotate --dataset interhand26m --root hands --hand-model fits",
+        "syn --count 1 --source hands",
+        "render --count 1",
+    ],
+)
+def test_a_size_is_checked_before_anything_is_read_or_written(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, size: str
+) -> None:
+    monkeypatch.chdir(world)
+    assert main([*command.split(), "--out", "out", "--size", size]) == 2
+    assert f"size: expected a multiple of 32 from 64 to 1024, found {size}" in capsys.readouterr().err
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("import --from npz fits/poses.npz --limit -1", "limit: expected 1 or more, found -1"),
+        ("import --from npz fits/poses.npz --limit 0", "limit: expected 1 or more, found 0"),
+        ("split shards --seed -1", "seed: expected 0 or more, found -1"),
+    ],
+)
+def test_a_number_out_of_range_is_one_sentence(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, sentence: str
+) -> None:
+    monkeypatch.chdir(world)
+    assert main([*command.split(), "--out", "out"]) == 2
+    assert sentence in capsys.readouterr().err and not (world / "out").exists()
