@@ -43,7 +43,22 @@ def export_coco(shards: AIHShards, folder: Path) -> int:
         {"id": side + 1, "name": f"{name} hand", "keypoints": list(JOINT_NAMES), "skeleton": skeleton}
         for side, name in enumerate(SIDES)
     ]
-    document = {"images": images, "annotations": annotations, "categories": categories}
+    header = shards.shards[0].header
+    info = {
+        "description": f"{header.subset}, exported by aih-gen",
+        "version": header.generator_version,
+        "contributor": "",
+        "url": "",
+        "year": 0,
+        "date_created": "",
+    }  # pycocotools' loadRes wants this key and the next; a date would differ from run to run
+    document = {
+        "info": info,
+        "licenses": list[dict[str, Any]](),
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
     (folder / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
     return len(shards)
 
