@@ -104,7 +104,7 @@ def true_input(crops: HandCrops) -> HandInput:
 
 def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes."""
-    uv, xyz = estimator.estimate(crops)
+    uv, xyz, _ = estimator.estimate(crops)
     return from_crop(uv, affine), rotate_from_crop(xyz, affine)
 
 
