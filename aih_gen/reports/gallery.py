@@ -53,10 +53,7 @@ def preview_page(shards: AIHShards, positions: Sequence[int]) -> str:
         side=EXAMPLE_HEIGHT * shards.size[1] // shards.size[0],
         views=VIEWS,
         facts=_facts(shards, counts),
-        charts=[
-            (name, tuple(HAND_COLOURS[side].tolist()), counts.occlusion[side].tolist())
-            for side, name in enumerate(SIDES)
-        ],
+        charts=[(name, HAND_COLOURS[side], counts.occlusion[side].tolist()) for side, name in enumerate(SIDES)],
         bins=OCCLUSION_BINS.tolist(),
         facets=facets(shards),
         looked_at=counts.looked_at,

@@ -13,7 +13,7 @@ from scipy import ndimage
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
 from aih_gen.io.write import write_bytes
-from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_bones, tint
+from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_skeleton, tint
 from aih_gen.typing import UInt8
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
@@ -85,10 +85,7 @@ def owners_image(sample: Sample) -> UInt8:
 
 def amodal_image(sample: Sample) -> UInt8:
     """Right amodal mask in red, left in green, both in yellow."""
-    image = np.zeros(sample.image.shape)
-    for side, amodal in enumerate(sample.amodal):
-        image += amodal[..., None] * HAND_COLOURS[side]
-    return image.clip(0, 255).astype(np.uint8)
+    return np.stack([*sample.amodal, np.zeros_like(sample.shaded)], -1) * np.uint8(255)
 
 
 def joints_image(sample: Sample) -> UInt8:
@@ -101,9 +98,9 @@ def joints_image(sample: Sample) -> UInt8:
     for joints, states, colour in zip(sample.joints_2d, sample.joint_state, HAND_COLOURS, strict=True):
         known = np.isfinite(joints).all(-1)
         points = (joints + 0.5) * OVERSAMPLING
-        draw_bones(draw, points, round(radius))
+        draw_skeleton(draw, points, radius)
         for joint in np.flatnonzero(known & (states != JOINT_OUTSIDE)):
             size = radius * (0.6 if states[joint] == JOINT_SELF_OCCLUDED else 1)
-            fill = None if states[joint] == JOINT_OTHER_OCCLUDED else tuple(colour.tolist())
+            fill = None if states[joint] == JOINT_OTHER_OCCLUDED else colour
             draw.circle(tuple(points[joint]), size, fill=fill, outline="white", width=OVERSAMPLING // 2)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from aih_gen.hands.joints import MIDDLE_MCP
 from aih_gen.io.write import atomic_path
+from aih_gen.reports.paint import HOLE_COLOUR
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import to_device
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE, Predictions, predict
 from hdr_model.geometry import rotate_to_crop, to_crop
 from hdr_model.inference.pipeline import HDR
 from hdr_model.visual import (
-    HOLE_COLOUR,
     RGB,
     captioned_row,
     draw_joints,
