@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES
 from aih_gen.exports.common import each_sample
 from aih_gen.hands.joints import BONES, JOINT_NAMES
+from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Mask
 
@@ -33,7 +33,7 @@ def export_coco(shards: AIHShards, folder: Path) -> int:
     annotations: list[dict[str, Any]] = []
     for position, sample in each_sample(shards):
         name = f"images/{position:08d}.png"
-        Image.fromarray(sample.image).save(folder / name)
+        (folder / name).write_bytes(encoded(sample.image))
         height, width = sample.shaded.shape
         images.append({"id": position, "file_name": name, "height": height, "width": width})
         for side in np.flatnonzero(sample.present).tolist():

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,16 @@ def _is_of_one_colour(image: Image.Image, box: tuple[float, float, float, float]
     left, right = (int(at) for at in columns * image.width)
     top, bottom = (int(at) for at in rows * image.height)
     return bool(np.ptp(grey[top : bottom + 1, left : right + 1]) < _MIN_CONTRAST)
+
+
+def encoded(image: Image.Image | NDArray[np.uint8], form: Literal["PNG", "JPEG"] = "PNG", **options: Any) -> bytes:
+    """An image, or the pixels of one, as the bytes of a file; ``options`` are Pillow's.
+
+    Files are written from these and never by Pillow, which does not notice when a write comes short.
+    """
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, form, **options)
+    return file.getvalue()
 
 
 def as_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
+from aih_gen.io.images import encoded
 from aih_gen.io.write import write_bytes
 from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_skeleton, tint
 from aih_gen.typing import UInt8
@@ -49,9 +49,7 @@ def write_sheet(path: Path, samples: Sequence[Sample]) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
-    file = io.BytesIO()
-    contact_sheet(samples).save(file, "JPEG", quality=90)
-    write_bytes(path, file.getvalue())
+    write_bytes(path, encoded(contact_sheet(samples), "JPEG", quality=90))
 
 
 def sample_strip(sample: Sample) -> UInt8:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Collection, Iterator
@@ -12,10 +11,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES
+from aih_gen.io.images import encoded
 from hdr_model.inference.draw import joints_on_photo, overview, skeletons
 from hdr_model.inference.folders import result_folder
 from hdr_model.inference.joint_states import STATE_NAMES
@@ -114,7 +113,7 @@ class Result:
         """
         with result_folder(Path(folder)) as temporary:
             for name, image in self._images(only):
-                Image.fromarray(image).save(temporary / f"{name}.png")
+                (temporary / f"{name}.png").write_bytes(encoded(image))
             if "result" in only:
                 text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
                 (temporary / "result.json").write_text(text, encoding="utf-8")
@@ -140,9 +139,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """``draw()`` as a PNG file, which notebooks show."""
-        file = io.BytesIO()
-        Image.fromarray(self.draw()).save(file, "PNG")
-        return file.getvalue()
+        return encoded(self.draw())
 
 
 def _plain(numbers: float | NDArray[np.generic]) -> object:

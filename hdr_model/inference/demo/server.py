@@ -24,6 +24,7 @@ from PIL import Image
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES
+from aih_gen.io.images import encoded
 from aih_gen.reports.paint import FINGER_COLOURS
 from hdr_model.device import choose_device
 from hdr_model.inference.demo.pool import Deadline, PooledServer
@@ -203,6 +204,4 @@ def _decoded(path: Path) -> RGB:
 def _png(pixels: RGB) -> str:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((MAX_SHOWN, MAX_SHOWN))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return base64.b64encode(encoded(image)).decode()
