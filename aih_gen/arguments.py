@@ -38,6 +38,13 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
         raise AIHError(_sentence(said.getvalue())) from None
 
 
+def print_any_name() -> None:
+    """Have what is printed hold what its encoding lacks, such as file names that are not UTF-8, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_script(main: Callable[..., object]) -> None:
     """Call ``main`` with the arguments of the process, required ones by position; a user's mistake exits with 2."""
     try:

@@ -11,16 +11,16 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments
+from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
-from aih_gen.io.write import write_text
+from aih_gen.io.write import check_apart, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import write_sheet
-from aih_gen.shards.manifest import ManifestEntry, read_manifest
+from aih_gen.shards.manifest import MANIFEST, ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.verify import verify
@@ -175,6 +175,8 @@ class Preview:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
         shards = AIHShards(self.path)
+        read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
+        check_apart(self.out, [self.path, *read])
         count = min(self.count, len(shards))
         page = preview_page(shards, [k * len(shards) // count for k in range(count)])
         write_text(self.out, page)
@@ -216,6 +218,7 @@ def _listed(folder: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
+    print_any_name()
     try:
         description = "Makes AIH, the data set of interacting hands, and looks at it."
         command = parse_arguments(
@@ -226,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return command.run()
     except AIHError as error:
-        print(f"aih-gen: error: {error}", file=sys.stderr)
+        print(f"aih-gen: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)

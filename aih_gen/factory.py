@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -30,7 +30,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.config import GENERATOR_VERSION, DatasetConfig, RenderConfig, canonical_json, check_config, config_document
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
-from aih_gen.io.write import make_folder
+from aih_gen.io.write import check_apart, make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
@@ -125,6 +125,7 @@ def generate(
     check_config(config)
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
     out = Path(out)
+    check_apart(out, input_paths(config))
     source = open_source(config)
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
@@ -149,6 +150,13 @@ def generate(
         finally:
             update_manifest(out, plan, entries)
     return out
+
+
+def input_paths(config: DatasetConfig) -> list[str]:
+    """Files and folders that a configuration names."""
+    named = ("source", "poses", "backgrounds", "textures", "hand_model")
+    values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
+    return [values[name][0] for name in named if name in values and values[name][0] != values[name][1]]
 
 
 def _progress(name: str, jobs: Sequence[Job]) -> tqdm[Any]:

@@ -14,8 +14,8 @@ import tyro
 from aih_gen.config import TWO_HANDS, RenderConfig, SourceConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
-from aih_gen.factory import generate
-from aih_gen.io.write import atomic_folder, make_folder, write_bytes
+from aih_gen.factory import generate, input_paths
+from aih_gen.io.write import atomic_folder, check_apart, make_folder, write_bytes
 from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources import open_source
@@ -56,8 +56,8 @@ def annotate(
         AIHError: a value out of range, data that cannot be read or are broken too often, or as ``generate`` raises it.
     """
     check_config(config)
-    if limit is not None and limit < 1:
-        raise AIHError(f"limit: expected 1 or more, found {limit}")
+    _check_limit(limit)
+    check_apart(Path(out), input_paths(config))
     records = open_source(config)
     records.report.check(config.source, most_broken)
     count = min(len(records), limit or len(records))
@@ -67,6 +67,11 @@ def annotate(
     write_sheet(out / SHEET, [shards[k] for k in shown])
     records.report.write(out)
     return records.report
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise AIHError(f"limit: expected 1 or more, found {limit}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +172,18 @@ class Import(_Reading):
         )
 
     def _poses(self) -> int:
+        path, file = self.out / POSES, io.BytesIO()
+        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
+        check_config(config)
+        _check_limit(self.limit)
+        for written in (path, self.out / SHEET, self.out / SKIPPED):
+            check_apart(written, [self.path])
         arrays, report = import_poses(self.path)
         report.check(self.path, self.most_broken)
-        path, file = self.out / POSES, io.BytesIO()
         np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
         make_folder(self.out)
         write_bytes(path, file.getbuffer())
         count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
-        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
         write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
         report.write(self.out)
         print(f"{path}: for aih-gen render --poses")
@@ -200,6 +209,7 @@ class Export:
         from aih_gen.exports.coco import export_coco  # loads PyTorch
         from aih_gen.exports.webdataset import export_webdataset
 
+        check_apart(self.out, [self.path])
         shards = AIHShards(self.path)
         folder = render_folder(self.out, self.branch, self.split) if self.to == "aih-folders" else self.out
         export = {"aih-folders": export_aih_folders, "coco": export_coco, "webdataset": export_webdataset}[self.to]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tqdm import tqdm
@@ -17,232 +16,13 @@ from tqdm import tqdm
 from aih_gen.arguments import parse_arguments
 from aih_gen.errors import AIHError
 from aih_gen.typing import Branch, Split
-from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
-from hdr_model.nets.encoders import EncoderName
+from hdr_model.config import Preset
+from hdr_model.training_arguments import TrainHASM, TrainHDRM, TrainSHPE
 
 if TYPE_CHECKING:
-    import torch
-
     from hdr_model.inference.result import Part
-    from hdr_model.nets.pretrained import PretrainedNetwork
-    from hdr_model.training.task import Task
-
 
 INTERRUPTED = 130
-
-Config = TypeVar("Config", bound=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Train:
-    data: tuple[Path, ...]
-    """Shards to learn from: files, or folders of them."""
-    out: Path
-    """Folder of the run: weights, checkpoint, curves, pictures."""
-    preset: Preset = "light"
-    """Size of the network and schedule; the options below change single numbers of it."""
-    steps: int | None = None
-    minutes: float | None = None
-    """In place of --steps: as many as that time allows by the rate of the first few, for a schedule that ends then."""
-    size: int | None = None
-    """Side of the network's input in pixels."""
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    log_every: int | None = None
-    """Steps between points of the curves."""
-    picture_every: int | None = None
-    """Steps between pictures of the predictions."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints."""
-    validate: Path | None = None
-    """Held-out shards: the weights of the step with the lowest loss on them are kept in RUN/best."""
-    validate_every: int | None = None
-    """Steps between these."""
-    start_from: Path | None = None
-    """Weights to start from in place of random ones, of the preset's sizes: a folder with hasm, hdrm and shpe, such as
-    assets/weights, or a run."""
-    seed: int = 0
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    precision: Precision = "auto"
-    """auto: as the preset says, where the device computes bfloat16 natively."""
-    workers: int = 0
-    """Processes that read shards; 0 reads between the steps."""
-    synthesise: float = 0.0
-    """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
-    to hold nothing but single hands."""
-    hands: Path | None = None
-    """Where those single hands come from: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
-    left/... By default the first of --data."""
-    compile: bool = False
-    """Compile the networks with torch.compile: slow to start, then faster on a GPU."""
-    resume: bool = False
-    """Go on with the run in --out, or start it where there is none."""
-
-    def _changed(self, config: Config) -> Config:
-        """The preset with what was given in place of its numbers."""
-        names = ["steps", "size", "batch_size", "learning_rate"]
-        names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        for name, value in changes.items():
-            if not 0 < value < math.inf:
-                raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
-        if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
-            found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
-            raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
-        if self.batch_size == 1:
-            raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
-        if self.workers < 0 or self.seed < 0:
-            raise AIHError(f"--workers and --seed cannot be negative, found {self.workers} and {self.seed}")
-        return replace(config, seed=self.seed, **changes)
-
-    def _device(self) -> torch.device:
-        """The device, with the random numbers of the first weights set."""
-        import torch
-
-        from hdr_model.device import choose_device
-
-        torch.manual_seed(self.seed)
-        return choose_device(self.device)
-
-    def _train(self, task: Task, config: TrainConfig, device: torch.device, **settings: object) -> None:
-        from hdr_model.training.checkpoint import start_from
-        from hdr_model.training.loop import train
-
-        if self.start_from:
-            start_from(cast("PretrainedNetwork", task.networks[config.task]), self.start_from)
-            settings["start_from"] = str(self.start_from)
-        weights = train(
-            task,
-            config,
-            self.data,
-            self.out,
-            device=device,
-            precision=self.precision,
-            workers=self.workers,
-            resume=self.resume,
-            synthesise=self.synthesise,
-            hands=self.hands,
-            validation=self.validate,
-            compiled=self.compile,
-            seconds=None if self.minutes is None else 60 * self.minutes,
-            settings=settings,
-        )
-        print(weights)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainHASM(_Train):
-    """Train HASM, which finds both hands' whole (amodal) and visible masks."""
-
-    windows: float | None = None
-    """Share of images that are a small part of the photo, in place of the preset's."""
-    distant: float | None = None
-    """Share of images in which the hands are smaller, over another background, in place of the preset's."""
-    encoder: EncoderName | None = None
-    """In place of the preset's."""
-    init: str = "auto"
-    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in NVlabs',
-    mmsegmentation's or transformers' layout."""
-
-    def run(self) -> None:
-        """Train."""
-        from hdr_model.training.hasm import HASMTask
-        from hdr_model.training.initial import initialise_encoder
-
-        config, device = self._changed(training_preset("hasm", self.preset)), self._device()
-        shares = {name: getattr(self, name) for name in ("windows", "distant") if getattr(self, name) is not None}
-        for name, share in shares.items():
-            if not 0 <= share <= 1:
-                raise AIHError(f"--{name}: expected a share from 0 to 1, found {share:g}")
-        config = replace(config, **shares)
-        network = preset("hasm", self.preset)
-        task = HASMTask(config, replace(network, encoder=self.encoder or network.encoder), device)
-        init = initialise_encoder(task.hasm, self.init, started=self.start_from is not None)
-        self._train(task, config, device, init=init)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainHDRM(_Train):
-    """Train HDRM, which paints what hides a hand. The --no options are the paper's ablation."""
-
-    removal: bool = True
-    """Paint the background behind the other hand."""
-    deocclusion: bool = True
-    """Paint the hidden part of this hand."""
-    discriminator: bool = True
-    """Train against a discriminator, in presets that have one."""
-    transformer: bool = True
-    """Attention between the convolutions."""
-    features: Path | None = None
-    """For the perceptual and style losses: VGG16's weights as torchvision stores them, or a run of HASM or SHPE."""
-    chain: Path | None = None
-    """A folder with a trained hasm, whose masks a share of the crops then has."""
-    perceptual: float | None = None
-    """Weight of the perceptual loss, in place of the preset's."""
-    style: float | None = None
-
-    def run(self) -> None:
-        """Train."""
-        from hdr_model.training.features import open_features
-        from hdr_model.training.hdrm import HDRMTask
-
-        if not (self.removal or self.deocclusion):
-            raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
-        config, device = self._changed(training_preset("hdrm", self.preset)), self._device()
-        changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
-        for name, weight in changes.items():
-            if not 0 <= weight < math.inf:
-                raise AIHError(f"--{name}: expected a weight of at least 0, found {weight:g}")
-        if not self.discriminator:
-            changes["adversarial"] = 0.0
-        losses = replace(config.losses, **changes)
-        config = replace(config, losses=losses)
-        if self.features and not (losses.perceptual or losses.style):
-            raise AIHError(
-                f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
-                f"{self.preset} has none"
-            )
-        network = replace(
-            preset("hdrm", self.preset),
-            removal=self.removal,
-            deocclusion=self.deocclusion,
-            transformer=self.transformer,
-        )
-        extract = open_features(self.features, device) if self.features else None
-        features = str(self.features) if self.features else None
-        task = HDRMTask(config, network, device, extract, self.chain)
-        self._train(task, config, device, features=features, chain=str(self.chain) if self.chain else None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSHPE(_Train):
-    """Train SHPE, which measures the joints of one hand in 3D."""
-
-    see: Literal["one", "both"] = "one"
-    """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
-    chain: Path | None = None
-    """A folder with a trained hasm and hdrm, whose paintings a share of the crops then shows."""
-    encoder: EncoderName | None = None
-    """In place of the preset's."""
-    init: str = "auto"
-    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file."""
-
-    def run(self) -> None:
-        """Train."""
-        from hdr_model.training.initial import initialise_encoder
-        from hdr_model.training.shpe import SHPETask
-
-        config, device = self._changed(training_preset("shpe", self.preset)), self._device()
-        network = preset("shpe", self.preset)
-        network = replace(network, encoder=self.encoder or network.encoder)
-        if self.chain and self.see == "both":
-            raise AIHError("--chain and --see both: expected one of them, as HDRM paints one hand alone")
-        task = SHPETask(config, network, device, both_hands=self.see == "both", chain=self.chain)
-        init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
-        self._train(task, config, device, see=self.see, init=init, chain=str(self.chain) if self.chain else None)
 
 
 @dataclass(frozen=True, kw_only=True)

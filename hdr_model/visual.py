@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from aih_gen.config import SIDES
 from aih_gen.hands.joints import BONES
+from aih_gen.reports import paint
+from aih_gen.reports.paint import Colour, draw_skeleton
 
 RGB = NDArray[np.uint8]  # (H,W,3)
-Colour = tuple[int, int, int]
 
-HAND_COLOURS: dict[str, Colour] = {"right": (255, 82, 82), "left": (66, 190, 120)}
-ARM_COLOURS: dict[str, Colour] = {"right": (255, 196, 120), "left": (130, 200, 255)}
-HOLE_COLOUR: Colour = (255, 0, 200)
-FINGER_COLOURS: tuple[Colour, ...] = ((255, 99, 71), (255, 179, 0), (76, 187, 70), (41, 152, 255), (190, 90, 240))
-"""Thumb, index, middle, ring, little."""
+HAND_COLOURS: dict[str, Colour] = dict(zip(SIDES, paint.HAND_COLOURS, strict=True))
+ARM_COLOURS: dict[str, Colour] = dict(zip(SIDES, paint.ARM_COLOURS, strict=True))
 _INK: Colour = (40, 40, 40)
 _PAPER: Colour = (255, 255, 255)
 _OVERSAMPLE = 3
@@ -64,7 +63,7 @@ def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour
         (image.shape[1] * _OVERSAMPLE, image.shape[0] * _OVERSAMPLE), Image.Resampling.BICUBIC
     )
     points = (np.asarray(joints_2d, np.float64) + 0.5) * _OVERSAMPLE
-    _draw_skeleton(ImageDraw.Draw(canvas), points, range(len(BONES)), _OVERSAMPLE * max(1.0, size / 130), root_colour)
+    draw_skeleton(ImageDraw.Draw(canvas), points, _OVERSAMPLE * max(1.0, size / 130), root_colour=root_colour)
     return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
 
 
@@ -93,7 +92,7 @@ def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], angle: float, radi
         rotated = (joints - centres[side]) @ rotation.T
         points = (rotated[:, :2] / extent + 1) * _SIDE * _OVERSAMPLE / 2
         far_first = sorted(range(len(BONES)), key=lambda b: -(rotated[BONES[b][0], 2] + rotated[BONES[b][1], 2]))
-        _draw_skeleton(draw, points, far_first, _OVERSAMPLE * _SIDE / 90, HAND_COLOURS[side])
+        draw_skeleton(draw, points, _OVERSAMPLE * _SIDE / 90, far_first, HAND_COLOURS[side])
     return np.asarray(canvas.resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
 
@@ -121,23 +120,3 @@ def stack_rows(rows: Sequence[RGB]) -> RGB:
 def _fit_height(image: RGB, height: int) -> RGB:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _draw_skeleton(
-    draw: ImageDraw.ImageDraw, points: NDArray[np.float64], order: Sequence[int], width: float, root_colour: Colour
-) -> None:
-    for bone in order:
-        parent, child = BONES[bone]
-        ends = points[[parent, child]]
-        if not np.isfinite(ends).all():
-            continue
-        colour = FINGER_COLOURS[bone // 4]
-        draw.line([tuple(ends[0]), tuple(ends[1])], fill=colour, width=max(1, round(width)))
-        _dot(draw, ends[1], 0.9 * width, colour)
-    if np.isfinite(points[0]).all():
-        _dot(draw, points[0], 1.3 * width, root_colour)
-
-
-def _dot(draw: ImageDraw.ImageDraw, centre: NDArray[np.float64], radius: float, colour: Colour) -> None:
-    x, y = centre
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

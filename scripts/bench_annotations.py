@@ -1,9 +1,9 @@
 """How fast InterHand2.6M's annotations are read, and in how much memory: python scripts/bench_annotations.py.
 
 Writes a tree of --count annotations in the layout of v1.0 into a temporary folder (about 700 bytes an annotation; 40
-cameras see each frame; fits and joints agree; every picture has a name of its own, but all names lead to one file).
+cameras see each frame; fits and joints agree; every image has a name of its own, but all names lead to one file).
 Then reads it in a fresh process as ``aih-gen annotate`` does: four files joined, fits compared with joints, each
-picture decoded. Prints annotations a second of CPU time, and the most memory that the process held (resident set).
+image decoded. Prints annotations a second of CPU time, and the most memory that the process held (resident set).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure(root: Path, hand_model: Path) -> tuple[int, float, float, float]:
 def write_tree(root: Path, hand_model: Path, count: int) -> int:
     """A tree of ``count`` annotations; returns the bytes of its JSON."""
     frames = -(-count // len(CAMERAS))
-    _write_pictures(root / "images" / "test" / SEQUENCE, frames)
+    _write_images(root / "images" / "test" / SEQUENCE, frames)
     prefix = root / "annotations" / "test" / "InterHand2.6M_test_"
     prefix.parent.mkdir(parents=True)
     with open(f"{prefix}data.json", "w") as file:
@@ -91,15 +91,15 @@ def write_tree(root: Path, hand_model: Path, count: int) -> int:
     return sum(path.stat().st_size for path in prefix.parent.iterdir())
 
 
-def _write_pictures(folder: Path, frames: int) -> None:
-    """A folder of names of one picture, and a link to that folder for each other camera."""
+def _write_images(folder: Path, frames: int) -> None:
+    """A folder of names of one image, and a link to that folder for each other camera."""
     first = folder / f"cam{CAMERAS[0]}"
     first.mkdir(parents=True)
     slope = np.linspace(20, 60, HEIGHT).astype(np.uint8)[:, None, None]
-    picture = folder / "picture.jpg"
-    Image.fromarray(np.broadcast_to(slope, (HEIGHT, WIDTH, 3)).copy()).save(picture, quality=95)
+    image = folder / "image.jpg"
+    Image.fromarray(np.broadcast_to(slope, (HEIGHT, WIDTH, 3)).copy()).save(image, quality=95)
     for k in range(frames):
-        (first / f"image{FIRST_FRAME + k}.jpg").symlink_to(picture)
+        (first / f"image{FIRST_FRAME + k}.jpg").symlink_to(image)
     for camera in CAMERAS[1:]:
         (folder / f"cam{camera}").symlink_to(first)
 

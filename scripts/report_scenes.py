@@ -1,4 +1,4 @@
-"""How sampled scenes are distributed: ``python scripts/report_scenes.py --count 300 --out report.png``.
+"""The distribution of sampled scenes: ``python scripts/report_scenes.py --count 300 --out report.png``.
 
 Prints a table of occlusion, joint angles against their limits, depth before and after hands were moved apart, poses
 that were drawn again, and shares of numbers of hands, of interactions and of what else scenes show, and draws
@@ -85,8 +85,8 @@ def scene_rate(seed: int, contact: bool) -> float:
 
 def histogram(values: Array, edges: Array, title: str) -> Image.Image:
     """One labelled chart of counts."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
     step, most = (WIDTH - 2 * MARGIN) / len(counts), max(int(counts.max()), 1)
     draw.text((MARGIN, 6), title, fill="black", font=font)
@@ -96,7 +96,7 @@ def histogram(values: Array, edges: Array, title: str) -> Image.Image:
         draw.text((left + 2, top - 13), str(count), fill=(90, 90, 90), font=ImageFont.load_default(9))
     for k in range(0, len(edges), max(1, len(edges) // 6)):
         draw.text((MARGIN + k * step - 8, HEIGHT - MARGIN + 4), f"{edges[k]:.3g}", fill=(90, 90, 90), font=font)
-    return picture
+    return image
 
 
 def percentiles(name: str, values: Array, unit: str = "") -> None:
@@ -105,12 +105,12 @@ def percentiles(name: str, values: Array, unit: str = "") -> None:
     print(f"{name:34} {low:8.2f} {quarter:8.2f} {middle:8.2f} {upper:8.2f} {high:8.2f} {unit}")
 
 
-def charts(pictures: Sequence[Image.Image], columns: int = 3) -> Image.Image:
+def charts(images: Sequence[Image.Image], columns: int = 3) -> Image.Image:
     """All charts on one sheet."""
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * WIDTH, rows * HEIGHT), "white")
-    for k, picture in enumerate(pictures):
-        sheet.paste(picture, (k % columns * WIDTH, k // columns * HEIGHT))
+    for k, image in enumerate(images):
+        sheet.paste(image, (k % columns * WIDTH, k // columns * HEIGHT))
     return sheet
 
 
@@ -162,7 +162,7 @@ def main(report: Report) -> None:
             print(f"{rate:.1f} scenes a second of one core, contact {contact}")
 
     tenths = np.linspace(0, 1, 11)
-    pictures = [
+    images = [
         histogram(shares[:, 0], tenths, "occlusion, right hand"),
         histogram(shares[:, 1], tenths, "occlusion, left hand"),
         histogram(shares.max(1), tenths, "occlusion, more hidden hand"),
@@ -177,7 +177,7 @@ def main(report: Report) -> None:
         histogram(classes, np.arange(len(TONES) + 1.0), "skin tones"),
         histogram(wrists[:, 1], np.linspace(-30, 20, 13), "wrist deviation, degrees"),
     ]
-    charts(pictures).save(report.out)
+    charts(images).save(report.out)
     print(report.out)
 
 

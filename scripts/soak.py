@@ -29,7 +29,7 @@ from aih_gen.config import DatasetConfig, RenderConfig, SynConfig
 from aih_gen.factory import generate
 
 SHARDS = 40
-MOST_GROWTH = 0.02
+MAX_GROWTH = 0.02
 SPAN = 8
 """Shards over which processor time is drawn."""
 POLL = 0.05
@@ -42,7 +42,7 @@ WIDTH, HEIGHT, MARGIN = 560, 150, 34
 @dataclass(frozen=True)
 class Arguments:
     out: Path
-    """A new folder for the shards, the table and the picture."""
+    """A new folder for the shards, the table and the image."""
     count: int = 20_000
     """Samples of each subset."""
     size: int = 256
@@ -54,7 +54,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Row:
-    """What there was when a shard had just been finished."""
+    """The state of the process when a shard had just been finished."""
 
     subset: str
     samples: int
@@ -143,10 +143,10 @@ def report(rows: Sequence[Row], folder: Path, count: int) -> tuple[float, float]
     rates = [(part[-1].samples - part[0].samples) / (part[-1].seconds - part[0].seconds) for part in (early, late)]
     costs = [cost(part) * 1e3 for part in (early, late)]
     size = sum(path.stat().st_size for path in folder.glob("*.h5"))
-    met = "under" if growth["memory_mb"] < MOST_GROWTH else "NOT under"
+    met = "under" if growth["memory_mb"] < MAX_GROWTH else "NOT under"
     change = "growth {memory_mb:+.2%}; parent {parent_mb:+.2%}, workers {workers_mb:+.2%}".format(**growth)
     print(f"{rows[0].subset}, {count:,} samples; second quarter and last quarter of the run:")
-    print(f"  memory      {early[0].memory_mb:,.0f} MB, {change} ({met} {MOST_GROWTH:.0%})")
+    print(f"  memory      {early[0].memory_mb:,.0f} MB, {change} ({met} {MAX_GROWTH:.0%})")
     print(f"  open files  {files[0]} to {files[-1]}")
     print(f"  samples/s   {rates[0]:.2f}, then {rates[1]:.2f} by the clock")
     print(f"  processor   {costs[0]:.1f} ms, then {costs[1]:.1f} ms a sample ({costs[1] / costs[0] - 1:+.1%})")
@@ -162,7 +162,7 @@ def cost(rows: Sequence[Row]) -> float:
 
 def draw(runs: Sequence[Sequence[Row]], path: Path) -> None:
     """Memory, open files and processor time from shard to shard, one column of charts for each run."""
-    picture = Image.new("RGB", (len(runs) * WIDTH, 3 * HEIGHT), "white")
+    image = Image.new("RGB", (len(runs) * WIDTH, 3 * HEIGHT), "white")
     for column, rows in enumerate(runs):
         samples = np.array([row.samples for row in rows], np.float64)
         pairs = zip(rows, rows[SPAN:], strict=False)  # workers finish together: one shard alone says little
@@ -173,15 +173,15 @@ def draw(runs: Sequence[Sequence[Row]], path: Path) -> None:
             ("processor time, ms a sample", samples[SPAN:], spent),
         )
         for line, (title, x, y) in enumerate(charts):
-            _chart(picture, (column * WIDTH, line * HEIGHT), f"{rows[0].subset}: {title}", x, y)
-    picture.save(path)
+            _chart(image, (column * WIDTH, line * HEIGHT), f"{rows[0].subset}: {title}", x, y)
+    image.save(path)
 
 
 def _chart(
-    picture: Image.Image, corner: tuple[int, int], title: str, x: NDArray[np.float64], y: NDArray[np.float64]
+    image: Image.Image, corner: tuple[int, int], title: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> None:
     """One line from zero to the largest value."""
-    canvas, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    canvas, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     left, top = corner[0] + MARGIN, corner[1] + MARGIN
     right, bottom = corner[0] + WIDTH - MARGIN, corner[1] + HEIGHT - MARGIN // 2
     most = float(y.max()) or 1.0

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_SELF_OCCLUDED, JOINT_VISIBLE
+from aih_gen.compose.sample import BELOW_SKIN, JOINT_OTHER_OCCLUDED, JOINT_SELF_OCCLUDED, JOINT_VISIBLE
 from aih_gen.render.layers import HAND, Layers
 from aih_gen.typing import Float32, Int64, Mask, UInt8
-
-BELOW_SKIN = 0.03
-"""A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
 
 
 def joint_pixels(joints_2d: Float32, size: int) -> tuple[Int64, Int64, Mask]:

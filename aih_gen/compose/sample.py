@@ -12,6 +12,8 @@ from aih_gen.typing import Float32, Mask, UInt8
 
 JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE = range(5)
 """Values of ``Sample.joint_state``."""
+BELOW_SKIN = 0.03
+"""A joint lies at most this far (m) below the skin that shows it; farther down, other parts of the hand hide it."""
 
 IMAGES = ("image", "target_right", "target_left")
 """The images of a ``Sample``, in the order in which they are stacked."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
 from aih_gen.exports.common import each_sample
+from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources.aih_folders import VISIBLE_VALUES, render_files
 
@@ -44,10 +44,10 @@ def export_aih_folders(shards: AIHShards, folder: Path) -> int:
             files = render_files(folder, side, f"{position:08d}")
             _jpeg(files.image, sample.image)
             _jpeg(files.target, sample.target[side])
-            Image.fromarray(sample.amodal[side].astype(np.uint8)).save(files.amodal)
-            Image.fromarray(np.asarray(visible, np.uint8)).save(files.visible)
+            files.amodal.write_bytes(encoded(sample.amodal[side].astype(np.uint8)))
+            files.visible.write_bytes(encoded(np.asarray(visible, np.uint8)))
     return written
 
 
 def _jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    Image.fromarray(image).save(path, quality=QUALITY, subsampling=0)
+    path.write_bytes(encoded(image, "JPEG", quality=QUALITY, subsampling=0))

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from aih_gen.compose.sample import JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES
 from aih_gen.exports.common import each_sample
 from aih_gen.hands.joints import BONES, JOINT_NAMES
+from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Mask
 
@@ -33,7 +33,7 @@ def export_coco(shards: AIHShards, folder: Path) -> int:
     annotations: list[dict[str, Any]] = []
     for position, sample in each_sample(shards):
         name = f"images/{position:08d}.png"
-        Image.fromarray(sample.image).save(folder / name)
+        (folder / name).write_bytes(encoded(sample.image))
         height, width = sample.shaded.shape
         images.append({"id": position, "file_name": name, "height": height, "width": width})
         for side in np.flatnonzero(sample.present).tolist():
@@ -43,7 +43,22 @@ def export_coco(shards: AIHShards, folder: Path) -> int:
         {"id": side + 1, "name": f"{name} hand", "keypoints": list(JOINT_NAMES), "skeleton": skeleton}
         for side, name in enumerate(SIDES)
     ]
-    document = {"images": images, "annotations": annotations, "categories": categories}
+    header = shards.shards[0].header
+    info = {
+        "description": f"{header.subset}, exported by aih-gen",
+        "version": header.generator_version,
+        "contributor": "",
+        "url": "",
+        "year": 0,
+        "date_created": "",
+    }  # pycocotools' loadRes wants this key and the next; a date would differ from run to run
+    document = {
+        "info": info,
+        "licenses": list[dict[str, Any]](),
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
     (folder / COCO_JSON).write_text(json.dumps(document, allow_nan=False))
     return len(shards)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, pack_masks
 from aih_gen.exports.common import each_sample
+from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
 
 
@@ -50,9 +50,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
+    return encoded(image, compress_level=1)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
-from aih_gen.hands.mano import FILE_NAMES, NUM_VERTICES, read_mano, tip_vertices
-from aih_gen.hands.model import bone_transforms, rotation_matrices, shaped, skin, with_pose
+from aih_gen.hands.mano import NUM_VERTICES, read_mano, tip_vertices
+from aih_gen.hands.mano_files import FILE_NAMES
+from aih_gen.hands.model import bone_transforms, check_rows, rotation_matrices, shaped, skin, with_pose
 from aih_gen.typing import Side
 
 PALM_VERTICES = (95, 22)  # the palm is half-way between them
@@ -124,10 +125,12 @@ class ManoLayer(torch.nn.Module):
             Vertices (B,778,3) and joints (B,21,3; wrist, thumb to little, base to tip), both in millimetres.
 
         Raises:
-            ValueError: a pose of another shape, or the palm of a mesh that is not MANO's.
+            ValueError: a pose, shape or translation of another shape, or the palm of a mesh that is not MANO's.
         """
         rotations = self._rotations(th_pose_coeffs)
         betas = self.th_betas if th_betas is None or th_betas.numel() == 1 else th_betas
+        betas = betas[None] if betas.ndim == 1 else betas
+        check_rows("th_betas", betas, len(rotations), self.th_shapedirs.shape[-1])
         if bool(share_betas):
             betas = betas.mean(0, keepdim=True)
         points = shaped(self.th_v_template[0], self.th_shapedirs, betas.expand(len(rotations), -1))
@@ -139,6 +142,7 @@ class ManoLayer(torch.nn.Module):
         if bool(root_palm):
             joints21 = torch.cat([self._palm(vertices), joints21[:, 1:]], 1)
         if th_trans is not None and bool(th_trans.norm() != 0):
+            check_rows("th_trans", th_trans, len(rotations), 3)
             vertices, joints21 = vertices + th_trans[:, None], joints21 + th_trans[:, None]
         elif self.center_idx is not None:
             centre = joints21[:, self.center_idx, None]
@@ -161,7 +165,7 @@ class ManoLayer(torch.nn.Module):
         fingers = self.th_hands_mean + (fingers @ self.th_selected_comps if self.use_pca else fingers)
         wrist = pose[:, : self.rot]
         root = rotation_matrices(wrist) if self.root_rot_mode == "axisang" else six_numbers(wrist, self.robust_rot)
-        return torch.cat([root[:, None], rotation_matrices(fingers.reshape(-1, 15, 3))], 1)
+        return torch.cat([root[:, None], rotation_matrices(fingers.reshape(len(fingers), 15, 3))], 1)
 
     def _palm(self, vertices: Tensor) -> Tensor:
         if vertices.shape[1] != NUM_VERTICES:
@@ -184,10 +188,17 @@ def six_numbers(columns: Tensor, evenly: bool) -> Tensor:
 
 
 def nearest_rotations(matrices: Tensor) -> Tensor:
-    """The orthogonal matrices nearest to (...,3,3); where that is a reflection, its last column is turned round."""
-    left, _, right = torch.linalg.svd(matrices)
+    """The orthogonal matrices nearest to (...,3,3); where that is a reflection, its last column is turned round.
+
+    The slope of a singular vector is infinite where two singular values are equal, as they are in every rotation. That
+    of the orthogonal factor Q of A = Q H is not: dQ = Q W, where W H + H W = Q^T dA - dA^T Q (Higham 2008, eq. 8.19).
+    """
+    left, stretch, right = torch.linalg.svd(matrices.detach())
     orthogonal = left @ right
-    sign = torch.where(torch.linalg.det(orthogonal) < 0, -1.0, 1.0).to(matrices.dtype)
+    sums = (stretch[..., :, None] + stretch[..., None, :]).clamp_min(torch.finfo(matrices.dtype).tiny ** 0.5)
+    across = left.mT @ matrices @ right.mT  # diagonal at this point, so that only its slope counts
+    orthogonal = orthogonal + left @ ((across - across.mT) / sums) @ right
+    sign = torch.where(torch.linalg.det(orthogonal.detach()) < 0, -1.0, 1.0).to(matrices.dtype)
     return torch.cat([orthogonal[..., :2], orthogonal[..., 2:] * sign[..., None, None]], -1)
 
 

@@ -11,7 +11,7 @@ from scipy.sparse import csc_matrix
 
 from aih_gen.hands.free import load_free_hand
 from aih_gen.hands.joints import MANO_PARENTS
-from aih_gen.hands.mano import FILE_NAMES
+from aih_gen.hands.mano_files import FILE_NAMES
 from aih_gen.hands.model import HandModel
 from aih_gen.io.write import write_bytes
 from aih_gen.typing import Array, Side

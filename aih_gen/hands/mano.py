@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +14,13 @@ import torch
 
 from aih_gen.errors import AssetError
 from aih_gen.hands.joints import MANO_PARENTS, MANO_TIPS
+from aih_gen.hands.mano_files import FILE_NAMES, check_side, find_mano
 from aih_gen.hands.model import HandData, HandModel
-from aih_gen.io.archives import unpack_npz
-from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.io.archives import is_of_numpy, unpack_npz
+from aih_gen.io.pickled_arrays import NAMES, pickled_array
+from aih_gen.io.plain_pickle import read_plain_pickle
 from aih_gen.typing import AnyArray, Int64, Side, TipConvention
 
-FILE_NAMES = {"right": "MANO_RIGHT", "left": "MANO_LEFT"}
 NUM_VERTICES, NUM_FACES = 778, 1538
 MAX_BYTES = 16 * 2**20  # the licensed files have 4 MB, the exported free hand 7 MB
 
@@ -78,32 +78,20 @@ def tip_vertices(file: ManoFile, side: Side, tips: TipConvention) -> Int64:
 
 def read_mano(path: Path, side: Side) -> ManoFile:
     """The arrays of a licensed pickle (``MANO_RIGHT.pkl``), of an npz with the same (dense) arrays, or of one of either
-    in the folder ``path``.
+    in the folder ``path``. A file of the other side stands for its brother, see `find_mano`.
 
     The published left file repeats the right hand's sign in the x component of ``shapedirs``; where the right file
     lies beside it and shows that, the sign is repaired, with one warning per file and process. Without a right file
     there is nothing to compare with: the arrays are left as they are, with a warning too.
 
     Raises:
-        AssetError: no such file, content other than a MANO model's, or an array of another shape.
+        AssetError: no such file, content other than a MANO model's, an array of another shape, or the
+            other side's hand.
     """
-    path = _find(path, side)
+    path = find_mano(path, side)
     file = _read(path)
+    check_side(path, side, file.J_regressor @ file.v_template)
     return _repaired(file, path) if side == "left" and file.tip_vertices is None else file
-
-
-def _find(path: Path, side: Side) -> Path:
-    candidates = [path] if path.is_file() else [path / (FILE_NAMES[side] + suffix) for suffix in (".pkl", ".npz")]
-    for file in candidates:
-        if file.is_file():
-            return _sibling(file, side)
-    raise AssetError(f"{path}: expected 'free', a MANO file or a folder with {FILE_NAMES[side]}.pkl, found neither")
-
-
-def _sibling(file: Path, side: Side) -> Path:
-    """The file of the wanted side when the other one's was named."""
-    other = FILE_NAMES["left" if side == "right" else "right"]
-    return file.with_name(FILE_NAMES[side] + file.suffix) if file.stem == other else file
 
 
 def _read(path: Path) -> ManoFile:
@@ -116,7 +104,7 @@ def _read(path: Path) -> ManoFile:
             raise AssetError(f"expected a MANO file of at most {MAX_BYTES >> 20} MiB, found {path.stat().st_size} B")
         content = (
             unpack_npz(raw, (*_shapes(0, 0), "tip_vertices"), MAX_BYTES, "fiu")
-            if path.suffix == ".npz"
+            if is_of_numpy(path, raw)
             else read_plain_pickle(raw, NAMES)
         )
         return _checked(content, hashlib.sha256(raw).hexdigest())
@@ -162,7 +150,7 @@ def _shapes(num_vertices: int, num_faces: int) -> dict[str, tuple[int, ...]]:
 def _numbers(content: dict[str, Any], name: str, shape: tuple[int, ...]) -> AnyArray:
     """The array of that name, of that shape; a first length of -1 stands for any."""
     try:
-        array = _array(content.get(name), shape)
+        array = pickled_array(content.get(name), shape)
     except AssetError as error:
         raise AssetError(f"{name}: {error}") from error
     if array is None or array.ndim != len(shape) or array.shape[shape[0] < 0 :] != shape[shape[0] < 0 :]:
@@ -179,13 +167,20 @@ def _check_range(name: str, indices: AnyArray, stop: int) -> None:
 
 
 def _repaired(left: ManoFile, path: Path) -> ManoFile:
-    right_path = path.with_name(FILE_NAMES["right"] + path.suffix)
-    if not right_path.is_file():
-        _tell_once(f"{path}: no {right_path.name} beside it, so the sign of shapedirs is taken as it is")
+    try:
+        right_path = find_mano(path, "right")
+    except AssetError:
+        right_path = path
+    if right_path == path:
+        _tell_once(
+            f"{path}: no {FILE_NAMES['right']}{path.suffix} beside it, so the sign of shapedirs is taken as it is"
+        )
         return left
     right = _read(right_path)
     if right.shapedirs.shape != left.shapedirs.shape:
         raise AssetError(f"{right_path}: expected the right hand of {path.name}, found another mesh")
+    if np.array_equal(right.v_template, left.v_template):
+        raise AssetError(f"{path}: expected a left hand, found the same shape as in {right_path.name}")
     if np.abs(left.shapedirs[:, 0] - right.shapedirs[:, 0]).sum() >= 1:
         return left
     _tell_once(f"{path}: x of shapedirs had the right hand's sign; repaired")
@@ -195,96 +190,3 @@ def _repaired(left: ManoFile, path: Path) -> ManoFile:
 @functools.cache
 def _tell_once(message: str) -> None:
     warnings.warn(message, stacklevel=6)  # the caller of load_hand_model
-
-
-# What stands in a MANO pickle, and how it becomes an array.
-
-ARRAY = {Name(f"{module}.multiarray", "_reconstruct") for module in ("numpy.core", "numpy._core")}
-BUFFER = {Name(f"{module}.numeric", "_frombuffer") for module in ("numpy.core", "numpy._core")}
-SPARSE = {Name(f"scipy.sparse.{module}", "csc_matrix") for module in ("csc", "_csc")}
-SELECT, CHUMPY = Name("chumpy.reordering", "Select"), Name("chumpy.ch", "Ch")
-DTYPE, ENCODE = Name("numpy", "dtype"), Name("_codecs", "encode")
-NAMES = {*ARRAY, *BUFFER, *SPARSE, SELECT, CHUMPY, DTYPE, ENCODE, Name("numpy", "ndarray")} | {
-    Name(module, "set") for module in ("__builtin__", "builtins")
-}
-NUMBER_TYPES = ("f8", "f4", "i8", "i4", "u4", "u8", "i2", "u2", "u1", "i1")
-
-
-def _array(value: Any, shape: tuple[int, ...]) -> AnyArray | None:
-    """The array that a value stands for, dense for a sparse matrix, resolved for a chumpy selection; None for none."""
-    if isinstance(value, Record) and value.name in SPARSE:
-        return _dense(_state(value), shape)
-    if isinstance(value, Record) and value.name == SELECT:
-        state = _state(value)
-        return _selected(_of_chumpy(state.get("a")), plain_array(state.get("idxs")), shape)
-    return _of_chumpy(value)
-
-
-def _of_chumpy(value: Any) -> AnyArray | None:
-    """The array inside a chumpy variable, or a bare one."""
-    return plain_array(_state(value).get("x") if isinstance(value, Record) and value.name == CHUMPY else value)
-
-
-def _state(record: Record) -> dict[str, Any]:
-    if not isinstance(record.state, dict):
-        raise AssetError(f"expected the attributes of {record.name}, found {type(record.state).__name__}")
-    return record.state
-
-
-def plain_array(value: Any) -> AnyArray | None:
-    """The array of numbers that a pickle describes; None for anything else."""
-    if isinstance(value, np.ndarray):
-        return value
-    if not isinstance(value, Record):
-        return None
-    if value.name in ARRAY and isinstance(value.state, tuple) and len(value.state) == 5:
-        _, shape, dtype, fortran, raw = value.state
-        return _from_bytes(raw, dtype, shape, fortran is True)
-    if value.name in BUFFER and len(value.arguments) == 4:
-        raw, dtype, shape, order = value.arguments
-        return _from_bytes(raw, dtype, shape, order == "F")
-    return None
-
-
-def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> AnyArray:
-    number = _dtype(dtype)
-    if isinstance(raw, Record) and raw.name == ENCODE and len(raw.arguments) == 2:
-        raw = raw.arguments[0]  # Python 3 writes bytes as Latin-1 text for readers of protocol 2
-    if isinstance(raw, str):
-        raw = raw.encode("latin-1")
-    if not (isinstance(raw, bytes | bytearray) and isinstance(shape, tuple) and 1 <= len(shape) <= 3):
-        raise AssetError("expected an array's shape and bytes, found something else")
-    if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * number.itemsize != len(raw):
-        raise AssetError(f"expected as many bytes as the array's shape asks for, found {len(raw)}")
-    return np.frombuffer(raw, number).reshape(shape, order="F" if fortran else "C")
-
-
-def _dtype(value: Any) -> np.dtype[Any]:
-    if isinstance(value, Record) and value.name == DTYPE and isinstance(value.state, tuple):
-        code, order = value.arguments[:1], value.state[1:2]
-        if code and code[0] in NUMBER_TYPES and order in (("<",), (">",), ("|",)):
-            return np.dtype(order[0] + code[0])
-    raise AssetError("expected an array of plain numbers, found another kind")
-
-
-def _selected(source: AnyArray | None, indices: AnyArray | None, shape: tuple[int, ...]) -> AnyArray | None:
-    """A selection of chumpy's: elements of the flattened source, in a new shape."""
-    if source is None or indices is None or indices.size != math.prod(shape):
-        return None
-    return source.reshape(-1)[indices.reshape(shape)]
-
-
-def _dense(fields: dict[str, Any], shape: tuple[int, ...]) -> AnyArray | None:
-    """A compressed sparse column matrix in full; row numbers and column starts are checked first."""
-    data, rows, starts = (plain_array(fields.get(name)) for name in ("data", "indices", "indptr"))
-    if data is None or rows is None or starts is None or fields.get("_shape") != shape:
-        return None
-    starts = starts.astype(np.int64)
-    counts = starts[1:] - starts[:-1]
-    if not (data.shape == rows.shape == (counts.sum(),) and starts.shape == (shape[1] + 1,) and starts[0] == 0):
-        raise AssetError("expected a sparse matrix, found one whose parts do not fit each other")
-    if counts.min() < 0 or rows.min() < 0 or rows.max() >= shape[0]:
-        raise AssetError("expected a sparse matrix, found entries outside it")
-    dense = np.zeros(shape)
-    np.add.at(dense, (rows, np.repeat(np.arange(shape[1]), counts)), data)
-    return dense

@@ -70,7 +70,7 @@ def rotation_matrices(axis_angle: Tensor) -> Tensor:
 def shaped(mean: Tensor, directions: Tensor, betas: Tensor) -> Tensor:
     """Points (N,3) moved by their shape directions (N,3,10), for betas (B,10): (B,N,3)."""
     moved = torch.addmm(mean.reshape(-1), betas, directions.reshape(-1, directions.shape[-1]).T)
-    return moved.reshape(len(betas), -1, 3)
+    return moved.reshape(len(betas), len(mean), 3)  # of no hand, -1 would be any number
 
 
 def with_pose(points: Tensor, rotations: Tensor, posedirs: Tensor) -> Tensor:
@@ -78,8 +78,8 @@ def with_pose(points: Tensor, rotations: Tensor, posedirs: Tensor) -> Tensor:
     (B,V,3).
     """  # fmt: skip
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    features = (rotations[:, 1:] - identity).reshape(len(rotations), -1)
-    return torch.addmm(points.reshape(len(points), -1), features, posedirs.T).reshape(points.shape)
+    features = (rotations[:, 1:] - identity).flatten(1)
+    return torch.addmm(points.flatten(1), features, posedirs.T).reshape(points.shape)
 
 
 def bone_transforms(rotations: Tensor, joints: Tensor) -> Tensor:
@@ -114,10 +114,16 @@ def _skin(rest: Tensor, joints: Tensor, bones: Tensor, weights: Tensor) -> Tenso
     transforms = torch.cat([rotation, position - rotation @ joints[..., None]], -1)
     # Coordinates first: one product for the batch, and rows of V numbers in everything after it.
     columns = transforms.permute(0, 3, 2, 1).reshape(-1, NUM_BONES) @ weights.T
-    along_x, along_y, along_z, moved = columns.reshape(len(rest), 4, 3, -1).unbind(1)
+    along_x, along_y, along_z, moved = columns.reshape(len(rest), 4, 3, len(weights)).unbind(1)
     x, y, z = rest.transpose(1, 2).split(1, 1)
     moved = torch.addcmul(moved, along_x, x).addcmul_(along_y, y).addcmul_(along_z, z)
     return moved.transpose(1, 2).contiguous()
+
+
+def check_rows(name: str, rows: Tensor, batch: int, width: int) -> None:
+    """Raise ValueError unless ``rows`` is (batch, width), or (1, width) for all of the batch."""
+    if rows.ndim != 2 or rows.shape[1] != width or len(rows) not in (1, batch):
+        raise ValueError(f"{name}: expected shape ({batch}, {width}), found {tuple(rows.shape)}")
 
 
 class HandModel(torch.nn.Module):
@@ -172,8 +178,15 @@ class HandModel(torch.nn.Module):
             transl: (B,3) metres; zero when absent.
             arm_pose: (B,3) axis-angle of the forearm relative to the hand at the wrist; straight when absent.
             flat_hand_mean: zero pose is a flat hand; else the model's mean pose is added.
-            pca: number of principal components that stand for the 45 finger angles.
+            pca: number of principal components that stand for the 45 finger angles, 0 to 45.
+
+        ``betas``, ``transl`` and ``arm_pose`` of one row count for the whole batch; a batch may be empty.
+
+        Raises:
+            ValueError: an argument of another shape, or components that there are not.
         """
+        if pca is not None and not 0 <= pca <= 45:
+            raise ValueError(f"pca: expected 0 to 45, found {pca}")
         width = 48 if pca is None else 3 + pca
         if pose.ndim != 2 or pose.shape[1] != width:
             raise ValueError(f"pose: expected shape (B, {width}), found {tuple(pose.shape)}")
@@ -183,6 +196,10 @@ class HandModel(torch.nn.Module):
         batch = len(pose)
         betas = pose.new_zeros(batch, 10) if betas is None else betas
         transl = pose.new_zeros(batch, 3) if transl is None else transl
+        for name, rows, columns in (("betas", betas, 10), ("transl", transl, 3), ("arm_pose", arm_pose, 3)):
+            if rows is not None:
+                check_rows(name, rows, batch, columns)
+        betas = betas.expand(batch, 10)
         rotations = rotation_matrices(torch.cat([pose[:, :3], fingers], 1).reshape(batch, NUM_BONES, 3))
 
         points = shaped(self.v_template, self.shapedirs, betas)

@@ -22,7 +22,22 @@ _FREE_OF_RATIO = 1 << 26
 KINDS = "biufU"
 """Truth values, numbers and text, as NumPy codes kinds of types."""
 
+ARCHIVE, SINGLE_ARRAY = b"PK\x03\x04", b"\x93NUMPY"
+"""First bytes of an npz and of a .npy."""
+
 Array = NDArray[Any]
+
+
+def is_of_numpy(path: Path, start: bytes | None = None) -> bool:
+    """True for a file that is an npz by its name or by its first bytes, or by those a .npy, which `read_npz` refuses.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if start is None:
+        with path.open("rb") as file:
+            start = file.read(len(SINGLE_ARRAY))
+    return path.suffix == ".npz" or start.startswith((ARCHIVE, SINGLE_ARRAY))
 
 
 def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_UNPACKED) -> dict[str, Array]:
@@ -49,6 +64,8 @@ def unpack_npz(
         AssetError: it is too large, or an array is of another kind than ``kinds``.
         Exception: of any kind where it is no archive, or a damaged one.
     """
+    if raw.startswith(SINGLE_ARRAY):
+        raise AssetError("expected an npz, found none that can be read (a single array, as np.save writes it)")
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if names is not None:

@@ -19,10 +19,12 @@ MAX_INSTRUCTIONS = 100_000  # a MANO file has about 600: each of its arrays is o
 
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _ARGUMENTS = frozenset(
-    {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
+    {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "INT", "LONG", "FLOAT", "STRING", "UNICODE"}
     | {"BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"}
+    | {"BINUNICODE8", "BINBYTES8"}
 )
-_EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+"""A set's members are kept as a list: nothing needs to hash them."""
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
 
@@ -65,6 +67,12 @@ def read_plain_pickle(raw: bytes, allowed: Collection[Name], most: int = MAX_INS
     return machine.stack.pop()
 
 
+_ORDERED_DICT = Name("collections", "OrderedDict")
+_RECONSTRUCTORS = {Name(module, "_reconstructor") for module in ("copyreg", "copy_reg")}
+_OF_PYTHON = {_ORDERED_DICT, *_RECONSTRUCTORS, Name("builtins", "object"), Name("__builtin__", "object")}
+"""Names that stand for plain values, or for nothing, in every pickle."""
+
+
 class _Machine:
     """The stack and the memo; the memo is a dictionary, so that a large index costs nothing."""
 
@@ -94,11 +102,17 @@ class _Machine:
             stack.append(_MARK)
         elif instruction == "TUPLE":
             stack.append(tuple(self._since_mark()))
-        elif instruction in ("BINPUT", "LONG_BINPUT"):
+        elif instruction in ("LIST", "FROZENSET"):
+            stack.append(self._since_mark())
+        elif instruction == "DICT":
+            items = self._since_mark()
+            stack.append({})
+            _update(stack[-1], items)
+        elif instruction in ("PUT", "BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
         elif instruction == "MEMOIZE":
             self.memo[len(self.memo)] = stack[-1]
-        elif instruction in ("BINGET", "LONG_BINGET"):
+        elif instruction in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
         else:
             self._fill(instruction)
@@ -107,7 +121,7 @@ class _Machine:
         """The instructions that change the object below them on the stack."""
         if instruction in ("SETITEM", "APPEND"):
             items = [self.stack.pop()] if instruction == "APPEND" else [self.stack.pop(), self.stack.pop()][::-1]
-        elif instruction in ("SETITEMS", "APPENDS"):
+        elif instruction in ("SETITEMS", "APPENDS", "ADDITEMS"):
             items = self._since_mark()
         elif instruction == "BUILD":
             items = [self.stack.pop()]
@@ -116,13 +130,10 @@ class _Machine:
         target = self.stack[-1]
         if instruction == "BUILD" and isinstance(target, Record):
             target.state = items[0]
-        elif instruction in ("APPEND", "APPENDS") and isinstance(target, list):
+        elif instruction in ("APPEND", "APPENDS", "ADDITEMS") and isinstance(target, list):
             target.extend(items)
         elif instruction in ("SETITEM", "SETITEMS") and isinstance(target, dict):
-            keys = items[::2]
-            if not all(isinstance(key, str | int) for key in keys):  # hashing nested tuples can take for ever
-                raise AssetError("expected names as the keys of a dictionary, found another kind")
-            target.update(zip(keys, items[1::2], strict=True))
+            _update(target, items)
         else:
             raise AssetError(f"expected a value that {instruction} can fill, found {type(target).__name__}")
 
@@ -134,7 +145,7 @@ class _Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise AssetError("expected the name of a class, found another kind of value")
         found = Name(module, name)
-        if found not in self.allowed:
+        if found not in self.allowed and found not in _OF_PYTHON:
             raise AssetError(f"expected only what such a file holds, found the name {found}")
         return found
 
@@ -149,7 +160,26 @@ class _Machine:
         return items
 
 
-def _called(name: Any, arguments: Any) -> Record:
+def _called(name: Any, arguments: Any) -> Record | dict[Any, Any]:
     if not (isinstance(name, Name) and isinstance(arguments, tuple)):
         raise AssetError("expected an object with a name and arguments, found another kind of value")
+    if name == _ORDERED_DICT:
+        found: dict[Any, Any] = {}
+        if arguments:  # as Python 2 writes it, a list of pairs
+            pairs = arguments[0]
+            if not (
+                isinstance(pairs, list) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs)
+            ):
+                raise AssetError("expected pairs of names and values, found something else")
+            _update(found, [part for pair in pairs for part in pair])
+        return found
+    if name in _RECONSTRUCTORS and len(arguments) == 3 and isinstance(arguments[0], Name):
+        return Record(arguments[0], ())  # as protocols 0 and 1 write any object
     return Record(name, arguments)
+
+
+def _update(target: dict[Any, Any], items: list[Any]) -> None:
+    keys = items[::2]
+    if not all(isinstance(key, str | int) for key in keys):  # hashing nested tuples can take for ever
+        raise AssetError("expected names as the keys of a dictionary, found another kind")
+    target.update(zip(keys, items[1::2], strict=True))

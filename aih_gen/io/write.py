@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aih_gen.errors import AIHError, WriteError
@@ -71,6 +71,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             os.close(lock)
+
+
+def check_apart(written: Path, read: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write a file or folder over one of those that are read, under whatever name or link.
+
+    Raises:
+        AIHError: it is one of them.
+    """
+    for path in read:
+        if os.path.realpath(written) == os.path.realpath(path) or _is_same_file(written, path):
+            raise AIHError(f"{written}: expected another place than {os.fspath(path)}, which is read, found the same")
+
+
+def _is_same_file(first: Path, second: str | os.PathLike[str]) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return first.samefile(second)
+    return False
 
 
 def make_folder(path: Path) -> None:

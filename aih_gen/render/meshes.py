@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from aih_gen.config import SIDES
-from aih_gen.hands import HandModel, load_hand_model
+from aih_gen.hands import HandModel, load_hand_pair
 from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.hands.joints import WRIST
 from aih_gen.hands.normals import VertexNormals
@@ -52,7 +51,7 @@ class HandPair:
     """The right and the left hand model, and what drawing them needs."""
 
     def __init__(self, hand_model: str) -> None:
-        self.models: tuple[HandModel, HandModel] = tuple(load_hand_model(hand_model, side) for side in SIDES)  # type: ignore[assignment]
+        self.models: tuple[HandModel, HandModel] = load_hand_pair(hand_model)
         self.skinnings = [skinning(model) for model in self.models]
         self.topology = tuple(_topology(model) for model in self.models)
         self.normals = [VertexNormals(t.faces, len(t.rest)) for t in self.topology]

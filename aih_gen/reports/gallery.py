@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES
+from aih_gen.io.images import encoded
 from aih_gen.reports.paint import HAND_COLOURS
 from aih_gen.reports.preview import TITLES, owners_image, sample_strip
 from aih_gen.reports.survey import OCCLUSION_BINS, Facet, Group, Survey, facets, survey
@@ -53,10 +53,7 @@ def preview_page(shards: AIHShards, positions: Sequence[int]) -> str:
         side=EXAMPLE_HEIGHT * shards.size[1] // shards.size[0],
         views=VIEWS,
         facts=_facts(shards, counts),
-        charts=[
-            (name, tuple(HAND_COLOURS[side].tolist()), counts.occlusion[side].tolist())
-            for side, name in enumerate(SIDES)
-        ],
+        charts=[(name, HAND_COLOURS[side], counts.occlusion[side].tolist()) for side, name in enumerate(SIDES)],
         bins=OCCLUSION_BINS.tolist(),
         facets=facets(shards),
         looked_at=counts.looked_at,
@@ -113,6 +110,4 @@ def _jpeg(pixels: NDArray[np.uint8], max_height: int) -> str:
     image = Image.fromarray(pixels)
     if image.height > max_height:
         image = image.resize((image.width * max_height // image.height, max_height), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded(image, 'JPEG', quality=85)).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hidden
 from aih_gen.compose.sample import JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE, JOINT_SELF_OCCLUDED, Sample
+from aih_gen.io.images import encoded
 from aih_gen.io.write import write_bytes
-from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_bones, tint
+from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw_skeleton, tint
 from aih_gen.typing import UInt8
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
@@ -49,9 +49,7 @@ def write_sheet(path: Path, samples: Sequence[Sample]) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
-    file = io.BytesIO()
-    contact_sheet(samples).save(file, "JPEG", quality=90)
-    write_bytes(path, file.getvalue())
+    write_bytes(path, encoded(contact_sheet(samples), "JPEG", quality=90))
 
 
 def sample_strip(sample: Sample) -> UInt8:
@@ -85,10 +83,7 @@ def owners_image(sample: Sample) -> UInt8:
 
 def amodal_image(sample: Sample) -> UInt8:
     """Right amodal mask in red, left in green, both in yellow."""
-    image = np.zeros(sample.image.shape)
-    for side, amodal in enumerate(sample.amodal):
-        image += amodal[..., None] * HAND_COLOURS[side]
-    return image.clip(0, 255).astype(np.uint8)
+    return np.stack([*sample.amodal, np.zeros_like(sample.shaded)], -1) * np.uint8(255)
 
 
 def joints_image(sample: Sample) -> UInt8:
@@ -101,9 +96,9 @@ def joints_image(sample: Sample) -> UInt8:
     for joints, states, colour in zip(sample.joints_2d, sample.joint_state, HAND_COLOURS, strict=True):
         known = np.isfinite(joints).all(-1)
         points = (joints + 0.5) * OVERSAMPLING
-        draw_bones(draw, points, round(radius))
+        draw_skeleton(draw, points, radius)
         for joint in np.flatnonzero(known & (states != JOINT_OUTSIDE)):
             size = radius * (0.6 if states[joint] == JOINT_SELF_OCCLUDED else 1)
-            fill = None if states[joint] == JOINT_OTHER_OCCLUDED else tuple(colour.tolist())
+            fill = None if states[joint] == JOINT_OTHER_OCCLUDED else colour
             draw.circle(tuple(points[joint]), size, fill=fill, outline="white", width=OVERSAMPLING // 2)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))

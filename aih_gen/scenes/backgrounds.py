@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
-from aih_gen.io.images import SUFFIXES, read_image
+from aih_gen.io.images import SUFFIXES, images_in, read_image, tell_unread
 from aih_gen.scenes.drawn_backgrounds import draw_background
 from aih_gen.typing import BackgroundKind, UInt8
 
@@ -92,7 +93,7 @@ class BackgroundLibrary:
     """The photographs of a folder, or the ``shipped`` ones; decoded when first needed.
 
     Args:
-        source: ``shipped``, or the path of a folder with JPEG, PNG, WebP or BMP files (subfolders included).
+        source: ``shipped``, or the path of a folder with images (subfolders included).
 
     Raises:
         AssetError: the folder is missing or holds no photograph.
@@ -105,7 +106,8 @@ class BackgroundLibrary:
         self.folder = asset_path("backgrounds") if self.name == "shipped" else Path(source)
         if not self.folder.is_dir():
             raise AssetError(f"{self.folder}: expected a folder of photographs, found no folder there")
-        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        files, unread = images_in(self.folder, below=True)
+        tell_unread(self.folder, tuple(unread))
         self.photos = tuple(sorted(path.relative_to(self.folder).as_posix() for path in files))
         if not self.photos:
             raise AssetError(f"{self.folder}: expected photographs ({', '.join(SUFFIXES)}), found none")
@@ -155,7 +157,7 @@ class BackgroundLibrary:
             for name in self.photos:
                 path = self.folder / name
                 try:
-                    total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+                    total.update(os.fsencode(name) + b"\0" + hashlib.sha256(path.read_bytes()).digest())
                 except OSError as error:
                     raise AssetError(f"{path}: expected a readable photograph, found: {error.strerror}") from error
             self._digest = total.hexdigest()

@@ -31,7 +31,7 @@ def check_folder(out: Path, plan: Manifest) -> Manifest | None:
     if manifest is not None:
         _check_same(out / MANIFEST, manifest, plan)
     listed = {entry.name for entry in manifest.shards} if manifest else set()
-    for path in sorted(out.glob("*.h5")):
+    for path in sorted(out.glob("[!.]*.h5")):
         if path.name not in listed:
             _check_unlisted(path, plan)
     return manifest
@@ -105,7 +105,7 @@ def update_manifest(out: Path, plan: Manifest, entries: Sequence[ManifestEntry])
         manifest = check_folder(out, plan)
         listed = {entry.name: entry for entry in (*(manifest.shards if manifest else ()), *entries)}
         shards = []
-        for path in sorted(out.glob("*.h5")):
+        for path in sorted(out.glob("[!.]*.h5")):
             entry = listed.get(path.name)
             if entry is None or entry.bytes != path.stat().st_size:  # made by a run that did not live to list it
                 entry = describe_file(path, path.name, inspect_shard(path).samples)

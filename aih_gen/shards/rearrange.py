@@ -74,10 +74,12 @@ def split(folder: Path, out: Path, shares: Mapping[str, float], seed: int = 0) -
 
     Raises:
         ShardError: the folder does not hold what its manifest says, or has too few shards.
-        AIHError: shares out of range, or ``out`` is there already or cannot be written.
+        AIHError: shares or a seed out of range, or ``out`` is there already or cannot be written.
     """
     if not all(0 < share < 1 for share in shares.values()) or not 0 < sum(shares.values()) < 1:
         raise AIHError(f"shares: expected numbers above 0 that leave some for train, found {dict(shares)}")
+    if seed < 0:
+        raise AIHError(f"seed: expected 0 or more, found {seed}")
     shards = _listed(folder)
     counts = {name: max(1, round(share * len(shards))) for name, share in shares.items()}
     train = len(shards) - sum(counts.values())

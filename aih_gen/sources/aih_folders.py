@@ -77,7 +77,12 @@ class AIHRenderFolder:
         self.folder = render_folder(Path(config.source), config.branch, config.split)
         self.report = ReadReport("images")
         names = [
-            {path.stem for path in render_files(self.folder, side, "*").image.parent.glob("*.jpg")} for side in (0, 1)
+            {
+                path.stem
+                for path in render_files(self.folder, side, "*").image.parent.glob("[!.]*.jpg")
+                if path.is_file()
+            }
+            for side in (0, 1)
         ]
         if not names[0] | names[1]:
             raise AIHError(f"{self.folder}: expected images/r_images/IH/NAME.jpg or images/l_images/IH, found neither")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
-from aih_gen.io.archives import read_npz
+from aih_gen.io.archives import is_of_numpy, read_npz
 from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
@@ -60,7 +60,7 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
     if path.is_dir() or path.suffix == ".h5":
         return _from_shards(path, hands)
     try:
-        arrays, valid, sha256 = _from_npz(path) if path.suffix == ".npz" else _from_json(path)
+        arrays, valid, sha256 = _from_npz(path) if is_of_numpy(path) else _from_json(path)
     except OSError as error:
         raise AssetError(f"{path}: expected recorded fits, found no readable file ({error.strerror})") from error
     for name, array in arrays.items():

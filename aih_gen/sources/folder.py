@@ -3,14 +3,15 @@
     DIR/right/NAME.jpg  DIR/right/NAME_mask.png
     DIR/left/NAME.jpg   DIR/left/NAME_mask.png
 
-An image (JPEG, PNG, WebP or BMP) shows one hand; its mask, of the same size, is bright (128 to 255) where the hand is,
-to the wrist, and dark elsewhere. Images of any size are taken: the largest square around the hand is brought to the
-size of the samples. Joints, pose and camera are unknown.
+An image (JPEG, PNG, WebP, BMP, GIF, TIFF or PPM) shows one hand; its mask, of the same size, is bright (128 to 255)
+where the hand is, to the wrist, and dark elsewhere (``hand_masks`` says what else is taken). Images of any size are
+taken: the largest square around the hand is brought to the size of the samples. Joints, pose and camera are unknown.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from PIL import Image
 from aih_gen.compose.crops import HandCrop, hand_box, is_fit
 from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
-from aih_gen.io.images import SUFFIXES, read_image
+from aih_gen.io.images import SUFFIXES, image_size, images_in, read_image, tell_unread
+from aih_gen.sources.hand_masks import THRESHOLD, read_hand_mask
 from aih_gen.typing import Mask
 
 MASK_ENDING = "_mask.png"
-THRESHOLD = 128
-"""Grey level from which a mask's pixel is hand."""
 
 Box = tuple[int, int, int, int]
 
@@ -69,7 +69,7 @@ class HandFolder:
         for image in (path for of_side in self.images for path in of_side):
             for path in (image, mask_of(image)):
                 try:
-                    total.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
+                    total.update(os.fsencode(path.relative_to(self.folder)) + b"\0")
                     total.update(hashlib.sha256(path.read_bytes()).digest())
                 except OSError as error:
                     raise AIHError(f"{path}: expected a file that can be read ({error.strerror})") from error
@@ -77,13 +77,13 @@ class HandFolder:
 
 
 def _listed(folder: Path) -> list[Path]:
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    names = {path.name for path in found}
-    images = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)]
+    found, unread = images_in(folder)
+    images = [path for path in found if not path.name.endswith(MASK_ENDING)]
     if not images:
         raise AIHError(f"{folder}: expected images of {folder.name} hands ({', '.join(SUFFIXES)}), found none")
+    tell_unread(folder, tuple(unread))
     for image in images:
-        if mask_of(image).name not in names:
+        if not mask_of(image).exists():
             raise AIHError(f"{image}: expected its mask {mask_of(image).name} beside it, found none")
     return images
 
@@ -99,20 +99,19 @@ def square_image(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
     Raises:
         AIHError: image or mask cannot be read, their sizes differ, or the mask is empty.
     """
-    image, grey = read_image(path, "RGB"), read_image(mask_of(path), "L")
-    if image.size != grey.size:
+    image, mask = read_image(path, "RGB"), mask_of(path)
+    width, height = image_size(mask)
+    if image.size != (width, height):
         raise AIHError(
-            f"{mask_of(path)}: expected {image.width}x{image.height} as its image {path.name}, "
-            f"found {grey.width}x{grey.height}"
+            f"{mask}: expected {image.width}x{image.height} as its image {path.name}, found {width}x{height}"
         )
-    levels = np.asarray(grey)
-    if levels.max() < THRESHOLD:
-        raise AIHError(f"{mask_of(path)}: expected a hand ({THRESHOLD} to 255), found no level above {levels.max()}")
-    if image.size != (side, side):
-        box = _square_around(levels >= THRESHOLD)
-        # Pillow's filter covers all pixels that one of a smaller image stands for.
-        grey = Image.fromarray(np.where(levels >= THRESHOLD, np.uint8(255), np.uint8(0)))
-        image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
+    hand = read_hand_mask(mask)
+    if image.size == (side, side):
+        return np.asarray(image), hand
+    box = _square_around(hand)
+    grey = Image.fromarray(np.where(hand, np.uint8(255), np.uint8(0)))
+    # Pillow's filter covers all pixels that one of a smaller image stands for.
+    image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
     return np.asarray(image), np.asarray(grey) >= THRESHOLD
 
 

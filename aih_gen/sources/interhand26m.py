@@ -21,19 +21,25 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-from aih_gen.hands import load_hand_model
+from aih_gen.hands import load_hand_pair
 from aih_gen.hands.joints import FROM_INTERHAND
-from aih_gen.io.images import image_fault
+from aih_gen.io.images import ONE_COLOUR, image_fault
 from aih_gen.io.json_stream import CutJSON, JSONStream
 from aih_gen.sources.records import ReadReport
+from aih_gen.sources.shown import Fault, box_fault, hands_fault
 from aih_gen.typing import Array, Branch, Split
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 """Presence of right and left hand, by ``hand_type``."""
 FIT_NUMBERS = {"pose": 48, "shape": 10, "trans": 3}
+CAMERA_NUMBERS = {"camrot": 9, "campos": 3, "focal": 2, "princpt": 2}
 NO_FIT, FITTED, BROKEN_FIT, FAR_FIT = range(4)
 FITS_AT_ONCE = 512
+MAX_NUMBER = 1e9
+"""No length, angle or count of a file reaches this, in whatever unit."""
+MAX_SKEW = 1e-2
+"""Largest entry of R R^T - 1 of a camera's rotation R."""
 
 NO_FRAME = "frame without joints"
 Key = tuple[str, str]
@@ -90,8 +96,16 @@ class FrameTable:
     known: NDArray[np.bool_]  # (F,2,21)
     fits: NDArray[np.float32]  # (F,2,61) pose, betas, transl in m
     fit_state: NDArray[np.uint8]  # (F,2) NO_FIT, FITTED, BROKEN_FIT or FAR_FIT
+    fit_joints: NDArray[np.float32]  # (F,2,21,3) m, of the fits that serve, else zero
     faults: dict[Key, str]
     """Frames whose joints are broken."""
+
+    def joints_to_show(self, annotation: Annotation) -> Array:
+        """(N,3) m, world: joints of the fits where each hand has one that serves, else the annotated ones."""
+        row, present = self.rows[annotation.capture, annotation.frame], np.array(PRESENT[annotation.hand_type])
+        if (self.fit_state[row][present] == FITTED).all():
+            return self.fit_joints[row][present].reshape(-1, 3)
+        return self.joints[row][annotation.valid_joints() & self.known[row] & present[:, None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +161,13 @@ def read_interhand(
     streams["MANO_NeuralAnnot"] = JSONStream(Path(f"{prefix}MANO_NeuralAnnot.json"))
     report = ReadReport("annotations")
     read = _annotations(streams["data"], report)
-    views = _views(streams["camera"], report)
+    views, broken_views = _views(streams["camera"], report)
     frames = _frame_table(streams["joint_3d"], {(annotation.capture, annotation.frame) for annotation in read}, report)
     _add_fits(streams["MANO_NeuralAnnot"], frames, report)
     _compare_fits(frames, hand_model, max_fit_error)
-    usable = list(_usable(read, views, frames, root / "images" / split, report, keep_unfitted, max_fit_error))
+    usable = list(
+        _usable(read, views, broken_views, frames, root / "images" / split, report, keep_unfitted, max_fit_error)
+    )
     report.used = len(usable)
     return InterHand(usable, views, frames, report, {name: stream.sha256 for name, stream in streams.items()})
 
@@ -185,7 +201,7 @@ def _annotations(stream: JSONStream, report: ReadReport) -> list[Annotation]:
             names = [str(item[key]) for key in ("capture", "seq_name", "camera", "frame_idx")]
             names = [shared.setdefault(name, name) for name in names]
             images[item["id"]] = (str(item["file_name"]), int(item["width"]), int(item["height"]), *names)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue  # its annotation then has no image record, and is counted
     read = []
     for count, item in enumerate(_whole_part(stream.items("annotations"), report)):
@@ -194,7 +210,7 @@ def _annotations(stream: JSONStream, report: ReadReport) -> list[Annotation]:
             read.append(_annotation(item, images))
         except _Broken as error:
             report.add_broken(str(error), name)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             report.add_broken("broken annotation", name)
     return read
 
@@ -205,10 +221,13 @@ def _annotation(item: dict[str, Any], images: dict[Any, tuple[Any, ...]]) -> Ann
         raise _Broken("no image record")
     if item["hand_type"] not in PRESENT:
         raise _Broken("unknown hand type")
-    box = _floats(item["bbox"], 4, "box of zero size")
-    if min(box[2:]) <= 0:
-        raise _Broken("box of zero size")
+    box = _floats(item["bbox"], 4, "broken box")
     left, top, width, height = box.tolist()
+    if min(width, height) <= 0:
+        raise _Broken("box of zero size")
+    fault = box_fault((left, top, width, height), *image[1:3])
+    if fault and fault.broken:
+        raise _Broken(fault.reason)
     valid = _floats(item["joint_valid"], 42, "wrong count of joints").reshape(2, 21)[:, FROM_INTERHAND] > 0
     bits = sum(1 << k for k in np.flatnonzero(valid).tolist())
     trusted = bool(item.get("hand_type_valid", 1))
@@ -224,29 +243,33 @@ def _floats(found: Any, count: int, fault: str) -> Array:
         numbers = np.asarray(found, np.float64).reshape(-1)
     except (TypeError, ValueError):
         raise _Broken(fault) from None
-    if len(numbers) != count or not np.isfinite(numbers).all():
+    if len(numbers) != count or not (np.abs(numbers) < MAX_NUMBER).all():
         raise _Broken(fault)
     return numbers
 
 
-def _views(stream: JSONStream, report: ReadReport) -> dict[Key, View]:
-    """Cameras whose numbers are whole; what uses another one has none."""
+def _views(stream: JSONStream, report: ReadReport) -> tuple[dict[Key, View], set[Key]]:
+    """Whole cameras, and the names of broken ones."""
     parts: dict[Key, dict[str, Any]] = {}
     for capture, quantity, by_camera in _whole_part(stream.pairs(), report):
         for camera, value in by_camera.items() if isinstance(by_camera, dict) else ():
             parts.setdefault((capture, camera), {})[quantity] = value
-    views = {}
+    views, broken = dict[Key, View](), set[Key]()
     for key, part in parts.items():
-        try:
-            rotation = _floats(part.get("camrot"), 9, "camrot").reshape(3, 3)
-            position, focal, point = (
-                _floats(part.get(name), count, name) for name, count in (("campos", 3), ("focal", 2), ("princpt", 2))
-            )
-        except _Broken:
+        if not part.keys() >= CAMERA_NUMBERS.keys():
             continue
-        matrix = np.array([[focal[0], 0, point[0]], [0, focal[1], point[1]], [0, 0, 1]])
-        views[key] = View(rotation, position / 1000, matrix)
-    return views
+        try:
+            rotation, position, focal, point = (_floats(part[name], n, name) for name, n in CAMERA_NUMBERS.items())
+            views[key] = _view(rotation.reshape(3, 3), position, focal, point)
+        except _Broken:
+            broken.add(key)
+    return views, broken
+
+
+def _view(rotation: Array, position: Array, focal: Array, point: Array) -> View:
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > MAX_SKEW or np.linalg.det(rotation) < 0 or focal.min() <= 0:
+        raise _Broken("camrot or focal")
+    return View(rotation, position / 1000, np.array([[focal[0], 0, point[0]], [0, focal[1], point[1]], [0, 0, 1]]))
 
 
 def _frame_table(stream: JSONStream, wanted: set[Key], report: ReadReport) -> FrameTable:
@@ -266,7 +289,8 @@ def _frame_table(stream: JSONStream, wanted: set[Key], report: ReadReport) -> Fr
         known[len(rows)], joints[len(rows)] = valid, world / 1000
         rows[key] = len(rows)
     fits = np.zeros((len(rows), 2, sum(FIT_NUMBERS.values())), np.float32)
-    return FrameTable(rows, joints[: len(rows)], known[: len(rows)], fits, np.zeros((len(rows), 2), np.uint8), faults)
+    states, fit_joints = np.zeros((len(rows), 2), np.uint8), np.zeros((len(rows), 2, 21, 3), np.float32)
+    return FrameTable(rows, joints[: len(rows)], known[: len(rows)], fits, states, fit_joints, faults)
 
 
 def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
@@ -276,9 +300,9 @@ def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
         world = np.asarray(value["world_coord"], np.float64).reshape(2, 21, 3)[:, FROM_INTERHAND]
     except (KeyError, TypeError, ValueError):
         raise _Broken("wrong count of joints") from None
-    if not np.isfinite(world[valid]).all():
+    if not (np.abs(world[valid]) < MAX_NUMBER).all():
         raise _Broken("joints that are no numbers")
-    return valid, world
+    return valid, np.where(valid[..., None], world, 0)
 
 
 def _add_fits(stream: JSONStream, frames: FrameTable, report: ReadReport) -> None:
@@ -300,11 +324,10 @@ def _add_fits(stream: JSONStream, frames: FrameTable, report: ReadReport) -> Non
 
 def _compare_fits(frames: FrameTable, hand_model: str, max_fit_error: float) -> None:
     """Mark fits whose joints are farther from the annotated ones than allowed, or cannot be compared."""
-    for side, name in enumerate(SIDES):
-        model = load_hand_model(hand_model, name, tips="smplx")
+    for side, model in enumerate(load_hand_pair(hand_model, tips="smplx")):
         chosen = np.flatnonzero(frames.fit_state[:, side] == FITTED)
         starts = range(0, len(chosen), FITS_AT_ONCE)
-        for start in tqdm(starts, desc=f"{name} fits against joints", unit="batch", leave=False, mininterval=1):
+        for start in tqdm(starts, desc=f"{SIDES[side]} fits against joints", unit="batch", leave=False, mininterval=1):
             rows = chosen[start : start + FITS_AT_ONCE]
             pose, betas, transl = torch.from_numpy(frames.fits[rows, side]).split((48, 10, 3), 1)
             with torch.no_grad():
@@ -312,12 +335,14 @@ def _compare_fits(frames: FrameTable, hand_model: str, max_fit_error: float) -> 
             known = frames.known[rows, side]
             error = np.linalg.norm(joints - frames.joints[rows, side], axis=-1)
             mean = np.where(known, error, 0).sum(1) / np.maximum(known.sum(1), 1)
-            frames.fit_state[rows[(mean > max_fit_error) | ~known.any(1)], side] = FAR_FIT
+            frames.fit_joints[rows, side] = joints
+            frames.fit_state[rows[~(mean <= max_fit_error) | ~known.any(1)], side] = FAR_FIT
 
 
 def _usable(
     read: list[Annotation],
     views: dict[Key, View],
+    broken_views: set[Key],
     frames: FrameTable,
     images: Path,
     report: ReadReport,
@@ -325,25 +350,38 @@ def _usable(
     max_fit_error: float,
 ) -> Iterator[Annotation]:
     for annotation in tqdm(read, desc="images", unit="image", leave=False, mininterval=1):
-        frame = annotation.capture, annotation.frame
+        frame, camera = (annotation.capture, annotation.frame), (annotation.capture, annotation.camera)
         fault = None if frame in frames.rows else frames.faults.get(frame, NO_FRAME)
-        if (annotation.capture, annotation.camera) not in views:
-            fault = fault or "camera absent"
+        if camera not in views:
+            fault = fault or ("broken camera" if camera in broken_views else "camera absent")
         fit = None if fault else fit_fault(frames, annotation, max_fit_error)
         if fit == "broken fit":
             fault = fit
         elif fit and not keep_unfitted:
             report.leave_out(fit, annotation.name)
             continue
-        fault = fault or _image_fault(images, annotation)
-        if fault:
+        hidden = None if fault else _hands_fault(frames, annotation, views[camera])
+        fault = fault or (hidden.reason if hidden else _image_fault(images, annotation))
+        if fault and (fault == ONE_COLOUR or (hidden and not hidden.broken)):
+            report.leave_out(fault, annotation.name)
+        elif fault:
             report.add_broken(fault, annotation.name)
         else:
             yield annotation
+
+
+def _hands_fault(frames: FrameTable, annotation: Annotation, view: View) -> Fault | None:
+    size = annotation.width, annotation.height
+    world = frames.joints_to_show(annotation)
+    joints = (world - view.position) @ view.rotation.T
+    fault = box_fault(annotation.box, *size)
+    return fault or (hands_fault(joints, view.matrix, annotation.box, *size) if len(joints) else None)
 
 
 def _image_fault(images: Path, annotation: Annotation) -> str | None:
     place = PurePosixPath(annotation.file_name)
     if place.is_absolute() or ".." in place.parts:
         return "image outside the tree"
-    return image_fault(images / place, (annotation.width, annotation.height))
+    left, top, width, height = annotation.box
+    box = left, top, left + width, top + height
+    return image_fault(images / place, (annotation.width, annotation.height), box)

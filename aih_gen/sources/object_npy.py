@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from aih_gen.errors import AIHError, AssetError
-from aih_gen.hands.mano import ARRAY, BUFFER, DTYPE, ENCODE, plain_array
 from aih_gen.io.archives import read_npy_header
-from aih_gen.io.plain_pickle import Name, Record, read_plain_pickle
+from aih_gen.io.pickled_arrays import OF_NUMPY, SCALAR, plain_array, plain_number
+from aih_gen.io.plain_pickle import Record, read_plain_pickle
 
 MAX_BYTES = 1 << 31
-SCALAR = {Name(f"{module}.multiarray", "scalar") for module in ("numpy.core", "numpy._core")}
-NAMES = {*ARRAY, *BUFFER, *SCALAR, DTYPE, ENCODE, Name("numpy", "ndarray")}
 
 
 def read_object_array(path: Path) -> list[Any]:
@@ -33,7 +31,7 @@ def read_object_array(path: Path) -> list[Any]:
         if len(raw) > MAX_BYTES or not dtype.hasobject or len(shape) != 1:
             raise AssetError(f"expected a list of objects, found {dtype} {shape} in {len(raw)} bytes")
         body = raw[stream.tell() :]
-        content = read_plain_pickle(body, NAMES, most=len(body))
+        content = read_plain_pickle(body, OF_NUMPY, most=len(body))
         members = content.state[4] if isinstance(content, Record) and isinstance(content.state, tuple) else content
         if not isinstance(members, list) or len(members) != shape[0]:
             raise AssetError(f"expected {shape[0]} objects, found {type(members).__name__}")
@@ -48,11 +46,7 @@ def read_object_array(path: Path) -> list[Any]:
 def _plain(value: Any) -> Any:
     """Records become arrays, NumPy's scalars arrays of no axis; anything else is gone through."""
     if isinstance(value, Record):
-        if value.name in SCALAR and len(value.arguments) == 2:
-            number, raw = value.arguments
-            array = plain_array(Record(next(iter(BUFFER)), (raw, number, (1,), "C")))
-            return None if array is None else array[0]
-        return plain_array(value)
+        return plain_number(value) if value.name in SCALAR else plain_array(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

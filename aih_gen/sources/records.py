@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aih_gen.compose.sample import Sample
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, one_line
 from aih_gen.io.write import write_text
 
 NAMED = 3
@@ -71,20 +71,25 @@ class ReadReport:
         return [first, *_lines(self.broken), *_lines(self.left_out)]
 
     def write(self, folder: Path) -> Path:
-        """List every record that is not used in ``folder``, one a line: reason, tab, id.
+        """List every record that is not used in ``folder``, one a line: reason, tab, id, without control characters.
 
         Raises:
             WriteError: the list cannot be written.
         """
         path = folder / SKIPPED
-        rows = [f"{reason}\t{name}\n" for by in (self.broken, self.left_out) for reason in by for name in by[reason]]
+        rows = [
+            f"{one_line(reason)}\t{one_line(name)}\n"
+            for by in (self.broken, self.left_out)
+            for reason in by
+            for name in by[reason]
+        ]
         write_text(path, "".join(rows))
         return path
 
 
 def _lines(by_reason: dict[str, list[str]]) -> list[str]:
     return [
-        f"{len(names):,} {reason} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+        one_line(f"{len(names):,} {reason} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})")
         for reason, names in by_reason.items()
     ]
 

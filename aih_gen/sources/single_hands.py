@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
-from aih_gen.io.images import SUFFIXES, image_fault, read_image
-from aih_gen.sources.folder import MASK_ENDING, THRESHOLD, is_hand_folder, mask_of, square_image
+from aih_gen.io.images import image_fault, image_size, images_in
+from aih_gen.sources.folder import MASK_ENDING, is_hand_folder, mask_of, square_image
+from aih_gen.sources.hand_masks import THRESHOLD, EmptyMask, read_hand_mask
 from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.records import ReadReport
 
@@ -50,19 +52,19 @@ class SingleHandPhotos:
         return {"source": {"sha256": self._hash.hexdigest(), "samples": len(self)}}
 
     def _usable(self) -> Iterator[tuple[int, Path]]:
-        found = [
-            (side, path)
-            for side, name in enumerate(SIDES)
-            for path in sorted((self.folder / name).glob("*"))
-            if path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK_ENDING)
-        ]
+        found = []
+        for side, name in enumerate(SIDES):
+            images, unread = images_in(self.folder / name)
+            found += [(side, path) for path in images if not path.name.endswith(MASK_ENDING)]
+            for path in unread:
+                self.report.leave_out("format that is not read", f"{name}/{path.name}")
         for side, path in tqdm(found, desc="images", unit="image", leave=False, mininterval=1):
             fault = _fault(path)
             if fault:
                 self.report.add_broken(fault, f"{SIDES[side]}/{path.name}")
                 continue
             for one in (path, mask_of(path)):
-                self._hash.update(f"{SIDES[side]}/{one.name}\0".encode() + one.read_bytes())
+                self._hash.update(os.fsencode(f"{SIDES[side]}/{one.name}") + b"\0" + one.read_bytes())
             yield side, path
 
     def _sample(self, index: int, side: int, path: Path) -> Sample:
@@ -78,7 +80,13 @@ def _fault(path: Path) -> str | None:
     if fault:
         return fault
     mask = mask_of(path)
-    fault = image_fault(mask, read_image(path, "L").size)
+    fault = image_fault(mask, image_size(path))
     if fault:
         return {"missing image": "no mask", "image of another size": "mask of another size"}.get(fault, "broken mask")
-    return "empty mask" if np.asarray(read_image(mask, "L")).max() < THRESHOLD else None
+    try:
+        read_hand_mask(mask)
+    except EmptyMask:
+        return f"empty mask (no level of {THRESHOLD} or more)"
+    except AIHError:
+        return "mask that may be inverted, or has another shape in its transparency"
+    return None

@@ -10,6 +10,7 @@ depth, no wrist: those are unknown.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +24,11 @@ from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.config import SIDES, SourceConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import TO_TZIONAS
-from aih_gen.io.images import SUFFIXES, image_fault, read_image
+from aih_gen.io.images import ONE_COLOUR, SUFFIXES, image_fault, image_size, read_image
 from aih_gen.sources.crops import crop_around
 from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.records import ReadReport
+from aih_gen.sources.shown import Fault, box_fault
 
 JOINTS_FOLDER, IMAGES_FOLDER, ENDING = "joints_2D_GT", "rgb", "_joints_2d.txt"
 LINES = 28
@@ -66,18 +68,20 @@ class TzionasFrames:
         return {"source": {"sha256": self._hash.hexdigest(), "samples": len(self)}}
 
     def _usable(self) -> Iterator[tuple[Path, Joints]]:
-        files = sorted({*self.root.rglob(f"{JOINTS_FOLDER}/*.txt"), *self.root.rglob(f"*{ENDING}")})
+        files = sorted({*self.root.rglob(f"{JOINTS_FOLDER}/[!.]*.txt"), *self.root.rglob(f"[!.]*{ENDING}")})
         if not files:
             raise AIHError(f"{self.root}: expected {JOINTS_FOLDER}/NAME.txt or NAME{ENDING}, found neither")
         for path in tqdm(files, desc="frames", unit="frame", leave=False, mininterval=1):
             name = path.relative_to(self.root).as_posix()
             image, joints = _image_of(path), read_joints(path)
-            fault = joints if isinstance(joints, str) else image_fault(image) if image else "missing image"
-            if fault is not None:
-                self.report.add_broken(fault, name)
+            if isinstance(joints, str) or image is None:
+                self.report.add_broken(joints if isinstance(joints, str) else "missing image", name)
                 continue
-            assert image is not None and not isinstance(joints, str)
-            self._hash.update(name.encode() + b"\0" + path.read_bytes())
+            fault = _photo_fault(image, joints)
+            if fault is not None:
+                (self.report.add_broken if fault.broken else self.report.leave_out)(fault.reason, name)
+                continue
+            self._hash.update(os.fsencode(name) + b"\0" + path.read_bytes())
             yield image, joints
 
     def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
@@ -119,6 +123,16 @@ def read_joints(path: Path) -> Joints | str:
     joints = np.full((2, 21, 2), np.nan)
     joints[:, TO_TZIONAS] = found
     return joints
+
+
+def _photo_fault(image: Path, joints: Joints) -> Fault | None:
+    """The fault of a frame, or of its joints in it."""
+    known = joints[np.isfinite(joints).all(-1)]
+    (left, top), (right, bottom) = known.min(0).tolist(), known.max(0).tolist()
+    reason = image_fault(image, box=(left, top, right, bottom))
+    if reason:
+        return Fault(reason != ONE_COLOUR, reason)
+    return box_fault((left, top, max(right - left, 1.0), max(bottom - top, 1.0)), *image_size(image))
 
 
 def _image_of(joints: Path) -> Path | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 
+from aih_gen.reports.paint import CURVE_COLOURS
 from hdr_model.evaluation.templates import render
 
 Points = Sequence[tuple[float, float]]
@@ -13,7 +15,6 @@ MAX_POINTS = 400
 """Of a drawn curve; of longer ones evenly spread points are taken."""
 _HEIGHT, _LEFT, _TOP, _MARGIN, _NAMES = 300, 56, 30, 30, 180
 """In pixels; the names of the curves stand at the right."""
-_COLOURS = ("#222222", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
 
 
 def curves_svg(
@@ -62,8 +63,8 @@ def curves_svg(
         first=f"{first:g}",
         last=f"{last:g}",
         curves=[
-            (name, _COLOURS[k % len(_COLOURS)], " ".join(f"{x(step)},{y(level)}" for step, level in _thin(curve)))
-            for k, (name, curve) in enumerate(drawn.items())
+            (name, colour, " ".join(f"{x(step)},{y(level)}" for step, level in _thin(curve)))
+            for (name, curve), colour in zip(drawn.items(), cycle(CURVE_COLOURS), strict=False)
         ],
     )
 

@@ -15,6 +15,11 @@ from hdr_model.evaluation.table import Row
 from hdr_model.nets.hasm import MIN_HAND_AREA
 
 Better = Literal["higher", "lower"]
+FALSE_DETECTIONS = "false detections, images of no hand"
+ONE_HAND = "accuracy of the number of hands, images of one"
+SINGLE_HANDEDNESS = "handedness accuracy of single hands"
+TWO_HANDS = "accuracy of the number of hands, images of two"
+COUNT_METRICS = (FALSE_DETECTIONS, ONE_HAND, SINGLE_HANDEDNESS, TWO_HANDS)
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,10 @@ def count_rows(counted: Sequence[Counted]) -> Iterator[Row]:
     none, one, two = ([sample for sample in counted if sum(sample.there) == number] for number in range(3))
     found_one = [sample for sample in one if sum(sample.found) == 1]
     rows: tuple[tuple[str, list[bool], str, float, Better], ...] = (
-        ("pictures of no hand in which one is told", [any(s.found) for s in none], "a hand everywhere", 1, "lower"),
-        ("pictures of one hand told as one", [sum(s.found) == 1 for s in one], "always two", 0, "higher"),
-        (
-            "pictures told as one, under the right name",
-            [s.found == s.there for s in found_one],
-            "a coin",
-            0.5,
-            "higher",
-        ),
-        ("pictures of two hands told as two", [all(s.found) for s in two], "always one", 0, "higher"),
+        (FALSE_DETECTIONS, [any(s.found) for s in none], "a hand everywhere", 1, "lower"),
+        (ONE_HAND, [sum(s.found) == 1 for s in one], "always two", 0, "higher"),
+        (SINGLE_HANDEDNESS, [s.found == s.there for s in found_one], "a coin", 0.5, "higher"),
+        (TWO_HANDS, [all(s.found) for s in two], "always one", 0, "higher"),
     )
     for metric, cases, guess, guessed, better in rows:
         if cases:

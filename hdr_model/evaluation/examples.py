@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aih_gen.hands.joints import MIDDLE_MCP
-from aih_gen.io.write import atomic_path
+from aih_gen.io.images import encoded
+from aih_gen.io.write import write_bytes
+from aih_gen.reports.paint import HOLE_COLOUR
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import to_device
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE, Predictions, predict
 from hdr_model.geometry import rotate_to_crop, to_crop
 from hdr_model.inference.pipeline import HDR
 from hdr_model.visual import (
-    HOLE_COLOUR,
     RGB,
     captioned_row,
     draw_joints,
@@ -122,8 +122,7 @@ def save_rows(path: Path, rows: Sequence[RGB]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary:
-        Image.fromarray(stack_rows(rows)).save(temporary, "PNG")
+    write_bytes(path, encoded(stack_rows(rows)))
 
 
 def _pixels(image: Tensor) -> RGB:

@@ -157,7 +157,7 @@ def _gain_grid(scores: PoseScores) -> Grid:
             lines.append(Line(name, (*before, *after, reduction(before[1], after[1]))))
     columns = ("without, IH", "without, ALL", "with HDR, IH", "with HDR, ALL", "reduction of ALL, %")
     note = (
-        "Without: SHPE alone, which is told the true place and name of each hand, or SHPE in the crops of HASM's "
+        "Without: SHPE alone, given the true place and handedness of each hand, or SHPE in the crops of HASM's "
         "masks, which shows what painting brings apart from what finding costs. Lines with [InterHand2.6M] are the "
         "paper's, on that data."
     )

@@ -37,10 +37,10 @@ class Predictions:
     masked: Tensor  # (N,) bool, its masks are known
     crops: HandCrops  # (N,...) cut around the true amodal mask, else around the joints; mirrored to right hands
     composites: dict[str, Tensor]  # TRUE, FOUND -> (N,3,S,S) in [0, 1], in those crops
-    alone: Tensor  # (N,) bool, masked, and the crop's target is true
+    target_valid: Tensor  # (N,) bool, masked, and the crop's target truly shows the hand alone
     joints_2d: dict[str, Tensor]  # ALONE, TRUE, UNPAINTED, FOUND, BOUND -> (N,21,2) px of the image
     joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
-    # TRUE is NaN where not masked, BOUND where not alone
+    # TRUE is NaN where not masked, BOUND where the target is not valid
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:
@@ -55,9 +55,9 @@ def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tensor:
-    """(B,) pixels of the hands' masks (B,H,W) that would be wrong besides if right and left were exchanged.
+    """(B,) pixels of the hands' masks (B,H,W) that would be wrong besides if right and left were swapped.
 
-    Negative where fewer would be: that guess has the wrong names.
+    Negative where fewer would be: that guess has the wrong handedness.
     """
     exchanged, named = (
         torch.stack([(masks[n] ^ true[n]).sum((1, 2)) for n in HAND_MASKS]).sum(0)
@@ -104,7 +104,7 @@ def true_input(crops: HandCrops) -> HandInput:
 
 def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes."""
-    uv, xyz = estimator.estimate(crops)
+    uv, xyz, _ = estimator.estimate(crops)
     return from_crop(uv, affine), rotate_from_crop(xyz, affine)
 
 
@@ -122,7 +122,7 @@ def predict(hdr: HDR, batch: Batch) -> Predictions:
     with_mask, without = known_hands(batch)
     sample, hand, crops = cut_true_hands(batch, with_mask | without, hdr.hand_size)
     masked = with_mask[sample, hand]
-    alone = batch["target_valid"][sample, hand] & masked
+    target_valid = batch["target_valid"][sample, hand] & masked
     found_of_hands = {name: mask[sample] for name, mask in found_masks.items()}
     in_true_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size, crops.affine)
     in_own_crop = cut_hands(images[sample], found_of_hands, hand, hdr.hand_size)
@@ -135,7 +135,7 @@ def predict(hdr: HDR, batch: Batch) -> Predictions:
     joints = {name: estimate_in_image(hdr, *view) for name, view in views.items()}
     joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))
     for of_method in (joints_2d, joints_3d):
-        for method, known in ((TRUE, masked), (BOUND, alone)):
+        for method, known in ((TRUE, masked), (BOUND, target_valid)):
             of_method[method] = of_method[method].masked_fill(~known[:, None, None], torch.nan)
     masks = named_masks(batch["masks"])
-    return Predictions(masks, found_masks, sample, hand, masked, crops, composites, alone, joints_2d, joints_3d)
+    return Predictions(masks, found_masks, sample, hand, masked, crops, composites, target_valid, joints_2d, joints_3d)

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
-from aih_gen.io.write import atomic_path, write_text
+from aih_gen.io.images import encoded
+from aih_gen.io.write import write_bytes, write_text
 from aih_gen.reports.preview import contact_sheet
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
@@ -107,8 +108,7 @@ def _data(root: Path) -> list[Shown]:
             sheet = contact_sheet([shards[k] for k in range(min(SHEET_SAMPLES, len(shards)))])
             path = root / "page" / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            with atomic_path(path) as temporary:
-                sheet.save(temporary, "PNG")
+            write_bytes(path, encoded(sheet))
             parts.append(_shown(root, path, f"{name}: {len(shards):,} samples"))
     return parts
 

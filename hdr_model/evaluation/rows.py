@@ -23,7 +23,7 @@ REGIONS = {
     "removal": "in the removal region",
     "whole": "whole crop",
 }
-EITHER_NAME, COIN = "whichever name fits", "a coin"
+BEST_HANDEDNESS, COIN = "better handedness", "a coin"
 
 
 def result_rows(scores: Scores) -> Iterator[Row]:
@@ -45,15 +45,15 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
         f"for masks, images or painting with true masks. {scores.unknown} more hands have neither mask nor joints and "
         f"are not measured. Computed in {hdr.precision}.",
         "Masks: IoU of the foreground, right and left hands together. Over the set: sum of intersections / sum of "
-        "unions. Per mask: mean of intersection / union over masks whose truth is not empty. Whichever name fits: "
-        "right and left are exchanged in samples of which fewer pixels are wrong so; a pair is under the right names "
+        "unions. Per mask: mean of intersection / union over masks whose truth is not empty. Better handedness: "
+        "right and left are swapped in samples of which fewer pixels are wrong so; the handedness of a pair is right "
         "where more would be. "
-        f"Empty truths: {empty}. A hand is told where HASM's mask covers at least {MIN_HAND_AREA:.1%} of the image.",
+        f"Empty truths: {empty}. A hand is detected where HASM's mask covers {MIN_HAND_AREA:.1%} of the image or more.",
         f"Images: {hdr.hand_size} x {hdr.hand_size} crops around the true amodal box, colours in [0, 1]; painted with "
         "the true masks, or with HASM's (hole dilated) in the same crop; every region is the true one. PSNR: mean over "
         "hands of the PSNR of the region's mean squared error. Pooled PSNR: that of the squared error summed over all "
         "regions / the number of their pixels and channels. SSIM: its map averaged in the region, then over hands. "
-        f"{hands - len(scores.targets)} hands have no picture that shows them alone, and no figure here. Hands without "
+        f"{hands - len(scores.targets)} hands have no image that shows them alone, and no figure here. Hands without "
         f"the region, which enter no mean: {holes}. Whole crops are those of hands with a hole; LPIPS, where its "
         "weights are given, is VGG16's, mean over these; FID, where Inception's are, is between these and their true "
         "targets: it falls as hands are added, so compare equal numbers of them.",
@@ -74,14 +74,14 @@ def _mask_rows(scores: Scores) -> Iterator[Row]:
             )  # fmt: skip
             if baseline == MEAN_MASK:
                 unnamed, guessed = (scores.unnamed[part, method].pooled for method in (HASM, MEAN_MASK))
-                metric = f"IoU, {words}, over the set, {EITHER_NAME}"
+                metric = f"IoU, {words}, over the set, {BEST_HANDEDNESS}"
                 yield Row("masks", metric, "", unnamed, baseline, guessed, "higher", cases)
             yield Row(
                 "masks", f"IoU, {words}, per mask", "", ours.per_sample, baseline, other.per_sample, "higher",
                 cases - ours.empty,
             )  # fmt: skip
     share = float(np.mean(scores.named)) if scores.named else float("nan")
-    yield Row("masks", "pairs under the right names", "", share, COIN, 0.5, "higher", len(scores.named))
+    yield Row("masks", "handedness accuracy of pairs", "", share, COIN, 0.5, "higher", len(scores.named))
     yield from count_rows(scores.counted)
 
 

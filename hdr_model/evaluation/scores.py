@@ -99,7 +99,7 @@ def add_scores(
     scores.samples += indices
     hands = list(zip(predicted.sample.tolist(), predicted.hand.tolist(), strict=True))
     scores.targets += [
-        (indices[s], hand) for (s, hand), true in zip(hands, predicted.alone.tolist(), strict=True) if true
+        (indices[s], hand) for (s, hand), true in zip(hands, predicted.target_valid.tolist(), strict=True) if true
     ]
     scores.missed += sum(
         not bool(predicted.found_masks[f"{SIDES[hand]}_amodal"][sample].any()) for sample, hand in hands
@@ -134,7 +134,7 @@ def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, know
 
 @torch.inference_mode()
 def _add_images(scores: Scores, predicted: Predictions, perceptual: PerceptualMetrics) -> None:
-    crops, known = predicted.crops, predicted.alone
+    crops, known = predicted.crops, predicted.target_valid
     covered, removed = (region[known, 0] for region in (crops.masks.hidden, crops.masks.removal))
     holes = covered | removed
     whole = holes.flatten(1).any(1)[:, None, None].expand_as(holes)

@@ -19,6 +19,18 @@ from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
 
 Group = Literal["masks", "images", "pose"]
+FORMER_METRICS = {
+    "pairs under the right names": "handedness accuracy of pairs",
+    "pictures of no hand in which one is told": "false detections, images of no hand",
+    "pictures of one hand told as one": "accuracy of the number of hands, images of one",
+    "pictures told as one, under the right name": "handedness accuracy of single hands",
+    "pictures of two hands told as two": "accuracy of the number of hands, images of two",
+    **{
+        f"IoU, {part}, over the set, whichever name fits": f"IoU, {part}, over the set, better handedness"
+        for part in ("whole hand (amodal)", "occluded part alone", "visible part")
+    },
+}
+"""Names of metrics in files of version 0.1 and before, and those of today."""
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
 
 
@@ -207,4 +219,5 @@ def _grid(plain: dict[str, Any]) -> Grid:
 
 
 def _from_plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: float("nan") if value is None else value for name, value in row.items()}
+    known = {name: float("nan") if value is None else value for name, value in row.items()}
+    return known | {"metric": FORMER_METRICS.get(row["metric"], row["metric"])}

@@ -35,12 +35,15 @@ class HandEstimator:
         with self.autocast:
             return paint(self.hdrm, hands, dilate_hole)
 
-    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units."""
+    def estimate(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Joints of right hands in crops (N,3,S,S) in [0, 1]: (N,21,2) x, y px of the crop, (N,21,3) in bone units,
+        and the highest value (N,21) of each one's heat map, 0 to 1.
+        """  # fmt: skip
         with self.autocast:
             out = self.shpe(normalise(images).contiguous(memory_format=torch.channels_last))
         stride = images.shape[-1] / out.heatmap.shape[-1]
-        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float()
+        peaks = out.heatmap.float().amax((2, 3)).clamp(0, 1)
+        return (_peaks(out.heatmap, out.uv) + 0.5) * stride - 0.5, out.xyz.float(), peaks
 
 
 def _peaks(heatmap: Tensor, uv: Tensor) -> Tensor:

@@ -34,10 +34,11 @@ from hdr_model.geometry import (
 )
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
 from hdr_model.inference.hands import HandEstimator
+from hdr_model.inference.joint_states import joint_states
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
 from hdr_model.masks import HandMasks
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, exclusive, margins, mean_of_mirrored
+from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, Margins, exclusive, margins, mean_of_mirrored
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
@@ -162,22 +163,31 @@ class HDR(HandEstimator):
             if box is not None:
                 check_box(box, *array.shape[:2])
         pixels = [self._pixels(array) for array in arrays]
-        masks = [
-            self.segment(photo, find_hands(self, photo) if box is None else window_of(box))
+        segmented = [
+            self._segment(photo, find_hands(self, photo) if box is None else window_of(box))
             for photo, box in zip(pixels, given, strict=True)
         ]
-        return self.separate(arrays, masks)
+        return self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
 
     @torch.inference_mode()
-    def separate(self, images: Sequence[NDArray[np.uint8]], masks: Sequence[dict[str, Tensor]]) -> list[Result]:
-        """The results of ``__call__`` from photos (H,W,3) uint8 whose masks (1,H,W) bool are known."""
+    def separate(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        masks: Sequence[dict[str, Tensor]],
+        confidence: Sequence[Sequence[float]] | None = None,
+    ) -> list[Result]:
+        """The results of ``__call__`` from photos (H,W,3) uint8 whose masks (1,H,W) bool are known.
+
+        ``confidence``: of the right and the left hand of each photo, by default unknown (NaN).
+        """
+        named = [{name: mask[0].cpu().numpy() for name, mask in of.items()} for of in masks]
         photos = list(zip([self._pixels(image) for image in images], masks, strict=True))
         found = [(k, side) for k, (_, of) in enumerate(photos) for side in SIDES if bool(of[f"{side}_amodal"].any())]
         results: dict[tuple[int, Side], HandResult] = {}
         if found:
             near = _joined([self._cut(*photos[k], side, None) for k, side in found])
             painting = self.paint(near, dilate_hole=True)
-            uv, xyz = self.estimate(painting.composite)
+            uv, xyz, peaks = self.estimate(painting.composite)
             wide = {place: _wide_affine(photos[place[0]][1], place[1], self.hand_size) for place in found}
             around = {place: affine for place, affine in wide.items() if affine is not None}
             canvases = {place: images[place[0]] for place in found}
@@ -191,17 +201,21 @@ class HDR(HandEstimator):
                 affine = near.affine[row : row + 1]
                 corners = affine.new_tensor([[[-0.5, -0.5], [self.hand_size - 0.5] * 2]])
                 box = from_crop(corners, affine)[0]
-                metres = rotate_from_crop(xyz[row : row + 1], affine)[0] * self.bone_length
+                metres = (rotate_from_crop(xyz[row : row + 1], affine)[0] * self.bone_length).cpu().numpy()
+                joints = from_crop(uv[row : row + 1], affine)[0].cpu().numpy()
                 results[k, side] = HandResult(
                     image=_paste(images[k], canvases[k, side], painting.row(row), affine),
-                    joints_2d=from_crop(uv[row : row + 1], affine)[0].cpu().numpy(),
-                    joints_3d=metres.cpu().numpy(),
+                    joints_2d=joints,
+                    joints_3d=metres,
                     crop=torch.cat([box.amin(0), box.amax(0)]).cpu().numpy(),
                     present=True,
+                    confidence=confidence[k][SIDES.index(side)] if confidence else float("nan"),
+                    joint_confidence=peaks[row].cpu().numpy(),
+                    joint_state=joint_states(joints, metres, named[k], side),
                 )
         return [
             Result(
-                masks={name: mask[0].cpu().numpy() for name, mask in masks[k].items()},
+                masks=named[k],
                 right=results.get((k, "right")) or _absent(image),
                 left=results.get((k, "left")) or _absent(image),
                 image=image,
@@ -215,14 +229,19 @@ class HDR(HandEstimator):
         Looks at one square of each image, by default the smallest that holds it all. Amodal masks lose their speckles,
         a visible mask lies inside its amodal mask, and of two visible masks that meet, the more confident one wins.
         """
+        return self._segment(images, window)[0]
+
+    def _segment(self, images: Tensor, window: Window | None) -> tuple[dict[str, Tensor], Tensor]:
+        """``segment``, and the confidence (B,2) in the right and the left hand."""
         height, width = images.shape[-2:]
         window = window or Window.whole(height, width)
         seen = self.margins(images, [window] * len(images), mirrored=self.mirrored)
-        return exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
+        masks = exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
+        return masks, seen.confidence
 
     def margins(
         self, images: Tensor, windows: Sequence[Window], size: int | None = None, mirrored: bool = False
-    ) -> dict[str, Tensor]:
+    ) -> Margins:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
         Amodal masks have lost their speckles. One image may stand for all windows.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES
+from aih_gen.io.images import encoded
 from hdr_model.inference.draw import joints_on_photo, overview, skeletons
 from hdr_model.inference.folders import result_folder
+from hdr_model.inference.joint_states import STATE_NAMES
 from hdr_model.visual import RGB, draw_masks
 
 Box = tuple[float, float, float, float]
@@ -25,7 +26,8 @@ Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result"]
 """Choices of files of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
-_ARRAYS = ("joints_2d", "joints_3d", "crop", "present")
+_NUMBERS = ("joints_2d", "joints_3d", "crop", "confidence", "joint_confidence", "joint_state")
+_ARRAYS = (*_NUMBERS[:3], "present", *_NUMBERS[3:])
 _UNITS = "joints_2d px of the photo (x, y); joints_3d m relative to the wrist (x right, y down, z away); crop px"
 
 
@@ -38,6 +40,12 @@ class HandResult:
     joints_3d: NDArray[np.float32]  # (21,3) m relative to the wrist, in the camera's axes
     crop: NDArray[np.float32]  # (4,) px of the photo: left, top, right, bottom; may reach outside
     present: bool
+    confidence: float = math.nan
+    """That there is this hand, where its mask says, 0 to 1; NaN where the masks were given."""
+    joint_confidence: NDArray[np.float32] = field(default_factory=lambda: np.full(21, np.nan, np.float32))
+    """(21,) highest value of each joint's heat map, 0 to 1."""
+    joint_state: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(21, np.uint8))
+    """(21,) AIH's codes, as in ``joint_states.STATE_NAMES``; 0, unknown, where absent."""
 
     def __repr__(self) -> str:
         if not self.present:
@@ -81,18 +89,19 @@ class Result:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Both hands, right first: ``joints_2d`` (2,21,2) px, ``joints_3d`` (2,21,3) m relative to the wrist, ``crop``
-        (2,4) px, ``present`` (2,) bool; NaN where a hand is absent.
+        (2,4) px, ``present`` (2,) bool, ``confidence`` (2,), ``joint_confidence`` (2,21), ``joint_state`` (2,21) uint8;
+        NaN, and state 0, where a hand is absent.
         """
         return {name: np.stack([getattr(self[side], name) for side in SIDES]) for name in _ARRAYS}
 
     def to_dict(self) -> dict[str, object]:
-        """The content of ``result.json``: joints, crops and presence in plain types, None where absent."""
+        """The content of ``result.json``: the numbers of each hand in plain types, None where absent or unknown."""
         hands: dict[str, object] = {}
         for side in SIDES:
             hand = self[side]
-            numbers = {name: getattr(hand, name).astype(np.float64).round(5).tolist() for name in _ARRAYS[:3]}
-            hands[side] = {"present": hand.present, **(numbers if hand.present else dict.fromkeys(numbers))}
-        return {"units": _UNITS, "joint_names": list(JOINT_NAMES), **hands}
+            numbers = {name: _plain(getattr(hand, name)) if hand.present else None for name in _NUMBERS}
+            hands[side] = {"present": hand.present, **numbers}
+        return {"units": _UNITS, "joint_names": list(JOINT_NAMES), "joint_states": list(STATE_NAMES.values()), **hands}
 
     def save(self, folder: str | Path, only: Collection[Part] = PARTS) -> None:
         """Write images (PNG), ``result.json`` and ``joints.npz``; ``only`` chooses among them.
@@ -104,7 +113,7 @@ class Result:
         """
         with result_folder(Path(folder)) as temporary:
             for name, image in self._images(only):
-                Image.fromarray(image).save(temporary / f"{name}.png")
+                (temporary / f"{name}.png").write_bytes(encoded(image))
             if "result" in only:
                 text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
                 (temporary / "result.json").write_text(text, encoding="utf-8")
@@ -130,6 +139,12 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """``draw()`` as a PNG file, which notebooks show."""
-        file = io.BytesIO()
-        Image.fromarray(self.draw()).save(file, "PNG")
-        return file.getvalue()
+        return encoded(self.draw())
+
+
+def _plain(numbers: float | NDArray[np.generic]) -> object:
+    """Numbers as JSON has them, to 5 digits; None in place of NaN."""
+    if isinstance(numbers, np.ndarray) and numbers.dtype.kind == "u":
+        return numbers.tolist()
+    rounded = np.round(np.asarray(numbers, np.float64), 5)
+    return None if np.isnan(rounded).any() else rounded.tolist()

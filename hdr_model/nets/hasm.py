@@ -43,6 +43,24 @@ class HASMOutput(Logits):
         self.presence = presence
 
 
+class Margins(dict[str, Tensor]):
+    """Logits of inside minus outside (B, h, w) by mask.
+
+    ``there`` (B, 2) are the probabilities that there is a right and a left hand; 1 from a network that does not say.
+    """
+
+    def __init__(self, masks: Mapping[str, Tensor], there: Tensor) -> None:
+        super().__init__(masks)
+        self.there = there
+
+    @property
+    def confidence(self) -> Tensor:
+        """(B, 2) of the right and the left hand, 0 to 1: ``there`` times the mean probability of its amodal mask."""
+        whole = torch.stack([self["right_amodal"], self["left_amodal"]], 1).flatten(2)
+        inside = whole > 0
+        return self.there * (whole.sigmoid() * inside).sum(2) / inside.sum(2).clamp_min(1)
+
+
 class HASM(PretrainedNetwork):
     """An encoder and a decoder whose heads share its features (paper, section 3.2)."""
 
@@ -152,8 +170,8 @@ def mean_of_mirrored(output: Mapping[MaskName, Tensor]) -> HASMOutput:
     return HASMOutput(masks, (first + second[:, [NONE, LEFT, RIGHT, BOTH]]) / 2)
 
 
-def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
-    """Logits of inside minus outside (B, h, w) by mask.
+def margins(output: Mapping[MaskName, Tensor]) -> Margins:
+    """Logits of inside minus outside (B, h, w) by mask, and which hands are there.
 
     Where the network says which hands there are, the masks of an absent one are all outside, and one that is by itself
     has all that is likelier to be either hand's than no hand's.
@@ -161,7 +179,7 @@ def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
     by_name = {str(name): (pair[:, 1] - pair[:, 0]).float() for name, pair in output.items()}
     presence = presence_of(output)
     if presence is None:
-        return by_name
+        return Margins(by_name, by_name["right_amodal"].new_ones(len(by_name["right_amodal"]), 2))
     there = presence.argmax(1)[:, None, None]
     found = dict(by_name)
     for side, other, this in (("right", "left", RIGHT), ("left", "right", LEFT)):
@@ -169,7 +187,8 @@ def margins(output: Mapping[MaskName, Tensor]) -> dict[str, Tensor]:
             own, either = by_name[f"{side}_{kind}"], by_name[f"{side}_{kind}"].maximum(by_name[f"{other}_{kind}"])
             alone = torch.where(there == this, either, -own.abs())
             found[f"{side}_{kind}"] = torch.where(there == BOTH, own, alone)
-    return found
+    share = presence.float().softmax(1)
+    return Margins(found, share[:, [RIGHT, LEFT]] + share[:, [BOTH]])
 
 
 def exclusive(margins: Mapping[str, Tensor]) -> dict[str, Tensor]:

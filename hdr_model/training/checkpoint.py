@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import re
@@ -22,7 +23,7 @@ import torch
 import aih_gen
 import hdr_model
 from aih_gen.errors import AIHError, AssetError
-from aih_gen.io.write import atomic_path, exclusive, write_text
+from aih_gen.io.write import exclusive, write_bytes, write_text
 from hdr_model.config import HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
@@ -81,10 +82,11 @@ def save_state(out: Path, step: int, parts: Mapping[str, _Stateful]) -> None:
     Its SHA-256 is the comment of the zip archive that torch writes, so that the file checks itself.
     """
     state = {"schema": SCHEMA, "step": step, **{name: part.state_dict() for name, part in parts.items()}}
-    with atomic_path(out / STATE) as temporary, temporary.open("r+b") as file:
-        torch.save(state, file)
-        comment = _digest(file, file.seek(-_COMMENT_LENGTH, 2)).encode()
-        file.write(len(comment).to_bytes(_COMMENT_LENGTH, "little") + comment)
+    file = io.BytesIO()  # torch itself does not say that a disk is full
+    torch.save(state, file)
+    comment = _digest(file, file.seek(-_COMMENT_LENGTH, 2)).encode()
+    file.write(len(comment).to_bytes(_COMMENT_LENGTH, "little") + comment)
+    write_bytes(out / STATE, file.getbuffer())
 
 
 def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) -> int:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
-from aih_gen.io.write import atomic_path, write_text
+from aih_gen.io.images import encoded
+from aih_gen.io.write import write_bytes, write_text
 from hdr_model.files import read_metrics
 
 
@@ -101,8 +101,7 @@ class Log:
     def image(self, step: int, image: Tensor) -> None:
         """Keep an image (3,H,W) uint8 of the predictions."""
         pixels = image.cpu()
-        with atomic_path(self.out / "pictures" / f"{step:07d}.png") as temporary:
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(temporary, "png")
+        write_bytes(self.out / "pictures" / f"{step:07d}.png", encoded(pixels.permute(1, 2, 0).numpy()))
         self.curves.add_image("predictions", pixels, step)
 
     def close(self) -> None:

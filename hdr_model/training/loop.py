@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,65 +92,118 @@ def train(
     if seconds is not None:
         steps = _recorded_steps(out, resume) or _steps_within(task, config, dataset, seconds, autocast)
         config = with_steps(config, steps)
-    shown = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
+    preview = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
     held_out = AIHDataset(validation, task.fields, task.min_hands) if validation else None
     if compiled:
         compile_networks(task.networks, device)
-    kept = copy.deepcopy(network).eval() if config.ema else network
+    average = copy.deepcopy(network).eval() if config.ema else network
     if world > 1:
         synchronise_batch_norm(task.networks, device)
-    history, best = LossBuffer(), BestStep()
-    state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(task.optimisers)}
-    state |= {"networks": task.networks, "history": history, "best": best} | ({"average": kept} if config.ema else {})
-    run: AbstractContextManager[None] = nullcontext()
-    if rank == 0:
-        where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
-        made_with = {"data_sha256": dataset.digest(), "samples": len(dataset), "code": code_version()}
-        record = {"network": asdict(network.config), "synthesise": synthesise, "compiled": compiled, **(settings or {})}
-        run = open_run(out, {"task": config.task, **asdict(config), **record, **where, **made_with}, resume)
-    with ExitStack() as stack:
-        stack.enter_context(run)
-        start = load_state(out, state, device) if resume else 0
-        if resume and not start and rank == 0:
-            print(f"{out}: no {STATE} to go on from, the run begins anew", file=sys.stderr)
-        interruption = stack.enter_context(Interruption())
-        log = stack.enter_context(_open_log(out, config, start, rank, world))
-        # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
-        read = stack.enter_context(closing(batches(dataset, config, start, rank, world, workers)))
-        task.networks.train()
-        for step, batch in enumerate(read, start + 1):
-            torch.manual_seed(_mix(config.seed, step, rank))
-            rng = SampleRng(config.seed, step, ((step - 1) * world + rank) * config.batch_size, config.batch_size)
-            terms = _step(task, config, step, dataset.compose(to_device(batch, device)), rng, autocast, world)
-            history.add(step, terms)
-            if config.ema:
-                _follow(kept, network, min(config.ema, step / (step + 10)))
-
-            due = {name for name, every in _intervals(config).items() if step == config.steps or step % every == 0}
-            if due:
-                row = history.means()
-                if log and held_out and "validate" in due:
-                    row["validation"] = _validate(task, kept, held_out, config, autocast, device)
-                    check_loss("validation", row["validation"], step)
-                    if row["validation"] < best.loss:
-                        best.step, best.loss = step, row["validation"]
-                        kept.save_pretrained(out / BEST)
-                if log:
-                    log.metrics(step, row, config.learning_rate * schedule(config, step))
-            if log and "picture" in due:
-                with _evaluating(kept), autocast:
-                    log.image(step, task.preview(kept, shown, SampleRng(config.seed, 0, 0, len(shown["masks"]))))
-            stop = any_process(interruption.requested)
-            if log and ("checkpoint" in due or stop):
-                history.check()
-                _check_weights(task.networks, step)
-                kept.save_pretrained(out / WEIGHTS)
-                save_state(out, step, state)
-            if stop and step < config.steps:
-                raise KeyboardInterrupt
+    run = _Run(task, config, out, device, autocast, network, average, dataset, held_out, preview, rank, world)
+    where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
+    _optimise(run, workers, resume, {"synthesise": synthesise, "compiled": compiled, **(settings or {}), **where})
     if world > 1:
         dist.destroy_process_group()
     return out / WEIGHTS
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """All that the steps of a training share."""
+
+    task: Task
+    config: TrainConfig
+    out: Path
+    device: torch.device
+    autocast: torch.autocast
+    network: PretrainedNetwork
+    average: PretrainedNetwork
+    """The moving average of its weights, which is shown and saved; the network itself where none is kept."""
+    data: TrainingData
+    held_out: AIHDataset | None
+    preview: Batch
+    rank: int
+    world: int
+    history: LossBuffer = field(default_factory=LossBuffer)
+    best: BestStep = field(default_factory=BestStep)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The parts of a checkpoint."""
+        state: dict[str, Any] = {f"optimiser_{k}": optimiser for k, optimiser in enumerate(self.task.optimisers)}
+        state |= {"networks": self.task.networks, "history": self.history, "best": self.best}
+        return state | ({"average": self.average} if self.config.ema else {})
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        made_with = {"data_sha256": self.data.digest(), "samples": len(self.data), "code": code_version()}
+        network = asdict(self.network.config)
+        return {"task": self.config.task, **asdict(self.config), "network": network, **given, **made_with}
+
+
+def _optimise(run: _Run, workers: int, resume: bool, given: Mapping[str, Any]) -> None:
+    """Take the steps that are left, with a log and checkpoints."""
+    config = run.config
+    with ExitStack() as stack:
+        if run.rank == 0:
+            stack.enter_context(open_run(run.out, run.settings(given), resume))
+        start = load_state(run.out, run.state, run.device) if resume else 0
+        if resume and not start and run.rank == 0:
+            print(f"{run.out}: no {STATE} to go on from, the run begins anew", file=sys.stderr)
+        interruption = stack.enter_context(Interruption())
+        log = stack.enter_context(_open_log(run, start))
+        # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
+        read = stack.enter_context(closing(batches(run.data, config, start, run.rank, run.world, workers)))
+        run.task.networks.train()
+        for step, batch in enumerate(read, start + 1):
+            _learn(run, step, batch)
+            due = {name for name, every in _intervals(config).items() if step == config.steps or step % every == 0}
+            if due:
+                _report(run, step, due, log)
+            stop = any_process(interruption.requested)
+            if log and ("checkpoint" in due or stop):
+                _save(run, step)
+            if stop and step < config.steps:
+                raise KeyboardInterrupt
+
+
+def _learn(run: _Run, step: int, batch: Batch) -> None:
+    """Step every optimiser on this process's samples, and let the average follow."""
+    config = run.config
+    torch.manual_seed(_mix(config.seed, step, run.rank))
+    first = ((step - 1) * run.world + run.rank) * config.batch_size
+    rng = SampleRng(config.seed, step, first, config.batch_size)
+    batch = run.data.compose(to_device(batch, run.device))
+    run.history.add(step, _step(run.task, config, step, batch, rng, run.autocast, run.world))
+    if config.ema:
+        _follow(run.average, run.network, min(config.ema, step / (step + 10)))
+
+
+def _report(run: _Run, step: int, due: Collection[str], log: Log | None) -> None:
+    """Log what is due: losses since the last report, the validation loss, an image of predictions."""
+    config, row = run.config, run.history.means()
+    if not log:
+        return
+    if run.held_out and "validate" in due:
+        row["validation"] = _validate(run, run.held_out)
+        check_loss("validation", row["validation"], step)
+        if row["validation"] < run.best.loss:
+            run.best.step, run.best.loss = step, row["validation"]
+            run.average.save_pretrained(run.out / BEST)
+    log.metrics(step, row, config.learning_rate * schedule(config, step))
+    if "picture" in due:
+        with _evaluating(run.average), run.autocast:
+            rng = SampleRng(config.seed, 0, 0, len(run.preview["masks"]))
+            log.image(step, run.task.preview(run.average, run.preview, rng))
+
+
+def _save(run: _Run, step: int) -> None:
+    """Write weights and checkpoint; raise AIHError where losses or weights are not finite."""
+    run.history.check()
+    if name := not_finite(run.task.networks.state_dict()):
+        raise AIHError(f"the weights {name} are not finite after step {step}: try a lower learning rate")
+    run.average.save_pretrained(run.out / WEIGHTS)
+    save_state(run.out, step, run.state)
 
 
 def _step(
@@ -197,11 +250,6 @@ def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path 
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
 
 
-def _check_weights(networks: nn.Module, step: int) -> None:
-    if name := not_finite(networks.state_dict()):
-        raise AIHError(f"the weights {name} are not finite after step {step}: try a lower learning rate")
-
-
 def _intervals(config: TrainConfig) -> dict[str, int]:
     names = ("log", "picture", "checkpoint", "validate")
     return {name: getattr(config, f"{name}_every") for name in names}
@@ -223,14 +271,14 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 @contextmanager
-def _open_log(out: Path, config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Log | None]:
+def _open_log(run: _Run, start: int) -> Iterator[Log | None]:
     """The log of the first process; the others have none."""
-    log = Log(out, config.task, start, config.steps, config.batch_size * world) if rank == 0 else None
-    try:
+    if run.rank > 0:
+        yield None
+        return
+    log = Log(run.out, run.config.task, start, run.config.steps, run.config.batch_size * run.world)
+    with closing(log):
         yield log
-    finally:
-        if log:
-            log.close()
 
 
 @contextmanager
@@ -242,22 +290,15 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     network.train(training)
 
 
-def _validate(
-    task: Task,
-    network: nn.Module,
-    dataset: AIHDataset,
-    config: TrainConfig,
-    autocast: torch.autocast,
-    device: torch.device,
-) -> float:
+def _validate(run: _Run, held_out: AIHDataset) -> float:
     """Mean loss over at most ``VALIDATION_SAMPLES`` samples, spread evenly and always the same."""
-    chosen = _spread(len(dataset), min(len(dataset), VALIDATION_SAMPLES))
-    total = 0.0
-    with _evaluating(network), autocast:
-        for first in range(0, len(chosen), config.batch_size):
-            part = chosen[first : first + config.batch_size]
-            rng = SampleRng(config.seed, 0, first, len(part))
-            total += float(task.validation(network, to_device(dataset[part], device), rng)) * len(part)
+    chosen = _spread(len(held_out), min(len(held_out), VALIDATION_SAMPLES))
+    size, total = run.config.batch_size, 0.0
+    with _evaluating(run.average), run.autocast:
+        for first in range(0, len(chosen), size):
+            part = chosen[first : first + size]
+            rng = SampleRng(run.config.seed, 0, first, len(part))
+            total += float(run.task.validation(run.average, to_device(held_out[part], run.device), rng)) * len(part)
     return total / len(chosen)
 
 

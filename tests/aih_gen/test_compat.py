@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
 from aih_gen.hands import export_free_hand, load_hand_model
-from aih_gen.hands.compat import ManoLayer
+from aih_gen.hands.compat import ManoLayer, nearest_rotations
 from aih_gen.typing import Side
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -169,6 +169,54 @@ def test_the_exported_free_hand_works_in_it_but_has_no_palm(tmp_path: Path) -> N
 def test_a_mode_that_does_not_exist_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ManoLayer(**wrong)
+
+
+def layer_of(tmp_path: Path, **settings: Any) -> ManoLayer:
+    export_free_hand(tmp_path, "right")
+    return ManoLayer(mano_root=tmp_path, **settings)
+
+
+def test_matrices_have_the_slopes_of_the_nearest_rotation_at_rotations_too() -> None:
+    exact = torch.from_numpy(Rotation.random(4, rng=1).as_matrix())
+    for matrices in (exact, torch.eye(3, dtype=torch.float64).expand(2, 3, 3), 2 * exact, exact + 0.3):
+        assert torch.autograd.gradcheck(nearest_rotations, matrices.clone().requires_grad_(), atol=1e-6)
+    reflection = exact * torch.tensor([1.0, 1.0, -1.0])
+    assert torch.allclose(torch.linalg.det(nearest_rotations(reflection)), torch.ones(4, dtype=torch.float64))
+
+
+def test_gradients_of_exact_rotations_are_numbers(tmp_path: Path) -> None:
+    layer = layer_of(tmp_path, use_pca=False, joint_rot_mode="rotmat")
+    pose = torch.eye(3).expand(2, 16, 3, 3).clone().requires_grad_()
+    (layer(pose)[1].square().sum()).backward()  # type: ignore[no-untyped-call]
+    assert pose.grad is not None and torch.isfinite(pose.grad).all() and pose.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("root", ["axisang", "rot6d"])
+@pytest.mark.parametrize("fingers", ["axisang", "rotmat", "pca"])
+def test_no_hand_is_a_batch_of_none(root: Any, fingers: Any, tmp_path: Path) -> None:
+    use_pca, mode = fingers == "pca", "axisang" if fingers == "pca" else fingers
+    layer = layer_of(tmp_path, use_pca=use_pca, joint_rot_mode=mode, root_rot_mode=root)
+    pose = torch.zeros(0, 16, 3, 3) if fingers == "rotmat" else torch.zeros(0, layer.rot + layer.ncomps)
+    for arguments in ((pose,), (pose, torch.zeros(0, 10), torch.zeros(0, 3))):
+        assert [tuple(points.shape) for points in layer(*arguments)] == [(0, 1609, 3), (0, 21, 3)]
+    hand = load_hand_model("free")
+    assert [tuple(points.shape)[::2] for points in hand(torch.zeros(0, 48), torch.zeros(0, 10))] == [(0, 3)] * 4
+
+
+def test_a_shape_that_does_not_fit_the_batch_is_named(tmp_path: Path) -> None:
+    layer, hand, pose = layer_of(tmp_path, use_pca=False), load_hand_model("free"), torch.zeros(2, 48)
+    for wrong in ((3, 10), (2, 9), (2, 10, 1)):
+        with pytest.raises(ValueError, match=rf"th_betas: expected shape \(2, 10\), found \({wrong[0]}, {wrong[1]}"):
+            layer(pose, torch.zeros(wrong))
+        with pytest.raises(ValueError, match=r"betas: expected shape \(2, 10\)"):
+            hand(pose, torch.zeros(wrong))
+    for name, call in (("th_trans", layer), ("transl", hand)):
+        with pytest.raises(ValueError, match=rf"{name}: expected shape \(2, 3\), found \(3, 3\)"):
+            call(pose, torch.zeros(2, 10), torch.ones(3, 3))
+    with pytest.raises(ValueError, match="pca: expected 0 to 45, found 60"):
+        hand(torch.zeros(2, 63), pca=60)
+    assert torch.equal(hand(pose, torch.ones(1, 10)).vertices, hand(pose, torch.ones(2, 10)).vertices)
+    assert torch.equal(layer(pose, torch.ones(10))[0], layer(pose, torch.ones(2, 10))[0])
 
 
 def test_a_missing_folder_and_a_short_pose_are_one_sentence(tmp_path: Path) -> None:

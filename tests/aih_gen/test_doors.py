@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aih_gen.cli import main
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.archives import read_npz
 from aih_gen.io.images import MAX_SCANS, image_fault, read_image
 from aih_gen.io.json import MAX_DEPTH, Nesting, parse_json, read_json
 from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.backgrounds import BackgroundLibrary
+from aih_gen.sources.fits import read_fits
 
 
 def progressive(scans: int) -> bytes:
@@ -75,6 +77,44 @@ def test_an_archive_is_read_and_only_the_arrays_that_are_wanted(tmp_path: Path) 
         for name, array in read_npz(tmp_path / "a.npz").items():
             np.testing.assert_array_equal(array, arrays[name])
         assert set(read_npz(tmp_path / "a.npz", ("a", "none"))) == {"a"}
+
+
+def test_a_single_array_is_named_as_one_under_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.npz", "a.npy"):
+        path = tmp_path / name
+        path.write_bytes(npy(np.zeros((3, 2, 48))))
+        out = ["--out", str(tmp_path / "out")]
+        for command in (
+            ["import", "--from", "npz", str(path)],
+            ["render", "--count", "1", "--poses", str(path)],
+            ["render", "--count", "1", "--hand-model", str(path)],
+        ):
+            assert main([*command, *out]) == 2
+            error = capsys.readouterr().err
+            assert (
+                f"{name}: expected an npz, found none that can be read (a single array" in error
+                and error.count("\n") == 1
+            )
+
+
+def test_an_archive_is_read_under_any_name(tmp_path: Path) -> None:
+    arrays = {"pose": np.zeros((3, 2, 48)), "betas": np.zeros((3, 2, 10)), "transl": np.zeros((3, 2, 3))}
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    assert len(read_fits(tmp_path / "a.npy").pose) == 3
+
+
+def test_one_wrong_byte_in_a_compressed_archive_is_one_sentence(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", a=np.arange(99.0))
+    whole = (tmp_path / "a.npz").read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        (tmp_path / "b.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_npz(tmp_path / "b.npz")
+        except AssetError:
+            refused += 1
+    assert refused > len(whole) / 6
 
 
 def test_a_hostile_archive_is_one_sentence(tmp_path: Path) -> None:

@@ -55,6 +55,29 @@ def test_rle_is_pycocotools(shards: AIHShards, tmp_path: Path) -> None:
     assert len(document["images"]) == 4 and len(document["annotations"]) == 8
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_pycocotools_loads_and_judges_the_export(
+    shards: AIHShards, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco, judge = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
+    (tmp_path / "coco").mkdir()
+    export_coco(shards, tmp_path / "coco")
+    document = json.loads((tmp_path / "coco" / "annotations.json").read_text())
+    assert document.keys() == {"info", "licenses", "images", "annotations", "categories"}
+    truth = coco.COCO(str(tmp_path / "coco" / "annotations.json"))
+    truth.info()
+    results = [
+        {name: found[name] for name in ("image_id", "category_id", "segmentation")} | {"score": 1.0}
+        for found in document["annotations"]
+    ]
+    evaluation = judge.COCOeval(truth, truth.loadRes(results), "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1)
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("form", ["aih-folders", "coco", "webdataset"])
 def test_an_interrupted_export_leaves_nothing_and_can_be_run_again(
     shards: AIHShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

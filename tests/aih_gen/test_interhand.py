@@ -17,6 +17,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.config import TWO_HANDS, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import FROM_INTERHAND, JOINT_NAMES
+from aih_gen.import_export import annotate
 from aih_gen.scenes.clean_plates import to_fill
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
@@ -24,7 +25,7 @@ from aih_gen.sources import open_source
 from aih_gen.sources.annotate import AnnotateConfig, AnnotatedPhotos
 from aih_gen.sources.interhand26m import InterHand, annotation_files, read_interhand
 from aih_gen.typing import Mask
-from tests.data.interhand import HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
+from tests.data.interhand import CAMERAS, HEIGHT, WIDTH, Tree, export_hands, read_json, write_json, write_tree
 
 SIZE = 128
 
@@ -184,6 +185,88 @@ def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
         "camera absent": ["annotation 101", "annotation 103", "annotation 105"],
     }
     assert len(found.annotations) == 2
+
+
+def shift_box(data: Any, cameras: Any) -> None:
+    data["annotations"][0]["bbox"][:2] = [WIDTH + 5.0, 20.0]
+
+
+def put_behind(data: Any, cameras: Any) -> None:
+    campos = np.array(cameras["campos"][CAMERAS[0]])
+    cameras["campos"][CAMERAS[0]] = (-campos).tolist()
+
+
+def look_elsewhere(data: Any, cameras: Any) -> None:
+    cameras["princpt"][CAMERAS[0]] = [5000.0, 254.7]
+
+
+def in_metres(data: Any, cameras: Any) -> None:
+    cameras["campos"][CAMERAS[0]] = (np.array(cameras["campos"][CAMERAS[0]]) / 1000).tolist()
+
+
+def in_shares(data: Any, cameras: Any) -> None:
+    cameras["princpt"][CAMERAS[0]] = [0.5, 0.5]
+
+
+def short_focal(data: Any, cameras: Any) -> None:
+    cameras["focal"][CAMERAS[0]] = [12.5, 12.5]
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        (shift_box, {"box outside the photo"}),
+        (put_behind, {"hands behind the camera"}),
+        (look_elsewhere, {"hands outside the photo"}),
+        (in_metres, {"hands behind the camera", "hands beside their box", "camera inside a hand"}),
+        (in_shares, {"hands beside their box", "hands outside the photo"}),
+        (short_focal, {"hands of another size than their box"}),
+    ],
+)
+def test_a_photo_that_shows_none_of_its_hands_is_not_used(copy: Tree, change: Any, reasons: set[str]) -> None:
+    data, cameras = read_json(copy.prefix, "data"), read_json(copy.prefix, "camera")
+    change(data, cameras["0"])
+    write_json(copy.prefix, data=data, camera=cameras)
+    report = read(copy).report
+    assert report.used == (5 if change is shift_box else 3)
+    assert {*report.left_out, *report.broken} <= reasons and report.num_read == 6
+
+
+def test_a_photo_of_one_colour_is_left_out(copy: Tree) -> None:
+    name = read_json(copy.prefix, "data")["images"][0]["file_name"]
+    picture = copy.root / "images" / "test" / name
+    picture.unlink()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(picture)
+    assert read(copy).report.left_out == {"image of one colour": ["annotation 100"]}
+
+
+@pytest.mark.parametrize("box", [[0, 0, 20_000, 20_000], [0, 0, 1e12, 10], [-1e12, 0, 1e12, 10]])
+def test_a_box_beyond_measure_is_broken(copy: Tree, tmp_path: Path, box: list[float]) -> None:
+    data = read_json(copy.prefix, "data")
+    data["annotations"][0]["bbox"] = box
+    write_json(copy.prefix, data=data)
+    report = annotate(config_of(copy), tmp_path / "out", most_broken=0.2)
+    assert report.used == 5 and [*report.broken.values()] == [["annotation 100"]]
+
+
+@pytest.mark.parametrize("rotation", [np.zeros((3, 3)), np.diag([1.0, 1.0, -1.0]), 2 * np.eye(3)])
+def test_a_camera_that_turns_nothing_is_broken(copy: Tree, rotation: Any) -> None:
+    cameras = read_json(copy.prefix, "camera")
+    cameras["0"]["camrot"][CAMERAS[1]] = rotation.tolist()
+    write_json(copy.prefix, camera=cameras)
+    assert read(copy).report.broken == {"broken camera": ["annotation 101", "annotation 103", "annotation 105"]}
+
+
+def test_a_camera_inside_a_hand_and_a_fit_out_of_range_are_broken(copy: Tree) -> None:
+    cameras, fits = read_json(copy.prefix, "camera"), read_json(copy.prefix, "MANO_NeuralAnnot")
+    frame = str(read_json(copy.prefix, "data")["images"][0]["frame_idx"])
+    fits["0"][frame]["right"]["trans"][0] = 1e300
+    joints = np.array(read_json(copy.prefix, "joint_3d")["0"])  # the frames by their names
+    cameras["0"]["campos"][CAMERAS[1]] = np.mean(joints.item()[frame]["world_coord"], 0).tolist()
+    write_json(copy.prefix, camera=cameras, MANO_NeuralAnnot=fits)
+    report = read(copy).report
+    assert report.broken["broken fit"] == ["annotation 100", "annotation 101"]
+    assert report.used == 2 and report.num_read == 6
 
 
 def test_what_comes_before_a_break_in_a_file_is_used(copy: Tree) -> None:

@@ -7,15 +7,19 @@ import io
 import os
 import pickle
 import struct
+import sys
 import time
 import tracemalloc
+import types
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import scipy.sparse
 import smplx
 import torch
 from scipy.sparse import csc_matrix
@@ -23,7 +27,7 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AssetError
-from aih_gen.hands import export_free_hand, load_hand_model
+from aih_gen.hands import export_free_hand, load_hand_model, load_hand_pair
 from aih_gen.hands.joints import JOINT_NAMES, MANO_PARENTS, MANO_TIPS
 from aih_gen.hands.mano import MAX_BYTES, read_mano
 from aih_gen.hands.model import IN_CACHE
@@ -57,7 +61,10 @@ def content(seed: int = 0) -> dict[str, Any]:
 
 def write(folder: Path, side: Side = "right", **changes: Any) -> Path:
     path = folder / f"MANO_{side.upper()}.pkl"
-    path.write_bytes(pickle.dumps(content() | changes, protocol=2))
+    arrays = content()
+    if side == "left":
+        arrays["v_template"] = arrays["v_template"] * np.array([-1, 1, 1])
+    path.write_bytes(pickle.dumps(arrays | changes, protocol=2))
     return path
 
 
@@ -200,6 +207,67 @@ def test_a_left_hand_that_is_right_is_left_alone_and_one_that_cannot_be_checked_
     assert np.array_equal(hand.shapedirs.numpy(), correct)
 
 
+SPELLINGS = [
+    ("mano_right.pkl", "mano_left.pkl"),
+    ("MANO_RIGHT_C.pkl", "MANO_LEFT_C.pkl"),
+    ("Right.npz", "LEFT.npz"),
+    ("handRight.v2.pkl", "handLeft.v2.pkl"),
+]
+
+
+def write_free_hands(folder: Path, right: str, left: str) -> tuple[Path, Path]:
+    """The free hand's two files under other names."""
+    paths = folder / right, folder / left
+    for side, path in zip(SIDES, paths, strict=True):
+        file = export_free_hand(folder / "made", side)
+        if path.suffix == ".npz":
+            arrays = vars(read_mano(file, side))
+            np.savez(path, **{name: array for name, array in arrays.items() if name != "sha256"})
+        else:
+            file.rename(path)
+    return paths
+
+
+@pytest.mark.parametrize(("right", "left"), SPELLINGS)
+def test_either_sides_file_under_any_name_stands_for_both(right: str, left: str, tmp_path: Path) -> None:
+    for path in write_free_hands(tmp_path, right, left):
+        for side, model in zip(SIDES, load_hand_pair(path), strict=True):
+            expected = load_hand_model("free", side)
+            assert torch.equal(model.v_template, expected.v_template[: model.num_vertices])
+    (tmp_path / right).rename(tmp_path / "elsewhere")
+    with pytest.raises(AssetError, match=f"(?i)expected the right hand's file {right[:4]}.* beside it, found none"):
+        load_hand_pair(tmp_path / left)
+
+
+def test_a_link_is_what_it_links_to_and_a_folder_holds_the_files_in_any_case(tmp_path: Path) -> None:
+    write_free_hands(tmp_path, "mano_right.pkl", "Mano_Left.pkl")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "hand.pkl").symlink_to(tmp_path / "mano_right.pkl")
+    for name in (tmp_path / "links" / "hand.pkl", tmp_path):
+        right, left = load_hand_pair(name)
+        assert torch.allclose(right.v_template * torch.tensor([-1.0, 1, 1]), left.v_template)
+
+
+@pytest.mark.filterwarnings("ignore:.*no MANO_RIGHT.pkl beside it")
+def test_one_hand_for_both_sides_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "right").rename(tmp_path / "hand.pkl")
+    with pytest.raises(AssetError, match=r"hand\.pkl: expected a right and a left hand's file, found one shape"):
+        load_hand_pair(tmp_path / "hand.pkl")
+    right = write(tmp_path, "right")
+    right.with_name("MANO_LEFT.pkl").write_bytes(right.read_bytes())
+    with pytest.raises(
+        AssetError, match=r"MANO_LEFT\.pkl: expected a left hand, found the same shape as in MANO_RIGHT"
+    ):
+        load_hand_model(tmp_path, "left")
+
+
+def test_swapped_files_are_refused(tmp_path: Path) -> None:
+    write_free_hands(tmp_path, "MANO_LEFT.pkl", "MANO_RIGHT.pkl")
+    for side, other in zip(SIDES, SIDES[::-1], strict=True):
+        with pytest.raises(AssetError, match=rf"MANO_{side.upper()}\.pkl: expected a {side} hand, found a {other} one"):
+            load_hand_model(tmp_path, side)
+
+
 class Python2Pickler(pickle._Pickler):  # type: ignore[misc]
     """Writes bytes as Python 2 did, which is how the licensed files were made."""
 
@@ -234,6 +302,64 @@ def test_every_make_of_the_file_gives_the_same_hand(make: int | str, tmp_path: P
     usual, found = load_hand_model(write(tmp_path / "usual")), load_hand_model(tmp_path)
     for a, b in zip(usual.buffers(), found.buffers(), strict=True):
         assert torch.equal(a, b)
+
+
+class Ch:
+    """Stands for ``chumpy.ch.Ch``, and below for ``chumpy.reordering.Select``."""
+
+    def __init__(self, **state: Any) -> None:
+        vars(self).update(state)
+
+
+class Select(Ch):
+    pass
+
+
+Ch.__module__, Select.__module__ = "chumpy.ch", "chumpy.reordering"
+
+
+@pytest.fixture
+def chumpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that pickle finds the classes by chumpy's names."""
+    monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+    for name, kind in (("chumpy.ch", Ch), ("chumpy.reordering", Select)):
+        module = types.ModuleType(name)
+        setattr(module, kind.__name__, kind)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+REGRESSOR = content()["J_regressor"].toarray()
+SHAPES, POSES, MEAN = (content()[name] for name in ("shapedirs", "posedirs", "hands_mean"))
+SAVED_AGAIN: dict[str, dict[str, Any]] = {
+    **{
+        f"{kind}_{what}": {"J_regressor": getattr(scipy.sparse, f"{kind}_{what}")(REGRESSOR)}
+        for kind in ("csc", "csr", "coo")
+        for what in ("matrix", "array")
+    },
+    "dense": {"J_regressor": REGRESSOR},
+    "matrix": {"J_regressor": np.asmatrix(REGRESSOR), "hands_mean": np.asmatrix(MEAN)},
+    "scalars": {"scale": np.float64(2), "count": np.int64(3), "flag": np.uint8(1)},
+    "columns first": {"shapedirs": np.asfortranarray(SHAPES)},
+    "axes in another order": {"posedirs": np.ascontiguousarray(POSES.transpose(2, 0, 1)).transpose(1, 2, 0)},
+    "chumpy": {
+        "shapedirs": Select(
+            a=Ch(x=SHAPES, _dirty_vars={"x"}), idxs=np.arange(SHAPES.size), preferred_shape=SHAPES.shape
+        ),
+        "hands_mean": Ch(x=MEAN, _dirty_vars=set(), _itr=None, _depends_on_deps=frozenset({"x"})),
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("case", SAVED_AGAIN)
+def test_a_file_that_others_saved_again_is_the_same(case: str, protocol: int, chumpy: None, tmp_path: Path) -> None:
+    path, arrays = tmp_path / "MANO_RIGHT.pkl", content()
+    for kind in (dict, OrderedDict):
+        path.write_bytes(pickle.dumps(kind(arrays | SAVED_AGAIN[case]), protocol=protocol))
+        found = read_mano(path, "right")
+        assert np.array_equal(found.J_regressor, REGRESSOR)
+        for name in (*arrays.keys() - {"J_regressor"},):
+            assert np.array_equal(getattr(found, name), arrays[name]), name
 
 
 @pytest.mark.parametrize("side", SIDES)

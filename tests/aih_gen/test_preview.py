@@ -53,7 +53,7 @@ def test_hands_are_tinted_by_side() -> None:
     sample = make_sample(2)
     picture, amodal = owners_image(sample).astype(int), amodal_image(sample)
     for side, visible in enumerate((sample.visible_right, sample.visible_left)):
-        assert picture[visible].mean(0).argmax() == HAND_COLOURS[side].argmax(), SIDES[side]
+        assert picture[visible].mean(0).argmax() == np.argmax(HAND_COLOURS[side]), SIDES[side]
     np.testing.assert_array_equal(amodal[..., 0] > 200, sample.amodal_right)
     np.testing.assert_array_equal((amodal != 0).any(-1), sample.amodal_right | sample.amodal_left)
 

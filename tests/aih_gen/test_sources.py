@@ -57,7 +57,7 @@ def test_a_folder_of_single_hands_becomes_shards_and_its_broken_files_are_counte
     assert main([*command, "--most-broken", "0.5"]) == 0
     assert (out / "skipped.tsv").read_text().splitlines() == [
         "no mask\tright/1.jpg",
-        "empty mask\tleft/0.jpg",
+        "empty mask (no level of 128 or more)\tleft/0.jpg",
         "unreadable image\tleft/2.jpg",
     ]
     assert main(["verify", str(out)]) == 0 and (out / "preview.jpg").exists()

@@ -194,7 +194,7 @@ def test_a_result_speaks_for_itself(weights: Path, tmp_path: Path) -> None:  # n
     assert result.draw().shape == (64, 96, 3) and result.draw().dtype == np.uint8
     assert result._repr_png_().startswith(b"\x89PNG")
     with np.load(tmp_path / "out" / "joints.npz") as stored:
-        assert set(stored) == {"joints_2d", "joints_3d", "crop", "present"}
+        assert set(stored) == set(result.arrays()) >= {"joints_2d", "joints_3d", "crop", "present", "confidence"}
 
 
 def test_save_refuses_a_place_that_is_a_file(weights: Path, tmp_path: Path) -> None:  # noqa: F811

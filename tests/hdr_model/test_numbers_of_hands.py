@@ -16,7 +16,14 @@ from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.rng import SampleRng
 from hdr_model.data.synthesis import SynthesisDataset
-from hdr_model.evaluation.counts import Counted, count_rows
+from hdr_model.evaluation.counts import (
+    FALSE_DETECTIONS,
+    ONE_HAND,
+    SINGLE_HANDEDNESS,
+    TWO_HANDS,
+    Counted,
+    count_rows,
+)
 from hdr_model.evaluation.evaluate import evaluate
 from hdr_model.evaluation.predict import FIELDS, predict
 from hdr_model.inference.pipeline import HDR
@@ -132,21 +139,21 @@ def test_what_is_measured_are_the_hands_that_are_there(indices: list[int], data:
     seen = predict(hdr, AIHDataset(data, FIELDS)[indices])
     hands = list(zip(seen.sample.tolist(), seen.hand.tolist(), strict=True))
     assert hands == [(row, side) for row, index in enumerate(indices) for side in NUMBERS[index % 4]]
-    assert bool(seen.alone.all()) and all(len(joints) == len(hands) for joints in seen.joints_3d.values())
+    assert bool(seen.target_valid.all()) and all(len(joints) == len(hands) for joints in seen.joints_3d.values())
 
 
-def test_the_report_tells_hands_that_are_invented_and_one_that_is_told_as_two() -> None:
+def test_the_report_counts_false_detections_and_wrong_numbers_of_hands() -> None:
     none, right, left, both = (False, False), (True, False), (False, True), (True, True)
     counted = [Counted(none, left), *[Counted(none, none)] * 3, Counted(right, right), Counted(right, left)]
     counted += [Counted(left, both), Counted(left, none), Counted(both, both), Counted(both, left)]
     rows = {row.metric: (row.ours, row.cases) for row in count_rows(counted)}
     assert rows == {
-        "pictures of no hand in which one is told": (0.25, 4),
-        "pictures of one hand told as one": (0.5, 4),
-        "pictures told as one, under the right name": (0.5, 2),
-        "pictures of two hands told as two": (0.5, 2),
+        FALSE_DETECTIONS: (0.25, 4),
+        ONE_HAND: (0.5, 4),
+        SINGLE_HANDEDNESS: (0.5, 2),
+        TWO_HANDS: (0.5, 2),
     }
-    assert [row.metric for row in count_rows(counted[-1:])] == ["pictures of two hands told as two"]
+    assert [row.metric for row in count_rows(counted[-1:])] == [TWO_HANDS]
 
 
 def test_an_evaluation_has_columns_for_one_hand_and_for_two(
@@ -159,8 +166,8 @@ def test_an_evaluation_has_columns_for_one_hand_and_for_two(
     assert grid.columns[:2] == ("SH", "IH") and np.isfinite([line.values[:2] for line in ours]).all()
     assert "Hands: SH 4, IH 4, ALL 8" in grid.note
     rows = {row.metric: row for row in evaluation.rows}
-    assert rows["pictures of no hand in which one is told"].cases == 2
-    assert rows["pictures of one hand told as one"].cases == 4
+    assert rows[FALSE_DETECTIONS].cases == 2
+    assert rows[ONE_HAND].cases == 4
     assert (tmp_path / "pictures" / "masks.png").exists()
 
 

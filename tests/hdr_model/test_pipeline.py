@@ -202,7 +202,7 @@ def test_a_list_in_is_a_list_out(hdr: HDR) -> None:
         ([[1, 2, 3]], None, TypeError, "found list"),
         (torch.zeros(8, 8, 3), None, TypeError, "found torch.Tensor"),
         (np.zeros((2, 8, 8, 3), np.uint8), None, AIHError, r"\(2, 8, 8, 3\) of uint8"),
-        ("nowhere.png", None, AIHError, "nowhere.png: expected a photo, found no file"),
+        ("nowhere.png", None, AIHError, "nowhere.png: expected an image, found no file"),
         (photo(), np.zeros((3, 4)), AIHError, "expected four numbers"),
         (photo(), "everywhere", AIHError, "expected four numbers"),
         (photo(), (1, 2, 3), AIHError, "expected four numbers"),

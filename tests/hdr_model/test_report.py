@@ -208,3 +208,11 @@ def test_the_terminal_shows_the_same_cells() -> None:
 
 def test_a_row_wins_in_its_own_direction_and_without_baseline_not_at_all() -> None:
     assert [row.wins for row in ROWS] == [True, False, None, True]
+
+
+def test_an_evaluation_of_before_has_the_names_of_today(tmp_path: Path) -> None:
+    row = Row("masks", "handedness accuracy of pairs", "", 0.9, "a coin", 0.5, "higher", 3)
+    Evaluation((row,), ()).write(tmp_path)
+    path = tmp_path / "metrics.json"
+    path.write_text(path.read_text().replace(row.metric, "pairs under the right names"))
+    assert Evaluation.read(tmp_path).rows == (row,)

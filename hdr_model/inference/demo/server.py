@@ -24,12 +24,14 @@ from PIL import Image
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.hands.joints import BONES
+from aih_gen.io.images import encoded
+from aih_gen.reports.paint import FINGER_COLOURS
 from hdr_model.device import choose_device
 from hdr_model.inference.demo.pool import Deadline, PooledServer
 from hdr_model.inference.photos import MAX_PIXELS, read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
-from hdr_model.visual import FINGER_COLOURS, HAND_COLOURS, RGB, draw_masks, overlay
+from hdr_model.visual import HAND_COLOURS, RGB, draw_masks, overlay
 
 PAGE = Path(__file__).parent / "page.html"
 MAX_BYTES = 64 << 20
@@ -202,6 +204,4 @@ def _decoded(path: Path) -> RGB:
 def _png(pixels: RGB) -> str:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((MAX_SHOWN, MAX_SHOWN))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return base64.b64encode(encoded(image)).decode()
