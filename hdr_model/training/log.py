@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Log:
         _forget_after(out / "metrics.jsonl", start)
         self.out, self.step, self.samples_per_step = out, start, samples_per_step
         self.time = time.perf_counter()
+        self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
         self.curves = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
         self.bar = tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=1.0, dynamic_ncols=True)
         (out / "pictures").mkdir(exist_ok=True)
@@ -107,7 +109,15 @@ class Log:
     def close(self) -> None:
         """Finish the progress line and flush the curves."""
         self.bar.close()
-        self.curves.close()
+        try:
+            self.curves.close()
+        finally:
+            threading.excepthook = self._excepthook
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """A disk error in TensorBoard's own thread is raised again by the next call from here; others are shown."""
+        if not issubclass(failure.exc_type, OSError):
+            self._excepthook(failure)
 
 
 def _forget_after(path: Path, step: int) -> None:
