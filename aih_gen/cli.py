@@ -16,7 +16,7 @@ from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, Sy
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
-from aih_gen.io.write import check_apart, write_text
+from aih_gen.io.write import check_apart, check_writable, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import write_sheet
@@ -174,6 +174,7 @@ class Preview:
     def run(self) -> int:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
+        check_writable(self.out, "file")
         shards = AIHShards(self.path)
         read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
         check_apart(self.out, [self.path, *read])
