@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -220,21 +221,28 @@ def _listed(folder: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
     print_any_name()
+    description = "Makes AIH, the data set of interacting hands, and looks at it."
+    commands = Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview
     try:
-        description = "Makes AIH, the data set of interacting hands, and looks at it."
-        command = parse_arguments(
-            Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview,
-            "aih-gen",
-            description,
-            arguments,
-        )
-        return command.run()
+        try:
+            return parse_arguments(commands, "aih-gen", description, arguments).run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 0
     except AIHError as error:
-        print(f"aih-gen: error: {one_line(str(error))}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
         return INTERRUPTED
+
+
+def _failed(sentence: str) -> int:
+    print(f"aih-gen: error: {one_line(sentence)}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
