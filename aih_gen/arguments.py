@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import re
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import tyro
@@ -20,22 +21,51 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
 
     Raises:
         AIHError: they ask for none.
-        SystemExit: ``--help`` was asked for and printed.
+        SystemExit: ``--help`` or ``--version`` was asked for and printed.
     """
-    said = io.StringIO()
+    given = sys.argv[1:] if arguments is None else arguments
+    if list(given) == ["--version"]:
+        print(f"{prog} {_version()}")
+        raise SystemExit(0)
+
+    def parse() -> Any:
+        options = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
+        return tyro.cli(commands, prog=prog, description=description, args=given, config=options)
+
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                commands,
-                prog=prog,
-                description=description,
-                args=arguments,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone),
-            )
+        with contextlib.redirect_stderr(io.StringIO()), _plain_text() if "NO_COLOR" in os.environ else _nothing():
+            return parse()
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise AIHError(_sentence(said.getvalue())) from None
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), _plain_text(), contextlib.suppress(SystemExit):
+        parse()  # once more, to hear what is wrong without colours
+    raise AIHError(_sentence(said.getvalue()))
+
+
+_nothing = contextlib.nullcontext
+
+
+@contextlib.contextmanager
+def _plain_text() -> Iterator[None]:
+    """Have tyro print without colours, as to a terminal that has none."""
+    before = os.environ.get("TERM")
+    os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TERM"]
+        else:
+            os.environ["TERM"] = before
+
+
+def _version() -> str:
+    try:
+        return version("aih-hdr")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def print_any_name() -> None:
@@ -54,13 +84,13 @@ def run_script(main: Callable[..., object]) -> None:
         sys.exit(2)
 
 
-def _sentence(framed: str) -> str:
-    """The text between the title and the second rule of tyro's message box, drawn with or without Unicode."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", framed).strip("\n")
-    lines = [re.sub(r"[│╭╮╰╯]", " ", line).strip() for line in plain.split("\n")[1:]]
-    body = itertools.dropwhile(_is_rule, lines)
-    return " ".join(" ".join(itertools.takewhile(lambda line: not _is_rule(line), body)).split())
+def _sentence(message: str) -> str:
+    """A message of tyro's on one line, suggestions included: its parts, which rules divide, but for help."""
+    lines = [line.strip(_FRAME) for line in message.splitlines()[1:]]  # the first is a title
+    lines = [line if line.strip("-") else "" for line in lines]  # rules, where the terminal has no Unicode
+    parts = [" ".join(part) for whole, part in itertools.groupby(lines, key=bool) if whole]
+    return "; ".join(part for part in parts if not part.startswith(_HELP))
 
 
-def _is_rule(line: str) -> bool:
-    return set(line) <= set("─-")
+_FRAME = " \u2502\u256d\u256e\u2570\u256f\u2500|+"
+_HELP = ("For full helptext", "Argument helptext")

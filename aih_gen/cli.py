@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, Sy
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import
-from aih_gen.io.write import check_apart, write_text
+from aih_gen.io.write import check_apart, check_writable, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import write_sheet
@@ -174,6 +175,7 @@ class Preview:
     def run(self) -> int:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
+        check_writable(self.out, "file")
         shards = AIHShards(self.path)
         read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
         check_apart(self.out, [self.path, *read])
@@ -219,21 +221,28 @@ def _listed(folder: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
     print_any_name()
+    description = "Makes AIH, the data set of interacting hands, and looks at it."
+    commands = Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview
     try:
-        description = "Makes AIH, the data set of interacting hands, and looks at it."
-        command = parse_arguments(
-            Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview,
-            "aih-gen",
-            description,
-            arguments,
-        )
-        return command.run()
+        try:
+            return parse_arguments(commands, "aih-gen", description, arguments).run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 0
     except AIHError as error:
-        print(f"aih-gen: error: {one_line(str(error))}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
         return INTERRUPTED
+
+
+def _failed(sentence: str) -> int:
+    print(f"aih-gen: error: {one_line(sentence)}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from aih_gen.compose.sample import Sample
 from aih_gen.config import GENERATOR_VERSION, DatasetConfig, RenderConfig, canonical_json, check_config, config_document
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
-from aih_gen.io.write import check_apart, make_folder
+from aih_gen.io.write import check_apart, check_writable, make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
@@ -126,6 +126,7 @@ def generate(
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
     out = Path(out)
     check_apart(out, input_paths(config))
+    check_writable(out)
     source = open_source(config)
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched

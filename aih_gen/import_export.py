@@ -15,7 +15,7 @@ from aih_gen.config import TWO_HANDS, RenderConfig, SourceConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import generate, input_paths
-from aih_gen.io.write import atomic_folder, check_apart, make_folder, write_bytes
+from aih_gen.io.write import atomic_folder, check_apart, check_writable, make_folder, write_bytes
 from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources import open_source
@@ -58,6 +58,7 @@ def annotate(
     check_config(config)
     _check_limit(limit)
     check_apart(Path(out), input_paths(config))
+    check_writable(Path(out))
     records = open_source(config)
     records.report.check(config.source, most_broken)
     count = min(len(records), limit or len(records))
@@ -178,6 +179,7 @@ class Import(_Reading):
         _check_limit(self.limit)
         for written in (path, self.out / SHEET, self.out / SKIPPED):
             check_apart(written, [self.path])
+        check_writable(self.out)
         arrays, report = import_poses(self.path)
         report.check(self.path, self.most_broken)
         np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
@@ -210,6 +212,7 @@ class Export:
         from aih_gen.exports.webdataset import export_webdataset
 
         check_apart(self.out, [self.path])
+        check_writable(self.out)
         shards = AIHShards(self.path)
         folder = render_folder(self.out, self.branch, self.split) if self.to == "aih-folders" else self.out
         export = {"aih-folders": export_aih_folders, "coco": export_coco, "webdataset": export_webdataset}[self.to]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
+
+import tyro
 
 from aih_gen.errors import AIHError
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=TrainConfig)
 
 
+def _presets(text: str, name: str) -> Any:
+    """The help of an option: what it is, in its unit, and every preset's number."""
+    presets, rows = get_args(Preset), []
+    for task in ("hasm", "hdrm", "shpe"):
+        numbers = [getattr(training_preset(task, preset), name) for preset in presets]
+        rows.append(f"{task} {' '.join(f'{number:.7g}' for number in numbers)}")
+    return tyro.conf.arg(help=f"{text}; by default the preset's ({' '.join(presets)}): {', '.join(rows)}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainArguments:
     """The arguments that the training of all networks has."""
@@ -30,13 +41,12 @@ class TrainArguments:
     """Folder of the run: weights, checkpoint, curves, pictures."""
     preset: Preset = "light"
     """Size of the network and schedule; the options below change single numbers of it."""
-    steps: int | None = None
+    steps: Annotated[int | None, _presets("Steps of the optimiser", "steps")] = None
     minutes: float | None = None
     """In place of --steps: as many as that time allows by the rate of the first few, for a schedule that ends then."""
-    size: int | None = None
-    """Side of the network's input in pixels."""
-    batch_size: int | None = None
-    learning_rate: float | None = None
+    size: Annotated[int | None, _presets("Side of the network's input in pixels", "size")] = None
+    batch_size: Annotated[int | None, _presets("Samples in a step of each process", "batch_size")] = None
+    learning_rate: Annotated[float | None, _presets("Highest learning rate of the schedule", "learning_rate")] = None
     log_every: int | None = None
     """Steps between points of the curves."""
     picture_every: int | None = None

@@ -70,9 +70,9 @@ def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
     commands = "\n".join(f"python -m {command}    # {seconds} s" for command, seconds in typed)
     hours = sum(int(seconds) for *_, seconds in lines) / 3600
     data = "\n".join(
-        f"| {name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"
-        for name in ("aih_render", "aih_syn", "aih_heldout")
-        for shards in [AIHShards(work / name)]
+        f"| {folder.name} | {len(shards)} | {shards.shards[0].header.seed} | `{shards.digest()}` |"
+        for folder in sorted(work.glob("aih_*"))
+        for shards in [AIHShards(folder)]
     )
     again = any("--start-from" in command for command, *_ in lines)
     before = "They started from earlier weights that were made likewise: see this file's history.\n\n" if again else ""

@@ -8,6 +8,7 @@ that writes to the same place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -88,6 +89,26 @@ def _is_same_file(first: Path, second: str | os.PathLike[str]) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return first.samefile(second)
     return False
+
+
+def check_writable(path: Path, kind: str = "folder") -> None:
+    """Refuse, before long work, a place where no folder, or other ``kind``, can be made as far as that is known yet.
+
+    Raises:
+        WriteError: a file stands above it, or the disk is full, read-only or not the user's to write to.
+    """
+    with _described(path, kind):
+        place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        place = place.parent if place == path and not path.is_dir() else place
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
+        disk = os.statvfs(place)
+        if disk.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if disk.f_blocks and not disk.f_bavail:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def make_folder(path: Path) -> None:

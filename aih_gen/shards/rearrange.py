@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from aih_gen.config import canonical_json
 from aih_gen.errors import AIHError, ShardError
-from aih_gen.io.write import atomic_folder
+from aih_gen.io.write import atomic_folder, check_writable
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Codec
@@ -57,6 +57,7 @@ def merge(folders: Sequence[Path], out: Path) -> Manifest:
     """
     if not folders:
         raise AIHError("merge: expected folders of shards, found none")
+    check_writable(out)
     shards = [shard for folder in folders for shard in _listed(folder)]
     _check_family(shards)
     _check_samples_differ(shards)
@@ -80,6 +81,7 @@ def split(folder: Path, out: Path, shares: Mapping[str, float], seed: int = 0) -
         raise AIHError(f"shares: expected numbers above 0 that leave some for train, found {dict(shares)}")
     if seed < 0:
         raise AIHError(f"seed: expected 0 or more, found {seed}")
+    check_writable(out)
     shards = _listed(folder)
     counts = {name: max(1, round(share * len(shards))) for name, share in shares.items()}
     train = len(shards) - sum(counts.values())

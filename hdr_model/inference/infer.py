@@ -106,7 +106,8 @@ def infer_video(
     frames = iter(video)
     first = next(frames, None)
     if first is None:
-        raise AIHError(f"{path}: expected a video with at least one whole frame, found {video.damaged} damaged ones")
+        found = f"{path}: expected a video with at least one whole frame, found {video.damaged} damaged ones"
+        raise AIHError(video.fault or found)
     if box is not None:
         check_box(box, *first.image.shape[:2])
     hdr = HDR.from_pretrained(weights, device=choose_device(device))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 
 from aih_gen.errors import AIHError
-from hdr_model.inference.photos import MIN_SIDE, check_size
+from hdr_model.inference.photos import MAX_PIXELS, MIN_SIDE, check_size
 from hdr_model.visual import RGB
 
+DECODER = Path(__file__).with_name("decoder.py")
 CONTAINERS = "avi,matroska,mov,mpeg,mpegts,ogg"
 """FFmpeg's names of what is opened. Playlists are none of them: they read other files, and crash FFmpeg."""
 _TICKS = 60_000
@@ -28,7 +35,10 @@ class Frame(NamedTuple):
 
 
 class Video:
-    """The frames of a video, in the order in which they are shown. What cannot be decoded is left out and counted."""
+    """The frames of a video, in the order in which they are shown. What cannot be decoded is left out and counted.
+
+    They are decoded in a process of their own (``decoder``), whose crash ends the frames and nothing else.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file.
@@ -36,7 +46,7 @@ class Video:
         Raises:
             AIHError: PyAV is not installed, or there is no video that it can read, or one of frames too small or large.
         """
-        self._av = _av()
+        _av()
         self.path = path
         self.damaged = 0
         """Packets or frames left out so far."""
@@ -44,37 +54,37 @@ class Video:
         """The sentence on which the frames ended before their time."""
         if not path.is_file():
             raise AIHError(f"{path}: expected a video, found {'a folder' if path.is_dir() else 'no file'}")
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-        try:
-            self._container = self._av.open(str(path), options=options, metadata_errors="replace")
-        except (self._av.FFmpegError, ValueError, OSError) as error:
-            raise AIHError(f"{path}: expected a video that PyAV can read (as {CONTAINERS}), found {error}") from error
-        if not self._container.streams.video:
-            kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
-            raise AIHError(f"{path}: expected a video, found a file with {kinds} alone")
-        self._stream = self._container.streams.video[0]
-        if self._stream.width:  # else unknown until a frame is decoded
-            self._check_size(self._stream.width, self._stream.height)
-
-    @property
-    def rate(self) -> float:
+        self._decoder = _Decoder(path)
+        opened = self._decoder.message()
+        if "rate" not in opened:
+            raise AIHError(f"{path}: expected {opened.get('error') or self._decoder.crash()}")
+        self.rate: float = opened["rate"]
         """Frames a second on average, as the file says."""
-        return float(self._stream.average_rate or 25)
+        if opened["size"][0]:  # else unknown until a frame is decoded
+            self._check_size(*opened["size"])
 
     def __iter__(self) -> Iterator[Frame]:
         step = 1 / self.rate
         time, size = -step, None
-        with self._container:
-            for decoded in self._decoded():
+        with self._decoder as decoder:
+            while "size" in (message := decoder.message()):
+                found, self.damaged = message["size"], message["damaged"]
                 if size is None:
-                    size = decoded.width, decoded.height
+                    size = found
                     self._check_size(*size)
-                if (decoded.width, decoded.height) != size:
-                    found = f"{decoded.width}x{decoded.height} after {size[0]}x{size[1]}"
-                    self.fault = f"{self.path}: expected frames of one size, found {found}"
+                if found != size:
+                    what = f"{found[0]}x{found[1]} after {size[0]}x{size[1]}"
+                    self.fault = f"{self.path}: expected frames of one size, found {what}"
                     return
-                time = time + step if decoded.time is None else float(decoded.time)
-                yield Frame(_upright(decoded), time)
+                pixels = decoder.pixels(*message["shape"])
+                if pixels is None:
+                    break
+                time = time + step if message["time"] is None else message["time"]
+                yield Frame(pixels, time)
+            if "end" in message:
+                self.damaged = message["damaged"]
+            else:
+                self.fault = f"{self.path}: expected {decoder.crash()}"
 
     def _check_size(self, width: int, height: int) -> None:
         if min(width, height) < MIN_SIDE:
@@ -82,26 +92,54 @@ class Video:
             raise AIHError(f"{self.path}: expected frames of at least {least} pixels, found {width}x{height}")
         check_size(str(self.path), width, height)
 
-    def _decoded(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except self._av.FFmpegError:  # nothing behind it can be found
-                self.damaged += 1
-                return
-            try:
-                frames = packet.decode()
-            except self._av.error.EOFError:
-                return
-            except self._av.FFmpegError:
-                self.damaged += 1
-                continue
-            whole = [frame for frame in frames if not frame.is_corrupt]
-            self.damaged += len(frames) - len(whole)
-            yield from whole
+
+class _Decoder:
+    """A process that runs ``decoder.py``, ended when it is left or nobody has it any more."""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-P", str(DECODER), str(path.absolute()), CONTAINERS, str(MAX_PIXELS)]
+        # In a session of its own Ctrl-C does not reach it: it ends when the loop does, or when nobody reads on.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+        assert self._process.stdout
+        self._out = self._process.stdout
+        self.close = weakref.finalize(self, _end, self._process)
+
+    def message(self) -> dict[str, Any]:
+        """The next message; empty where the process ended before it was whole."""
+        line = self._out.readline()
+        return cast("dict[str, Any]", json.loads(line)) if line.endswith(b"\n") else {}
+
+    def pixels(self, height: int, width: int) -> RGB | None:
+        """The pixels (H,W,3) behind a frame's message; None where the process ended before they were whole."""
+        data = self._out.read(3 * height * width)
+        whole = len(data) == 3 * height * width
+        return np.frombuffer(data, np.uint8).reshape(height, width, 3).copy() if whole else None
+
+    def crash(self) -> str:
+        """What to say of a process that ended early."""
+        code = self._process.wait()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"a video that PyAV can decode, found one on which it crashes ({how})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    if process.stdout:
+        process.stdout.close()
+    process.wait()
 
 
 class VideoWriter:
@@ -130,19 +168,6 @@ class VideoWriter:
     def __exit__(self, *_: object) -> None:
         self._container.mux(self._stream.encode())
         self._container.close()
-
-
-def _upright(frame: Any) -> RGB:
-    """The pixels (H,W,3), turned and mirrored as the display matrix says, to the next 90 degrees."""
-    pixels = frame.to_ndarray(format="rgb24")
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            x_to_x, x_to_y, _, y_to_x, y_to_y = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-            if abs(x_to_x) < abs(x_to_y):
-                x_to_x, y_to_y = y_to_x, x_to_y
-                pixels = pixels.swapaxes(0, 1)
-            pixels = pixels[:: -1 if y_to_y < 0 else 1, :: -1 if x_to_x < 0 else 1]
-    return np.ascontiguousarray(pixels)
 
 
 def _av() -> Any:

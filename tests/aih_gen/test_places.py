@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from aih_gen.cli import main
+from aih_gen.errors import WriteError
+from aih_gen.io.write import check_writable
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import write_samples
 
@@ -94,3 +98,47 @@ def test_a_number_out_of_range_is_one_sentence(
     monkeypatch.chdir(world)
     assert main([*command.split(), "--out", "out"]) == 2
     assert sentence in capsys.readouterr().err and not (world / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["file/out", "file/a/b"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "import --from npz fits/poses.npz",
+        "import --from folder hands",
+        "annotate --dataset tzionas --root hands",
+        "syn --count 1 --source hands",
+        "render --count 1",
+        "export --to coco shards",
+        "merge shards",
+        "split shards",
+        "preview shards",
+    ],
+)
+def test_a_place_under_a_file_is_refused_before_anything_is_read(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, out: str
+) -> None:
+    def read(*arguments: object) -> None:
+        raise AssertionError("read before the place was checked")
+
+    for name in ("import_export.open_source", "factory.open_source", "import_export.import_poses", "cli.AIHShards"):
+        monkeypatch.setattr(f"aih_gen.{name}", read)
+    monkeypatch.setattr("aih_gen.shards.rearrange._listed", read)
+    monkeypatch.setattr("aih_gen.import_export.AIHShards", read)
+    monkeypatch.chdir(world)
+    (world / "file").write_text("")
+    if command.startswith("syn"):
+        command += " --size 64"
+    assert main([*command.split(), "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert f"{out}: expected a f" in error and "can be written to" in error and error.count("\n") == 1
+    assert (world / "file").read_text() == ""
+
+
+def test_a_full_or_read_only_disk_is_known_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = os.statvfs(tmp_path)
+    for change, reason in (({"f_bavail": 0}, "No space left"), ({"f_flag": os.ST_RDONLY}, "Read-only file system")):
+        numbers = {name: getattr(stated, name) for name in ("f_blocks", "f_bavail", "f_flag")} | change
+        monkeypatch.setattr("os.statvfs", lambda place, numbers=numbers: SimpleNamespace(**numbers))
+        with pytest.raises(WriteError, match=f"new/out: expected a folder that can be written to .*{reason}"):
+            check_writable(tmp_path / "new" / "out")

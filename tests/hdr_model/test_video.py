@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aih_gen.errors import AIHError
 from hdr_model.cli import main
+from hdr_model.inference import video
 from hdr_model.inference.infer import infer_video
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Box, Result
@@ -187,6 +190,71 @@ def test_what_is_no_video_is_one_sentence(
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+CRASH = """
+import os, runpy, signal, sys
+
+class Out:
+    def __init__(self):
+        self.written = 0
+    def write(self, data):
+        self.written += 1
+        if self.written > {writes}:
+            self.flush()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        sys.stdout.buffer.write(data)
+    def flush(self):
+        sys.stdout.flush()
+
+runpy.run_path({decoder!r})["decode"](sys.argv[1], sys.argv[2], int(sys.argv[3]), Out())
+"""
+"""A decoder that crashes at a write: 1 opens the video, each frame has 2."""
+
+
+@pytest.mark.parametrize(
+    ("writes", "frames"), [(0, 0), (1, 0), (2, 0), (7, 3)], ids=["opening", "first", "pixels", "fourth"]
+)
+def test_a_crash_of_the_decoder_is_one_sentence_and_what_was_written_is_whole(
+    writes: int,
+    frames: int,
+    weights: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "crash.py").write_text(CRASH.format(writes=writes, decoder=str(video.DECODER)))
+    monkeypatch.setattr(video, "DECODER", tmp_path / "crash.py")
+    path, out = clip(tmp_path / "clip.mp4", 9), tmp_path / "out"
+    assert main(["infer", "--video", str(path), "--out", str(out), "--weights", str(weights)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}: expected a video that PyAV can decode, found one on which it crashes (SIGSEGV)" in said
+    assert said.count("\n") == 1
+    if not frames:
+        assert not out.exists()
+        return
+    monkeypatch.undo()
+    assert f"results of the {frames} frames before it are in {out / 'clip'}" in said
+    assert len(joints(out / "clip")["times"]) == len(list(Video(out / "clip" / "overlay.mp4"))) == frames
+
+
+def test_the_decoder_ends_with_whoever_reads_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    path = clip(tmp_path / "clip.mp4", 200)
+    frames = iter(Video(path))
+    next(frames)
+    assert started[0].poll() is None, "the pipe is full long before the last frame"
+    del frames
+    opened = Video(path)
+    del opened
+    assert [process.poll() for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_a_playlist_is_no_video(tmp_path: Path) -> None:
