@@ -34,6 +34,8 @@ class Outcome:
     said: str
     events: int = 0
     """Changes to files that it made, as ``count_events`` counts them."""
+    writes: int = 0
+    """Writes to regular files, where ``preload_shim`` was called."""
 
     @property
     def clean(self) -> bool:
@@ -79,7 +81,7 @@ class FailingDisk:
     """ENOSPC, EIO or SHORT."""
 
     def arm(self) -> None:
-        ctypes.CDLL(None).torture_arm(self.write, ("ENOSPC", "EIO", "SHORT").index(self.error))
+        _shim("torture_arm", self.write, ("ENOSPC", "EIO", "SHORT").index(self.error))
 
 
 _EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.copyfile"}
@@ -113,11 +115,11 @@ class Child:
         if timed_out:
             self.process.kill()
             self.process.join()
-        said, events = b"", 0
+        said, events, writes = b"", 0, 0
         with contextlib.suppress(EOFError):
-            said, events = self.result.recv()
+            said, events, writes = self.result.recv()
         code = -signal.SIGALRM if timed_out else self.process.exitcode or 0
-        return Outcome(code, said.decode("utf-8", "replace"), events)
+        return Outcome(code, said.decode("utf-8", "replace"), events, writes)
 
 
 def start(function: Callable[..., object], *arguments: Any, attack: Attack | None = None, gib: float = 0) -> Child:
@@ -166,7 +168,7 @@ def _run(send: Connection, function: Callable[..., object], arguments: Any, atta
 
     def report() -> None:
         sys.stdout.flush(), sys.stderr.flush()
-        send.send((os.pread(said, 2**20, max(0, os.fstat(said).st_size - 2**20)), events))
+        send.send((os.pread(said, 2**20, max(0, os.fstat(said).st_size - 2**20)), events, _shim("torture_writes")))
 
     def note(number: int) -> None:
         nonlocal events
@@ -175,6 +177,7 @@ def _run(send: Connection, function: Callable[..., object], arguments: Any, atta
     if gib:
         used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (used + int(gib * GIB),) * 2)
+    _shim("torture_arm", 0, 0)
     if attack is None:
         count_events(note)
     else:
@@ -201,14 +204,15 @@ SHIM = r"""
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int armed, first, mode, count;
-void torture_arm(int write, int how) { first = write; mode = how; count = 0; armed = 1; }
+static int first, mode, count;
+void torture_arm(int write, int how) { first = write; mode = how; count = 0; }
+int torture_writes(void) { return count; }
 
 static int strikes(int fd) {
     struct stat about;
-    if (!armed || fstat(fd, &about) || !S_ISREG(about.st_mode) || about.st_nlink == 0) return 0;
+    if (fstat(fd, &about) || !S_ISREG(about.st_mode) || about.st_nlink == 0) return 0;
     count++;
-    return mode == 2 ? count == first : count >= first;
+    return first && (mode == 2 ? count == first : count >= first);
 }
 static ssize_t fail(void) { errno = mode == 0 ? ENOSPC : EIO; return -1; }
 
@@ -231,6 +235,12 @@ ssize_t writev(int fd, const struct iovec *parts, int count_parts) {
     return real(fd, parts, count_parts);
 }
 """
+
+
+def _shim(function: str, *arguments: int) -> int:
+    """Call a function of ``SHIM``; 0 where it is not loaded."""
+    found = getattr(ctypes.CDLL(None), function, None)
+    return int(found(*arguments)) if found else 0
 
 
 def preload_shim(folder: Path) -> None:

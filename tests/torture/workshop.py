@@ -62,6 +62,8 @@ class Result:
     tree: Tree
     events: int
     """Changes to files on the way."""
+    writes: int
+    """Writes to files on the way, where they are counted."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Workshop:
             out = self.new_folder()
             outcome = command(self.commands[name].at(out))
             assert outcome.code == 0, f"{name}: {outcome}"
-            self.results[name], self._made[name] = Result(tree(out), outcome.events), out
+            self.results[name], self._made[name] = Result(tree(out), outcome.events, outcome.writes), out
         return self.results[name]
 
     def made(self, name: str) -> Path:
