@@ -55,6 +55,10 @@ UNSTEADY = ("tensorboard", "run.json", "metrics.jsonl", "last.pt")
 """Parts of a run that hold times, or the names of places."""
 
 
+SHEETS = ("preview.jpg",)
+"""Shows the samples there are when a run, or a part of one, ends."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command leaves behind when nothing happens to it."""
@@ -100,7 +104,9 @@ class Workshop:
         expected, found = self.expected(name).tree, tree(out)
         if self.commands[name].whole and found not in ({}, expected):
             return f"{name}: half a folder: {sorted(found)}"
-        finished = {key for key in found if key.endswith((".h5", ".png", ".jpg", ".html", ".npz"))}
+        finished = {
+            key for key in found if key.endswith((".h5", ".png", ".jpg", ".html", ".npz")) and key not in SHEETS
+        }
         if half := [key for key in finished if found[key] != expected.get(key)]:
             return f"{name}: {half[0]} is not whole"
         if found != expected:
