@@ -96,6 +96,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     for entry in parsed:
         if not SHARD_NAME.fullmatch(entry.name):
             raise ShardError(f"{path}: expected shard names such as aih_render-00000.h5, found {entry.name!r}")
+    if (samples := sum(entry.samples for entry in parsed)) != document.get("samples", samples):
+        raise ShardError(f"{path}, samples: expected {samples} as in its shards, found {document['samples']!r}")
     return _parse(Manifest, path, "manifest", {**document, "shards": parsed})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
-from aih_gen.config import SIDES
+from aih_gen.config import SIDES, canonical_json
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
@@ -74,6 +75,9 @@ def _check_header(shard: AIHShards, manifest: Manifest | None) -> list[Problem]:
     if info.header.config_sha256 not in expected:
         what = f"expected {' or '.join(expected)} as in the manifest, found {info.header.config_sha256}"
         problems.append(Problem(info.path.name, "attribute config_sha256", None, what))
+    if info.depth != manifest.depth:
+        what = f"expected {manifest.depth} as in the manifest, found {info.depth}"
+        problems.append(Problem(info.path.name, "depth", None, what))
     samples = next((entry.samples for entry in manifest.shards if entry.name == info.path.name), info.samples)
     if info.samples != samples:
         what = f"expected {samples} samples as in the manifest, found {info.samples}"
@@ -85,7 +89,13 @@ def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Proble
     if manifest is None:
         return [Problem("manifest.json", "file", None, "expected a manifest, found none")]
     listed = {entry.name: entry for entry in manifest.shards}
+    digests = {manifest.config_sha256: manifest.config, **manifest.configurations()}
     problems = [
+        Problem("manifest.json", "config_sha256", None, f"expected {computed} of its configuration, found {stored}")
+        for stored, config in digests.items()
+        if config and (computed := hashlib.sha256(canonical_json(config).encode()).hexdigest()) != stored
+    ]
+    problems += [
         Problem(name, "file", None, "in the manifest, but not in the folder")
         for name in listed.keys() - {file.name for file in files}
     ]

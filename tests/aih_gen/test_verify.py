@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from aih_gen.compose.sample import JOINT_VISIBLE
+from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest, write_manifest
 from aih_gen.shards.verify import Problem, verify
 from aih_gen.shards.writer import write_shard
@@ -104,3 +107,20 @@ def test_a_visible_joint_may_lie_two_pixels_beside_its_hand(tmp_path: Path) -> N
         moved = dataclasses.replace(good, joints_2d=joints_2d, joints_3d=joints_3d, joint_state=state)
         write_shard(tmp_path / f"{beside}.h5", [[moved]], 1, make_header())
         assert [problem.dataset for problem in problems(tmp_path / f"{beside}.h5")] == expected
+
+
+def test_a_manifest_is_held_against_its_own_configuration_and_its_shards(tmp_path: Path) -> None:
+    path = with_manifest(tmp_path)
+    header = make_header()
+    entry, config = describe_file(path, path.name, 3), json.loads(header.config)
+    for changed, depth, expected in (
+        (config, False, []),
+        (config | {"seed": 4}, False, ["config_sha256"]),
+        (config, True, ["depth"]),
+    ):
+        write_manifest(tmp_path, Manifest(changed, header.config_sha256, 1000, "zstd", depth, (entry,)))
+        assert [problem.dataset for problem in problems(tmp_path)] == expected
+    document = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(document | {"samples": 4}))
+    with pytest.raises(ShardError, match="samples: expected 3 as in its shards, found 4"):
+        problems(tmp_path)
