@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -97,16 +98,20 @@ def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], angle: float, radi
 
 
 def captioned_row(images: Sequence[RGB], captions: Sequence[str], height: int = 256) -> RGB:
-    """Images side by side, each scaled to ``height`` and under its caption."""
+    """Images side by side, each scaled to ``height`` and under its caption, which may be the wider of the two."""
     scaled = [_fit_height(image, height) for image in images]
-    width = sum(p.shape[1] for p in scaled) + 4 * (len(scaled) - 1)
-    canvas = Image.new("RGB", (width, height + _CAPTION), _PAPER)
+    font = ImageFont.load_default(13)
+    widths = [
+        max(image.shape[1], math.ceil(font.getlength(caption)) + 6)
+        for image, caption in zip(scaled, captions, strict=True)
+    ]
+    canvas = Image.new("RGB", (sum(widths) + 4 * (len(widths) - 1), height + _CAPTION), _PAPER)
     draw = ImageDraw.Draw(canvas)
     left = 0
-    for image, caption in zip(scaled, captions, strict=True):
-        draw.text((left + 3, 1), caption, fill=_INK, font=ImageFont.load_default(13))
+    for image, caption, width in zip(scaled, captions, widths, strict=True):
+        draw.text((left + 3, 1), caption, fill=_INK, font=font)
         canvas.paste(Image.fromarray(image), (left, _CAPTION))
-        left += image.shape[1] + 4
+        left += width + 4
     return np.asarray(canvas)
 
 
