@@ -39,7 +39,7 @@ from hdr_model.training.log import Log, LossBuffer, check_loss
 from hdr_model.training.optimiser import optimise, schedule
 from hdr_model.training.parallel import any_process, process_rank, synchronise_batch_norm
 from hdr_model.training.task import Task
-from hdr_model.weights import BEST, WEIGHTS, read_settings
+from hdr_model.weights import BEST, SETTINGS, WEIGHTS, read_settings
 
 VALIDATION_SAMPLES = 256
 
@@ -145,10 +145,11 @@ def _optimise(run: _Run, workers: int, resume: bool, given: Mapping[str, Any]) -
     """Take the steps that are left, with a log and checkpoints."""
     config = run.config
     with ExitStack() as stack:
+        before = (run.out / SETTINGS).exists()
         if run.rank == 0:
             stack.enter_context(open_run(run.out, run.settings(given), resume))
         start = load_state(run.out, run.state, run.device) if resume else 0
-        if resume and not start and run.rank == 0:
+        if before and resume and not start and run.rank == 0:
             print(f"{run.out}: no {STATE} to go on from, the run begins anew", file=sys.stderr)
         interruption = stack.enter_context(Interruption())
         log = stack.enter_context(_open_log(run, start))

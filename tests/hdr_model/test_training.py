@@ -153,7 +153,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
 def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_anew(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(short("shpe"), data, tmp_path / "run")
+    run(short("shpe"), data, tmp_path / "run", resume=True)  # where nothing was before there is nothing to say
     run(short("shpe", steps=4), data, tmp_path / "run", resume=True)
     assert "anew" not in capsys.readouterr().err
     (tmp_path / "run/last.pt").unlink()
