@@ -6,6 +6,7 @@ codec, output folder) is not in here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -158,6 +159,11 @@ def config_document(config: DatasetConfig, inputs: Mapping[str, Any]) -> dict[st
 def canonical_json(document: Mapping[str, Any]) -> str:
     """The one spelling of a document, fit for hashing."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def document_sha256(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a document in its one spelling."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
 def check_config(config: DatasetConfig) -> None:

@@ -7,7 +7,6 @@ them, else copies.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aih_gen.config import canonical_json
+from aih_gen.config import document_sha256
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.io.write import atomic_folder, check_writable
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
@@ -162,7 +161,7 @@ def _fill(folder: Path, shards: Sequence[_Shard]) -> Manifest:
     config = {**common, PARTS: parts}
     manifest = Manifest(
         config=config,
-        config_sha256=hashlib.sha256(canonical_json(config).encode()).hexdigest(),
+        config_sha256=document_sha256(config),
         shard_size=max(entry.samples for entry in entries),
         codec=family.codec,
         depth=family.depth,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
-from aih_gen.config import SIDES, canonical_json
+from aih_gen.config import SIDES, document_sha256
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
@@ -93,7 +92,7 @@ def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Proble
     problems = [
         Problem("manifest.json", "config_sha256", None, f"expected {computed} of its configuration, found {stored}")
         for stored, config in digests.items()
-        if config and (computed := hashlib.sha256(canonical_json(config).encode()).hexdigest()) != stored
+        if config and (computed := document_sha256(config)) != stored
     ]
     problems += [
         Problem(name, "file", None, "in the manifest, but not in the folder")
