@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -99,14 +100,14 @@ def check_writable(path: Path, kind: str = "folder") -> None:
     """
     with _described(path, kind):
         place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        place = place.parent if place == path and not path.is_dir() else place
+        place = place.parent if kind == "file" and place == path else place
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
         disk = os.statvfs(place)
         if disk.f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with tempfile.TemporaryFile(dir=place):
+            pass  # permissions say little: root has all, and /proc takes no file
         if disk.f_blocks and not disk.f_bavail:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

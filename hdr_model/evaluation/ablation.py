@@ -22,7 +22,7 @@ from tqdm import tqdm
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
-from aih_gen.io.write import write_text
+from aih_gen.io.write import check_writable, write_text
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset
@@ -35,7 +35,6 @@ from hdr_model.evaluation.published import ABLATION, NAN
 from hdr_model.evaluation.subsets import BATCH, portions, spread
 from hdr_model.evaluation.table import Grid, Line, without_nan, write_grids
 from hdr_model.evaluation.templates import render
-from hdr_model.inference.folders import check_out
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH
 from hdr_model.nets.hasm import HASM
@@ -174,7 +173,7 @@ def _check(study: Study) -> dict[Path, str]:
 
 
 def _open_study(study: Study, out: Path) -> None:
-    check_out(out)
+    check_writable(out)
     settings = json.loads(json.dumps(asdict(study), default=str))
     path = out / "study.json"
     if path.exists():

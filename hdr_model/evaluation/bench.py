@@ -17,13 +17,12 @@ from rich.console import Console
 from tqdm import tqdm
 
 from aih_gen.errors import AIHError
-from aih_gen.io.write import write_text
+from aih_gen.io.write import check_writable, write_text
 from hdr_model.config import TASKS, Preset, preset, training_preset
 from hdr_model.device import choose_device
 from hdr_model.evaluation.published import NAN, P40_MILLISECONDS
 from hdr_model.evaluation.table import Grid, Line, without_nan
 from hdr_model.inference.detection import find_hands
-from hdr_model.inference.folders import check_out
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -49,7 +48,7 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
     if not batch_sizes or seconds <= 0:
         raise AIHError("expected --batch-sizes with a number and --seconds above 0")
     if out is not None:
-        check_out(out)
+        check_writable(out)
     where = choose_device(device)
     lines = []
     for bfloat16 in (False, True):

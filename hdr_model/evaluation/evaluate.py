@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
+from aih_gen.io.write import check_writable
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
@@ -22,7 +23,6 @@ from hdr_model.evaluation.rows import result_notes, result_rows
 from hdr_model.evaluation.scores import HASM, NO_PERCEPTUAL, Scores, add_scores, read_sample_meta
 from hdr_model.evaluation.subsets import BATCH, portions, spread
 from hdr_model.evaluation.table import Evaluation
-from hdr_model.inference.folders import check_out
 from hdr_model.inference.pipeline import HDR
 
 
@@ -76,7 +76,7 @@ def evaluate(
 
 def check_request(out: Path, limit: int | None) -> None:
     """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
-    check_out(out)
+    check_writable(out)
     if limit is not None and limit < 1:
         raise AIHError(f"--limit should be at least 1, found {limit}")
 

@@ -5,28 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
 from aih_gen.errors import AIHError, WriteError
-from aih_gen.io.write import atomic_folder, sync
+from aih_gen.io.write import atomic_folder, check_writable, sync
 
 _STAGE = ".new"
 """Within a folder that is there already: its new files, until they are complete."""
-
-
-def check_out(out: Path) -> None:
-    """Raise AIHError unless ``out`` is a folder that can be written into, or can be made."""
-    parent = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not parent.is_dir():
-        raise AIHError(f"--out {out}: expected a folder, found a file {parent}")
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise AIHError(f"--out {out}: expected a folder that can be written into, found: {error.strerror}") from error
 
 
 def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
@@ -35,7 +22,7 @@ def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
     Raises:
         AIHError: ``out`` or one of these is a file, or nothing can be written there.
     """
-    check_out(out)
+    check_writable(out)
     folders = [out / name for name in _distinct_names(paths)]
     for folder in folders:
         if os.path.lexists(folder) and not folder.is_dir():
