@@ -71,7 +71,7 @@ class TrainArguments:
     """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
     to hold nothing but single hands."""
     hands: Path | None = None
-    """Where those single hands come from: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
+    """The source of those single hands: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
     compile: bool = False
     """Compile the networks with torch.compile: slow to start, then faster on a GPU."""

@@ -123,7 +123,7 @@ class _Decoder:
         return np.frombuffer(data, np.uint8).reshape(height, width, 3).copy() if whole else None
 
     def crash(self) -> str:
-        """What to say of a process that ended early."""
+        """The sentence for a process that ended early."""
         code = self._process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"a video that PyAV can decode, found one on which it crashes ({how})"

@@ -25,7 +25,7 @@ FLIPS = int(os.environ.get("AIH_BIT_FLIPS", "60"))
 """2000 is the whole proof."""
 PER_PROCESS = 500
 MIB = 1 << 20
-MOST_MEMORY = 64 * MIB
+MAX_MEMORY = 64 * MIB
 
 READER = """
 import hashlib, json, pathlib, sys
@@ -87,7 +87,7 @@ def test_no_flipped_bit_is_read_in_silence(tmp_path: Path) -> None:
             path.write_bytes(damaged)
         for said in read_apart(good, paths):
             assert said.get("digest", expected) == expected
-            assert said["memory"] <= MOST_MEMORY
+            assert said["memory"] <= MAX_MEMORY
             refused += "refused" in said
         for path in paths:
             path.unlink()
@@ -189,7 +189,7 @@ def test_a_hostile_shard_costs_a_sentence(tmp_path: Path, change: Callable[[h5py
     (said,) = read_apart(good, [path])
     assert said["refused"].startswith(str(path)) and "\n" not in said["refused"]
     assert sentence in said["refused"]
-    assert said["memory"] <= MOST_MEMORY
+    assert said["memory"] <= MAX_MEMORY
 
 
 def test_a_missing_plugin_is_one_sentence(tmp_path: Path) -> None:

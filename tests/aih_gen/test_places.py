@@ -1,4 +1,4 @@
-"""Where the commands write: never over what they read, and nothing before the arguments are found to be in order."""
+"""The places that commands write to: never over what they read, and only once the arguments are in order."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: its exit code (minus the signal that killed it), and all that it said."""
+    """The end of a child: its exit code (minus the signal that killed it), and all that it said."""
 
     code: int
     said: str
@@ -109,7 +109,7 @@ class Child:
     result: Connection
 
     def outcome(self, seconds: float = 60) -> Outcome:
-        """How it ends; one that takes longer is killed."""
+        """Its end; one that takes longer is killed."""
         self.process.join(seconds)
         timed_out = self.process.is_alive()
         if timed_out:

@@ -46,7 +46,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
 
 def times(full: int) -> int:
-    """How many of ``full`` attacks are run, at least one."""
+    """The number of ``full`` attacks that are run, at least one."""
     return max(1, round(full * SCALE))
 
 

@@ -61,7 +61,7 @@ SHEETS = ("preview.jpg",)
 
 @dataclass(frozen=True)
 class Result:
-    """What a command leaves behind when nothing happens to it."""
+    """The undisturbed result of a command."""
 
     tree: Tree
     events: int
