@@ -207,7 +207,7 @@ def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
     print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
-    if there and making.task_index == 0 and (made or not sheet.exists()):
+    if there and making.task_index == 0:  # always: other tasks may have added to the folder since the last sheet
         write_sheet(sheet, AIHShards(making.out)[:SHEET_SAMPLES])
         print(f"{sheet}: the first of them")
     return 0

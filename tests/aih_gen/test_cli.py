@@ -46,6 +46,13 @@ def test_syn_info_verify_and_preview(tmp_path: Path, source: Path, capsys: pytes
     code, said, _ = run(capsys, *making)
     assert code == 0 and "6 samples; all were there already" in said
 
+    tasks = tmp_path / "tasks"
+    making_tasks = ("syn", "--source", source, "--out", tasks, "--count", 6, "--shard-size", 4, "--seed", 3)
+    for index in (0, 1):
+        assert run(capsys, *making_tasks, "--num-tasks", 2, "--task-index", index)[0] == 0
+    assert run(capsys, *making_tasks)[0] == 0
+    assert (tasks / "preview.jpg").read_bytes() == (out / "preview.jpg").read_bytes()  # not of the first task alone
+
     code, said, _ = run(capsys, "info", out)
     assert code == 0 and f"{out}: AIH_Syn, 6 samples of 64x64 in 2 shards" in said
     assert json.JSONDecoder().raw_decode(said[said.index("{") :])[0]["seed"] == 3

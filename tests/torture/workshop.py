@@ -56,7 +56,7 @@ UNSTEADY = ("tensorboard", "run.json", "metrics.jsonl", "last.pt")
 
 
 SHEETS = ("preview.jpg",)
-"""Shows the samples there are when a run, or a part of one, ends."""
+"""Show the samples that there are when a command, or one task of several, ends."""
 
 
 @dataclass(frozen=True)
