@@ -27,8 +27,7 @@ from scipy import ndimage
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from scipy.spatial import cKDTree
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
+from aih_gen.typing import AnyArray, Array, Float32, Int64, Mask
 
 OUT = Path(__file__).resolve().parent.parent / "assets" / "people" / "people.npz"
 VERSION = 1
@@ -86,7 +85,7 @@ class Source:
     """The package's model with all helper geometry, and which quads are which part."""
 
     model: Any
-    quads: dict[str, Index]
+    quads: dict[str, Int64]
     weights: Array  # (V,15)
 
 
@@ -162,12 +161,12 @@ def to_body(points: Array) -> Array:
     return np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1)
 
 
-def triangles(quads: Index) -> Index:
+def triangles(quads: Int64) -> Int64:
     split = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     return split[(split[:, 0] != split[:, 1]) & (split[:, 1] != split[:, 2]) & (split[:, 2] != split[:, 0])]
 
 
-def chosen_quads(source: Source, mean: Array, reach: Array) -> dict[str, Index]:
+def chosen_quads(source: Source, mean: Array, reach: Array) -> dict[str, Int64]:
     """Quads of each part that is kept; ``mean`` (V,3) is in the body's frame, ``reach`` (V,) of ``arm_reach``."""
     names = np.array(BONES)[source.weights.argmax(1)]
     body, tights = source.quads["body"], source.quads["helper-tights"]
@@ -196,7 +195,7 @@ def arm_reach(points: Array, heads: dict[str, Array], weights: Array) -> Array:
     return reach
 
 
-def loosened(shirt: Array, faces: Index, still: NDArray[np.bool_]) -> Array:
+def loosened(shirt: Array, faces: Int64, still: Mask) -> Array:
     """Cloth (P,V,3) that spans hollows and stands off the skin, but where it is ``still`` (V,)."""
     count = shirt.shape[1]
     neighbours = np.zeros((count, count), bool)
@@ -212,7 +211,7 @@ def loosened(shirt: Array, faces: Index, still: NDArray[np.bool_]) -> Array:
     return cloth + (np.maximum(back, 0) + LOOSE * (~still) + hem)[..., None] * normals
 
 
-def vertex_normals(points: Array, faces: Index) -> Array:
+def vertex_normals(points: Array, faces: Int64) -> Array:
     """(V,3) unit normals outwards of points (V,3)."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     normals = np.zeros_like(points)
@@ -221,7 +220,7 @@ def vertex_normals(points: Array, faces: Index) -> Array:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def surface_points(rng: np.random.Generator, points: Array, faces: Index, count: int) -> tuple[Array, Array, Index]:
+def surface_points(rng: np.random.Generator, points: Array, faces: Int64, count: int) -> tuple[Array, Array, Int64]:
     """Points (N,3) spread evenly over a mesh, their normals (N,3) and faces (N,)."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
@@ -469,7 +468,7 @@ def sampled(image: Path, places: Array) -> Array:
     return ndimage.map_coordinates(values, [rows, columns], order=1, mode="nearest")
 
 
-def texture_places(source: Source, ids: Index) -> Array:
+def texture_places(source: Source, ids: Int64) -> Array:
     """(V,2) the package's texture coordinates of vertices; any one where there are several."""
     places = np.zeros((len(source.weights), 2))
     model = source.model
@@ -479,7 +478,7 @@ def texture_places(source: Source, ids: Index) -> Array:
     return places[ids]
 
 
-def head_images(face: Face, points: Array, lips: Array, ears: Array, outer: NDArray[np.bool_]) -> dict[str, Array]:
+def head_images(face: Face, points: Array, lips: Array, ears: Array, outer: Mask) -> dict[str, Array]:
     """Images (IMAGE_SIDE, IMAGE_SIDE) of ``masks``, from points (V,3) of a head's skin of which some are ``outer``."""
     grid = (np.arange(IMAGE_SIDE) + 0.5) / IMAGE_SIDE
     texels = np.stack(np.meshgrid(grid, grid), -1)
@@ -583,8 +582,8 @@ def main() -> None:
 
 
 def all_hair(
-    rng: np.random.Generator, face: Face, skin: tuple[Array, Array], mean: Array, faces: Index, start: int,
-    upper: NDArray[np.bool_], ears: Array, lips: Array,
+    rng: np.random.Generator, face: Face, skin: tuple[Array, Array], mean: Array, faces: Int64, start: int,
+    upper: Mask, ears: Array, lips: Array,
 ) -> dict[str, dict[str, Array]]:  # fmt: skip
     """Every style on the ``mean`` head; its skin's vertices begin at ``start`` and are of head or neck if ``upper``."""
     grown = faces[upper[faces - start].all(1)]
@@ -604,7 +603,7 @@ def all_hair(
 
 
 def expressed(
-    source: Source, phenotype: dict[str, Any], local: dict[str, Any], order: Index, every: Array, origin: Array
+    source: Source, phenotype: dict[str, Any], local: dict[str, Any], order: Int64, every: Array, origin: Array
 ) -> Array:
     """(E,V,3) m by which each expression moves the vertices ``order``, on the mean face."""
     found = []
@@ -616,7 +615,7 @@ def expressed(
     return np.stack(found)
 
 
-def pivots(heads: Array, labels: list[str]) -> NDArray[np.float32]:
+def pivots(heads: Array, labels: list[str]) -> Float32:
     """(P,B+2,3) m, where each of ``BONES`` begins, and the wrists."""
     found = []
     for bone in (*BONES, "wrist.L", "wrist.R"):
@@ -625,7 +624,7 @@ def pivots(heads: Array, labels: list[str]) -> NDArray[np.float32]:
     return np.stack(found, 1).astype(np.float32)
 
 
-def stored_expressions(expressions: Array) -> dict[str, NDArray[Any]]:
+def stored_expressions(expressions: Array) -> dict[str, AnyArray]:
     moving = np.flatnonzero(np.abs(expressions).max((0, 2)) > 1e-4)
     return {
         "moving": moving.astype(np.int32),
@@ -634,8 +633,8 @@ def stored_expressions(expressions: Array) -> dict[str, NDArray[Any]]:
     }
 
 
-def stored_hair(hairs: dict[str, dict[str, Array]]) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {"hair_names": np.array(list(hairs))}
+def stored_hair(hairs: dict[str, dict[str, Array]]) -> dict[str, AnyArray]:
+    arrays: dict[str, AnyArray] = {"hair_names": np.array(list(hairs))}
     for k, its in enumerate(hairs.values()):
         arrays[f"hair_{k}_points"] = quantised(its["points"])
         arrays[f"hair_{k}_normals"] = np.rint(127 * its["normals"]).astype(np.int8)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.compose.rendered import RenderedSource
@@ -29,8 +28,7 @@ from aih_gen.hands.joints import FINGERS
 from aih_gen.scenes.poses import Pair, PairSampler
 from aih_gen.scenes.sampler import APPEARANCE_STREAM, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.skin import TONES, sample_skin
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 FINGER_ANGLES, THUMB_ANGLES = ("spread", "mcp", "pip", "dip"), ("oppose", "adduct", "mcp", "ip")
 WIDTH, HEIGHT, MARGIN = 420, 200, 34

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.config import DatasetConfig, RenderConfig, SynConfig
 from aih_gen.factory import generate
+from aih_gen.typing import Array
 
 SHARDS = 40
 MAX_GROWTH = 0.02
@@ -177,9 +177,7 @@ def draw(runs: Sequence[Sequence[Row]], path: Path) -> None:
     image.save(path)
 
 
-def _chart(
-    image: Image.Image, corner: tuple[int, int], title: str, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> None:
+def _chart(image: Image.Image, corner: tuple[int, int], title: str, x: Array, y: Array) -> None:
     """One line from zero to the largest value."""
     canvas, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     left, top = corner[0] + MARGIN, corner[1] + MARGIN

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Int64
 
 MAX_READ = 20_000
 """Samples that a survey of a data set looks at."""
@@ -36,8 +36,8 @@ class Survey:
     """Fewer than ``samples`` in a large set: the same random ones each time."""
     shards: int
     bytes: int
-    present: NDArray[np.int64]  # (2,) hands among those looked at
-    occlusion: NDArray[np.int64]  # (2, len(OCCLUSION_BINS) - 1) hands by hidden share
+    present: Int64  # (2,) hands among those looked at
+    occlusion: Int64  # (2, len(OCCLUSION_BINS) - 1) hands by hidden share
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ import functools
 import math
 import os
 import zlib
-from typing import Any
 
 import h5py
-from numpy.typing import NDArray
 
-from aih_gen.typing import Codec
+from aih_gen.typing import AnyArray, Codec
 
 CHECKSUM = 4
 """Bytes that fletcher32 adds to a chunk."""
@@ -54,7 +52,7 @@ class ChunkedDataset:
         """Reads small rows fastest, once it is made."""
         return h5py.Dataset(self._dataset)
 
-    def read_row(self, row: int, out: NDArray[Any]) -> None:
+    def read_row(self, row: int, out: AnyArray) -> None:
         """Read one row into ``out`` (1, ...), C-contiguous and of the dataset's type.
 
         Raises:
@@ -69,7 +67,7 @@ class ChunkedDataset:
         place.select_hyperslab((row, *self._start_of_row), out.shape)
         self._dataset.read(self._row, place, out)
 
-    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+    def read_rows(self, start: int, stop: int) -> AnyArray:
         """Some rows as a new array; raises as ``read_row``."""
         size = self._chunks[0]
         for row in range(start - start % size, stop, size):

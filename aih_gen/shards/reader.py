@@ -17,7 +17,6 @@ from typing import Any, overload
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, mask
 from aih_gen.errors import ShardError
@@ -26,6 +25,7 @@ from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
 from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
 from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, MAX_SHARD, OFFSETS, PROVENANCE, columns
+from aih_gen.typing import AnyArray
 
 
 def max_open_files(limit: int) -> int:
@@ -167,7 +167,7 @@ class AIHShards(Sequence[Sample]):
         values |= {**stored, "index": int(stored["index"])}
         return Sample(**values, provenance=self._provenance(shard, row))
 
-    def read(self, indices: Iterable[int], fields: Sequence[str] = ("image", "masks")) -> dict[str, NDArray[Any]]:
+    def read(self, indices: Iterable[int], fields: Sequence[str] = ("image", "masks")) -> dict[str, AnyArray]:
         """Stacked arrays of some samples, in the order asked for; a position may come twice.
 
         Args:
@@ -191,7 +191,7 @@ class AIHShards(Sequence[Sample]):
         arrays = {name: self._stack(places, name) for name in stored}
         return {name: self._field(name, arrays, places) for name in fields}
 
-    def column(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> AnyArray:
         """A dataset of all samples, in their order: for small ones, such as ``present`` (N,2).
 
         Raises:
@@ -234,7 +234,7 @@ class AIHShards(Sequence[Sample]):
             total.update(bytes.fromhex(entry.sha256))
         return total.hexdigest()
 
-    def _field(self, name: str, arrays: dict[str, NDArray[Any]], places: list[tuple[int, int]]) -> NDArray[Any]:
+    def _field(self, name: str, arrays: dict[str, AnyArray], places: list[tuple[int, int]]) -> AnyArray:
         if name in arrays:
             return arrays[name]
         if name in IMAGES:
@@ -245,7 +245,7 @@ class AIHShards(Sequence[Sample]):
         provenance[:] = [self._provenance(*place) for place in places]
         return provenance
 
-    def _stack(self, places: list[tuple[int, int]], name: str) -> NDArray[Any]:
+    def _stack(self, places: list[tuple[int, int]], name: str) -> AnyArray:
         column = columns(*self.size, depth=True)[name]
         stacked = np.empty((len(places), *column.shape), column.dtype)
         for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import document_sha256
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.io.write import atomic_folder, check_writable
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
-from aih_gen.typing import Codec
+from aih_gen.typing import Codec, Int64
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
             raise ShardError(f"{second}: sample {index} of the same configuration is in {first} too")
 
 
-def _indices(path: Path) -> NDArray[np.int64]:
+def _indices(path: Path) -> Int64:
     shards = AIHShards(path)
     indices = shards.column("index")
     shards.close()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
@@ -16,7 +15,7 @@ from aih_gen.config import SIDES, document_sha256
 from aih_gen.errors import ShardError
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
 from aih_gen.shards.reader import AIHShards, shard_files
-from aih_gen.typing import Side
+from aih_gen.typing import Float32, Mask, Side, UInt8
 
 PROJECTION_TOLERANCE = 0.5
 """Pixels between joints_2d and the projection of joints_3d."""
@@ -164,7 +163,7 @@ def _is_unknown(sample: Sample, name: Side) -> bool:
     return isinstance(known, list) and name not in known
 
 
-def _astray(joints: NDArray[np.float32], state: NDArray[np.uint8], amodal: NDArray[np.bool_]) -> list[int]:
+def _astray(joints: Float32, state: UInt8, amodal: Mask) -> list[int]:
     """Joints (21,2) of one hand that are called visible and lie outside its amodal mask (H,W)."""
     visible = np.flatnonzero((state == JOINT_VISIBLE) & np.isfinite(joints).all(-1))
     if not amodal.any():

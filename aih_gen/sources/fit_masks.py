@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.joint_states import joint_pixels, layer_joint_states
@@ -23,7 +22,7 @@ from aih_gen.render.meshes import HandPair
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Camera, Hand, Lights, Scene, Skin
 from aih_gen.scenes.sensor import PERFECT
-from aih_gen.typing import Array, Float32, Mask
+from aih_gen.typing import Array, Float32, Mask, UInt8
 
 _GREY = np.full(3, 0.5, np.float32)
 _SKIN = Skin(_GREY, _GREY, _GREY, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, "light", None)
@@ -105,7 +104,7 @@ def fitted_masks(layers: Layers, shown: Mask) -> tuple[Mask, Mask]:
     return amodal, amodal & ~nearer
 
 
-def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, shown: Mask) -> NDArray[np.uint8]:
+def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, shown: Mask) -> UInt8:
     """(2,21) what a photo shows of annotated joints (2,21,2) px and (2,21,3) m, as the fits tell.
 
     Unknown where the joint is unknown, and where it lies beside the fitted hand, so that the two contradict each other.

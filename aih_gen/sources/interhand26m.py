@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.config import SIDES
@@ -27,7 +26,7 @@ from aih_gen.io.images import ONE_COLOUR, image_fault
 from aih_gen.io.json_stream import CutJSON, JSONStream
 from aih_gen.sources.records import ReadReport
 from aih_gen.sources.shown import Fault, box_fault, hands_fault
-from aih_gen.typing import Array, Branch, Split
+from aih_gen.typing import Array, Branch, Float32, Mask, Split, UInt8
 
 BRANCH_FOLDERS: dict[Branch, str] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 PRESENT: dict[str, tuple[bool, bool]] = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
@@ -72,7 +71,7 @@ class Annotation(NamedTuple):
         """The annotation's id, for lists."""
         return f"annotation {self.id}"
 
-    def valid_joints(self) -> NDArray[np.bool_]:
+    def valid_joints(self) -> Mask:
         """(2,21) which joints are annotated."""
         return (self.valid >> np.arange(42) & 1).astype(bool).reshape(2, 21)
 
@@ -92,11 +91,11 @@ class FrameTable:
 
     rows: dict[Key, int]
     """Of a capture's frame, by both names."""
-    joints: NDArray[np.float32]  # (F,2,21,3) m
-    known: NDArray[np.bool_]  # (F,2,21)
-    fits: NDArray[np.float32]  # (F,2,61) pose, betas, transl in m
-    fit_state: NDArray[np.uint8]  # (F,2) NO_FIT, FITTED, BROKEN_FIT or FAR_FIT
-    fit_joints: NDArray[np.float32]  # (F,2,21,3) m, of the fits that serve, else zero
+    joints: Float32  # (F,2,21,3) m
+    known: Mask  # (F,2,21)
+    fits: Float32  # (F,2,61) pose, betas, transl in m
+    fit_state: UInt8  # (F,2) NO_FIT, FITTED, BROKEN_FIT or FAR_FIT
+    fit_joints: Float32  # (F,2,21,3) m, of the fits that serve, else zero
     faults: dict[Key, str]
     """Frames whose joints are broken."""
 
@@ -293,7 +292,7 @@ def _frame_table(stream: JSONStream, wanted: set[Key], report: ReadReport) -> Fr
     return FrameTable(rows, joints[: len(rows)], known[: len(rows)], fits, states, fit_joints, faults)
 
 
-def _world_joints(value: Any) -> tuple[NDArray[np.bool_], Array]:
+def _world_joints(value: Any) -> tuple[Mask, Array]:
     """Known joints (2,21) and all positions (2,21,3) in the file's unit."""
     try:
         valid = np.asarray(value["joint_valid"], np.float64).reshape(2, 21)[:, FROM_INTERHAND] > 0

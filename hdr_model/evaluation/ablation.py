@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import check_writable, write_text
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Array
 from hdr_model.config import Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
@@ -235,7 +235,7 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     """Errors of the held-out hands in mm; HDRM is that of ``run``, or there is none."""
     estimator = _networks(study, shpe, run, device)
     dataset = AIHDataset(study.held_out, FIELDS)
-    errors: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    errors: defaultdict[str, list[Array]] = defaultdict(list)
     shares: list[float] = []
     sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
@@ -265,7 +265,7 @@ def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) 
     return HDR(hasm, hdrm, pose, segmentation_size=seen, hand_size=size, device=device, bfloat16=bfloat16)
 
 
-def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, Array]:
     """Sample (N,) and hand (N,) of a batch's hands, and their joints (N,21,3) in bone units and the camera's axes."""
     sample, hand, crops = cut_true_hands(batch, known_hands(batch)[0], estimator.hand_size)
     known = true_input(crops)

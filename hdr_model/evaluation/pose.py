@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, WRIST
+from aih_gen.typing import Array, Mask
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, joint_errors, mpjpe, place_hands
 from hdr_model.evaluation.predict import ALONE, BOUND, FOUND, TRUE, UNPAINTED
 from hdr_model.evaluation.protocols import HDR_OWN, P1, P3, PROTOCOLS, Protocol, bone_lengths, by_side, protocol_errors
 from hdr_model.evaluation.published import GAIN_LINES, INTERHAND_LINES, TZIONAS_LINES, reduction
 from hdr_model.evaluation.table import Curve, Grid, Line
-
-Array = NDArray[np.float64]
 
 METHODS = (ALONE, TRUE, UNPAINTED, FOUND, BOUND)
 MEAN_POSE = "the mean pose"
@@ -67,7 +65,7 @@ class PoseScores:
         """Error of each joint in mm after a similarity transform, (N,21)."""
         return aligned_errors(_stack(self.joints_3d[method]), 1000 * _stack(self.true))
 
-    def splits(self) -> dict[str, NDArray[np.bool_]]:
+    def splits(self) -> dict[str, Mask]:
         """SH: one hand in the sample (or its sequence); IH: two; Inter: of IH, those whose whole masks meet."""
         both, touching = np.asarray(self.interacting, bool), np.asarray(self.touching, bool)
         return {"SH": ~both, "IH": both, "ALL": np.ones_like(both), "Inter": both & touching}
@@ -116,7 +114,7 @@ def pose_curves(scores: PoseScores) -> Iterator[Curve]:
                 yield Curve(f"PCK, {protocol.name}", method, points)
 
 
-def occlusion_groups(occlusion: Sequence[float]) -> dict[str, NDArray[np.bool_]]:
+def occlusion_groups(occlusion: Sequence[float]) -> dict[str, Mask]:
     """Hands by the share of them that is hidden; every hand with a known share is in one group."""
     shares = np.asarray(occlusion, np.float64)
     groups = {"hidden 0%": shares == 0}

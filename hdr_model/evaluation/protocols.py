@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
+from aih_gen.typing import Array
 from hdr_model.evaluation.metrics import joint_errors
 
-Array = NDArray[np.float64]
 Scale = Literal["average", "bone", "truth"]
 
 
