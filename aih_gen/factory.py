@@ -41,7 +41,7 @@ from aih_gen.typing import Codec, Engine
 Finished = Callable[[ManifestEntry], None]
 
 BATCH = 16
-"""Samples asked of a source at once."""
+"""Samples requested from a source at once."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["LP_NUM_THREADS"] = "0"

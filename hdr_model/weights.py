@@ -1,4 +1,4 @@
-"""Trained weights on disk: the folder of each network, and the settings that it was trained with."""
+"""Trained weights on disk: the folder of each network, and its training settings."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ THUMB_REST = np.array([[-0.66, -0.28, 0.70], [-0.74, -0.10, 0.66], [-0.80, -0.06
 
 @dataclass(frozen=True)
 class Part:
-    """Which vertices and faces of the source are hand and forearm, hand first."""
+    """Vertices and faces of the source that are hand and forearm, hand first."""
 
     vertices: Int64
     num_hand: int

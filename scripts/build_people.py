@@ -42,17 +42,17 @@ BONES = (
     "lowerarm.R", "upperleg.L", "upperleg.R", "lowerleg.L", "lowerleg.R",
 )  # fmt: skip
 KNOT = np.array([0, -0.02, 0.12])
-"""Where tied hair meets, from the centre of the head (m)."""
+"""Place at which tied hair meets, from the centre of the head (m)."""
 PIVOTS = {
     "torso": "spine05", "neck": "neck01", "head": "head", "clavicle": "clavicle", "upperarm": "upperarm01",
     "lowerarm": "lowerarm01", "upperleg": "upperleg01", "lowerleg": "lowerleg01", "eye": "eye",
 }  # fmt: skip
 SHOULDER_LEVEL = 0.25
-"""How far (m) below the shoulders skin is kept on the torso, for necklines."""
+"""Depth (m) below the shoulders to which the torso's skin is kept, for necklines."""
 WAIST = (0.40, 0.52)
 """From how far (m) below the shoulders trousers reach up, and to where a shirt reaches down."""
 KNEES = 1.15
-"""How far (m) below the shoulders trousers are kept."""
+"""Depth (m) below the shoulders to which trousers are kept."""
 LOOSE = 0.007
 """Metres by which cloth stands off the body."""
 HEM_WIDER = 0.014
@@ -109,7 +109,7 @@ def load() -> Source:
 
 
 def bone_of(label: str) -> str:
-    """Which of ``BONES`` carries what the package's bone carries."""
+    """The one of ``BONES`` in place of a bone of the package."""
     name, _, side = label.partition(".")
     if name.startswith(("root", "pelvis", "spine", "breast")):
         return "torso"
@@ -284,7 +284,7 @@ def curve(x: Array, *knots: tuple[float, float]) -> Array:
 
 
 def masks(face: Face, points: Array, lips: Array, ears: Array) -> dict[str, Array]:
-    """Where on a head things are painted, 0 to 1; ``points`` (...,3) lie on it, ``lips`` and ``ears`` are (...)."""
+    """Masks of the painted parts of a head, 0 to 1; ``points`` (...,3) lie on it, ``lips`` and ``ears`` are (...)."""
     x, y = np.abs(points[..., 0]), points[..., 1] - face.eye[1]
     azimuth, front = face.azimuth(points), points[..., 2] < face.centre[2] - 0.02
     # A signed distance of 1 cm is half the range, so that edges can be moved when painting.
@@ -403,7 +403,7 @@ def ribbons(rng: np.random.Generator, style: Style, face: Face, skin: tuple[Arra
         comb /= np.maximum(np.linalg.norm(comb, axis=1, keepdims=True), 1e-9)
         lift = style.lift * (1 if k < 2 else 0.3)
         twist = 0.6 * twist + 0.8 * rng.normal(size=twist.shape)
-        # What has left the head hangs down.
+        # Hair beyond the head hangs down.
         off = np.clip((place[:, 1:2] - face.eye[1] - 0.02) / 0.06, 0, 1) * (style.gravity >= 1)
         fresh = (1 - off) * (comb + lift * normal) + style.gravity * (0.3 + k / 4 + 2 * off) * np.array([0, 1.0, 0])
         fresh += (style.loose + style.curl) * twist * (1 + off)

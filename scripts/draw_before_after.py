@@ -1,4 +1,4 @@
-"""Draw what HDR makes of images of two hands, a row each: ``docs/before_after.jpg``, which the README shows.
+"""Draw HDR's results on images of two hands, a row each: ``docs/before_after.jpg``, which the README shows.
 
 python scripts/draw_before_after.py docs/before_after.jpg [IMAGE ...]
 """
@@ -39,7 +39,7 @@ def main(out: Path, images: list[Path] | None = None, indices: tuple[int, ...] =
 
 
 def row(hdr: HDR, image: UInt8) -> UInt8:
-    """An image and what HDR makes of it, side by side."""
+    """An image and HDR's results on it, side by side."""
     result = hdr(image)
     hands = {side: getattr(result, side) for side in SIDES}
     joints = image

@@ -97,7 +97,7 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> AnyArray:
     if not (isinstance(raw, bytes | bytearray) and isinstance(shape, tuple) and 1 <= len(shape) <= 3):
         raise AssetError("expected an array's shape and bytes, found something else")
     if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * number.itemsize != len(raw):
-        raise AssetError(f"expected as many bytes as the array's shape asks for, found {len(raw)}")
+        raise AssetError(f"expected as many bytes as the array's shape has, found {len(raw)}")
     return np.frombuffer(raw, number).reshape(shape, order="F" if fortran else "C")
 
 

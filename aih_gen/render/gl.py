@@ -295,7 +295,7 @@ def _pixel_boxes(vertices: Float32, scenes: Sequence[Scene]) -> list[Box]:
 def _looking_from(direction: Float32) -> Float32:
     """(3,3) rows: two axes across a parallel beam of light from ``direction``, and the way it travels."""
     away = -direction / np.linalg.norm(direction)
-    across = np.cross([0, 1, 0] if abs(away[1]) < 0.9 else [1, 0, 0], away)
+    across = np.cross([0.0, 1.0, 0.0] if abs(away[1]) < 0.9 else [1.0, 0.0, 0.0], away)
     across /= np.linalg.norm(across)
     return np.stack([across, np.cross(away, across), away]).astype(np.float32)
 

@@ -118,7 +118,7 @@ def _mesh(vertices: Float32, normals: Float32, faces: Integer, albedo: Floating,
 def _looking_along(direction: Float32) -> Array:
     """(4,4) pose of a light whose -z axis is ``direction``."""
     z = -direction / np.linalg.norm(direction)
-    x = np.cross([0, 1, 0] if abs(z[1]) < 0.9 else [1, 0, 0], z)
+    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
     x /= np.linalg.norm(x)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)

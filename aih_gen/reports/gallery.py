@@ -1,4 +1,4 @@
-"""The preview page: HTML that says what a data set holds, shows it in groups, and carries its images itself."""
+"""The preview page: one HTML file with counts, examples by group, and its images embedded."""
 
 from __future__ import annotations
 

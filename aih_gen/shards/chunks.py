@@ -1,4 +1,4 @@
-"""Reading the chunks of one dataset, each looked at before HDF5 unpacks it.
+"""Reading the chunks of one dataset, each checked before HDF5 unpacks it.
 
 HDF5 unpacks whatever a chunk claims to hold: a few kilobytes may ask for gigabytes, and a chunk that holds too little
 is filled up with whatever lay in memory. So what a chunk will become is read off its first bytes, and nothing is
@@ -24,7 +24,7 @@ MAX_HEADER = 18
 
 
 class ChunkedDataset:
-    """A dataset that ``inspect.check`` has let in.
+    """A dataset that ``inspect.check`` has accepted.
 
     HDF5's own objects are used, without h5py's around them, as a large data set opens many.
 
@@ -86,11 +86,11 @@ class ChunkedDataset:
             raise ValueError(f"expected a chunk of {self._bytes} bytes, found {found}")
 
     def _most_stored(self) -> int:
-        """No codec makes the worst chunk longer by more than this."""
+        """Upper bound of a chunk's stored size with any codec."""
         return self._bytes + CHECKSUM + (0 if self._codec is None else self._bytes // 128 + 1024)
 
     def _unpacked(self, offset: int, size: int) -> int | None:
-        """Bytes that HDF5 will make of a stored chunk; None where they are not known before."""
+        """Size in bytes of a stored chunk after unpacking; None where it is not known before."""
         if self._codec is None:
             return size - CHECKSUM
         if self._codec == "zstd":

@@ -1,4 +1,4 @@
-"""A folder of shards while it grows: what may stand in it, who may write to it, what its manifest says."""
+"""A folder of shards while it grows: its allowed files, its lock and its manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door for shards: opens a file that may come from anywhere, and lets in only what schema 1 describes."""
+"""The door for shards: opens an untrusted file and accepts only what schema 1 describes."""
 
 from __future__ import annotations
 

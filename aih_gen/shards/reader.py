@@ -40,7 +40,7 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class _Promised:
-    """A shard, and what its folder's manifest says of it."""
+    """A shard, and its entry in the folder's manifest."""
 
     path: Path
     samples: int | None = None
@@ -118,7 +118,7 @@ class AIHShards(Sequence[Sample]):
         return made
 
     def _check(self, number: int, info: ShardInfo) -> None:
-        """Let in a shard that is like the others, and as promised."""
+        """Check that a shard agrees with the others and with its manifest."""
         self._checked[number] = info
         promised = self._promised[number]
         try:
@@ -168,7 +168,7 @@ class AIHShards(Sequence[Sample]):
         return Sample(**values, provenance=self._provenance(shard, row))
 
     def read(self, indices: Iterable[int], fields: Sequence[str] = ("image", "masks")) -> dict[str, AnyArray]:
-        """Stacked arrays of some samples, in the order asked for; a position may come twice.
+        """Stacked arrays of some samples, in the order of the positions; one may come twice.
 
         Args:
             indices: positions; negative ones count from the end.
@@ -279,7 +279,7 @@ class AIHShards(Sequence[Sample]):
         return ShardError(f"{self._promised[shard].path}, {name}, sample {row}: damaged ({line(error)})")
 
     def _dataset(self, shard: int, name: str) -> ChunkedDataset:
-        """A dataset of a shard, opened when first asked for: opening all takes longer than reading one."""
+        """A dataset of a shard, opened when first needed: opening all takes longer than reading one."""
         opened = self._opened(shard)
         if name not in opened.datasets:
             info = self.shard(shard)

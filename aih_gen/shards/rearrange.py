@@ -37,7 +37,7 @@ class _Family:
 
 @dataclass(frozen=True)
 class _Shard:
-    """A shard that was found to be what its manifest says."""
+    """A shard that agrees with its manifest."""
 
     path: Path
     entry: ManifestEntry

@@ -1,4 +1,4 @@
-"""Does a folder hold what its manifest says, and do its samples keep the promises of the masks and targets?"""
+"""Checks of shards: files against the manifest, and the invariants of masks, targets and joints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOINT_TOLERANCE = 2
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that should not be."""
+    """A violated invariant."""
 
     shard: str
     dataset: str
@@ -158,13 +158,13 @@ def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[st
 
 
 def _is_unknown(sample: Sample, name: Side) -> bool:
-    """True where the source says that it does not know the hand's whole shape."""
+    """True where the amodal mask is marked as unknown by the source."""
     known = sample.provenance.get("known")
     return isinstance(known, list) and name not in known
 
 
 def _astray(joints: Float32, state: UInt8, amodal: Mask) -> list[int]:
-    """Joints (21,2) of one hand that are called visible and lie outside its amodal mask (H,W)."""
+    """Joints (21,2) of one hand whose state is visible although they lie outside its amodal mask (H,W)."""
     visible = np.flatnonzero((state == JOINT_VISIBLE) & np.isfinite(joints).all(-1))
     if not amodal.any():
         return visible.tolist()

@@ -124,7 +124,7 @@ def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], kinds: str
 
 
 def _from_json(path: Path) -> tuple[dict[str, Array], Mask, str]:
-    stream = JSONStream(path)  # the file of a whole training split is not to be held in memory
+    stream = JSONStream(path)  # the file of a whole training split does not fit in memory
     rows: dict[str, list[Array]] = {name: [] for name in WIDTHS}
     valid: list[list[bool]] = []
     for capture, frame, hands in stream.pairs():

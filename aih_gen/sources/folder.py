@@ -36,7 +36,7 @@ def is_hand_folder(path: Path) -> bool:
 
 
 class HandFolder:
-    """The hands of ``config.source``, sorted by name. Images are opened when asked for.
+    """The hands of ``config.source``, sorted by name. Images are opened when needed.
 
     Raises:
         AIHError: there are no images of a side, or one has no mask.
@@ -115,7 +115,7 @@ def square_image(path: Path, side: int) -> tuple[UInt8, Mask]:
 
 
 def _square_around(hand: Mask) -> Box:
-    """The largest square of an image that is centred on the hand as well as may be: left, top, right, bottom."""
+    """The largest square of an image centred on the hand as nearly as its borders allow: left, top, right, bottom."""
     height, width = hand.shape
     side = min(height, width)
     middle = hand_box(hand).mean(0) + 0.5

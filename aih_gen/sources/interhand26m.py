@@ -45,11 +45,11 @@ Key = tuple[str, str]
 
 
 class _Broken(Exception):
-    """Why a record cannot be used."""
+    """The reason why a record cannot be used."""
 
 
 class Annotation(NamedTuple):
-    """One image and what is known of it. Captures, cameras and frames go by the names the files give them."""
+    """One image and its annotation. Captures, cameras and frames go by the names the files give them."""
 
     id: int
     file_name: str
@@ -72,7 +72,7 @@ class Annotation(NamedTuple):
         return f"annotation {self.id}"
 
     def valid_joints(self) -> Mask:
-        """(2,21) which joints are annotated."""
+        """(2,21) True for annotated joints."""
         return (self.valid >> np.arange(42) & 1).astype(bool).reshape(2, 21)
 
 
@@ -142,7 +142,7 @@ def annotation_files(root: Path, split: Split, branch: Branch) -> str:
 def read_interhand(
     root: Path, split: Split, branch: Branch, hand_model: str, max_fit_error: float, keep_unfitted: bool
 ) -> InterHand:
-    """Join the four files and see what can be used.
+    """Join the four files and check every record.
 
     Args:
         root: the folder with ``annotations`` and ``images``.
@@ -172,7 +172,7 @@ def read_interhand(
 
 
 def fit_fault(frames: FrameTable, annotation: Annotation, max_fit_error: float) -> str | None:
-    """Why an annotation's fits are of no use; None where they are."""
+    """The fault of an annotation's fits; None where they have none."""
     states = frames.fit_state[frames.rows[annotation.capture, annotation.frame]][
         np.array(PRESENT[annotation.hand_type])
     ]

@@ -22,7 +22,7 @@ _FIELDS = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl")
 
 
 class RenderedHands:
-    """The hands of ``config.source``: of each sample the right or the left one, as its target shows it.
+    """The hands of ``config.source``: of each sample the right or the left one, from its target.
 
     Raises:
         AIHError: no shards there, AIH_Syn itself, photos of several branches, or images of another size.

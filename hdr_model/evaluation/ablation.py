@@ -99,7 +99,7 @@ class Study:
 
 
 class Trainer(Protocol):
-    """The part of ``training.loop.train`` that a row needs."""
+    """The signature of ``training.loop.train`` as a row calls it."""
 
     def __call__(
         self,

@@ -80,7 +80,7 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
 
 
 def measure(run: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of each of several runs after a first one, for ``seconds`` in all; the device is waited for.
+    """Seconds of each of several runs after a first one, for ``seconds`` in all; synchronised with the device.
 
     A first run of more than ``MAX_FIRST_SECONDS`` seconds is the only one.
     """

@@ -1,4 +1,4 @@
-"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of what came out."""
+"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of the results."""
 
 from __future__ import annotations
 

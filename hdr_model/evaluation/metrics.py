@@ -1,4 +1,4 @@
-"""The numbers: overlap of masks, likeness of images (whole and inside a region), error of joints.
+"""Metrics: overlap of masks, similarity of images (whole and inside a region), error of joints.
 
 Every ratio names its denominator and counts the cases in which it does not exist, so that no mean hides
 what it left out.
@@ -241,6 +241,6 @@ def _psnr(mean_squared: float) -> float:
 
 
 def _mean(values: list[float]) -> float:
-    """Mean of what is not NaN; NaN where nothing is left."""
+    """Mean of the values that are not NaN; NaN where there are none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

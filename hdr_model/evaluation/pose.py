@@ -28,7 +28,7 @@ THRESHOLDS = np.arange(0.0, 50.5, 0.5)
 
 @dataclass
 class PoseScores:
-    """The hands of the set, N in all, and what each method made of them."""
+    """The N hands of the set, and each method's predictions for them."""
 
     bone_length: float
     """Metres from wrist to middle MCP for protocols without scale."""
@@ -73,7 +73,7 @@ class PoseScores:
     def wrist_errors(self, method: str, scaled: bool) -> Array:
         """MRRPE's parts: error in mm of the left wrist relative to the right one, for each sample with both.
 
-        SHPE tells no position: each wrist is placed where the camera would see the joints as they were found, with a
+        SHPE gives no position: each wrist is placed where its joints project to their predicted pixels, with a
         hand as long as the true one (``scaled``) or as an average adult's.
         """
         true, found = _stack(self.true), _stack(self.joints_3d[method])
@@ -189,7 +189,7 @@ def _pixel_grid(scores: PoseScores) -> Grid:
         lines.append(Line(method, tuple(_known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
     note = (
         "Mean over known joints, in pixels of the photo that a sample was cut from, or of the stored image where the "
-        "source tells of none. [Tzionas]: other people's, on that data."
+        "source states none. [Tzionas]: other people's, on that data."
     )
     return Grid("End point error in the image: EPE in px", ("right", "left", "all"), (*lines, *TZIONAS_LINES), note)
 

@@ -1,4 +1,4 @@
-"""Guesses that look at no image: the mean masks and the mean pose of a training set."""
+"""Baselines that use no image: the mean masks and the mean pose of a training set."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hdr_model.evaluation.subsets import portions
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Means over the training set, as guesses that see no image."""
+    """Means over the training set, as baselines that use no image."""
 
     masks: dict[str, Mask]  # right_amodal, right_occluded, right_visible, left_...: (H,W)
     pose: Array  # (21,3) of a right hand, wrist-relative, in bone units
 
 
 def training_prior(data: Sequence[Path]) -> Prior:
-    """The mean masks of the training set, each cut at the level that suits that set best, and its mean pose."""
+    """The mean masks of the training set, each at its best threshold on that set, and its mean pose."""
     dataset = AIHDataset(list(data), ("masks", "joints_3d", "present"))
     sums: dict[str, Tensor] = {}
     poses: list[Array] = []

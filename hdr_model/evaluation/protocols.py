@@ -47,7 +47,7 @@ def protocol_errors(predicted: Array, true: Array, protocol: Protocol, bone_leng
     }
     metric = predicted * lengths[protocol.scale][:, None, None]
     rooted = (joints - joints[:, protocol.root : protocol.root + 1] for joints in (metric, true))
-    return joint_errors(*(1000 * joints for joints in rooted))
+    return joint_errors(*(1000.0 * joints for joints in rooted))
 
 
 def by_side(errors: Array, hand: Sequence[int]) -> Array:

@@ -108,7 +108,7 @@ def add_scores(
 
 
 def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, known: Tensor, pairs: Tensor) -> None:
-    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong.
+    """``known`` (B,2): the masks, empty ones too, are true; predictions elsewhere are not scored.
 
     ``pairs`` (B,): both hands are there, and masked.
     """

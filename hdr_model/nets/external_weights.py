@@ -1,4 +1,4 @@
-"""The one door that other people's weights come through: nothing but tensors and plain values is ever unpickled."""
+"""The door for other people's weights: nothing but tensors and plain values is ever unpickled."""
 
 from __future__ import annotations
 

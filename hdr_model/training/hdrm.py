@@ -1,4 +1,4 @@
-"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its images from real ones."""
+"""Training HDRM: it paints each hand's hole, and a discriminator learns to distinguish its images from real ones."""
 
 from __future__ import annotations
 
