@@ -120,7 +120,7 @@ print(torch.get_num_threads(), *(os.environ.get(name) for name in ONE_THREAD))
 
 
 def test_worker_processes_compute_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many the environment asks for; afterwards it asks for as many again."""
+    """As many threads as the environment asks for; afterwards it asks for as many again."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("LP_NUM_THREADS", raising=False)
     with one_thread_each():

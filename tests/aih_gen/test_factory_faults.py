@@ -1,4 +1,4 @@
-"""What a run survives: being killed, a full disk, a folder it may not write to. What is there is whole, and is kept."""
+"""Runs that are killed, a full disk, a folder without permission: shards on disk are whole, and are kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def read_all(folder: Path) -> int:
-    """How many samples there are; every visible shard must be whole."""
+    """Number of samples; every visible shard must be whole."""
     return sum(len(list(AIHShards(path))) for path in folder.glob("*.h5"))
 
 

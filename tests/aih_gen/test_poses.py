@@ -1,4 +1,4 @@
-"""Poses: what one person's two hands can do, contact, and recorded fits."""
+"""Poses: the range of one person's two hands, contact, and recorded fits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def winding(points: Array, vertices: Array, faces: Array) -> Array:
 
 
 def true_depth(points: Array, vertices: Array, faces: Array) -> float:
-    """How deep (m) any of ``points`` is inside a mesh, by winding number and distance to triangles."""
+    """Greatest depth (m) of ``points`` inside a mesh, by winding number and distance to triangles."""
     low, high = vertices.min(0), vertices.max(0)
     near = points[((points > low) & (points < high)).all(1)]
     deep = near[winding(near, vertices, faces) > 0.5] if len(near) else near
@@ -338,7 +338,7 @@ def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSample
         rotation, shift = view.rotations[0], seen.shift[0]
         for axis in (np.eye(3), off_axis):
             matrix = axis @ lens.matrix.astype(np.float64)
-            same = np.linalg.inv(matrix) @ lens.matrix @ rotation  # the same picture by a camera with that axis
+            same = np.linalg.inv(matrix) @ lens.matrix @ rotation  # the same image by a camera with that axis
             moved = np.linalg.inv(matrix) @ lens.matrix @ shift
             before = replace(
                 plain,

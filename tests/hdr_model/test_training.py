@@ -78,8 +78,8 @@ def test_a_run_leaves_weights_curves_and_pictures(task: str, data: Path, tmp_pat
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all(np.isfinite(row["loss"]) and row["samples_per_second"] > 0 for row in rows)
     assert sorted(p.name for p in (tmp_path / "run/pictures").iterdir()) == ["0000002.png", "0000003.png"]
-    with Image.open(tmp_path / "run/pictures/0000003.png") as picture:
-        assert picture.width >= 3 * 64 and picture.height >= 4 * 64
+    with Image.open(tmp_path / "run/pictures/0000003.png") as image:
+        assert image.width >= 3 * 64 and image.height >= 4 * 64
     assert list((tmp_path / "run/tensorboard").iterdir())
     if task == "hdrm":
         assert {"adversarial", "discriminator", "hole/removal"} <= rows[0].keys()
@@ -260,7 +260,7 @@ def test_windows_show_a_part_of_the_photo_with_its_masks(data: Path) -> None:
         images, masks = zip(*shown, strict=True)
         assert all(image.shape == (6, 3, 64, 64) for image in images)
         areas[share] = torch.cat([(m["right_amodal"] | m["left_amodal"]).float().mean((1, 2)) for m in masks])
-    assert areas[1.0].max() > 1.3 * areas[0.0].max()  # some are closer to a hand than any whole picture,
+    assert areas[1.0].max() > 1.3 * areas[0.0].max()  # some are closer to a hand than any whole image,
     assert (areas[1.0] < 0.02).sum() > 3 and (areas[0.0] > 0.02).all()  # and some look beside the hands
 
 
