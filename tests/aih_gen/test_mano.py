@@ -188,9 +188,7 @@ def test_the_left_hands_wrong_sign_is_repaired_and_reported_once(tmp_path: Path)
     shapes = content()["shapedirs"]
     write(tmp_path, "right")
     write(tmp_path, "left")
-    with pytest.warns(
-        UserWarning, match=r"MANO_LEFT\.pkl: x of shapedirs had the right hand's sign; repaired"
-    ) as warned:
+    with pytest.warns(UserWarning, match=r"MANO_LEFT\.pkl: x of shapedirs had the right hand's sign; repaired") as seen:
         repaired = load_hand_model(tmp_path, "left", dtype=torch.float64)
     assert len(seen) == 1
     assert np.array_equal(repaired.shapedirs.numpy(), shapes * np.array([-1, 1, 1])[:, None])
