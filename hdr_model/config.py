@@ -54,9 +54,9 @@ class HDRMConfig:
 
     def __post_init__(self) -> None:
         if not (self.removal or self.deocclusion):
-            raise AIHError("HDRM without removal and without de-occlusion has nothing to paint.")
+            raise AIHError("removal, deocclusion: expected at least one of them, found neither")
         if not self.widths or len(self.widths) != len(self.kernels):
-            raise AIHError(f"HDRM needs one kernel for each width, found {len(self.kernels)} for {len(self.widths)}.")
+            raise AIHError(f"kernels: expected one for each of {len(self.widths)} widths, found {len(self.kernels)}")
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,9 @@ class GLRenderer:
         context, (width, height) = self.context, (self.size, 2 * self.size)
         limit = context.info["GL_MAX_TEXTURE_SIZE"]
         if SUPERSAMPLING * height > limit:
-            raise AIHError(f"size {self.size}: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here")
+            raise AIHError(
+                f"size: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here, found {self.size}"
+            )
         depth = context.depth_renderbuffer((width, height))
         textures = {"geometry": context.texture((width, height), 1, dtype="f4")}
         self.geometry = context.framebuffer([textures["geometry"]], depth)

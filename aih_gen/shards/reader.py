@@ -212,7 +212,9 @@ class AIHShards(Sequence[Sample]):
             try:
                 parts.append(self._dataset(shard, name).read_rows(0, samples))
             except DAMAGE as error:
-                raise ShardError(f"{self._promised[shard].path}, {name}: damaged ({line(error)})") from error
+                raise ShardError(
+                    f"{self._promised[shard].path}, {name}: expected whole data, found it damaged ({line(error)})"
+                ) from error
         return np.concatenate(parts)
 
     def locate(self, position: int) -> tuple[int, int]:
@@ -276,7 +278,8 @@ class AIHShards(Sequence[Sample]):
         return parsed
 
     def _damaged(self, shard: int, name: str, row: int, error: Exception) -> ShardError:
-        return ShardError(f"{self._promised[shard].path}, {name}, sample {row}: damaged ({line(error)})")
+        place = f"{self._promised[shard].path}, {name}, sample {row}"
+        return ShardError(f"{place}: expected whole data, found it damaged ({line(error)})")
 
     def _dataset(self, shard: int, name: str) -> ChunkedDataset:
         """A dataset of a shard, opened when first needed: opening all takes longer than reading one."""

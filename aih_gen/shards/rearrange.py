@@ -131,7 +131,7 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
         if len(twice):
             first, second = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
             index = indices[order[twice[0]]]
-            raise ShardError(f"{second}: sample {index} of the same configuration is in {first} too")
+            raise ShardError(f"{second}: expected samples of its own, found sample {index}, which is in {first} too")
 
 
 def _indices(path: Path) -> Int64:

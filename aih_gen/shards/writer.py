@@ -128,7 +128,9 @@ def _compression(codec: Codec, name: str) -> dict[str, Any]:
     try:
         import hdf5plugin
     except ImportError as error:
-        raise AIHError("codec: zstd needs the package hdf5plugin; pip install hdf5plugin, or use gzip") from error
+        raise AIHError(
+            "codec: expected the package hdf5plugin for zstd, found it missing; pip install hdf5plugin, or use gzip"
+        ) from error
     return dict(hdf5plugin.Zstd(clevel=ZSTD_LEVELS.get(name, 3)))
 
 

@@ -91,8 +91,8 @@ class SynthesisDataset(Dataset[Batch]):
         composed = round(batch_size * self.share)
         if not composed or (composed == batch_size and self.stored):
             raise AIHError(
-                f"--synthesise {self.share:g}: expected at least one stored and one composed sample in a batch of "
-                f"{batch_size}"
+                "--synthesise: expected at least one stored and one composed sample a batch, found a share of "
+                f"{self.share:g} in batches of {batch_size}"
             )
         kept = batch_size - composed
         if self.stored:

@@ -152,9 +152,9 @@ def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid
 def _check(study: Study) -> dict[Path, str]:
     """The subset of each folder of training data."""
     if study.budget < 1:
-        raise AIHError(f"--budget should be at least 1, found {study.budget}")
+        raise AIHError(f"--budget: expected at least 1, found {study.budget}")
     if study.limit is not None and study.limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {study.limit}")
+        raise AIHError(f"--limit: expected at least 1, found {study.limit}")
     subsets = {}
     for path in study.data:
         found = {shard.header.subset for shard in AIHShards(path).shards}
@@ -163,7 +163,9 @@ def _check(study: Study) -> dict[Path, str]:
         subsets[path] = found.pop()
     for row in ROWS:
         if row.subset and row.subset not in subsets.values():
-            raise AIHError(f"--data: row {row.number} needs {row.subset}, found {', '.join(sorted(subsets.values()))}")
+            raise AIHError(
+                f"--data: expected {row.subset} for row {row.number}, found {', '.join(sorted(subsets.values()))}"
+            )
     AIHShards(study.held_out)
     if study.hasm:
         find_weights(study.hasm, "hasm")
@@ -328,7 +330,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = read_json(path)
     except AssetError as error:
-        raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote ({error})") from error
+        raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote, found other content ({error})") from error
     if not isinstance(document, dict):
         raise AIHError(f"{path}: expected a JSON object, found {type(document).__name__}")
     return document

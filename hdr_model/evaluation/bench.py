@@ -44,9 +44,11 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
     """
     for number in batch_sizes:
         if number < 1:
-            raise AIHError(f"--batch-sizes should be above 0, found {number}")
+            raise AIHError(f"--batch-sizes: expected numbers above 0, found {number}")
     if not batch_sizes or seconds <= 0:
-        raise AIHError("expected --batch-sizes with a number and --seconds above 0")
+        raise AIHError(
+            f"--batch-sizes, --seconds: expected a number and a time above 0, found {list(batch_sizes)} and {seconds:g}"
+        )
     if out is not None:
         check_writable(out)
     where = choose_device(device)

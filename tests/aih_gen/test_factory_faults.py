@@ -179,7 +179,10 @@ def test_another_run_or_configuration_in_the_folder_is_exit_code_2(
     try:
         until(lambda: any(tmp_path.glob("*.h5")))
         assert main(making(source, tmp_path, 100_000)) == 2
-        assert capsys.readouterr().err == f"aih-gen: error: {tmp_path}: another run is writing to this folder\n"
+        assert (
+            capsys.readouterr().err
+            == f"aih-gen: error: {tmp_path}: expected no other run in this folder, found one that is writing\n"
+        )
         assert main(making(source, tmp_path, seed=4)) == 2
         assert "another configuration; expected seed 4, found 3" in capsys.readouterr().err
     finally:

@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
         return replace(loss, terms=loss.terms | {"delta": loss.terms["delta"] * torch.nan})
 
     monkeypatch.setattr(task, "loss", poisoned)
-    with pytest.raises(AIHError, match="'delta' became nan at step 1"):
+    with pytest.raises(AIHError, match="step 1: expected a finite loss, found delta nan"):
         train(task, config, [data], tmp_path / "run", device=CPU)
     assert not (tmp_path / "run/last.pt").exists()
 
@@ -136,7 +136,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_is_named(
 @pytest.mark.parametrize("task", ["hasm", "hdrm", "shpe"])
 def test_weights_that_burst_stop_the_run_and_are_not_saved(task: str, data: Path, tmp_path: Path) -> None:
     changes = {"learning_rate": 1e30, "warmup": 0, "checkpoint_every": 9, "validate_every": 9}
-    with pytest.raises(AIHError, match=r"loss term '.+' became (nan|inf) at step|weights .+ are not finite"):
+    with pytest.raises(AIHError, match=r"step \d+: expected (a finite loss, found \w+ (nan|inf)|finite weights)"):
         run(short(task, steps=9, **changes), data, tmp_path / "run", validation=data)
     assert {"weights", "best", "last.pt"} & {path.name for path in (tmp_path / "run").iterdir()} == set()
 
@@ -145,7 +145,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_validate", lambda *_: float("nan"))
-    with pytest.raises(AIHError, match="'validation' became nan at step 1"):
+    with pytest.raises(AIHError, match="step 1: expected a finite loss, found validation nan"):
         run(short("shpe", validate_every=1), data, tmp_path / "run", validation=data)
     assert not (tmp_path / "run/best").exists() and not (tmp_path / "run/last.pt").exists()
 
@@ -192,10 +192,10 @@ def test_a_run_of_an_earlier_version_is_resumed(data: Path, tmp_path: Path) -> N
         run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
 
 
-def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     run(short("shpe"), data, tmp_path / "run")
     (tmp_path / "run/last.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(AIHError, match=r"last\.pt cannot be resumed from"):
+    with pytest.raises(AIHError, match=r"last\.pt: expected a checkpoint to resume from"):
         run(short("shpe", steps=5), data, tmp_path / "run", resume=True)
 
 
@@ -300,7 +300,7 @@ def test_weights_are_found_by_themselves_in_a_run_and_in_a_folder_of_runs(data: 
     assert find_weights(tmp_path / "weights", "shpe") == tmp_path / "weights/shpe"
     assert find_weights(tmp_path / "runs", "shpe") == tmp_path / "runs/shpe/weights"
     assert find_weights(tmp_path / "runs/shpe", "shpe") == tmp_path / "runs/shpe/weights"
-    with pytest.raises(AssetError, match="no weights of hasm"):
+    with pytest.raises(AssetError, match="expected weights of hasm"):
         find_weights(tmp_path / "runs/shpe", "hasm")
 
 
