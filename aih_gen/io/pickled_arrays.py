@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from aih_gen.errors import AssetError
-from aih_gen.io.archives import Array as AnyArray
 from aih_gen.io.plain_pickle import Name, Record
+from aih_gen.typing import AnyArray
 
 ARRAY = {Name(f"{module}.multiarray", "_reconstruct") for module in ("numpy.core", "numpy._core")}
 BUFFER = {Name(f"{module}.numeric", "_frombuffer") for module in ("numpy.core", "numpy._core")}
