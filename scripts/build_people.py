@@ -226,8 +226,8 @@ def surface_points(rng: np.random.Generator, points: Array, faces: Int64, count:
     normals = np.cross(b - a, c - a)
     area = np.linalg.norm(normals, axis=1)
     which = rng.choice(len(faces), count, p=area / area.sum())
-    u, v = rng.random((2, count, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    within = rng.random((2, count, 1))
+    u, v = np.where(within.sum(0) > 1, 1 - within, within)
     return a[which] + u * (b - a)[which] + v * (c - a)[which], (normals / area[:, None])[which], which
 
 

@@ -46,7 +46,7 @@ def draw_skeleton(
     """
     from aih_gen.hands.joints import BONES  # its package loads PyTorch, which nothing else here needs
 
-    known = np.isfinite(points).all(-1)
+    known = np.isfinite(points).all(-1).tolist()
     for bone in range(len(BONES)) if order is None else order:
         parent, child = BONES[bone]
         if known[parent] and known[child]:
@@ -59,5 +59,5 @@ def draw_skeleton(
 
 
 def _draw_dot(draw: ImageDraw.ImageDraw, centre: Floating, radius: float, colour: Colour) -> None:
-    x, y = centre
+    x, y = centre.tolist()
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

@@ -16,7 +16,7 @@ from aih_gen.hands.normals import VertexNormals
 from aih_gen.io.archives import read_npz
 from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
-from aih_gen.typing import AnyArray, Array, Float32, Int32, UInt8
+from aih_gen.typing import AnyArray, Array, Float32, Floating, Int32, UInt8
 
 VERSION = 1
 """Of the file's layout."""
@@ -184,7 +184,7 @@ def _normalised(weights: UInt8) -> Float32:
     return np.ascontiguousarray(real / real.sum(1, keepdims=True))
 
 
-def _hair(points: Float32, normals: Float32, bright: Float32) -> Hair:
+def _hair(points: Floating, normals: Floating, bright: Floating) -> Hair:
     """From (N,P,2,3) points and normals, and (N,P,2) brightness."""
     count, along = points.shape[:2]
     corner = 2 * np.arange(along - 1)[None] + 2 * along * np.arange(count)[:, None]
