@@ -9,7 +9,7 @@ import json
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index as as_index
 from pathlib import Path
@@ -23,8 +23,9 @@ from aih_gen.errors import ShardError
 from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
-from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
-from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, MAX_SHARD, OFFSETS, PROVENANCE, columns
+from aih_gen.shards.listing import listed_entries, promised_shards
+from aih_gen.shards.manifest import MANIFEST, describe_file, read_manifest
+from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, OFFSETS, PROVENANCE, columns
 from aih_gen.typing import AnyArray
 
 
@@ -36,17 +37,6 @@ def max_open_files(limit: int) -> int:
 MAX_OPEN_FILES = max_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class _Promised:
-    """A shard, and its entry in the folder's manifest."""
-
-    path: Path
-    samples: int | None = None
-    """None where no manifest describes it."""
-    configurations: dict[str, Any] = field(default_factory=dict)
-    """By their SHA-256, those that may have made it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class AIHShards(Sequence[Sample]):
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
-        self._promised = [promised for one in paths for promised in _promised(Path(one))]
+        self._promised = [promised for one in paths for promised in promised_shards(Path(one))]
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(
@@ -230,7 +220,7 @@ class AIHShards(Sequence[Sample]):
         """SHA-256 over the shards' own SHA-256, in order: the same for the same bytes, wherever they are."""
         total = hashlib.sha256()
         paths = [promised.path for promised in self._promised]
-        listed = {folder: _listed(folder, read_manifest(folder)) for folder in {path.parent for path in paths}}
+        listed = {folder: listed_entries(folder, read_manifest(folder)) for folder in {path.parent for path in paths}}
         for path in paths:
             entry = listed[path.parent].get(path) or describe_file(path, path.name, 0)
             total.update(bytes.fromhex(entry.sha256))
@@ -332,39 +322,3 @@ class AIHShards(Sequence[Sample]):
 
 def _dataset_of(field: str) -> str:
     return "rgb" if field in IMAGES else "masks" if field in MASK_BITS else field
-
-
-def _promised(path: Path) -> Iterator[_Promised]:
-    """The shards at a path. A manifest is believed where the file it describes has the size that it says."""
-    files = shard_files(path)
-    manifest = read_manifest(path)
-    listed = _listed(path, manifest)
-    configurations = manifest.configurations() if manifest else {}
-    for file in files:
-        entry = listed.get(file)
-        if entry and 1 <= entry.samples <= MAX_SHARD:
-            yield _Promised(file, entry.samples, configurations)
-        else:
-            yield _Promised(file)
-
-
-def _listed(folder: Path, manifest: Manifest | None) -> dict[Path, ManifestEntry]:
-    """The entries of shards that are there, in the size that is listed, by path."""
-    entries = {folder / entry.name: entry for entry in (manifest.shards if manifest else ())}
-    return {path: entry for path, entry in entries.items() if path.is_file() and path.stat().st_size == entry.bytes}
-
-
-def shard_files(path: Path) -> list[Path]:
-    """The shard at a path, or the shards in the folder there, sorted by name.
-
-    Raises:
-        ShardError: there is none.
-    """
-    if not path.is_dir():
-        if not path.exists():
-            raise ShardError(f"{path}: expected a shard or a folder of shards, found nothing")
-        return [path]
-    files = sorted(file for file in path.glob("*.h5") if not file.name.startswith("."))
-    if not files:
-        raise ShardError(f"{path}: expected a folder with shards (*.h5), found none")
-    return files

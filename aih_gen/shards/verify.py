@@ -13,8 +13,9 @@ from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, document_sha256
 from aih_gen.errors import ShardError
+from aih_gen.shards.listing import shard_files
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
-from aih_gen.shards.reader import AIHShards, shard_files
+from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Float32, Mask, Side, UInt8
 
 PROJECTION_TOLERANCE = 0.5
