@@ -45,9 +45,11 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
     """
     for number in batch_sizes:
         if number < 1:
-            raise AIHError(f"--batch-sizes should be above 0, found {number}")
+            raise AIHError(f"--batch-sizes: expected numbers above 0, found {number}")
     if not batch_sizes or seconds <= 0:
-        raise AIHError("expected --batch-sizes with a number and --seconds above 0")
+        raise AIHError(
+            f"--batch-sizes, --seconds: expected a number and a time above 0, found {list(batch_sizes)} and {seconds:g}"
+        )
     if out is not None:
         check_writable(out)
     where = choose_device(device)
@@ -81,7 +83,7 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
 
 
 def measure(run: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of each of several runs after a first one, for ``seconds`` in all; the device is waited for.
+    """Seconds of each of several runs after a first one, for ``seconds`` in all; synchronised with the device.
 
     A first run of more than ``MAX_FIRST_SECONDS`` seconds is the only one.
     """

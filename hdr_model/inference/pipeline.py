@@ -114,7 +114,7 @@ class HDR(HandEstimator):
         sizes = {task: trained_size(path) for task, path in where.items()}
         if sizes["hdrm"] != sizes["shpe"]:
             found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
-            raise AssetError(f"{root}: hdrm and shpe look at the same crop, but were trained at {found}")
+            raise AssetError(f"{root}: expected hdrm and shpe trained at one size of crop, found {found}")
         return cls(
             HASM.from_pretrained(where["hasm"]),
             HDRM.from_pretrained(where["hdrm"]),

@@ -139,7 +139,7 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """The hands that there are, from mean and maximum of the encoder's last map and of the hands' masks."""
+    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class PresenceBranch(nn.Module):
 
 
 def presence_of(output: Mapping[MaskName, Tensor]) -> Tensor | None:
-    """(B, 4) logits of which hands there are; None where the network does not say."""
+    """(B, 4) logits of which hands there are; None where the network has no presence branch."""
     return output.presence if isinstance(output, HASMOutput) else None
 
 

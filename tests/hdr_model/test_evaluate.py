@@ -1,4 +1,4 @@
-"""What is measured, on drawn samples: a red right hand and a green left hand, some of it behind the other."""
+"""Metrics on drawn samples: a red right hand and a green left hand, some of it behind the other."""
 
 import hashlib
 import json
@@ -110,7 +110,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class PerfectHASM(nn.Module):
-    """Knows the four samples, told apart by their pixels."""
+    """Knows the four samples by their pixels."""
 
     stride = 32
 

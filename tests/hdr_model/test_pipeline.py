@@ -75,7 +75,7 @@ def hdr() -> HDR:
 
 
 def photo(height: int = 240, width: int = 320, right: bool = True, left: bool = True, scale: int = 1) -> Photo:
-    """A red right hand (on the left of the picture) touching a green left hand, a blue joint on each."""
+    """A red right hand (on the left of the image) touching a green left hand, a blue joint on each."""
     image = np.full((height, width, 3), 128, np.uint8)
     y, x = height // 2, width // 2
     if right:
