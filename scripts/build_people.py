@@ -281,7 +281,6 @@ def main() -> None:
         eye=eyes,
         mouth=on_lips.mean(0),
         nose=float(below[below[:, 2].argmax()][1]),
-        chin=float(profile[profile[:, 2] < eyes[2] + 0.01][:, 1].max()),
         lashes=(every.mean(0))[lash_ids],
     )
     upper = on_head | (weights[skin, BONES.index("neck")] > 0.3)
