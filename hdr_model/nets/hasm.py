@@ -170,6 +170,17 @@ def mean_of_mirrored(output: Mapping[MaskName, Tensor]) -> HASMOutput:
     return HASMOutput(masks, (first + second[:, [NONE, LEFT, RIGHT, BOTH]]) / 2)
 
 
+def mean_of_sizes(outputs: Sequence[Mapping[MaskName, Tensor]]) -> HASMOutput:
+    """The mean of logits of the same B images at several sizes, at the resolution (h, w) of the largest."""
+    finest = max((next(iter(output.values())).shape[-2:] for output in outputs), key=lambda shape: shape[0])
+    masks = {
+        name: torch.stack([F.interpolate(output[name].float(), finest, mode="bilinear") for output in outputs]).mean(0)
+        for name in outputs[0]
+    }
+    presence = [of_one for output in outputs if (of_one := presence_of(output)) is not None]
+    return HASMOutput(masks, torch.stack(presence).mean(0) if presence else None)
+
+
 def margins(output: Mapping[MaskName, Tensor]) -> Margins:
     """Logits of inside minus outside (B, h, w) by mask, and which hands are there.
 

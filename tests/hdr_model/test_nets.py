@@ -26,6 +26,7 @@ from hdr_model.nets.hasm import (
     MaskName,
     margins,
     mean_of_mirrored,
+    mean_of_sizes,
 )  # fmt: skip
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.literal_hdrm import LiteralHDRM
@@ -79,6 +80,17 @@ def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
         torch.testing.assert_close(pair, second[other].flip(-1))
     assert first.presence is not None and second.presence is not None
     torch.testing.assert_close(first.presence, second.presence[:, [NONE, LEFT, RIGHT, BOTH]])
+
+
+def test_the_mean_of_sizes_has_the_resolution_of_the_largest() -> None:
+    network = HASM(preset("hasm", "light")).eval()
+    outputs = [network(torch.randn(2, 3, side, side)) for side in (96, 64)]
+    mean = mean_of_sizes(outputs)
+    assert mean["left_arm"].shape == (2, 2, 24, 24)
+    assert mean.presence is not None and mean_of_sizes(outputs[:1])["left_arm"].equal(outputs[0]["left_arm"])
+    torch.testing.assert_close(mean.presence, (outputs[0].presence + outputs[1].presence) / 2)
+    expected = (outputs[0]["left_arm"].mean() + outputs[1]["left_arm"].mean()) / 2
+    torch.testing.assert_close(mean["left_arm"].mean(), expected, atol=1e-3, rtol=0)
 
 
 class TestNetworks:
