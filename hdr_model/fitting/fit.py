@@ -19,8 +19,8 @@ from hdr_model.fitting.kinematics import ANGLES, BETAS, NUM_UNKNOWNS, PLACE, ROO
 from hdr_model.geometry import place_on_rays
 
 STEPS, FIRST_DAMPING = 10, 1e-3
-NEAREST = 0.05
-"""Least depth (m) of a joint before the camera."""
+NEAREST, LIKELY, FARTHEST = 0.05, 0.5, 1000.0
+"""Depths (m) before the camera: the least of a joint, that of a hand of which nothing is known, and the greatest."""
 MIN_CONFIDENCE = 0.05
 """No joint counts for less: shapes and limits alone would decide where it is."""
 _RELAXED = torch.from_numpy(np.radians(GESTURES["relaxed"].angles()))
@@ -98,9 +98,15 @@ def starting_hands(kinematics: Kinematics, seen: Observations) -> HandParameters
     knuckle, proximal = at_rest[:, 1:, 0], bent[:, 1:, 0]
     turn = (torch.linalg.cross(knuckle, proximal) * kinematics.axes[seen.side][:, 1:, MCP]).sum(-1)
     angles[:, 1:, MCP] = turn.atan2((knuckle * proximal).sum(-1))
+    return HandParameters(root, _within_limits(angles), nothing, _starting_places(seen) - wrist[:, 0])
+
+
+def _starting_places(seen: Observations) -> Tensor:
+    """(N,3) m of the wrists; where 2D and 3D contradict each other, on the wrist's ray at a depth that is one."""
     place = place_on_rays(seen.joints_2d, seen.joints_3d, seen.camera)
-    place[:, 2] = place[:, 2].clamp_min(2 * NEAREST)
-    return HandParameters(root, _within_limits(angles), nothing, place - wrist[:, 0])
+    depth = place[:, 2:].nan_to_num(LIKELY, FARTHEST, LIKELY).clamp(2 * NEAREST, FARTHEST)
+    slope = (seen.joints_2d[:, WRIST] - seen.camera[:, :2, 2]) / seen.camera[:, [0, 1], [0, 1]]
+    return torch.where(place[:, 2:] == depth, place, torch.cat([slope * depth, depth], 1))
 
 
 def _terms(

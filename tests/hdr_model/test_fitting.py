@@ -1,4 +1,4 @@
-"""Hand models fitted to joints: known hands come back, within joint limits, and pairs do not pass through each other."""
+"""Hand models fitted to joints: known hands come back within joint limits; pairs do not pass through each other."""
 
 from __future__ import annotations
 
@@ -190,6 +190,16 @@ def test_hands_that_pass_through_each_other_are_parted(fitter: HandFitter) -> No
 def test_hands_apart_and_hands_at_depths_that_contradict_stay(distance: float, fitter: HandFitter) -> None:
     placed = pair(distance)
     assert all(torch.equal(*parts) for parts in zip(fitter.pair_solver(placed), placed, strict=True))
+
+
+def test_joints_that_tell_no_place_give_a_hand_all_the_same(fitter: HandFitter) -> None:
+    seen = observed(fitter.kinematics, *hands(3))
+    nowhere = seen._replace(joints_2d=seen.joints_2d.clone(), joints_3d=seen.joints_3d.clone())
+    nowhere.joints_2d[:] = 100.0
+    nowhere.joints_3d[0] = 0
+    nowhere.joints_3d[1, :, 2] = 0
+    fitted = fitter(nowhere, [(0, 1)])
+    assert all(torch.isfinite(getattr(fitted, name)).all() for name in ("pose", "betas", "transl", "vertices"))
 
 
 def test_a_hand_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
