@@ -196,8 +196,9 @@ def test_joints_that_tell_no_place_give_a_hand_all_the_same(fitter: HandFitter) 
     seen = observed(fitter.kinematics, *hands(3))
     nowhere = seen._replace(joints_2d=seen.joints_2d.clone(), joints_3d=seen.joints_3d.clone())
     nowhere.joints_2d[:] = 100.0
-    nowhere.joints_3d[0] = 0
-    nowhere.joints_3d[1, :, 2] = 0
+    nowhere.joints_3d[:2] = 0
+    nowhere.joints_3d[1, 9] = torch.tensor([1.0, 2.0, 3.0])
+    nowhere.joints_3d[2, :, 2] = 0
     fitted = fitter(nowhere, [(0, 1)])
     assert all(torch.isfinite(getattr(fitted, name)).all() for name in ("pose", "betas", "transl", "vertices"))
 

@@ -175,6 +175,8 @@ def test_hdr_gives_meshes_where_asked(hdr: HDR) -> None:  # noqa: F811
 def test_a_focal_length_that_is_none_is_one_sentence(focal: float, hdr: HDR) -> None:  # noqa: F811
     with pytest.raises(AIHError, match="focal length: expected a positive number of pixels, found"):
         hdr(photo(), mesh=True, focal_length=focal)
+    with pytest.raises(AIHError, match="focal length"):
+        photo_camera(*SIZE, focal)
 
 
 @pytest.mark.parametrize(
