@@ -1,4 +1,4 @@
-"""The card of a data set: what it holds and under which licences, as Markdown and as Croissant metadata."""
+"""The card of a data set: its content and licences, as Markdown and as Croissant metadata."""
 
 from __future__ import annotations
 

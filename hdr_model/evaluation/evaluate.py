@@ -1,4 +1,4 @@
-"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of what came out."""
+"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of the results."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check_request(out: Path, limit: int | None) -> None:
     """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
     check_writable(out)
     if limit is not None and limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {limit}")
+        raise AIHError(f"--limit: expected at least 1, found {limit}")
 
 
 def _write_examples(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018), of weights that the user has: the distance of two images in features of VGG16."""
+"""LPIPS (Zhang et al. 2018), with the user's weights: the distance of two images in features of VGG16."""
 
 from __future__ import annotations
 

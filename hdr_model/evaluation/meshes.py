@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aih_gen.typing import Array
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
 from hdr_model.evaluation.metrics import aligned_errors, joint_errors, mpjpe
-from hdr_model.evaluation.pose import Array
 from hdr_model.evaluation.predict import FOUND, TRUE, Predictions
 from hdr_model.evaluation.protocols import HDR_OWN, bone_lengths, by_side, protocol_errors
 from hdr_model.evaluation.table import Grid, Line, Row

@@ -28,7 +28,7 @@ BOUND = "SHPE on the true target"
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A batch of B samples with their N hands (present, at a place that is known), and what HDR made of them."""
+    """A batch of B samples with their N hands (present, at a place that is known), and HDR's predictions for them."""
 
     true_masks: dict[str, Tensor]  # named as HASM's heads, (B,H,W) bool
     found_masks: dict[str, Tensor]  # (B,H,W) bool
@@ -51,12 +51,12 @@ def named_masks(bits: Tensor) -> dict[str, Tensor]:
 
 
 def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``masks`` and, for each side, ``right_occluded``, ...: what of the whole hand is not visible."""
+    """``masks`` and, for each side, ``right_occluded``, ...: the hidden part of each hand."""
     return masks | {f"{side}_occluded": hidden(masks[f"{side}_amodal"], masks[f"{side}_visible"]) for side in SIDES}
 
 
 def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tensor:
-    """(B,) pixels of the hands' masks (B,H,W) that would be wrong besides if right and left were swapped.
+    """(B,) pixels of the hands' masks (B,H,W) that would be wrong in addition if right and left were swapped.
 
     Negative where fewer would be: that guess has the wrong handedness.
     """

@@ -39,8 +39,18 @@ from hdr_model.inference.joint_states import joint_states
 from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
+from hdr_model.inference.views import ONE_VIEW, SEVERAL_VIEWS, Views
 from hdr_model.masks import HandMasks
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, Margins, exclusive, margins, mean_of_mirrored
+from hdr_model.nets.hasm import (
+    HASM,
+    MIN_HAND_AREA,
+    HASMOutput,
+    Margins,
+    exclusive,
+    margins,
+    mean_of_mirrored,
+    mean_of_sizes,
+)
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
@@ -76,11 +86,10 @@ class HDR(HandEstimator):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
-        mirrored: bool = False,
+        views: Views = ONE_VIEW,
         hand_model: str | Path = "free",
     ) -> None:
-        super().__init__(hdrm, shpe, hand_size, device, bfloat16)
-        self.mirrored = mirrored
+        super().__init__(hdrm, shpe, hand_size, device, bfloat16, views)
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
@@ -105,7 +114,7 @@ class HDR(HandEstimator):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
-        mirrored: bool = True,
+        views: Views = SEVERAL_VIEWS,
         hand_model: str | Path = "free",
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
@@ -114,7 +123,7 @@ class HDR(HandEstimator):
             bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the GPU where there is one.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
-            mirrored: let HASM also segment the mirror image of the hands' window, and take the mean.
+            views: what HASM and SHPE see of each hand; the mean is taken. ``views.ONE_VIEW`` is the fastest.
             hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
 
         Raises:
@@ -125,7 +134,7 @@ class HDR(HandEstimator):
         sizes = {task: trained_size(path) for task, path in where.items()}
         if sizes["hdrm"] != sizes["shpe"]:
             found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
-            raise AssetError(f"{root}: hdrm and shpe look at the same crop, but were trained at {found}")
+            raise AssetError(f"{root}: expected hdrm and shpe trained at one size of crop, found {found}")
         return cls(
             HASM.from_pretrained(where["hasm"]),
             HDRM.from_pretrained(where["hdrm"]),
@@ -135,7 +144,7 @@ class HDR(HandEstimator):
             bone_length=bone_length,
             device=choose_device(str(device)),
             bfloat16=bfloat16,
-            mirrored=mirrored,
+            views=views,
             hand_model=hand_model,
         )
 
@@ -285,22 +294,31 @@ class HDR(HandEstimator):
         """``segment``, and the confidence (B,2) in the right and the left hand."""
         height, width = images.shape[-2:]
         window = window or Window.whole(height, width)
-        seen = self.margins(images, [window] * len(images), mirrored=self.mirrored)
+        seen = self._closely(images, [window] * len(images))
         masks = exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
         return masks, seen.confidence
 
-    def margins(
-        self, images: Tensor, windows: Sequence[Window], size: int | None = None, mirrored: bool = False
-    ) -> Margins:
+    def margins(self, images: Tensor, windows: Sequence[Window], size: int | None = None) -> Margins:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
         Amodal masks have lost their speckles. One image may stand for all windows.
 
         Args:
             size: side in pixels at which HASM sees a window, by default the one it was trained at.
-            mirrored: segment the mirror image too, and take the mean.
         """
-        size = size or self.segmentation_size
+        return _without_speckles(margins(self._look(images, windows, size or self.segmentation_size, mirrored=False)))
+
+    def _closely(self, images: Tensor, windows: Sequence[Window]) -> Margins:
+        """``margins``, but the mean over ``views``."""
+        step = self.hasm.stride
+        sizes = dict.fromkeys(
+            step * max(1, round(self.segmentation_size * scale / step)) for scale in self.views.scales
+        )
+        outputs = [self._look(images, windows, size, self.views.mirrored) for size in sizes]
+        return _without_speckles(margins(mean_of_sizes(outputs)))
+
+    def _look(self, images: Tensor, windows: Sequence[Window], size: int, mirrored: bool) -> HASMOutput:
+        """HASM's output for a window of each image, seen at ``size`` pixels a side."""
         centres = images.new_tensor([[w.left, w.top] for w in windows])
         sides = images.new_tensor([float(w.side) for w in windows])
         plain = torch.zeros(len(windows), dtype=torch.bool, device=images.device)
@@ -310,10 +328,7 @@ class HDR(HandEstimator):
         seen = torch.cat([seen, seen.flip(-1)]) if mirrored else seen
         with self.autocast:
             output = self.hasm(seen.contiguous(memory_format=torch.channels_last))
-        of_mask = margins(mean_of_mirrored(output) if mirrored else output)
-        for side in SIDES:
-            of_mask[f"{side}_amodal"] = without_speckles(of_mask[f"{side}_amodal"])
-        return of_mask
+        return mean_of_mirrored(output) if mirrored else output
 
     def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -321,6 +336,12 @@ class HDR(HandEstimator):
     def _cut(self, pixels: Tensor, masks: Mapping[str, Tensor], side: Side, affine: Tensor | None) -> HandInput:
         hand = torch.tensor([SIDES.index(side)], device=self.device)
         return cut_hands(pixels, masks, hand, self.hand_size, affine)
+
+
+def _without_speckles(seen: Margins) -> Margins:
+    for side in SIDES:
+        seen[f"{side}_amodal"] = without_speckles(seen[f"{side}_amodal"])
+    return seen
 
 
 def without_speckles(margins: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def test_only_chooses_files(chosen: list[str], command: list[str], tmp_path: Pat
             "--only: expected some of masks, alone, joints, skeletons, overview, result, mesh, found mask",
         ),
         (["--only", ""], "--only: expected some of"),
-        (["--device", "meta"], "device 'meta' cannot be used here"),
+        (["--device", "meta"], "expected one that can be used here, found 'meta'"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_the_networks_run(

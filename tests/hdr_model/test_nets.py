@@ -31,6 +31,7 @@ from hdr_model.nets.hasm import (
     MaskName,
     margins,
     mean_of_mirrored,
+    mean_of_sizes,
 )  # fmt: skip
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.literal_hdrm import LiteralHDRM, literal_partial_convolution
@@ -164,7 +165,7 @@ class TestReference:
             load_reference("hdrm", tmp_path / "noise.pth")
         with pytest.raises(AssetError, match="state_dict"):
             load_reference("hdrm", tmp_path / "list.pth")
-        with pytest.raises(AssetError, match="No file"):
+        with pytest.raises(AssetError, match="found no file"):
             load_reference("hdrm", tmp_path / "absent.pth")
 
 
@@ -292,6 +293,17 @@ def test_the_mean_of_mirror_images_gives_each_hand_its_own_name() -> None:
     torch.testing.assert_close(first.presence, second.presence[:, [NONE, LEFT, RIGHT, BOTH]])
 
 
+def test_the_mean_of_sizes_has_the_resolution_of_the_largest() -> None:
+    network = HASM(preset("hasm", "light")).eval()
+    outputs = [network(torch.randn(2, 3, side, side)) for side in (96, 64)]
+    mean = mean_of_sizes(outputs)
+    assert mean["left_arm"].shape == (2, 2, 24, 24)
+    assert mean.presence is not None and mean_of_sizes(outputs[:1])["left_arm"].equal(outputs[0]["left_arm"])
+    torch.testing.assert_close(mean.presence, (outputs[0].presence + outputs[1].presence) / 2)
+    expected = (outputs[0]["left_arm"].mean() + outputs[1]["left_arm"].mean()) / 2
+    torch.testing.assert_close(mean["left_arm"].mean(), expected, atol=1e-3, rtol=0)
+
+
 class TestNetworks:
     @pytest.mark.parametrize("name", get_args(Preset))
     @pytest.mark.parametrize("network", NETWORKS)
@@ -413,11 +425,11 @@ class TestFolders:
             ({"config": [16]}, 'expected "config" to be a table'),
             ({"config": {"widths": "many"}}, "widths: expected a value like"),
             ({"kernels": [7, -5, 5, 3, 3]}, "kernels: expected a value like"),
-            ({"kernels": [7, 5]}, "one kernel for each width"),
-            ({"widths": [16, 32, 64, 128, 256]}, "should have the shape"),
+            ({"kernels": [7, 5]}, "expected one for each of"),
+            ({"widths": [16, 32, 64, 128, 256]}, "expected shape"),
             ({"widths": [16, 32, 64, 128, 1 << 40]}, "widths: expected a value like"),
             ({"transformer": 1}, "transformer: expected a value like true, found 1"),
-            ({"transformer": False}, "tensors are not HDRM's: decoder"),
+            ({"transformer": False}, "others: decoder"),
         ],
     )
     def test_a_wrong_configuration_is_one_sentence(
@@ -433,9 +445,9 @@ class TestFolders:
         assert str(tmp_path) in str(error.value)
 
     def test_missing_and_broken_files_are_one_sentence(self, tmp_path: Path) -> None:
-        with pytest.raises(AssetError, match=r"No folder .*absent"):
+        with pytest.raises(AssetError, match=r"absent: expected a folder"):
             HASM.from_pretrained(tmp_path / "absent")
-        with pytest.raises(AssetError, match=r"No file .*model\.safetensors"):
+        with pytest.raises(AssetError, match=r"model\.safetensors: .* found no file"):
             HASM.from_pretrained(tmp_path)
         (tmp_path / "model.safetensors").write_bytes(b"nonsense")
         with pytest.raises(AssetError, match="not a readable safetensors file"):
@@ -445,7 +457,7 @@ class TestFolders:
         with pytest.raises(AssetError, match="expected JSON"):
             HASM.from_pretrained(tmp_path)
         (tmp_path / "config.json").unlink()
-        with pytest.raises(AssetError, match=r"No file .*config\.json"):
+        with pytest.raises(AssetError, match=r"config\.json: .* found no file"):
             HASM.from_pretrained(tmp_path)
 
     def test_missing_tensors_are_named(self, tmp_path: Path) -> None:
@@ -453,11 +465,11 @@ class TestFolders:
         config = json.loads((tmp_path / "config.json").read_text())
         HDRM(dataclasses.replace(preset("hdrm", "nano"), transformer=False)).save_pretrained(tmp_path)
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(AssetError, match=r"\d+ tensors are missing: decoder\.\d\.block\.attn"):
+        with pytest.raises(AssetError, match=r"found \d+ missing: decoder\.\d\.block\.attn"):
             HDRM.from_pretrained(tmp_path)
 
     def test_impossible_sizes_are_refused(self) -> None:
-        with pytest.raises(AIHError, match="one kernel for each width"):
+        with pytest.raises(AIHError, match="expected one for each of"):
             HDRMConfig(widths=(8, 8))
         with pytest.raises(AIHError, match="attention heads"):
             HDRM(HDRMConfig(widths=(8, 8, 9), kernels=(3, 3, 3)))
