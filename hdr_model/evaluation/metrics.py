@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aih_gen.typing import Array, Floating
+from hdr_model.geometry import place_on_rays
 
 PSNR_LIMIT = 100.0
 """dB given to a region that is equal to the bit, whose PSNR is infinite."""
@@ -201,19 +202,8 @@ def place_hands(joints_2d: Floating, relative: Floating, camera: Floating) -> Ar
         relative: (N,21,3) relative to the wrist; the result is in its unit.
         camera: (N,3,3) intrinsics, px. A hand with anything unknown gives NaN.
     """
-    relative = np.asarray(relative, np.float64)
-    homogeneous = np.concatenate([joints_2d, np.ones_like(joints_2d[..., :1])], -1).astype(np.float64)
-    places = np.full((len(relative), 3), np.nan)
-    for k, (pixels, joints, intrinsics) in enumerate(zip(homogeneous, relative, camera, strict=True)):
-        if not (np.isfinite(pixels).all() and np.isfinite(joints).all() and np.isfinite(intrinsics).all()):
-            continue
-        # A joint X + T is seen at the ray (x, y, 1): X + T - (x, y) * (Z + T_z) = 0 in both coordinates.
-        rays = np.linalg.solve(intrinsics.astype(np.float64), pixels.T).T
-        rays = rays[:, :2] / rays[:, 2:]
-        left = np.concatenate([np.tile(np.eye(2), (len(rays), 1)), -rays.reshape(-1, 1)], 1)
-        right = (rays * joints[:, 2:] - joints[:, :2]).reshape(-1)
-        places[k] = np.linalg.lstsq(left, right, rcond=None)[0]
-    return places
+    arrays = (torch.from_numpy(np.asarray(array, np.float64)) for array in (joints_2d, relative, camera))
+    return place_on_rays(*arrays).numpy()
 
 
 def best_threshold(mean_mask: Floating) -> float:

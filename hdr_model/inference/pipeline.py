@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from hdr_model.geometry import (
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.joint_states import joint_states
+from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
 from hdr_model.inference.views import ONE_VIEW, SEVERAL_VIEWS, Views
@@ -54,6 +56,9 @@ from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
 from hdr_model.weights import find_weights, trained_size
+
+if TYPE_CHECKING:
+    from hdr_model.fitting.hands import HandFitter
 
 Photo = NDArray[np.uint8] | Image.Image | str | Path
 """An array (H,W,3), a Pillow image, or the path of a file."""
@@ -82,11 +87,24 @@ class HDR(HandEstimator):
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
         views: Views = ONE_VIEW,
+        hand_model: str | Path = "free",
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16, views)
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
+        self.hand_model = hand_model
+
+    @cached_property
+    def fitter(self) -> HandFitter:
+        """What fits meshes; loaded when first needed.
+
+        Raises:
+            AssetError: ``hand_model`` is not there, or no hand model.
+        """
+        from hdr_model.fitting.hands import HandFitter
+
+        return HandFitter(self.hand_model)
 
     @classmethod
     def from_pretrained(
@@ -97,6 +115,7 @@ class HDR(HandEstimator):
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
         views: Views = SEVERAL_VIEWS,
+        hand_model: str | Path = "free",
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
 
@@ -105,9 +124,10 @@ class HDR(HandEstimator):
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the GPU where there is one.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
             views: what HASM and SHPE see of each hand; the mean is taken. ``views.ONE_VIEW`` is the fastest.
+            hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
 
         Raises:
-            AssetError: a network is missing or damaged.
+            AssetError: a network is missing or damaged; or, once meshes are asked for, the hand model is.
             AIHError: the device cannot be used.
         """
         root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
@@ -125,6 +145,7 @@ class HDR(HandEstimator):
             device=choose_device(str(device)),
             bfloat16=bfloat16,
             views=views,
+            hand_model=hand_model,
         )
 
     def to(self, device: str | torch.device) -> Self:
@@ -139,31 +160,55 @@ class HDR(HandEstimator):
         return self
 
     @overload
-    def __call__(self, image: Photo, box: Box | None = None) -> Result: ...
+    def __call__(
+        self, image: Photo, box: Box | None = None, *, mesh: bool = False, focal_length: float | None = None
+    ) -> Result: ...
     @overload
-    def __call__(self, image: list[Photo], box: Sequence[Box | None] | None = None) -> list[Result]: ...
-    def __call__(self, image: Photo | list[Photo], box: Any = None) -> Result | list[Result]:
+    def __call__(
+        self,
+        image: list[Photo],
+        box: Sequence[Box | None] | None = None,
+        *,
+        mesh: bool = False,
+        focal_length: float | None = None,
+    ) -> list[Result]: ...
+    def __call__(
+        self, image: Photo | list[Photo], box: Any = None, *, mesh: bool = False, focal_length: float | None = None
+    ) -> Result | list[Result]:
         """Both hands of a photo, or of each in a list.
 
         Args:
             image: (H,W,3) uint8 of any size up to ``MAX_PIXELS``, a Pillow image, or a path.
             box: left, top, right, bottom of the hands in pixels, for a list of photos a list of those or of None;
                 without it they are looked for all over the photo.
+            mesh: also fit the hand model to the joints of each hand: ``result.right.pose``, ``betas``, ``transl``,
+                ``vertices``, ``faces``.
+            focal_length: of the camera in px of the photo, which meshes are placed before; by default a guess, the
+                photo's diagonal.
 
         Raises:
-            AIHError, TypeError: ``image`` or ``box`` is not that.
+            AIHError, TypeError: ``image``, ``box`` or ``focal_length`` is not that.
         """
         if isinstance(image, list | tuple):
-            return self.batch(image, box)
-        return self.batch([image], [box])[0]
+            return self.batch(image, box, mesh=mesh, focal_length=focal_length)
+        return self.batch([image], [box], mesh=mesh, focal_length=focal_length)[0]
 
     @torch.inference_mode()
-    def batch(self, images: Sequence[Photo], boxes: Sequence[Box | None] | None = None) -> list[Result]:
-        """Both hands of each photo; photos may differ in size. All hands are painted and measured together.
+    def batch(
+        self,
+        images: Sequence[Photo],
+        boxes: Sequence[Box | None] | None = None,
+        *,
+        mesh: bool = False,
+        focal_length: float | None = None,
+    ) -> list[Result]:
+        """Both hands of each photo; photos may differ in size. All hands are painted, measured and fitted together.
 
         Raises:
-            AIHError, TypeError: one of ``images`` or ``boxes`` is not what ``__call__`` takes, or their numbers differ.
+            AIHError, TypeError: an argument is not what ``__call__`` takes, or the numbers of ``images`` and ``boxes``
+                differ.
         """
+        check_focal_length(focal_length)
         if boxes is not None and len(boxes) != len(images):
             raise AIHError(f"boxes: expected one for each of {len(images)} photos, found {len(boxes)}")
         arrays = [as_image(image) for image in images]
@@ -176,7 +221,12 @@ class HDR(HandEstimator):
             self._segment(photo, find_hands(self, photo) if box is None else window_of(box))
             for photo, box in zip(pixels, given, strict=True)
         ]
-        return self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
+        results = self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
+        if not mesh:
+            return results
+        from hdr_model.inference.mesh_fits import with_meshes  # with it comes much that other results do without
+
+        return with_meshes(self.fitter, results, focal_length)
 
     @torch.inference_mode()
     def separate(
