@@ -246,12 +246,12 @@ def main() -> None:
 
     # One list of vertices, part after part.
     ids, faces, first = {}, {}, 0
-    for name, its in quads.items():
-        ids[name], inverse = np.unique(its, return_inverse=True)
-        faces[name] = triangles(inverse.reshape(its.shape)) + first
+    for name, corners in quads.items():
+        ids[name], inverse = np.unique(corners, return_inverse=True)
+        faces[name] = triangles(inverse.reshape(corners.shape)) + first
         first += len(ids[name])
     order = np.concatenate(list(ids.values()))
-    starts = np.cumsum([0, *(len(its) for its in ids.values())])
+    starts = np.cumsum([0, *map(len, ids.values())])
     span = {name: slice(starts[k], starts[k + 1]) for k, name in enumerate(ids)}
     people, weights, reach = every[:, order], source.weights[order], reach[order]
 
@@ -281,7 +281,6 @@ def main() -> None:
         eye=eyes,
         mouth=on_lips.mean(0),
         nose=float(below[below[:, 2].argmax()][1]),
-        chin=float(profile[profile[:, 2] < eyes[2] + 0.01][:, 1].max()),
         lashes=(every.mean(0))[lash_ids],
     )
     upper = on_head | (weights[skin, BONES.index("neck")] > 0.3)
@@ -293,8 +292,8 @@ def main() -> None:
         rng, mean, np.concatenate([faces["skin"], faces["shirt"], faces["trousers"]]), 150000
     )
     normals = np.zeros_like(mean)
-    for name, its in faces.items():
-        normals[span[name]] = vertex_normals(mean, its)[span[name]]
+    for name, triples in faces.items():
+        normals[span[name]] = vertex_normals(mean, triples)[span[name]]
     sky = open_sky(mean, normals, dense_points)
     sky[span["eyes"]] = 0.85
     sky[span["teeth"]] = np.minimum(sky[span["teeth"]], 0.5)
@@ -308,13 +307,13 @@ def main() -> None:
         "reach": reach.astype(np.float16),
         "sky": np.rint(255 * np.clip(sky, 0, 1)).astype(np.uint8),
         "parts": np.array(list(span)),
-        "starts": np.array([*(its.start for its in span.values()), len(mean)]),
+        "starts": np.array([*(part.start for part in span.values()), len(mean)]),
         "traits": traits.astype(np.float32),
         "pictures": np.rint(255 * np.stack(list(images.values()))).astype(np.uint8),
         "picture_names": np.array(list(images)),
         "head_places": face.places(mean).astype(np.float32),
         "inside": np.rint(255 * inside).astype(np.uint8),
-        **{f"faces_{name}": its.astype(np.uint16) for name, its in faces.items()},
+        **{f"faces_{name}": triples.astype(np.uint16) for name, triples in faces.items()},
     }
     save(arrays | stored_expressions(expressions) | stored_hair(hairs))
 
@@ -352,10 +351,10 @@ def stored_expressions(expressions: Array) -> dict[str, AnyArray]:
 
 def stored_hair(hairs: dict[str, dict[str, Array]]) -> dict[str, AnyArray]:
     arrays: dict[str, AnyArray] = {"hair_names": np.array(list(hairs))}
-    for k, its in enumerate(hairs.values()):
-        arrays[f"hair_{k}_points"] = quantised(its["points"])
-        arrays[f"hair_{k}_normals"] = np.rint(127 * its["normals"]).astype(np.int8)
-        arrays[f"hair_{k}_bright"] = np.rint(100 * np.clip(its["bright"], 0, 2.5)).astype(np.uint8)
+    for k, head in enumerate(hairs.values()):
+        arrays[f"hair_{k}_points"] = quantised(head["points"])
+        arrays[f"hair_{k}_normals"] = np.rint(127 * head["normals"]).astype(np.int8)
+        arrays[f"hair_{k}_bright"] = np.rint(100 * np.clip(head["bright"], 0, 2.5)).astype(np.uint8)
     return arrays
 
 

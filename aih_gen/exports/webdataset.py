@@ -45,7 +45,7 @@ def _numbers(sample: Sample) -> dict[str, Any]:
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 

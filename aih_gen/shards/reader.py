@@ -65,7 +65,7 @@ class AIHShards(Sequence[Sample]):
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
-        self._promised = [promised for one in paths for promised in promised_shards(Path(one))]
+        self._promised = [promised for place in paths for promised in promised_shards(Path(place))]
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(

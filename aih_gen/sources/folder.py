@@ -110,7 +110,7 @@ def square_image(path: Path, side: int) -> tuple[UInt8, Mask]:
     box = _square_around(hand)
     grey = Image.fromarray(np.where(hand, np.uint8(255), np.uint8(0)))
     # Pillow's filter covers all pixels that one of a smaller image stands for.
-    image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
+    image, grey = (layer.resize((side, side), Image.Resampling.BILINEAR, box) for layer in (image, grey))
     return np.asarray(image), np.asarray(grey) >= THRESHOLD
 
 

@@ -66,7 +66,7 @@ class SynthesisDataset(Dataset[Batch]):
         kept = [k for k in indices if k < self.first]
         batch = dict(self.stored[kept]) if self.stored and kept else {}
         raw = [self._raw(k - self.first) for k in indices if k >= self.first]
-        return batch | {RAW + name: torch.stack([one[name] for one in raw]) for name in (raw[0] if raw else ())}
+        return batch | {RAW + name: torch.stack([arrays[name] for arrays in raw]) for name in (raw[0] if raw else ())}
 
     def compose(self, batch: Batch) -> Batch:
         """The batch with its composed samples behind its stored ones; runs where its tensors are."""

@@ -90,7 +90,7 @@ def check_request(out: Path, limit: int | None) -> None:
 
 def _write_examples(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:
     of_hands = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES))
-    ious = [float(np.nanmean(one)) if np.isfinite(one).any() else float("nan") for one in of_hands]
+    ious = [float(np.nanmean(hands)) if np.isfinite(hands).any() else float("nan") for hands in of_hands]
     psnrs = scores.region["hole", TRUE].psnr_of_each()
     pose = scores.pose
     by_hand = pose.errors(FOUND, HDR_OWN) if pose.sample else np.empty((0, 1))

@@ -45,4 +45,4 @@ class LPIPS(nn.Module):
         """VGG16's maps, each pixel's vector of length 1."""
         shift, scale = (image.new_tensor(values).view(3, 1, 1) for values in (_SHIFT, _SCALE))
         maps = self.vgg.before_pools((2 * image - 1 - shift) / scale)
-        return [one / (one.square().sum(1, keepdim=True).sqrt() + 1e-10) for one in maps]
+        return [features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10) for features in maps]

@@ -120,8 +120,8 @@ def hair(
     rng: np.random.Generator, style: Style, face: Face, skin: tuple[Array, Array], roots: tuple[Array, Array]
 ) -> dict[str, Array]:
     """Vertices (N*P*2,3) of ribbons, with normals, brightness; two a point, the last point is a tip."""
-    its = rng.permutation(len(roots[0]))[: style.count]
-    lines = ribbons(rng, style, face, skin, roots[0][its])
+    chosen = rng.permutation(len(roots[0]))[: style.count]
+    lines = ribbons(rng, style, face, skin, roots[0][chosen])
     if style.comb == "knot":
         lines = np.concatenate([lines, bun(rng, face, style.points)])
     places, outward = lines[..., :3], lines[..., 3:]
@@ -167,9 +167,9 @@ def all_hair(
     hairs = {}
     for style in STYLES:
         if style.comb == "beard":
-            its = (where["beard"] > 0.5) & outer & free
+            grows = (where["beard"] > 0.5) & outer & free
         else:
             higher = style.higher / 0.02 * np.clip(1 - face.azimuth(roots) / 90, 0, 1)
-            its = (where["scalp"] - higher > 0.5) & outer
-        hairs[style.name] = hair(rng, style, face, skin, (roots[its], normals[its]))
+            grows = (where["scalp"] - higher > 0.5) & outer
+        hairs[style.name] = hair(rng, style, face, skin, (roots[grows], normals[grows]))
     return hairs

@@ -21,7 +21,6 @@ class Face:
     eye: Array  # (3,) of the left eye
     mouth: Array  # (3,)
     nose: float  # y of its base
-    chin: float  # y
     lashes: Array  # (N,3)
 
     def azimuth(self, points: Array) -> Array:

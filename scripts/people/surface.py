@@ -40,12 +40,12 @@ def open_sky(points: Array, normals: Array, scene: Array) -> Array:
         across = np.cross(direction, [0, 1, 0] if abs(direction[1]) < 0.9 else [1, 0, 0])
         across /= np.linalg.norm(across)
         axes = np.stack([across, np.cross(direction, across)], 1)
-        places, its = np.floor(scene @ axes / cell).astype(int), np.floor(start @ axes / cell).astype(int)
-        low = np.minimum(places.min(0), its.min(0)) - 2
-        shape = np.maximum(places.max(0), its.max(0)) - low + 3
+        covered, own = np.floor(scene @ axes / cell).astype(int), np.floor(start @ axes / cell).astype(int)
+        low = np.minimum(covered.min(0), own.min(0)) - 2
+        shape = np.maximum(covered.max(0), own.max(0)) - low + 3
         highest = np.full(shape, -np.inf)
-        np.maximum.at(highest, tuple((places - low).T), scene @ direction)
-        clear = highest[tuple((its - low).T)] < start @ direction + 0.012
+        np.maximum.at(highest, tuple((covered - low).T), scene @ direction)
+        clear = highest[tuple((own - low).T)] < start @ direction + 0.012
         seen += facing * clear
         possible += facing
     return seen / np.maximum(possible, 1e-9)

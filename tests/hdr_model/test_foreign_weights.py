@@ -18,7 +18,7 @@ from hdr_model.config import HASMConfig, preset
 from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.vgg import VGG16Features
-from tests.hdr_model.test_nets import REFERENCE, needs_reference, reference_state
+from tests.hdr_model.test_reference import REFERENCE, needs_reference, reference_state
 
 B0 = HASMConfig("mit_b0", decoder_width=16)
 
