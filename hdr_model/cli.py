@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -119,6 +120,9 @@ class Infer:
     """Photos worked on together."""
     only: str | None = None
     """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
+    smooth: float | None = None
+    """Seconds over which the joints of a video at rest are smoothed, moving ones less; 0: as each frame shows them; by
+    default 0.2."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
@@ -132,14 +136,20 @@ class Infer:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
+        if self.smooth is not None and not self.video:
+            raise AIHError("--smooth: expected --video, whose joints it smooths, found photos")
+        if self.smooth is not None and not 0 <= self.smooth < math.inf:
+            raise AIHError(f"--smooth: expected seconds of 0 or more, found {self.smooth:g}")
         from hdr_model.inference.infer import Written, infer_photos, infer_video
+        from hdr_model.inference.smoothing import SMOOTH
 
         def tell(written: Written) -> None:
             line = json.dumps(written.to_dict(), allow_nan=False) if self.json else written.line
             tqdm.write(line)
 
         if self.video:
-            infer_video(self.video, self.weights, self.out, self.device, self.box, tell)
+            smooth = SMOOTH if self.smooth is None else self.smooth
+            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell)
         else:
             only = _parts(self.only)
             infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell)
