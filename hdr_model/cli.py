@@ -71,6 +71,10 @@ class Evaluate:
     """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
+    predictions: Path | None = None
+    """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
+    baseline: Literal["telea"] | None = None
+    """An inpainting that is measured beside HDRM; needs the extra baselines."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
@@ -87,7 +91,10 @@ class Evaluate:
 
         perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
+        evaluate(
+            data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual,
+            self.predictions, self.baseline,
+        )  # fmt: skip
 
     def _annotated(self) -> Path:
         from hdr_model.evaluation.annotated import annotated_photos, annotated_shards

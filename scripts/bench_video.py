@@ -33,7 +33,9 @@ FARTHER = 1.6
 Way = Callable[[NDArray[np.uint8], float], Result]
 
 
-def main(weights: Path | None = None, clips: int = 4, frames: int = 60, size: int = 512, smooth: float = SMOOTH) -> None:
+def main(
+    weights: Path | None = None, clips: int = 4, frames: int = 60, size: int = 512, smooth: float = SMOOTH
+) -> None:
     """Print a table of ways to work on videos of two moving hands, ``frames`` at 30 a second in each of ``clips``."""
     hdr = HDR.from_pretrained(weights)
     source = RenderedSource(RenderConfig(seed=SEED, size=size, hands=(1.0, 0.0, 0.0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class Predictions:
     joints_2d: dict[str, Tensor]  # ALONE, TRUE, UNPAINTED, FOUND, BOUND -> (N,21,2) px of the image
     joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
     # TRUE is NaN where not masked, BOUND where the target is not valid
+    other_masks: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # other methods -> as found_masks
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:

@@ -102,7 +102,9 @@ def infer_video(
 ) -> None:
     """Write ``out/NAME``: ``overlay.mp4`` (masks and joints on every frame) and ``joints.npz`` (first axis: frames).
 
-    Hands are followed from frame to frame as ``HandTracker`` does, with ``box`` and ``smooth`` as it takes them. Frames that cannot be decoded are left out. What takes memory is one frame. After Ctrl-C or SIGTERM, and before a
+    Hands are followed from frame to frame as ``HandTracker`` does, with ``box`` and ``smooth`` as it takes them.
+
+    Frames that cannot be decoded are left out. What takes memory is one frame. After Ctrl-C or SIGTERM, and before a
     frame of another size, the folder has all of the frames until then.
 
     Raises:
