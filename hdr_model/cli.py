@@ -129,7 +129,7 @@ class Infer:
     """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
     smooth: float | None = None
     """Seconds over which the joints of a video at rest are smoothed, moving ones less; 0: as each frame shows them; by
-    default 0.2."""
+    default 0.05."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
