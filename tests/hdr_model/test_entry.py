@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aih_gen.exports.coco import export_coco
+from aih_gen.shards.reader import AIHShards
 from hdr_model.cli import main
 from hdr_model.data.aih import AIHDataset
 from hdr_model.evaluation.entry import ENTRY, EntryFolder, with_entry
@@ -31,7 +33,7 @@ from tests.hdr_model.test_evaluate import (  # noqa: F401
     shards,
     stubbed,
 )
-from tests.hdr_model.test_pipeline import weights  # noqa: F401
+from tests.hdr_model.test_pipeline import hdr, weights  # noqa: F401
 
 SIDES = ("right", "left")
 EVERYTHING = list(range(len(SAMPLES)))
@@ -163,6 +165,27 @@ def test_the_command_shows_an_entry_beside_hdr(
     assert shown["PSNR in the hole, true masks", TELEA] < shown["PSNR in the hole, true masks", ENTRY]
     page = (tmp_path / "out" / "index.html").read_text()
     assert f"<td>{ENTRY}</td>" in page and "masks, images, joints" in page
+
+
+def test_what_hdr_writes_of_exported_images_is_an_entry(
+    shards: Path,  # noqa: F811
+    hdr: HDR,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "export").mkdir()
+    export_coco(AIHShards(shards), tmp_path / "export")
+    for path in (tmp_path / "export" / "images").iterdir():
+        hdr(path).save(tmp_path / "results" / path.stem)
+    entry = EntryFolder(tmp_path / "results", EVERYTHING)
+    assert entry.kinds == ["masks", "images", "joints"]
+    results = entry.read(EVERYTHING, SIZE, SIZE)
+    expected = hdr(tmp_path / "export" / "images" / "00000001.png")
+    assert results.masks is not None and results.images is not None
+    for name, masks in results.masks.items():
+        np.testing.assert_array_equal(masks[1], expected.masks[name])
+    np.testing.assert_array_equal(results.images[1, 0], expected.right.image)
+    np.testing.assert_array_equal(results.joints["joints_3d"][1, 0], expected.right.joints_3d)
+    assert results.not_found.any(1).tolist() == [False, False, False, True], "the last has one hand"
 
 
 def lack_a_sample(folder: Path) -> None:
