@@ -91,9 +91,10 @@ class EntryFolder:
         Raises:
             AIHError: a file cannot be read, is of another size or shape, or lacks joints that others have.
         """
-        masks = images = None
+        masks: dict[str, Tensor] | None = None
+        images: Tensor | None = None
         if "masks" in self.kinds:
-            masks = {name: self._stacked("masks", name, positions, (height, width)) for name in HAND_MASKS}
+            masks = {str(name): self._stacked("masks", name, positions, (height, width)) for name in HAND_MASKS}
         if "images" in self.kinds:
             sides = [self._stacked("images", side, positions, (height, width)) for side in SIDES]
             images = torch.stack(sides, 1)
@@ -185,7 +186,8 @@ def _read_joints(path: Path) -> dict[str, Array]:
         if array.shape != shape or array.dtype.kind not in "fiu":
             expected = f"{name} (2,21,{width}) of numbers, right hand first"
             raise AIHError(f"{path}: expected {expected}, found {array.shape} of {array.dtype}")
-        for side, known in zip(SIDES, np.isfinite(array).all(2), strict=True):
+        for k, side in enumerate(SIDES):
+            known = np.isfinite(array[k]).all(1)
             if known.any() and not known.all():
                 expected = f"{name} of all joints of a hand or of none"
                 raise AIHError(f"{path}: expected {expected}, found {known.sum()} of the {side} hand")

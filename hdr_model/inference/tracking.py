@@ -60,7 +60,8 @@ class HandTracker:
                 for points in one:
                     points.reset()
         (result,) = self._hdr.separate([image], [masks], [confidence], alone=False)
-        return replace(result, **{side: self._smoothed(result[side], side, time) for side in SIDES})
+        right, left = (self._smoothed(result[side], side, time) for side in SIDES)
+        return replace(result, right=right, left=left)
 
     def _seen(self, photo: Tensor, time: float) -> _Seen:
         if self._given is not None:
@@ -109,8 +110,8 @@ class HandNames:
 
     def __call__(self, masks: Masks, confidence: list[float], time: float) -> Naming:
         """Take in a frame's masks (1,H,W) bool and the confidence in the right and the left hand."""
-        now = {side: masks[f"{side}_amodal"][0, ::_STEP, ::_STEP] for side in SIDES}
-        same, crossed = (sum(_overlap(now[a], self._last.get(b)) for a, b in pairs) for pairs in _PAIRS)
+        now: Masks = {side: masks[f"{side}_amodal"][0, ::_STEP, ::_STEP] for side in SIDES}
+        same, crossed = (sum([_overlap(now[a], self._last.get(b)) for a, b in pairs]) for pairs in _PAIRS)
         new = not (same or crossed)
         agrees = same >= crossed
         weight = max(confidence)
@@ -144,7 +145,7 @@ def _around(masks: Masks) -> Window | None:
         return None
     whole = Window.whole(*both.shape[-2:])
     centre, side = mask_boxes(both)
-    near = Window.around(*centre[0].tolist(), round(float(side) * MARGIN))
+    near = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side) * MARGIN))
     return near if near.side < whole.side else whole
 
 
