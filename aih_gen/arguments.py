@@ -40,7 +40,7 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
             raise
     said = io.StringIO()
     with contextlib.redirect_stderr(said), _plain_text(), contextlib.suppress(SystemExit):
-        parse()  # once more, to hear what is wrong without colours
+        parse()  # once more, for its message without colours
     raise AIHError(_sentence(said.getvalue()))
 
 

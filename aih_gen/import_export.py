@@ -95,7 +95,7 @@ class _Reading:
     """Image side in pixels, a multiple of 32."""
 
     def gather(self, config: SourceConfig) -> int:
-        """Read, check, write, and tell."""
+        """Read, check, write, and print."""
         own = ("limit", "most_broken", "workers", "shard_size", "codec")
         report = annotate(config, self.out, **{name: getattr(self, name) for name in own})
         print(f"{self.out}: {len(AIHShards(self.out)):,} samples")

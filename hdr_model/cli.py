@@ -56,7 +56,8 @@ class Evaluate:
     branch: Branch = "all"
     """Of InterHand2.6M: human_annot, machine_annot or all; v1.0 has only all."""
     hand_model: str = ""
-    """Folder of the MANO files that the fits of InterHand2.6M are for."""
+    """Folder of the MANO files that the fits of InterHand2.6M are for; with --mesh, of those fitted: else the free
+    hand."""
     workers: int = 1
     """Processes that make these shards."""
     out: Path
@@ -75,6 +76,8 @@ class Evaluate:
     """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
     baseline: Literal["telea"] | None = None
     """An inpainting that is measured beside HDRM; needs the extra baselines."""
+    mesh: bool = False
+    """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
@@ -91,8 +94,9 @@ class Evaluate:
 
         perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
+        mesh = (self.hand_model or "free") if self.mesh else None
         evaluate(
-            data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual,
+            data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual, mesh,
             self.predictions, self.baseline,
         )  # fmt: skip
 
@@ -126,7 +130,13 @@ class Infer:
     batch: int = 1
     """Photos worked on together."""
     only: str | None = None
-    """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
+    """Write only these of masks, alone, joints, skeletons, overview, result and mesh (commas between them)."""
+    mesh: bool = False
+    """Also fit the hand model to the joints: meshes as GLB and OBJ, and over the photo. --only mesh says so too."""
+    hand_model: str = "free"
+    """Of the meshes: free, or the path of a MANO file or of the folder with them."""
+    focal_length: float | None = None
+    """Of the photos' camera in their pixels, which meshes are placed before; by default a guess, a photo's diagonal."""
     smooth: float | None = None
     """Seconds over which the joints of a video at rest are smoothed, moving ones less; 0: as each frame shows them; by
     default 0.05."""
@@ -147,7 +157,16 @@ class Infer:
             raise AIHError("--smooth: expected --video, whose joints it smooths, found photos")
         if self.smooth is not None and not 0 <= self.smooth < math.inf:
             raise AIHError(f"--smooth: expected seconds of 0 or more, found {self.smooth:g}")
-        from hdr_model.inference.infer import Written, infer_photos, infer_video
+        mesh = self.mesh or (self.only is not None and "mesh" in _parts(self.only))
+        if self.video and mesh:
+            raise AIHError("--mesh: expected photos, found --video")
+        for flag, given in (
+            ("--hand-model", self.hand_model != "free"),
+            ("--focal-length", self.focal_length is not None),
+        ):
+            if given and not mesh:
+                raise AIHError(f"{flag}: expected --mesh too, of whose meshes it speaks, found none")
+        from hdr_model.inference.infer import Meshes, Written, infer_photos, infer_video
         from hdr_model.inference.smoothing import SMOOTH
 
         def tell(written: Written) -> None:
@@ -159,7 +178,8 @@ class Infer:
             infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell)
         else:
             only = _parts(self.only)
-            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell)
+            meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
+            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes)
 
 
 def _parts(listed: str | None) -> tuple[Part, ...]:

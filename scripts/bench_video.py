@@ -25,6 +25,7 @@ from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
 from hdr_model.inference.smoothing import SMOOTH
 from hdr_model.inference.tracking import HandTracker
+from hdr_model.inference.views import VIDEO_VIEWS
 
 SEED = 5_101
 RATE = 30
@@ -37,7 +38,7 @@ def main(
     weights: Path | None = None, clips: int = 4, frames: int = 60, size: int = 512, smooth: float = SMOOTH
 ) -> None:
     """Print a table of ways to work on videos of two moving hands, ``frames`` at 30 a second in each of ``clips``."""
-    hdr = HDR.from_pretrained(weights)
+    hdr = HDR.from_pretrained(weights, views=VIDEO_VIEWS)
     source = RenderedSource(RenderConfig(seed=SEED, size=size, hands=(1.0, 0.0, 0.0)))
     scores: dict[str, Score] = {}
     for scene in plain_scenes(source, clips):

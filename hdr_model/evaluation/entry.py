@@ -22,6 +22,7 @@ from aih_gen.hands.joints import JOINT_NAMES
 from aih_gen.io.archives import read_npz
 from aih_gen.io.images import as_rgb, read_image
 from aih_gen.io.json import read_json
+from aih_gen.typing import Float32
 from hdr_model.evaluation.predict import Predictions
 from hdr_model.geometry import sample
 from hdr_model.inference.pipeline import MEAN_BONE_LENGTH
@@ -39,8 +40,6 @@ JOINTS_NPZ, JOINTS_JSON = "joints.npz", "result.json"
 COORDINATES = {"joints_2d": 2, "joints_3d": 3}
 MAX_BYTES = 1 << 20
 """Of a file of joints."""
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +130,7 @@ class EntryFolder:
         paths = [self._of(position) / IMAGE_FILES[kind][name] for position in positions]
         return torch.from_numpy(np.stack([_read_pixels(path, kind, size) for path in paths]))
 
-    def _joints(self, position: int) -> dict[str, Array]:
+    def _joints(self, position: int) -> dict[str, Float32]:
         if "joints" not in self.kinds:
             return {}
         path = self._joints_file(position)
@@ -170,14 +169,14 @@ def _read_pixels(path: Path, kind: Kind, size: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(rgb.any(2)) if kind == "masks" else rgb
 
 
-def _read_joints(path: Path) -> dict[str, Array]:
+def _read_joints(path: Path) -> dict[str, Float32]:
     """Of ``COORDINATES`` those that a file has, (2,21,2) and (2,21,3), right hand first; NaN where a hand is not found.
 
     Raises:
         AIHError: it cannot be read, has none, or they are of other shapes.
     """
     found = read_npz(path, COORDINATES, MAX_BYTES) if path.name == JOINTS_NPZ else _of_document(path)
-    joints: dict[str, Array] = {}
+    joints: dict[str, Float32] = {}
     for name, width in COORDINATES.items():
         if name not in found:
             continue

@@ -1,4 +1,4 @@
-"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of what came out."""
+"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of the results."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
 from hdr_model.evaluation.inpainting import Baseline
+from hdr_model.evaluation.meshes import MESH_FIELDS, MeshScores
 from hdr_model.evaluation.others import Others
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.perceptual import PerceptualMetrics
@@ -36,6 +37,7 @@ def evaluate(
     device: str,
     limit: int | None,
     perceptual: PerceptualMetrics = NO_PERCEPTUAL,
+    mesh: str | None = None,
     predictions: Path | None = None,
     baseline: Baseline | None = None,
 ) -> Evaluation:
@@ -45,6 +47,7 @@ def evaluate(
         train_data: the shards trained on, for the guesses that know their mean; with none those are left out ("-").
         limit: at most so many samples, spread evenly.
         perceptual: also measure painted crops.
+        mesh: a hand model, ``free`` or a path, that is fitted to the joints and measured too.
         predictions: a folder with another program's results, which are measured beside.
         baseline: an inpainting that is measured beside HDRM.
 
@@ -52,9 +55,10 @@ def evaluate(
         AIHError: a folder or a number is not what it should be.
     """
     check_request(out, limit)
-    dataset = AIHDataset(data, FIELDS)
+    dataset = AIHDataset(data, FIELDS + MESH_FIELDS if mesh else FIELDS)
     chosen = spread(len(dataset), limit)
     others = Others(dataset, chosen, predictions, baseline)
+    meshes = MeshScores(mesh, dataset) if mesh else None
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
     perceptual = perceptual.to(where)
@@ -63,14 +67,17 @@ def evaluate(
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = to_device(dataset[indices], hdr.device)
         metas = read_sample_meta(dataset, indices, batch)
-        add_scores(scores, indices, batch, others.beside(predict(hdr, batch), indices), prior, metas, perceptual)
+        predicted = predict(hdr, batch)
+        add_scores(scores, indices, batch, others.beside(predicted, indices), prior, metas, perceptual)
+        if meshes:
+            meshes.add(batch, predicted)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
-        tuple(result_rows(scores)),
+        (*result_rows(scores), *(meshes.rows() if meshes else ())),
         (*result_notes(scores, hdr, len(chosen)), *others.notes()),
         settings | others.settings,
-        tuple(pose_grids(scores.pose)),
+        (*pose_grids(scores.pose), *(meshes.grids() if meshes else ())),
         tuple(pose_curves(scores.pose)),
     )
     (out / "pictures").mkdir(parents=True, exist_ok=True)
@@ -85,12 +92,12 @@ def check_request(out: Path, limit: int | None) -> None:
     """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
     check_writable(out)
     if limit is not None and limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {limit}")
+        raise AIHError(f"--limit: expected at least 1, found {limit}")
 
 
 def _write_examples(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:
     of_hands = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES))
-    ious = [float(np.nanmean(one)) if np.isfinite(one).any() else float("nan") for one in of_hands]
+    ious = [float(np.nanmean(hands)) if np.isfinite(hands).any() else float("nan") for hands in of_hands]
     psnrs = scores.region["hole", TRUE].psnr_of_each()
     pose = scores.pose
     by_hand = pose.errors(FOUND, HDR_OWN) if pose.sample else np.empty((0, 1))

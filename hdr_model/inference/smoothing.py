@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 SMOOTH = 0.05
 """Seconds, of joints at rest."""
-SPEEDUP = 1.0
+SPEEDUP = 0.5
 """Of the cutoff frequency, in Hz for each hand length a second that a joint moves: the paper's beta."""
 SPEED_CUTOFF = 1.0
 """Hz, of the filter of the speeds: the paper's choice."""

@@ -1,4 +1,4 @@
-"""The one door that other people's weights come through: nothing but tensors and plain values is ever unpickled."""
+"""The door for other people's weights: nothing but tensors and plain values is ever unpickled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_external(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise AssetError(f"No file {path}: expected weights.")
+        raise AssetError(f"{path}: expected weights, found no file")
     try:
         document: Any = (
             load_file(path)
@@ -34,8 +34,8 @@ def read_external(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path} is not a file of weights that can be read safely: {reason}") from None
+        raise AssetError(f"{path}: expected weights, found none that can be read safely ({reason})") from None
     state = document.get("state_dict", document) if isinstance(document, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise AssetError(f"{path}: expected a dictionary of tensors, or one with them under state_dict.")
+        raise AssetError(f"{path}: expected a dictionary of tensors, or one with them under state_dict, found neither")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}

@@ -108,7 +108,9 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
         return int(state["step"])
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AIHError(f"{path} cannot be resumed from ({reason})") from error
+        raise AIHError(
+            f"{path}: expected a checkpoint to resume from, found none that can be used ({reason})"
+        ) from error
 
 
 def steps_done(out: Path) -> int:

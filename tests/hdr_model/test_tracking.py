@@ -33,13 +33,13 @@ class Sizes:
 
     def __init__(self, hdr: HDR, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
         self.seen: list[int] = []
-        margins, usual = HDR.margins, hdr.segmentation_size
+        look, usual = HDR._look, hdr.segmentation_size
 
-        def noted(self_: HDR, images: Any, windows: Any, size: int | None = None, mirrored: bool = False) -> Any:
-            self.seen.append((size or usual) // usual)
-            return margins(self_, images, windows, size, mirrored)
+        def noted(self_: HDR, images: Any, windows: Any, size: int, mirrored: bool) -> Any:
+            self.seen.append(size // usual)
+            return look(self_, images, windows, size, mirrored)
 
-        monkeypatch.setattr(HDR, "margins", noted)
+        monkeypatch.setattr(HDR, "_look", noted)
 
     def take(self) -> list[int]:
         seen, self.seen = self.seen, []

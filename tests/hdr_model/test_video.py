@@ -21,6 +21,7 @@ from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
 from hdr_model.inference.tracking import HandTracker
 from hdr_model.inference.video import Video, VideoWriter
+from hdr_model.inference.views import VIDEO_VIEWS
 from tests.hdr_model.test_pipeline import photo, weights  # noqa: F401
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -54,7 +55,7 @@ def test_a_video_gives_a_video_and_joints_of_every_frame(weights: Path, tmp_path
     np.testing.assert_allclose(stored["times"], TIMES, atol=1e-4)
     assert stored["joints_2d"].shape == (len(TIMES), 2, 21, 2) and stored["present"].dtype == bool
     images = [frame.image for frame in Video(tmp_path / "clip.mp4")]
-    expected = [result.arrays() for result in HDR.from_pretrained(weights)(images)]
+    expected = [result.arrays() for result in HDR.from_pretrained(weights, views=VIDEO_VIEWS)(images)]
     for name in ("joints_2d", "joints_3d", "crop", "present"):
         np.testing.assert_allclose(stored[name], [frame[name] for frame in expected], atol=1e-4)
 
