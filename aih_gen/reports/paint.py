@@ -46,7 +46,7 @@ def draw_skeleton(
     """
     from aih_gen.hands.joints import BONES  # its package loads PyTorch, which nothing else here needs
 
-    known = np.isfinite(points).all(-1).tolist()
+    known = np.asarray(np.isfinite(points).all(-1))
     for bone in range(len(BONES)) if order is None else order:
         parent, child = BONES[bone]
         if known[parent] and known[child]:
