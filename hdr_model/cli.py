@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments
+from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.errors import AIHError
+from aih_gen.io.write import check_apart
 from aih_gen.typing import Branch, Split
 from hdr_model.config import Preset
 from hdr_model.training_arguments import TrainHASM, TrainHDRM, TrainSHPE
@@ -44,6 +45,8 @@ class Train:
 class Evaluate:
     """Measure trained networks on held-out shards, or on other people's photos, beside trivial guesses."""
 
+    out: Path
+    """Folder of the page, the table and examples."""
     data: Path | None = None
     """Held-out shards: a file, or a folder of them."""
     dataset: Literal["interhand26m", "tzionas"] | None = None
@@ -58,8 +61,6 @@ class Evaluate:
     """Folder of the MANO files that the fits of InterHand2.6M are for."""
     workers: int = 1
     """Processes that make these shards."""
-    out: Path
-    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
@@ -95,6 +96,7 @@ class Evaluate:
 
         photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
+        check_apart(self.out, [photos.source])
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
         shards, lines = annotated_shards(photos, self.out, self.workers)
         print(*lines, sep="\n  ")
@@ -103,7 +105,7 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """Photos to masks, each hand alone, and joints in 3D (see docs/inference.md)."""
+    """Photos to masks, each hand alone, and joints in 3D."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Photos of one hand or two, of any size; a folder stands for the photos in it."""
@@ -254,6 +256,7 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``hdr``; a user's mistake, and a file or disk that fails, is one sentence and exit code 2."""
+    print_any_name()
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
     command: Any = None
     try:

@@ -86,6 +86,20 @@ def check_apart(written: Path, read: Iterable[str | os.PathLike[str]]) -> None:
             raise AIHError(f"{written}: expected another place than {os.fspath(path)}, which is read, found the same")
 
 
+def check_outside(written: Path, folders: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write into a folder all of whose images are read: the next run would read what this one writes.
+
+    Raises:
+        AIHError: the place is one of the folders, or within it, under whatever name or link.
+    """
+    place = Path(os.path.realpath(written))
+    for folder in folders:
+        if place.is_relative_to(os.path.realpath(folder)):
+            raise AIHError(
+                f"{written}: expected a place outside {os.fspath(folder)}, whose images are read, found one in it"
+            )
+
+
 def _is_same_file(first: Path, second: str | os.PathLike[str]) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return first.samefile(second)

@@ -27,6 +27,8 @@ from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Array
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
+MAX_NUMBERS = {"pose": 100.0, "betas": 100.0, "transl": 1e4}
+"""Radians, standard deviations and metres that no fit reaches: a hand of such a size would need all memory there is."""
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
 
 
@@ -53,8 +55,8 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
         hands: 2 or 1; frames with another number are skipped.
 
     Raises:
-        AIHError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
-            frame with as many hands.
+        AIHError: no such file, not of these layouts, an array of another shape, numbers that no hand has, or no frame
+            with as many hands.
         ShardError: shards that cannot be trusted.
     """
     if path.is_dir() or path.suffix == ".h5":
@@ -64,11 +66,17 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
     except OSError as error:
         raise AssetError(f"{path}: expected recorded fits, found no readable file ({error.strerror})") from error
     for name, array in arrays.items():
-        bad = np.argwhere(valid & ~np.isfinite(array).all(-1))
+        bad = np.argwhere(valid & ~within_reach(name, array))
         if len(bad):
             row, side = bad[0]
-            raise AssetError(f"{path}: {name}: expected finite numbers, found others in fit {row}, {SIDES[side]}")
+            most = f"finite numbers up to {MAX_NUMBERS[name]:g}"
+            raise AssetError(f"{path}: {name}: expected {most}, found others in fit {row}, {SIDES[side]}")
     return _chosen(path, hands, arrays, valid, "frames", sha256)
+
+
+def within_reach(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for those of pose, betas or transl (...,D) whose numbers a hand can have: finite, and none too large."""
+    return np.asarray((np.abs(array.astype(np.float64)) <= MAX_NUMBERS[name]).all(-1))  # NaN compares false
 
 
 def _chosen(
@@ -100,7 +108,7 @@ def _from_shards(path: Path, hands: int) -> Fits:
     stored = {name: shards.column(name) for name in (*WIDTHS, "camera", "present")}
     arrays = {name: stored[name].astype(np.float64) for name in WIDTHS}
     camera = stored["camera"].astype(np.float64)
-    fitted = np.logical_and.reduce([np.isfinite(array).all(2) for array in arrays.values()])
+    fitted = np.logical_and.reduce([within_reach(name, array) for name, array in arrays.items()])
     # A hand that is there and not fitted could not be drawn over.
     whole = (fitted | ~stored["present"]).all(1) & np.isfinite(camera).all((1, 2))
     valid = stored["present"] & whole[:, None]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.io.archives import read_npz
+from aih_gen.sources.fits import within_reach
 from aih_gen.sources.records import ReadReport
 
 FIELDS = {
@@ -28,7 +29,7 @@ def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
     both hands, (N,2,...) with the right one first, or twice, its name beginning with ``right_`` and ``left_``.
 
     Returns:
-        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs whose numbers are finite, and what
+        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs whose numbers a hand can have, and what
         became of the N.
 
     Raises:
@@ -39,10 +40,11 @@ def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
         raise AIHError(f"{path}: expected as many poses as betas and translations, found {sorted(counts)}")
-    whole = np.logical_and.reduce([np.isfinite(array).all((1, 2)) for array in arrays.values()])
+    finite = np.logical_and.reduce([np.isfinite(array).all((1, 2)) for array in arrays.values()])
+    whole = np.logical_and.reduce([within_reach(name, array).all(1) for name, array in arrays.items()])
     report = ReadReport("pairs", used=int(whole.sum()))
     for row in np.flatnonzero(~whole).tolist():
-        report.add_broken("NaN or infinity", f"pair {row}")
+        report.add_broken("numbers too large for a hand" if finite[row] else "NaN or infinity", f"pair {row}")
     return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, report
 
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-from aih_gen.io.write import check_writable
+from aih_gen.io.write import check_apart, check_writable
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
@@ -46,6 +46,7 @@ def evaluate(
         AIHError: a folder or a number is not what it should be.
     """
     check_request(out, limit)
+    check_apart(out, [data, *train_data, *([weights] if weights else [])])
     dataset = AIHDataset(data, FIELDS)
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))

@@ -293,7 +293,7 @@ def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
     try:
         return _weights_in(asset_path("weights"))
     except AssetError as error:
-        advice = "run scripts/build_weights.sh, or train the three networks (hdr train) and give their folder"
+        advice = "train the three networks (hdr train) and give their folder"
         raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
 
 
