@@ -239,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except MemoryError as error:
+        return _failed(f"memory: expected enough for sizes and counts as asked for, found too little ({error})")
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
         return INTERRUPTED

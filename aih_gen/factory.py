@@ -166,11 +166,15 @@ def check_place(config: DatasetConfig, out: Path) -> None:
     Raises:
         AIHError: it is, does or cannot.
     """
-    names = {field.name for field in fields(config)} & {"source", "poses", "backgrounds", "textures", "hand_model"}
-    given = {name: path for name in names if os.path.exists(path := getattr(config, name))}  # else a word, as "free"
+    named = ("source", "poses", "backgrounds", "textures", "hand_model")
+    given = {
+        field.name: path
+        for field in fields(config)
+        if field.name in named and (path := getattr(config, field.name)) != field.default and Path(path).exists()
+    }
     check_apart(out, given.values())
     of_images = [given[name] for name in ("backgrounds", "textures") if name in given]
-    of_images += [os.path.join(given["source"], side) for side in SIDES if "source" in given]
+    of_images += [Path(given["source"], side) for side in SIDES if "source" in given]
     check_outside(out, of_images)
     check_writable(out)
 

@@ -271,11 +271,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return _failed(f"memory: expected enough for sizes and batches as asked for, found too little ({error})")
     except KeyboardInterrupt:
         more = "a training goes on from its last checkpoint with --resume"
         print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """True for NumPy's error, and torch's of a GPU and of the CPU, which has no type of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _failed(sentence: str) -> int:

@@ -12,12 +12,16 @@ import tyro
 from aih_gen.errors import AIHError
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
 from hdr_model.nets.encoders import EncoderName
+from hdr_model.weights import MAX_NUMBER
 
 if TYPE_CHECKING:
     import torch
 
     from hdr_model.nets.pretrained import PretrainedNetwork
     from hdr_model.training.task import Task
+
+MAX_SIZE, MAX_WORKERS = 2048, 1024
+"""Pixels of a side, and processes, beyond which no machine has the memory."""
 
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -116,14 +120,18 @@ class TrainArguments:
         for name, value in changes.items():
             if not 0 < value < math.inf:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
+            if value > (most := MAX_SIZE if name == "size" else MAX_NUMBER):
+                raise AIHError(f"--{name.replace('_', '-')} should be at most {most}, found {value}")
         if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes < math.inf):
             found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
             raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
         if schedule.batch_size == 1:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
+        found = f"{self.machine.workers} and {schedule.seed}"
         if self.machine.workers < 0 or schedule.seed < 0:
-            found = f"{self.machine.workers} and {schedule.seed}"
             raise AIHError(f"--workers and --seed cannot be negative, found {found}")
+        if self.machine.workers > MAX_WORKERS or schedule.seed >= 2**63:
+            raise AIHError(f"--workers: expected at most {MAX_WORKERS}, and --seed below 2^63, found {found}")
         return replace(config, seed=schedule.seed, **changes)
 
     def _device(self) -> torch.device:

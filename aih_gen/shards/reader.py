@@ -67,8 +67,8 @@ class AIHShards(Sequence[Sample]):
         path: a shard, a folder of shards (sorted by name), or a list of both.
 
     Raises:
-        ShardError: nothing there, not a shard of schema 1, or images of different sizes; also raised later, by what
-            opens a shard for the first time.
+        ShardError: nothing there, one shard twice, not a shard of schema 1, or images of different sizes; also raised
+            later, by what opens a shard for the first time.
     """
 
     def __init__(self, path: StrPath | Iterable[StrPath]) -> None:
@@ -76,6 +76,7 @@ class AIHShards(Sequence[Sample]):
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
         self._promised = [promised for one in paths for promised in _promised(Path(one))]
+        _check_distinct([promised.path for promised in self._promised])
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(
@@ -343,6 +344,16 @@ def _promised(path: Path) -> Iterator[_Promised]:
             yield _Promised(file, entry.samples, configurations)
         else:
             yield _Promised(file)
+
+
+def _check_distinct(files: Sequence[Path]) -> None:
+    """Raise ShardError where a file is given twice, under whatever name or link: its samples would count double."""
+    known: dict[tuple[int, int], Path] = {}
+    for file in files:
+        stat = file.stat()
+        first = known.setdefault((stat.st_dev, stat.st_ino), file)
+        if first is not file:
+            raise ShardError(f"{file}: expected each shard once, found {first} before it, which is the same file")
 
 
 def _listed(folder: Path, manifest: Manifest | None) -> dict[Path, ManifestEntry]:

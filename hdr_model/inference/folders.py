@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,9 +25,9 @@ def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
     """
     check_writable(out)
     folders = [out / name for name in _distinct_names(paths)]
-    holding = {os.path.dirname(os.path.realpath(path)): path for path in paths}
+    holding = {Path(os.path.realpath(path)).parent: path for path in paths}
     for folder in folders:
-        if (path := holding.get(os.path.realpath(folder))) is not None:
+        if (path := holding.get(Path(os.path.realpath(folder)))) is not None:
             raise AIHError(f"{folder}: expected another place than the folder of {path}, which is read, found the same")
         if os.path.lexists(folder) and not folder.is_dir():
             raise AIHError(f"{folder}: expected a folder for the results, found a file")
@@ -52,7 +51,8 @@ def result_folder(path: Path) -> Iterator[Path]:
             yield temporary
             for file in temporary.iterdir() if stage != path else ():
                 if (path / file.name).is_dir():
-                    raise IsADirectoryError(errno.EISDIR, f"{path / file.name} is a folder")
+                    found = f"{path / file.name} is a folder"
+                    raise WriteError(f"{path}: expected a folder that can be written to ({found})")
         if stage != path:
             for file in sorted(stage.iterdir()):
                 os.replace(file, path / file.name)
