@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_SIZE, MAX_WORKERS = 2048, 1024
 """Pixels of a side, and processes, beyond which no machine has the memory."""
+MAX_MINUTES = 366 * 24 * 60
 
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -122,9 +123,9 @@ class TrainArguments:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
             if value > (most := MAX_SIZE if name == "size" else MAX_NUMBER):
                 raise AIHError(f"--{name.replace('_', '-')} should be at most {most}, found {value}")
-        if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes < math.inf):
+        if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes <= MAX_MINUTES):
             found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
-            raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
+            raise AIHError(f"--minutes: expected a time above 0 and up to a year, without --steps, found {found}")
         if schedule.batch_size == 1:
             raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
         found = f"{self.machine.workers} and {schedule.seed}"

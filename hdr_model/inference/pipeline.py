@@ -308,10 +308,18 @@ def _joined(hands: Sequence[HandInput]) -> HandInput:
 
 
 def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
-    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window."""
-    square = F.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
-    beyond = (width - window.left - window.side, height - window.top - window.side)
-    return F.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)  # negative padding cuts
+    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window.
+
+    The shorter side first: the whole square around a panorama would take thousands of times the photo's memory.
+    """
+    seen, starts, lengths = margin[:, None], (window.top, window.left), (height, width)
+    for axis in sorted((0, 1), key=lengths.__getitem__):
+        sides = list(seen.shape[2:])
+        sides[axis] = window.side
+        seen = F.interpolate(seen, sides, mode="bilinear")
+        beyond = (starts[axis], lengths[axis] - starts[axis] - window.side)
+        seen = F.pad(seen, (0, 0, *beyond) if axis == 0 else beyond, value=-1.0)  # negative padding cuts
+    return seen[:, 0]
 
 
 def _wide_affine(masks: Mapping[str, Tensor], side: Side, size: int) -> Tensor | None:

@@ -25,6 +25,7 @@ import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.write import exclusive, write_bytes, write_text
 from hdr_model.config import HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig
+from hdr_model.nets.external_weights import why_unread
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
 
@@ -107,8 +108,7 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
             part.load_state_dict(state[name])
         return int(state["step"])
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AIHError(f"{path} cannot be resumed from ({reason})") from error
+        raise AIHError(f"{path} cannot be resumed from ({why_unread(error)})") from error
 
 
 def steps_done(out: Path) -> int:

@@ -152,7 +152,7 @@ def test_a_shard_is_taken_once(again: str, tmp_path: Path) -> None:
     (tmp_path / "hard.h5").hardlink_to(file)
     (tmp_path / "link").symlink_to("shards")
     names = {"file": file, "folder": file.parent, "symlink": tmp_path / "symlink.h5", "hard link": tmp_path / "hard.h5"}
-    with pytest.raises(ShardError, match="expected each shard once, found .* before it, which is the same file"):
+    with pytest.raises(ShardError, match=r"expected each shard once, found .* before it, which is the same file"):
         AIHShards([file, names.get(again, tmp_path / "link")])
 
 

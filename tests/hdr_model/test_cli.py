@@ -20,6 +20,10 @@ from tests.data.samples import write_samples
     ("arguments", "said"),
     [
         (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps should be above 0, found 0"),
+        (
+            ["train", "shpe", "--data", "d", "--out", "o", "--minutes", "1e300"],
+            "--minutes: expected a time above 0",
+        ),
         (["train", "shpe", "--data", "d", "--out", "o", "--size", "1000000"], "--size should be at most 2048, found"),
         (["train", "shpe", "--data", "d", "--out", "o", "--steps", "9" * 20], "--steps should be at most 1000000000"),
         (["train", "shpe", "--data", "d", "--out", "o", "--seed", "9" * 20], "--seed below 2^63"),
@@ -160,7 +164,7 @@ def test_what_stops_a_command_is_one_line(
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize("ask", [lambda: torch.empty(1 << 60), lambda: np.empty(1 << 60)], ids=["torch", "numpy"])
+@pytest.mark.parametrize("ask", [lambda: torch.empty(1 << 60), lambda: np.empty(1 << 55)], ids=["torch", "numpy"])
 def test_too_little_memory_is_one_line(
     ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
