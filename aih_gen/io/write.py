@@ -58,7 +58,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with _described(path, "folder"):
         if path.exists() or path.is_symlink():
-            raise AIHError(f"{path}: expected a folder that is not there yet, found one")
+            found = "one" if path.is_dir() else "a file"
+            raise AIHError(f"{path}: expected a folder that is not there yet, found {found}")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         temporary, lock = _locked_folder(path)

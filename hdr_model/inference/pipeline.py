@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -74,6 +75,8 @@ class HDR(HandEstimator):
         mirrored: bool = False,
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16)
+        if not 0 < bone_length < math.inf:
+            raise AIHError(f"bone_length: expected metres above 0, found {bone_length}")
         self.mirrored = mirrored
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
@@ -99,7 +102,7 @@ class HDR(HandEstimator):
 
         Raises:
             AssetError: a network is missing or damaged.
-            AIHError: the device cannot be used.
+            AIHError: the device cannot be used, or ``bone_length`` is none.
         """
         root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
         sizes = {task: trained_size(path) for task, path in where.items()}

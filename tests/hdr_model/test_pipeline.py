@@ -209,6 +209,7 @@ def test_a_list_in_is_a_list_out(hdr: HDR) -> None:
         (photo(), (1, 2, 3), AIHError, "expected four numbers"),
         (photo(), (0, 0, 1e9, 1e9), AIHError, "at most 2 times the photo, which is 320x240"),
         ([photo()], [None, None], AIHError, "expected one for each of 1 photos, found 2"),
+        (photo(), (0, 0, 10**400, 9), AIHError, "box: expected four numbers"),
     ],
 )
 def test_what_hdr_cannot_take_is_one_sentence(hdr: HDR, given: Any, box: Any, error: type, said: str) -> None:
@@ -362,3 +363,9 @@ def test_a_windows_mask_is_bilinear_in_its_square_and_empty_beside_it(window: Wi
     beyond = (80 - window.left - window.side, 60 - window.top - window.side)
     expected = functional.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)
     torch.testing.assert_close(_spread(margin, window, 60, 80), expected)
+
+
+@pytest.mark.parametrize("length", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_bone_length_that_is_none_is_refused(length: float, weights: Path) -> None:
+    with pytest.raises(AIHError, match="bone_length: expected metres above 0, found"):
+        HDR.from_pretrained(weights, bone_length=length)
