@@ -24,11 +24,10 @@ from aih_gen.io.archives import is_of_numpy, read_npz
 from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
+from aih_gen.sources.poses_npz import MAX_NUMBERS, within_reach
 from aih_gen.typing import Array
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
-MAX_NUMBERS = {"pose": 100.0, "betas": 100.0, "transl": 1e4}
-"""Radians, standard deviations and metres that no fit reaches: a hand of such a size would need all memory there is."""
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
 
 
@@ -72,11 +71,6 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
             most = f"finite numbers up to {MAX_NUMBERS[name]:g}"
             raise AssetError(f"{path}: {name}: expected {most}, found others in fit {row}, {SIDES[side]}")
     return _chosen(path, hands, arrays, valid, "frames", sha256)
-
-
-def within_reach(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
-    """True for those of pose, betas or transl (...,D) whose numbers a hand can have: finite, and none too large."""
-    return np.asarray((np.abs(array.astype(np.float64)) <= MAX_NUMBERS[name]).all(-1))  # NaN compares false
 
 
 def _chosen(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.io.archives import read_npz
-from aih_gen.sources.fits import within_reach
 from aih_gen.sources.records import ReadReport
 
 FIELDS = {
@@ -20,6 +19,8 @@ FIELDS = {
     "transl": (3, ("transl", "trans", "translation", "mano_trans")),
 }
 POSES = "poses.npz"
+MAX_NUMBERS = {"pose": 100.0, "betas": 100.0, "transl": 1e4}
+"""Radians, standard deviations and metres that no fit reaches: a hand of such a size would need all memory there is."""
 
 
 def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
@@ -46,6 +47,11 @@ def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
     for row in np.flatnonzero(~whole).tolist():
         report.add_broken("numbers too large for a hand" if finite[row] else "NaN or infinity", f"pair {row}")
     return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, report
+
+
+def within_reach(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for those of pose, betas or transl (...,D) whose numbers a hand can have: finite, and none too large."""
+    return np.asarray((np.abs(array.astype(np.float64)) <= MAX_NUMBERS[name]).all(-1))  # NaN compares false
 
 
 def _both(path: Path, stored: dict[str, Any], name: str, width: int, known: tuple[str, ...]) -> NDArray[Any]:
