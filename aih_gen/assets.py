@@ -19,5 +19,5 @@ def asset_path(name: str) -> Path:
     root = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
     path = root / name
     if not path.exists():
-        raise AssetError(f"{path}: this shipped asset is missing; expected a file or folder of that name")
+        raise AssetError(f"{path}: expected a shipped file or folder, found none")
     return path

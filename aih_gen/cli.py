@@ -125,7 +125,7 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Check every byte and every promise of a shard or a folder of shards; exit code 1 when something is wrong."""
+    """Check a shard or a folder of shards, every byte and every invariant; exit code 1 when something is wrong."""
 
     path: tyro.conf.Positional[Path]
     """A shard, or a folder of shards."""

@@ -49,7 +49,7 @@ from aih_gen.typing import Codec, Engine
 Finished = Callable[[ManifestEntry], None]
 
 BATCH = 16
-"""Samples asked of a source at once."""
+"""Samples requested from a source at once."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["LP_NUM_THREADS"] = "0"
@@ -235,7 +235,9 @@ def _check_arguments(
         if text not in known:
             raise AIHError(f"{name}: expected {' or '.join(known)}, found {text!r}")
     if engine == "ray" and find_spec("ray") is None:
-        raise AIHError("engine: ray is not installed; pip install 'aih-hdr[ray]', or use the local engine")
+        raise AIHError(
+            "engine: expected the package ray, found it missing; pip install 'aih-hdr[ray]', or use the local engine"
+        )
     if depth and not isinstance(config, RenderConfig):
         raise AIHError(f"depth: expected a RenderConfig, whose hands alone have depths, found {type(config).__name__}")
 

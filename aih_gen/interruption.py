@@ -54,7 +54,7 @@ def leave_signals_to_the_loop(_: int) -> None:
 
 
 def die_with_parent() -> None:
-    """From now on this process ends when the one that started it has ended, however that came about.
+    """End this process when its parent has ended for any reason.
 
     Behind a fork server (the default from Python 3.14 on) that one is not the operating system's parent process.
     """

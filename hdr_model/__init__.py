@@ -1,4 +1,4 @@
-"""HDR: the networks that find, uncover and measure two interacting hands, and their trainer."""
+"""HDR: the networks that segment, de-occlude and measure two interacting hands, and their trainer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HASM", "HDR", "HDRM", "SHPE", "AIHDataset"]
 
-# Found when first asked for: `hdr --help` should not wait for torch.
+# Imported when first needed: `hdr --help` should not wait for torch.
 _HOMES = {
     "HDR": "hdr_model.inference.pipeline",
     "HASM": "hdr_model.nets.hasm",

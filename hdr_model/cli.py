@@ -58,7 +58,8 @@ class Evaluate:
     branch: Branch = "all"
     """Of InterHand2.6M: human_annot, machine_annot or all; v1.0 has only all."""
     hand_model: str = ""
-    """Folder of the MANO files that the fits of InterHand2.6M are for."""
+    """Folder of the MANO files that the fits of InterHand2.6M are for; with --mesh, of those fitted: else the free
+    hand."""
     workers: int = 1
     """Processes that make these shards."""
     weights: Path | None = None
@@ -71,6 +72,8 @@ class Evaluate:
     """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
+    mesh: bool = False
+    """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
@@ -87,7 +90,8 @@ class Evaluate:
 
         perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual)
+        mesh = (self.hand_model or "free") if self.mesh else None
+        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual, mesh)
 
     def _annotated(self) -> Path:
         from hdr_model.evaluation.annotated import annotated_photos, annotated_shards
@@ -120,7 +124,13 @@ class Infer:
     batch: int = 1
     """Photos worked on together."""
     only: str | None = None
-    """Write only these of masks, alone, joints, skeletons, overview and result (commas between them)."""
+    """Write only these of masks, alone, joints, skeletons, overview, result and mesh (commas between them)."""
+    mesh: bool = False
+    """Also fit the hand model to the joints: meshes as GLB and OBJ, and over the photo. --only mesh says so too."""
+    hand_model: str = "free"
+    """Of the meshes: free, or the path of a MANO file or of the folder with them."""
+    focal_length: float | None = None
+    """Of the photos' camera in their pixels, which meshes are placed before; by default a guess, a photo's diagonal."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
@@ -134,7 +144,16 @@ class Infer:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
-        from hdr_model.inference.infer import Written, infer_photos, infer_video
+        mesh = self.mesh or (self.only is not None and "mesh" in _parts(self.only))
+        if self.video and mesh:
+            raise AIHError("--mesh: expected photos, found --video")
+        for flag, given in (
+            ("--hand-model", self.hand_model != "free"),
+            ("--focal-length", self.focal_length is not None),
+        ):
+            if given and not mesh:
+                raise AIHError(f"{flag}: expected --mesh too, of whose meshes it speaks, found none")
+        from hdr_model.inference.infer import Meshes, Written, infer_photos, infer_video
 
         def tell(written: Written) -> None:
             line = json.dumps(written.to_dict(), allow_nan=False) if self.json else written.line
@@ -144,7 +163,8 @@ class Infer:
             infer_video(self.video, self.weights, self.out, self.device, self.box, tell)
         else:
             only = _parts(self.only)
-            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell)
+            meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
+            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes)
 
 
 def _parts(listed: str | None) -> tuple[Part, ...]:

@@ -54,9 +54,9 @@ class HDRMConfig:
 
     def __post_init__(self) -> None:
         if not (self.removal or self.deocclusion):
-            raise AIHError("HDRM without removal and without de-occlusion has nothing to paint.")
+            raise AIHError("removal, deocclusion: expected at least one of them, found neither")
         if not self.widths or len(self.widths) != len(self.kernels):
-            raise AIHError(f"HDRM needs one kernel for each width, found {len(self.kernels)} for {len(self.widths)}.")
+            raise AIHError(f"kernels: expected one for each of {len(self.widths)} widths, found {len(self.kernels)}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def preset(task: Task, name: Preset) -> NetworkConfig:
 
 @dataclass(frozen=True)
 class HASMLossWeights:
-    """Cross entropy of each mask of a hand and of an arm; and what the paper lacks: 1 - soft Dice of every mask, and
+    """Cross entropy of each mask of a hand and of an arm; beyond the paper, 1 - soft Dice of every mask, and
     the cross entropy of which hands there are.
     """
 
@@ -133,7 +133,7 @@ class HDRMLossWeights:
 
 @dataclass(frozen=True)
 class SHPELossWeights:
-    """Heat, delta and location maps (Zhou et al. 2020); and what the paper lacks: the joints that come out."""
+    """Heat, delta and location maps (Zhou et al. 2020); beyond the paper, the resulting joints."""
 
     heat: float = 1.0
     delta: float = 1.0
@@ -231,7 +231,7 @@ class SHPETrainConfig(TrainConfig):
 # Small networks learn for minutes: unless the heat maps weigh more than in DetNet, they are still flat at the end.
 _EAGER_HEAT = SHPELossWeights(heat=30.0)
 _EAGER_JOINTS = SHPELossWeights(heat=30.0, joints=2.0)
-# A network that cannot yet tell right from left gives neither mask half a chance; Dice lets it show what it knows.
+# Cross entropy alone leaves both masks of an undecided handedness below one half; Dice does not.
 _EAGER_MASKS = HASMLossWeights(overlap=1.0, presence=0.3)
 _NANO_HDRM = HDRMLossWeights(perceptual=0.0, style=0.0, adversarial=0.0)
 

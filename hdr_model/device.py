@@ -26,7 +26,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # meta has no numbers
     except (RuntimeError, AssertionError) as error:
-        raise AIHError(f"device {name!r} cannot be used here ({str(error).splitlines()[0][:100]})") from error
+        raise AIHError(
+            f"device: expected one that can be used here, found {name!r} ({str(error).splitlines()[0][:100]})"
+        ) from error
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device

@@ -153,3 +153,20 @@ def _rotation(affine: Tensor) -> Tensor:
     """The crop's axes as columns (B,2,2) in the image's, of length 1."""
     linear = affine[:, :, :2]
     return linear / linear.det().abs().sqrt()[:, None, None]
+
+
+def place_on_rays(points: Tensor, relative: Tensor, camera: Tensor) -> Tensor:
+    """Place (N,3), by linear least squares, of things whose parts a camera sees at ``points``.
+
+    Args:
+        points: (N,P,2) px.
+        relative: (N,P,3) parts relative to the place, in the camera's axes; the result is in its unit.
+        camera: (N,3,3) intrinsics. A thing with anything unknown gives NaN.
+    """
+    rays = torch.cat([points, torch.ones_like(points[..., :1])], -1) @ torch.linalg.inv_ex(camera)[0].mT
+    rays = rays[..., :2] / rays[..., 2:]
+    # A part X + T is seen at the ray (x, y, 1): X + T - (x, y) * (Z + T_z) = 0 in both coordinates.
+    eye = torch.eye(2, dtype=rays.dtype, device=rays.device).expand(*rays.shape, 2)
+    left = torch.cat([eye, -rays[..., None]], -1).flatten(1, 2)
+    right = (rays * relative[..., 2:] - relative[..., :2]).flatten(1)
+    return torch.linalg.solve_ex(left.mT @ left, left.mT @ right[..., None])[0][..., 0]

@@ -1,4 +1,4 @@
-"""The authors' checkpoints -> ours: a name map for each network, and one door that their files come through."""
+"""The authors' checkpoints -> ours: a name map for each network, and one checked reader of their files."""
 
 from __future__ import annotations
 

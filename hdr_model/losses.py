@@ -156,7 +156,7 @@ def shpe_losses(
         ``joints``, the mean absolute error of the joints that come out, in bone units.
     """
     mask = valid.to(heatmap.dtype)[..., None, None]
-    # What is not known is NaN, and NaN times a zero mask is still NaN.
+    # Unknown values are NaN, and NaN times a zero mask is still NaN.
     heatmap = torch.where(mask > 0, heatmap, 0)
     delta, location = (torch.where(mask[:, :, 0] > 0, t, 0) for t in (delta, location))
     joints = (mask[:, :, 0] * (predicted.xyz.float() - location)).abs().mean(-1)

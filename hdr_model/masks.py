@@ -1,4 +1,4 @@
-"""The masks around one hand, and the regions that follow from them."""
+"""The masks around one hand, and the regions derived from them."""
 
 from __future__ import annotations
 

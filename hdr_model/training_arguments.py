@@ -122,7 +122,7 @@ class TrainArguments:
             if not 0 < value < math.inf:
                 raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
             if value > (most := MAX_SIZE if name == "size" else MAX_NUMBER):
-                raise AIHError(f"--{name.replace('_', '-')} should be at most {most}, found {value}")
+                raise AIHError(f"--{name.replace('_', '-')}: expected at most {most}, found {value}")
         if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes <= MAX_MINUTES):
             found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
             raise AIHError(f"--minutes: expected a time above 0 and up to a year, without --steps, found {found}")

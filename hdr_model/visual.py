@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import BONES
 from aih_gen.reports import paint
 from aih_gen.reports.paint import Colour, draw_skeleton
+from aih_gen.typing import Floating, Mask, UInt8
 
-RGB = NDArray[np.uint8]  # (H,W,3)
+RGB = UInt8  # (H,W,3)
 
 HAND_COLOURS: dict[str, Colour] = dict(zip(SIDES, paint.HAND_COLOURS, strict=True))
 ARM_COLOURS: dict[str, Colour] = dict(zip(SIDES, paint.ARM_COLOURS, strict=True))
@@ -26,13 +26,13 @@ _SIDE = 256
 _CAPTION = 18
 
 
-def overlay(image: RGB, mask: NDArray[np.bool_], colour: Colour, opacity: float = 0.55) -> RGB:
+def overlay(image: RGB, mask: Mask, colour: Colour, opacity: float = 0.55) -> RGB:
     """``image`` with ``mask`` (H,W) tinted."""
     weight = opacity * mask[..., None].astype(np.float32)
     return (image * (1 - weight) + np.asarray(colour, np.float32) * weight).round().astype(np.uint8)
 
 
-def outline(image: RGB, mask: NDArray[np.bool_], colour: Colour) -> RGB:
+def outline(image: RGB, mask: Mask, colour: Colour) -> RGB:
     """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the image wide."""
     width = max(1, round(max(mask.shape) / 200))
     inner = mask.copy()
@@ -42,7 +42,7 @@ def outline(image: RGB, mask: NDArray[np.bool_], colour: Colour) -> RGB:
     return overlay(image, mask & ~inner, colour, 1.0)
 
 
-def draw_masks(image: RGB, masks: Mapping[str, NDArray[np.bool_]]) -> RGB:
+def draw_masks(image: RGB, masks: Mapping[str, Mask]) -> RGB:
     """Visible parts tinted, whole (amodal) hands outlined, arms tinted in their own colours.
 
     ``masks``: any of ``right_visible``, ``right_amodal``, ``right_arm`` and the same for ``left``, each (H,W).
@@ -57,7 +57,7 @@ def draw_masks(image: RGB, masks: Mapping[str, NDArray[np.bool_]]) -> RGB:
     return image
 
 
-def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour = _INK) -> RGB:
+def draw_joints(image: RGB, joints_2d: Floating, root_colour: Colour = _INK) -> RGB:
     """``image`` with one hand's skeleton (21,2), px (x, y), a colour for each finger; NaN joints are left out."""
     size = max(image.shape[:2])
     canvas = Image.fromarray(image).resize(
@@ -68,7 +68,7 @@ def draw_joints(image: RGB, joints_2d: NDArray[np.floating], root_colour: Colour
     return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
 
 
-def draw_skeletons(hands: Mapping[str, NDArray[np.floating]], angle: float, radius: float | None = None) -> RGB:
+def draw_skeletons(hands: Mapping[str, Floating], angle: float, radius: float | None = None) -> RGB:
     """Hands in 3D, each (21,3) relative to its wrist, x right, y down, z away, seen orthographically.
 
     Args:

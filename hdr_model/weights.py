@@ -1,4 +1,4 @@
-"""Trained weights on disk: the folder of each network, and the settings that it was trained with."""
+"""Trained weights on disk: the folder of each network, and its training settings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ def find_weights(folder: Path, task: Task) -> Path:
     for place in places:
         if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():
             return place
-    raise AssetError(
-        f"no weights of {task} in {folder}: expected config.json and model.safetensors in {places[0]} or {places[2]}"
-    )
+    found = f"found no {CONFIG_FILE} and {WEIGHTS_FILE} in {places[0]} or {places[2]}"
+    raise AssetError(f"{folder}: expected weights of {task}, {found}")
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:

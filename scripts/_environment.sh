@@ -83,7 +83,7 @@ install_gl() {
     apt_install libegl1 libgl1-mesa-dri
 }
 
-# check_gl PYTHON: asks before the long installation, so that nobody waits for it in vain.
+# check_gl PYTHON: checked before the long installation, which would be in vain.
 check_gl() { { can_load_egl "$1" && has_gl_driver; } || install_gl; }
 
 # check_drawing PYTHON: a driver that is there may still not work here (a GPU's, in a container without that GPU).

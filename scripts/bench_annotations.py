@@ -1,9 +1,9 @@
-"""How fast InterHand2.6M's annotations are read, and in how much memory: python scripts/bench_annotations.py.
+"""Speed and peak memory of reading InterHand2.6M's annotations: python scripts/bench_annotations.py.
 
 Writes a tree of --count annotations in the layout of v1.0 into a temporary folder (about 700 bytes an annotation; 40
 cameras see each frame; fits and joints agree; every image has a name of its own, but all names lead to one file).
 Then reads it in a fresh process as ``aih-gen annotate`` does: four files joined, fits compared with joints, each
-image decoded. Prints annotations a second of CPU time, and the most memory that the process held (resident set).
+image decoded. Prints annotations a second of CPU time, and the peak of the process's memory (resident set).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
             used, wall, seconds, peak = fresh.submit(measure, root, hand_model).result()
     print(f"{count:,} annotations, {size / 1e6:.0f} MB of JSON: {used:,} used")
     print(f"{count / seconds:,.0f} annotations a second of CPU time ({seconds:.1f} s; {wall:.1f} s on the clock)")
-    print(f"most memory held: {peak / 1024:.0f} MiB")
+    print(f"peak memory: {peak / 1024:.0f} MiB")
 
 
 def measure(root: Path, hand_model: Path) -> tuple[int, float, float, float]:
@@ -83,7 +83,7 @@ def write_tree(root: Path, hand_model: Path, count: int) -> int:
     with open(f"{prefix}joint_3d.json", "w") as joints, open(f"{prefix}MANO_NeuralAnnot.json", "w") as fits:
         for file in (joints, fits):
             file.write('{"0": {')
-        for k, (joint, fit) in enumerate(_moments(hand_model, frames)):
+        for k, (joint, fit) in enumerate(_frames(hand_model, frames)):
             for file, value in ((joints, joint), (fits, fit)):
                 file.write(f'{", " if k else ""}"{FIRST_FRAME + k}": {json.dumps(value)}')
         for file in (joints, fits):
@@ -132,7 +132,7 @@ def _cameras() -> dict[str, Any]:
     return {name: dict.fromkeys(CAMERAS, value) for name, value in values.items()}
 
 
-def _moments(hand_model: Path, frames: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _frames(hand_model: Path, frames: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """joint_3d's and the fits' entry of each frame."""
     models = [load_hand_model(str(hand_model), side, tips="smplx") for side in SIDES]
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: reading, cutting and augmentation, forward and backward pass, optimiser.
+"""Times of the parts of a training step: reading, cutting and augmentation, forward and backward pass, optimiser.
 
 python scripts/bench_feed.py data/aih_render --task hdrm --preset light [--chain assets/weights]
 """
@@ -98,7 +98,7 @@ class Bench:
 
 
 def cut(task: Task, batch: Batch, rng: SampleRng) -> object:
-    """What the network of a task is given."""
+    """The input of a task's network."""
     if isinstance(task, HASMTask):
         return task.scenes(batch, rng)
     assert isinstance(task, HDRMTask | SHPETask)

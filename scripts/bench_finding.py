@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
@@ -21,6 +20,7 @@ from aih_gen.assets import asset_path
 from aih_gen.compose.sample import Sample
 from aih_gen.config import SIDES, sample_rng
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Mask, UInt8
 from hdr_model.evaluation.table import Grid, Line
 from hdr_model.geometry import mask_boxes
 from hdr_model.inference.detection import MARGIN, Window, find_hands
@@ -64,7 +64,7 @@ def main(data: Path, weights: Path, count: int = 20, device: str = "cpu") -> Non
     Grid("Hands in large photos, by side of what is pasted", columns, tuple(lines), note).print(Console())
 
 
-def pasted(sample: Sample, share: float, k: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def pasted(sample: Sample, share: float, k: int) -> tuple[UInt8, Mask]:
     """A photo with a sample's hands and arms somewhere in it, and the mask of both whole hands."""
     rng = sample_rng(0, k)
     backgrounds = sorted(asset_path("backgrounds").glob("*.webp"))
@@ -84,7 +84,7 @@ def _found(ious: list[float]) -> float:
     return float(np.mean(np.asarray(ious) >= FOUND_FROM))
 
 
-def _resized(mask: NDArray[np.bool_], side: int) -> Image.Image:
+def _resized(mask: Mask, side: int) -> Image.Image:
     return Image.fromarray(mask.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)
 
 

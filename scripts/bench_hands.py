@@ -1,4 +1,4 @@
-"""How fast and how exact the hand model is beside ``smplx.MANO``, on one file and in one run.
+"""Speed and accuracy of the hand model beside ``smplx.MANO``, on one file and in one run.
 
 python scripts/bench_hands.py                 # the free hand, as both read it from an exported file
 python scripts/bench_hands.py --mano FOLDER   # a licensed MANO, of which smplx gets the same arrays

@@ -17,23 +17,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py  # only here, outside aih_gen.shards: it is what shards are compared with
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.sample import Sample
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.writer import write_shard
+from aih_gen.typing import AnyArray, UInt8
 
 IMAGES = ("image", "target_right", "target_left")
 MASKS = ("amodal_right", "amodal_left", "visible_right", "visible_left")
 FIELDS = (*IMAGES, *MASKS)
 
-Batch = dict[str, NDArray[Any]]
+Batch = dict[str, AnyArray]
 Read = Callable[[Sequence[int]], Batch]
 
 
@@ -105,7 +104,7 @@ def _read_images(folder: Path, batch: Sequence[int]) -> Batch:
     return read | {name: np.stack([_image(folder / f"{k}_{name}.png") != 0 for k in batch]) for name in MASKS}
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
+def _image(path: Path) -> UInt8:
     with Image.open(path) as image:
         return np.asarray(image)
 

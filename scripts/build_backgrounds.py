@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import OpenEXR
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, median_filter
+
+from aih_gen.typing import Array, Float32
 
 PACKAGE_SHA512 = "zHmKNS+3Jvu9K3zJBQfYQKT9Pn9IQt8s0q/eJC3CXKpWpyg6IBa+ivN9NgDn+fDT2AVjUh2YRZ//GXUueuAdCg=="
 SIDE = 320
@@ -36,7 +37,7 @@ LAMP_CONE = np.radians(15.0)
 """Around the brightest direction: what shines from there is a lamp that casts shadows, the rest is soft light."""
 
 
-def read_environments(package: Path) -> dict[str, NDArray[np.float32]]:
+def read_environments(package: Path) -> dict[str, Float32]:
     """Name -> (256,512,3) linear radiance, finite. Refuses a package that is not the one named above."""
     digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
     if digest != PACKAGE_SHA512:
@@ -57,7 +58,7 @@ def read_environments(package: Path) -> dict[str, NDArray[np.float32]]:
     return environments
 
 
-def without_ringing(radiance: NDArray[np.float32]) -> NDArray[np.float32]:
+def without_ringing(radiance: Float32) -> Float32:
     """The package's resizing left negative radiance around lamps and the sun; take the neighbourhood's median there."""
     around = np.stack([median_filter(radiance[..., c], 9, mode="wrap") for c in range(3)], axis=-1)
     typical = np.maximum(around.mean(axis=-1), 1e-4)
@@ -67,7 +68,7 @@ def without_ringing(radiance: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.maximum(np.where(rings[..., None], around, radiance), 1e-4).astype(np.float32)
 
 
-def tone_map(radiance: NDArray[np.float32], exposure: float) -> NDArray[np.float64]:
+def tone_map(radiance: Float32, exposure: float) -> Array:
     """Linear radiance -> display values in [0, 1]: Reinhard's extended curve on luminance, then the sRGB gamma."""
     luminance = radiance @ np.array([0.2126, 0.7152, 0.0722])
     scaled = luminance * exposure
@@ -76,7 +77,7 @@ def tone_map(radiance: NDArray[np.float32], exposure: float) -> NDArray[np.float
     return np.asarray(np.clip(linear, 0, 1) ** (1 / 2.2), dtype=np.float64)
 
 
-def perspective_coordinates(yaw: float, pitch: float, field_of_view: float) -> NDArray[np.float64]:
+def perspective_coordinates(yaw: float, pitch: float, field_of_view: float) -> Array:
     """(2,SIDE,SIDE) fractional row and column in the panorama of each pixel of an upright view; angles in radians."""
     offsets = (np.arange(SIDE) + 0.5 - SIDE / 2) / (SIDE / 2) * np.tan(field_of_view / 2)
     x, y = np.meshgrid(offsets, -offsets)
@@ -87,7 +88,7 @@ def perspective_coordinates(yaw: float, pitch: float, field_of_view: float) -> N
     return np.stack([(0.5 - latitude / np.pi) * 256 - 0.5, (longitude / (2 * np.pi)) % 1 * 512 - 0.5])
 
 
-def take_view(environment: NDArray[np.float32], yaw: float, pitch: float, field_of_view: float) -> Image.Image:
+def take_view(environment: Float32, yaw: float, pitch: float, field_of_view: float) -> Image.Image:
     coordinates = perspective_coordinates(yaw, pitch, field_of_view)
     seen = map_coordinates(environment @ np.full(3, 1 / 3), coordinates, order=1, mode="grid-wrap")
     # Exposed for what the view shows, as a camera would; resampled after tone mapping, where highlights do not ring.
@@ -98,7 +99,7 @@ def take_view(environment: NDArray[np.float32], yaw: float, pitch: float, field_
     return Image.fromarray(pixels).filter(ImageFilter.UnsharpMask(radius=1.5, percent=60, threshold=2))
 
 
-def measure_light(environment: NDArray[np.float32], yaw: float, pitch: float) -> NDArray[np.float64]:
+def measure_light(environment: Float32, yaw: float, pitch: float) -> Array:
     """(11,3) the light on a hand before this view, in its camera's axes (x right, y down, z forward).
 
     Rows 0 to 8: what a white diffuse surface of normal n reflects, as factors of 1, x, y, z, xy, yz, 3z^2-1, xz and

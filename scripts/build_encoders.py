@@ -52,7 +52,7 @@ def weights_file(name: str) -> Path:
 
 
 def renamed(state: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
-    """The package's tensors under our names; what comes after the last block is left out."""
+    """The package's tensors under our names; layers after the last block are left out."""
     blocks = sorted({".".join(key.split(".")[:3]) for key in encoder.state_dict()}, key=_numbers)
     stem, places = blocks[0], blocks[1:]
     names = {"_conv_stem": f"{stem}.0", "_bn0": f"{stem}.1"}

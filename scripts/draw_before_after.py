@@ -1,4 +1,4 @@
-"""Draw what HDR makes of images of two hands, a row each: ``docs/before_after.jpg``, which the README shows.
+"""Draw HDR's results on images of two hands, a row each: ``docs/before_after.jpg``, which the README shows.
 
 python scripts/draw_before_after.py docs/before_after.jpg [IMAGE ...]
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.arguments import run_script
 from aih_gen.assets import asset_path
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import SIDES, TWO_HANDS, RenderConfig
+from aih_gen.typing import UInt8
 from hdr_model import HDR
 from hdr_model.inference.photos import read_photo
 from hdr_model.visual import captioned_row, draw_joints, draw_masks, draw_skeletons, stack_rows
@@ -39,8 +38,8 @@ def main(out: Path, images: list[Path] | None = None, indices: tuple[int, ...] =
     Image.fromarray(stack_rows([row(hdr, image) for image in shown])).save(out, quality=88)
 
 
-def row(hdr: HDR, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image and what HDR makes of it, side by side."""
+def row(hdr: HDR, image: UInt8) -> UInt8:
+    """An image and HDR's results on it, side by side."""
     result = hdr(image)
     hands = {side: getattr(result, side) for side in SIDES}
     joints = image

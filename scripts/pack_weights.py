@@ -38,7 +38,7 @@ weights (see `assets/encoders/LICENSE.md`), Apache License 2.0, which therefore 
 
 
 def pack_weights(work: Path, out: Path) -> None:
-    """Pack the runs in WORK/runs into OUT, and measure what was packed on WORK/aih_heldout."""
+    """Pack the runs in WORK/runs into OUT, and measure them on WORK/aih_heldout."""
     packed = {task: pack(find_weights(work / "runs", task), out / task) for task in TASKS}
     total = sum(packed.values())
     if total > MAX_BYTES:
@@ -63,7 +63,7 @@ def pack(source: Path, target: Path) -> int:
 
 
 def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
-    """The model card, from what the commands left behind and what was measured."""
+    """The model card, from the commands' logs and the measured figures."""
     lines = [line.rpartition("\t") for line in (work / "commands.tsv").read_text().splitlines()]
     device = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     typed = ((command.replace(str(work), "WORK"), seconds) for command, _, seconds in lines)
@@ -95,7 +95,7 @@ def contents(shards: AIHShards) -> str:
 
 
 def _in_card(row: Row) -> bool:
-    """True for the few rows that say most."""
+    """True for the rows that the card shows."""
     if row.group == "masks":
         return row.metric in COUNT_METRICS or (
             row.baseline_name in (MEAN_MASK, COIN) and not row.metric.endswith("per mask")

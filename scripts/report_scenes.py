@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.compose.rendered import RenderedSource
@@ -29,8 +28,7 @@ from aih_gen.hands.joints import FINGERS
 from aih_gen.scenes.poses import Pair, PairSampler
 from aih_gen.scenes.sampler import APPEARANCE_STREAM, MAX_GAP, MAX_PENETRATION
 from aih_gen.scenes.skin import TONES, sample_skin
-
-Array = NDArray[np.float64]
+from aih_gen.typing import Array
 
 FINGER_ANGLES, THUMB_ANGLES = ("spread", "mcp", "pip", "dip"), ("oppose", "adduct", "mcp", "ip")
 WIDTH, HEIGHT, MARGIN = 420, 200, 34
@@ -39,18 +37,18 @@ BATCH, TIMED, ROUNDS = 16, 100, 5
 
 @dataclass(frozen=True)
 class Report:
-    """Sample scenes and say how they are distributed."""
+    """Sample scenes and print their distribution."""
 
     out: Path
     """PNG or JPEG with histograms."""
     count: int = 300
-    """Scenes rendered; a third as many pairs are freed for depths."""
+    """Scenes rendered; a third as many pairs are resolved for depths."""
     seed: int = 0
     size: int = 128
 
 
 def rendered(source: RenderedSource, count: int) -> tuple[Array, dict[str, Counter[str]]]:
-    """(N,2) hidden shares of right and left hand where both are, and how often each word came, by what it is about."""
+    """(N,2) hidden shares of right and left hand where both are, and counts of words by their subject."""
     shares: list[Array] = []
     words: dict[str, Counter[str]] = {"hands": Counter(), "shows": Counter(), "interaction": Counter()}
     for first in range(0, count, BATCH):
@@ -65,8 +63,8 @@ def rendered(source: RenderedSource, count: int) -> tuple[Array, dict[str, Count
     return np.stack(shares), words
 
 
-def freed_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
-    """Proposed pairs after contact has been looked after, whether or not they would be kept."""
+def resolved_pairs(pairs: PairSampler, seed: int, count: int) -> list[Pair]:
+    """Proposed pairs after contact is resolved, rejected ones included."""
     return [pairs.resolve_contact(pairs.propose(sample_rng(seed, index))) for index in range(count)]
 
 
@@ -117,19 +115,17 @@ def charts(images: Sequence[Image.Image], columns: int = 3) -> Image.Image:
 def main(report: Report) -> None:
     source = RenderedSource(RenderConfig(seed=report.seed, size=report.size))
     shares, words = rendered(source, report.count)
-    freed = freed_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
-    fits = (
-        np.array([(pair.quality.depth_before, pair.quality.depth, pair.quality.gap) for pair in freed if pair.quality])
-        * 1000
-    )
-    angles = np.stack([hand.angles for pair in freed for hand in pair.hands])
-    wrists = np.concatenate([pair.angles for pair in freed])
+    resolved = resolved_pairs(source.scenes.pairs, report.seed, max(report.count // 3, 1))
+    qualities = [pair.quality for pair in resolved if pair.quality]
+    fits = 1000 * np.array([(quality.depth_before, quality.depth, quality.gap) for quality in qualities])
+    angles = np.stack([hand.angles for pair in resolved for hand in pair.hands])
+    wrists = np.concatenate([pair.angles for pair in resolved])
     kept = (fits[:, 1] <= 1000 * MAX_PENETRATION) & (fits[:, 2] <= 1000 * MAX_GAP)
 
     print(f"{'':34} {'least':>8} {'25 %':>8} {'median':>8} {'75 %':>8} {'most':>8}")
-    percentiles("occlusion, right hand", 100 * shares[:, 0], "%")
-    percentiles("occlusion, left hand", 100 * shares[:, 1], "%")
-    percentiles("occlusion, more hidden hand", 100 * shares.max(1), "%")
+    percentiles("occlusion, right hand", 100.0 * shares[:, 0], "%")
+    percentiles("occlusion, left hand", 100.0 * shares[:, 1], "%")
+    percentiles("occlusion, more hidden hand", 100.0 * shares.max(1), "%")
     percentiles("depth before", fits[:, 0], "mm")
     percentiles("depth after", fits[:, 1], "mm")
     percentiles("depth after, kept pairs", fits[kept, 1], "mm")
@@ -143,10 +139,10 @@ def main(report: Report) -> None:
             )
     print(f"\nright hand more hidden in {(shares[:, 0] > shares[:, 1]).mean():.0%} of scenes of two")
     print(
-        f"{1 - kept.mean():.0%} of {len(fits)} freed pairs are deeper than 2 mm or apart by over 5 mm, and drawn again"
+        f"{1 - kept.mean():.0%} of {len(fits)} resolved pairs are deeper than 2 mm or apart by over 5 mm, and rejected"
     )
     for reason, number in source.scenes.rejected.most_common():
-        print(f"drawn again for {reason:18} {number / report.count:8.2f} times a scene")
+        print(f"rejected for {reason:18} {number / report.count:8.2f} times a scene")
     for about, counted in words.items():
         for name, number in counted.most_common():
             print(f"{f'{about}: {name}':34} {number / report.count:8.1%}")

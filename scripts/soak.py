@@ -1,11 +1,11 @@
-"""Does a long run stay as fast and as small as it began? And how long would the whole of AIH take?
+"""Speed and memory of a long run from beginning to end, and an estimate for the whole of AIH.
 
 python scripts/soak.py --count 20000 --workers 2 --out soak
 
 Makes AIH_Render and then AIH_Syn from it in ``aih-gen``'s own worker processes, each in 40 shards. Writes ``soak.csv``,
 a line for every finished shard (memory, open files and processor time of the parent and its workers together), and
 ``soak.png``, and prints what changed between the second quarter of a run, when everything is warm, and its last one.
-Processor time tells more than the clock where other programs run beside it.
+Processor time is steadier than the clock where other programs run beside it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.config import DatasetConfig, RenderConfig, SynConfig
 from aih_gen.factory import generate
+from aih_gen.typing import Array
 
 SHARDS = 40
 MAX_GROWTH = 0.02
@@ -177,9 +177,7 @@ def draw(runs: Sequence[Sequence[Row]], path: Path) -> None:
     image.save(path)
 
 
-def _chart(
-    image: Image.Image, corner: tuple[int, int], title: str, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> None:
+def _chart(image: Image.Image, corner: tuple[int, int], title: str, x: Array, y: Array) -> None:
     """One line from zero to the largest value."""
     canvas, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     left, top = corner[0] + MARGIN, corner[1] + MARGIN

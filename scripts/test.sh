@@ -19,7 +19,7 @@ run_tests() {
     [ -z "$others" ] || fail "expected no skip but for ${may_be_skipped#: }, found:"$'\n'"$others"
 }
 
-# Torch alone is the one of constraints.txt: pip takes a CPU build where it has been told of one (uv looks at the package
+# Torch alone is the one of constraints.txt: pip takes a CPU build where one is configured (uv looks at the package
 # index only, and would bring a CUDA build), and uv keeps what is installed and within the range.
 install_lowest() {
     "$1" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt torch setuptools pytest uv

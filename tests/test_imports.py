@@ -44,7 +44,7 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def arrows(package: Path) -> dict[str, set[str]]:
-    """What each module of a package imports of it."""
+    """The imports of each module of a package from it."""
     known = modules(package)
     return {name: {other for other in imported(path, known) if other in known} for name, path in known.items()}
 

@@ -155,7 +155,7 @@ def room(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(room: Path, place: Path, *command: str | Path) -> str:
-    """Standard output of a command of the room, run in ``place`` by somebody whose HOME cannot be written."""
+    """Standard output of a command of the room, run in ``place`` with a HOME that cannot be written."""
     environment = bare_environment() | {"HOME": "/proc", "PATH": f"{room / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         [*map(str, command)], cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -51,7 +51,7 @@ def test_constraints_hold_one_fitting_version_of_every_dependency() -> None:
 
 
 def test_a_missing_asset_is_named() -> None:
-    with pytest.raises(AssetError, match="no_such_asset: this shipped asset is missing"):
+    with pytest.raises(AssetError, match="no_such_asset: expected a shipped file or folder, found none"):
         asset_path("no_such_asset")
 
 

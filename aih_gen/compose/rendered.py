@@ -25,7 +25,7 @@ from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.typing import Float32, Int8, Mask, UInt8, UInt32
 
-NOBODY = -1
+NO_HAND = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
 """``provenance["hand_type"]`` by whether there is a right and a left hand; the first three are InterHand2.6M's."""
 
@@ -169,9 +169,9 @@ def _behind(layers: Layers, background: UInt8, blur: float) -> list[PackedRGB]:
 
 
 def _owner(layers: Layers) -> Int8:
-    """(H,W) the hand that a pixel belongs to: 0 right, 1 left, NOBODY."""
+    """(H,W) the hand that a pixel belongs to: 0 right, 1 left, NO_HAND."""
     owner = (layers.depth[1] < layers.depth[0]).astype(np.int8)
-    owner[(layers.part == NOTHING).all(0)] = NOBODY
+    owner[(layers.part == NOTHING).all(0)] = NO_HAND
     return owner
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import RenderConfig
 from aih_gen.errors import AIHError
@@ -13,6 +12,7 @@ from aih_gen.exports.common import each_sample
 from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources.aih_folders import VISIBLE_VALUES, render_files
+from aih_gen.typing import UInt8
 
 QUALITY = 95
 
@@ -49,5 +49,5 @@ def export_aih_folders(shards: AIHShards, folder: Path) -> int:
     return written
 
 
-def _jpeg(path: Path, image: NDArray[np.uint8]) -> None:
+def _jpeg(path: Path, image: UInt8) -> None:
     path.write_bytes(encoded(image, "JPEG", quality=QUALITY, subsampling=0))

@@ -1,4 +1,4 @@
-"""The samples that go into an export."""
+"""Iteration over the samples of an export."""
 
 from __future__ import annotations
 

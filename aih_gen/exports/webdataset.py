@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, pack_masks
 from aih_gen.exports.common import each_sample
 from aih_gen.io.images import encoded
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import UInt8
 
 
 def export_webdataset(shards: AIHShards, folder: Path) -> int:
@@ -45,11 +45,11 @@ def _numbers(sample: Sample) -> dict[str, Any]:
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _png(image: NDArray[np.uint8]) -> bytes:
+def _png(image: UInt8) -> bytes:
     return encoded(image, compress_level=1)
 
 

@@ -14,7 +14,7 @@ from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.mano import NUM_VERTICES, read_mano, tip_vertices
 from aih_gen.hands.mano_files import FILE_NAMES
 from aih_gen.hands.model import bone_transforms, check_rows, rotation_matrices, shaped, skin, with_pose
-from aih_gen.typing import Side
+from aih_gen.typing import AnyArray, Side
 
 PALM_VERTICES = (95, 22)  # the palm is half-way between them
 MILLIMETRES = 1000.0
@@ -202,7 +202,7 @@ def nearest_rotations(matrices: Tensor) -> Tensor:
     return torch.cat([orthogonal[..., :2], orthogonal[..., 2:] * sign[..., None, None]], -1)
 
 
-def _float(array: np.ndarray) -> Tensor:
+def _float(array: AnyArray) -> Tensor:
     return torch.from_numpy(np.array(array, np.float32))
 
 

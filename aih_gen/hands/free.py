@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.model import HandData, HandModel
 from aih_gen.io.archives import read_npz
-from aih_gen.typing import Side
+from aih_gen.typing import AnyArray, Side
 
 
 def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:
@@ -31,7 +30,7 @@ def load_free_hand(side: Side, dtype: torch.dtype = torch.float32) -> HandModel:
     return HandModel(data if side == "right" else _mirrored(data), side).to(dtype)
 
 
-def _hand_data(arrays: dict[str, np.ndarray], sha256: str) -> HandData:
+def _hand_data(arrays: dict[str, AnyArray], sha256: str) -> HandData:
     num_hand, num_hand_faces = int(arrays["num_hand_vertices"]), int(arrays["num_hand_faces"])
     tensor = {name: torch.from_numpy(array) for name, array in arrays.items() if array.ndim}
     faces = tensor["faces"].long()

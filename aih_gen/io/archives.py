@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.errors import AssetError
+from aih_gen.typing import AnyArray
 
 MAX_UNPACKED = 1 << 31
 """Bytes of all arrays of an archive together."""
@@ -24,8 +24,6 @@ KINDS = "biufU"
 
 ARCHIVE, SINGLE_ARRAY = b"PK\x03\x04", b"\x93NUMPY"
 """First bytes of an npz and of a .npy."""
-
-Array = NDArray[Any]
 
 
 def is_of_numpy(path: Path, start: bytes | None = None) -> bool:
@@ -40,7 +38,7 @@ def is_of_numpy(path: Path, start: bytes | None = None) -> bool:
     return path.suffix == ".npz" or start.startswith((ARCHIVE, SINGLE_ARRAY))
 
 
-def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_UNPACKED) -> dict[str, Array]:
+def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_UNPACKED) -> dict[str, AnyArray]:
     """Arrays of an npz file by name: those of ``names`` that it has, or all.
 
     Raises:
@@ -57,7 +55,7 @@ def read_npz(path: Path, names: Collection[str] | None = None, max_bytes: int = 
 
 def unpack_npz(
     raw: bytes, names: Collection[str] | None = None, max_bytes: int = MAX_UNPACKED, kinds: str = KINDS
-) -> dict[str, Array]:
+) -> dict[str, AnyArray]:
     """``read_npz`` of a file's content.
 
     Raises:
@@ -80,12 +78,12 @@ def unpack_npz(
 
 def read_npy_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, Fortran order and type of an array in NumPy's own format; the stream then stands at its content."""
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    form: Any = np.lib.format  # NumPy annotates it from 2.3 on
+    header = form.read_array_header_1_0 if form.read_magic(stream) == (1, 0) else form.read_array_header_2_0
     return header(stream)
 
 
-def _array(raw: bytes, name: str, kinds: str) -> Array:
+def _array(raw: bytes, name: str, kinds: str) -> AnyArray:
     stream = io.BytesIO(raw)
     shape, fortran, dtype = read_npy_header(stream)
     body = memoryview(raw)[stream.tell() :]

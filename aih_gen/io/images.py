@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from aih_gen.errors import AssetError
+from aih_gen.typing import UInt8
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of what is decoded. Others are programs (PostScript starts Ghostscript) or hardly tried decoders."""
@@ -144,7 +145,7 @@ def _is_of_one_colour(image: Image.Image, box: tuple[float, float, float, float]
     return bool(np.ptp(grey[top : bottom + 1, left : right + 1]) < _MIN_CONTRAST)
 
 
-def encoded(image: Image.Image | NDArray[np.uint8], form: Literal["PNG", "JPEG"] = "PNG", **options: Any) -> bytes:
+def encoded(image: Image.Image | UInt8, form: Literal["PNG", "JPEG"] = "PNG", **options: Any) -> bytes:
     """An image, or the pixels of one, as the bytes of a file; ``options`` are Pillow's.
 
     Files are written from these and never by Pillow, which does not notice when a write comes short.
@@ -154,7 +155,7 @@ def encoded(image: Image.Image | NDArray[np.uint8], form: Literal["PNG", "JPEG"]
     return file.getvalue()
 
 
-def as_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def as_rgb(image: Image.Image) -> UInt8:
     """(H,W,3) grey made RGB, 16 bit made 8, transparency laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, 2)
@@ -212,7 +213,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _to_8_bit(grey: NDArray[np.generic]) -> UInt8:
     """Grey levels of 16 bit or of any float range, as 8 bit."""
     if grey.dtype.kind == "f":
         finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)

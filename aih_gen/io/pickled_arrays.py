@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from aih_gen.errors import AssetError
-from aih_gen.io.archives import Array as AnyArray
 from aih_gen.io.plain_pickle import Name, Record
+from aih_gen.typing import AnyArray
 
 ARRAY = {Name(f"{module}.multiarray", "_reconstruct") for module in ("numpy.core", "numpy._core")}
 BUFFER = {Name(f"{module}.numeric", "_frombuffer") for module in ("numpy.core", "numpy._core")}
@@ -97,7 +97,7 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, fortran: bool) -> AnyArray:
     if not (isinstance(raw, bytes | bytearray) and isinstance(shape, tuple) and 1 <= len(shape) <= 3):
         raise AssetError("expected an array's shape and bytes, found something else")
     if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * number.itemsize != len(raw):
-        raise AssetError(f"expected as many bytes as the array's shape asks for, found {len(raw)}")
+        raise AssetError(f"expected as many bytes as the array's shape has, found {len(raw)}")
     return np.frombuffer(raw, number).reshape(shape, order="F" if fortran else "C")
 
 

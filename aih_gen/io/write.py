@@ -153,17 +153,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, held: str) -> Iterator[None]:
+def exclusive(path: Path, message: str) -> Iterator[None]:
     """A lock on the file ``path``, which is made. The kernel gives it up with its process, so none is ever stale.
 
     Raises:
-        AIHError: another process has it: "``held``".
+        AIHError: another process has it; the error says ``message``.
         OSError: the file cannot be made.
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         if not _try_lock(lock):
-            raise AIHError(held)
+            raise AIHError(message)
         yield
     finally:
         os.close(lock)

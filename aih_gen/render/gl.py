@@ -191,7 +191,9 @@ class GLRenderer:
         context, (width, height) = self.context, (self.size, 2 * self.size)
         limit = context.info["GL_MAX_TEXTURE_SIZE"]
         if SUPERSAMPLING * height > limit:
-            raise AIHError(f"size {self.size}: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here")
+            raise AIHError(
+                f"size: expected at most {limit // 2 // SUPERSAMPLING}, which OpenGL draws here, found {self.size}"
+            )
         depth = context.depth_renderbuffer((width, height))
         textures = {"geometry": context.texture((width, height), 1, dtype="f4")}
         self.geometry = context.framebuffer([textures["geometry"]], depth)
@@ -295,7 +297,7 @@ def _pixel_boxes(vertices: Float32, scenes: Sequence[Scene]) -> list[Box]:
 def _looking_from(direction: Float32) -> Float32:
     """(3,3) rows: two axes across a parallel beam of light from ``direction``, and the way it travels."""
     away = -direction / np.linalg.norm(direction)
-    across = np.cross([0, 1, 0] if abs(away[1]) < 0.9 else [1, 0, 0], away)
+    across = np.cross([0.0, 1.0, 0.0] if abs(away[1]) < 0.9 else [1.0, 0.0, 0.0], away)
     across /= np.linalg.norm(across)
     return np.stack([across, np.cross(away, across), away]).astype(np.float32)
 

@@ -72,7 +72,7 @@ class SideArrays:
         self.normals.write(meshes.normals[k])
 
     def draw(self, program: Any) -> None:
-        """The hand, then the forearm, each with its own ``part_sign`` where the program asks for it."""
+        """The hand, then the forearm, each with its own ``part_sign`` where the program declares it."""
         if program not in self._arrays:
             buffers: list[Any] = [attribute for attribute in self.attributes if attribute[-1] in program]
             self._arrays[program] = self.context.vertex_array(program, buffers, self.index)

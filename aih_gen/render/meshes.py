@@ -33,7 +33,7 @@ class Topology:
 
     faces: Int32  # (F,3)
     part: UInt8  # (F,) HAND or ARM
-    rest: Float32  # (V,3) rest position of the right hand, whichever the side; a watch's in its radius
+    rest: Float32  # (V,3) rest position of the right hand on both sides; a watch's in its radius
     regions: SkinRegions
     elbow: Int32  # (E,) vertices at the forearm's end; its last E are these, ``DRAWN_BEYOND_ELBOW`` farther
 
@@ -48,7 +48,7 @@ class Meshes:
 
 
 class HandPair:
-    """The right and the left hand model, and what drawing them needs."""
+    """The right and the left hand model with their topology and skin."""
 
     def __init__(self, hand_model: str) -> None:
         self.models: tuple[HandModel, HandModel] = load_hand_pair(hand_model)

@@ -12,6 +12,7 @@ from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes
 from aih_gen.scenes.scene import Camera, Prop, Scene
 from aih_gen.scenes.skin import vertex_albedo
+from aih_gen.typing import Array, Float32, Floating, Integer, UInt8
 
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 
@@ -45,7 +46,7 @@ class PyrenderRenderer:
         joints = np.stack([mesh.joints_3d[k] for mesh in meshes])
         return Layers(colour, colour, part, depth, joints, self._behind(scene) if scene.props else None)
 
-    def _behind(self, scene: Scene) -> np.ndarray:
+    def _behind(self, scene: Scene) -> UInt8:
         """(1,H,W,4) the scene's props, without any hand's shadow."""
         world = _world(scene)
         for prop in scene.props:
@@ -54,9 +55,7 @@ class PyrenderRenderer:
         shown, _ = self.renderer.render(world, RenderFlags.RGBA | RenderFlags.SKIP_CULL_FACES)
         return _unblended(shown, shown[..., 3])[None]
 
-    def _render_hand(
-        self, scene: Scene, meshes: Meshes, side: int, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _render_hand(self, scene: Scene, meshes: Meshes, side: int, k: int) -> tuple[UInt8, UInt8, Float32]:
         if scene.hands[side] is None:
             empty = np.zeros((self.size, self.size, 4), np.uint8)
             return empty, empty[..., 0], np.full(empty.shape[:2], np.inf, np.float32)
@@ -87,7 +86,7 @@ def _world(scene: Scene) -> pyrender.Scene:
     return world
 
 
-def _unblended(shown: np.ndarray, coverage: np.ndarray | int) -> np.ndarray:
+def _unblended(shown: UInt8, coverage: UInt8 | int) -> UInt8:
     """(H,W,4) colours without the black that multisampling blends with edges, and the given coverage."""
     alpha = np.maximum(shown[..., 3:].astype(np.float32), 1)
     colour = np.empty(shown.shape, np.uint8)
@@ -96,7 +95,7 @@ def _unblended(shown: np.ndarray, coverage: np.ndarray | int) -> np.ndarray:
     return colour
 
 
-def _painted(prop: Prop) -> np.ndarray:
+def _painted(prop: Prop) -> Float32:
     """(V,3) or one: factor of the prop's texture at each vertex."""
     if prop.texture is None or prop.texture_coordinates is None:
         return np.ones(3, np.float32)
@@ -110,18 +109,16 @@ def _camera(camera: Camera) -> pyrender.IntrinsicsCamera:
     return pyrender.IntrinsicsCamera(fx, fy, cx + 0.5, cy + 0.5, znear=Z_NEAR, zfar=Z_FAR)
 
 
-def _mesh(
-    vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, albedo: np.ndarray, roughness: float
-) -> pyrender.Mesh:
+def _mesh(vertices: Float32, normals: Float32, faces: Integer, albedo: Floating, roughness: float) -> pyrender.Mesh:
     material = pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=roughness)
     primitive = pyrender.Primitive(vertices, normals, color_0=albedo, indices=faces, material=material)
     return pyrender.Mesh([primitive])
 
 
-def _looking_along(direction: np.ndarray) -> np.ndarray:
+def _looking_along(direction: Float32) -> Array:
     """(4,4) pose of a light whose -z axis is ``direction``."""
     z = -direction / np.linalg.norm(direction)
-    x = np.cross([0, 1, 0] if abs(z[1]) < 0.9 else [1, 0, 0], z)
+    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
     x /= np.linalg.norm(x)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)

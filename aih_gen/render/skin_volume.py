@@ -171,7 +171,7 @@ def _paint_nail(painter: _Painter, vertices: Array, chain_joints: list[Array], b
     a, b, c = ((at - base) @ direction for direction in (axis, back, across))
     reach = (a / length - 0.76) / 0.26
     edge = (np.abs(reach) ** 3 + np.abs(c / half_width) ** 3) ** (1 / 3)
-    painter.add(where, NAIL, np.clip((1.06 - edge) / 0.14, 0, 1) * (b > 0.25 * height))
+    painter.add(where, NAIL, (b > 0.25 * height) * np.clip((1.06 - edge) / 0.14, 0, 1))
     painter.add(where, CREASE, 0.4 * _bump(edge - 1.1, 0.06) * (reach < 0.6) * (b > 0.25 * height))
     painter.add(where, FLUSH, 0.7 * np.exp(-((np.linalg.norm(at - tip, axis=-1) / 0.009) ** 2)))
 

@@ -1,1 +1,1 @@
-"""Looking at data: counts, cards, contact sheets and pages."""
+"""Reports on data: counts, cards, contact sheets and pages."""

@@ -1,4 +1,4 @@
-"""The card of a data set: what it holds and under which licences, as Markdown and as Croissant metadata."""
+"""The card of a data set: its content and licences, as Markdown and as Croissant metadata."""
 
 from __future__ import annotations
 
@@ -153,8 +153,8 @@ def _assets(shards: AIHShards) -> list[tuple[str, str, str]]:
         if isinstance(described, Mapping) and isinstance(described.get("name"), str) and described["name"] != "none"
     }
     sources = {("source", f"of {config.get('subset')}") for config in _configs(shards).values() if config.get("source")}
-    licensed = [(*one, "CC0-1.0" if one in SHIPPED else FOREIGN) for one in sorted(named)]
-    return licensed + [(*one, SOURCE) for one in sorted(sources)]
+    licensed = [(*asset, "CC0-1.0" if asset in SHIPPED else FOREIGN) for asset in sorted(named)]
+    return licensed + [(*asset, SOURCE) for asset in sorted(sources)]
 
 
 def _licences(shards: AIHShards) -> Iterator[str]:

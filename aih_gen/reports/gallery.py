@@ -1,4 +1,4 @@
-"""The preview page: HTML that says what a data set holds, shows it in groups, and carries its images itself."""
+"""The preview page: one HTML file with counts, examples by group, and its images embedded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.sample import Sample
@@ -18,6 +17,7 @@ from aih_gen.reports.paint import HAND_COLOURS
 from aih_gen.reports.preview import TITLES, owners_image, sample_strip
 from aih_gen.reports.survey import OCCLUSION_BINS, Facet, Group, Survey, facets, survey
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import UInt8
 
 EXAMPLES = 7
 """Samples shown of a group."""
@@ -105,7 +105,7 @@ def _views_image(sample: Sample) -> str:
     return _jpeg(np.concatenate(views, 1), EXAMPLE_HEIGHT)
 
 
-def _jpeg(pixels: NDArray[np.uint8], max_height: int) -> str:
+def _jpeg(pixels: UInt8, max_height: int) -> str:
     """The address of an image that a page carries itself."""
     image = Image.fromarray(pixels)
     if image.height > max_height:

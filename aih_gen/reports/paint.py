@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ImageDraw
+
+from aih_gen.typing import Floating, Mask
 
 Colour = tuple[int, int, int]
 
@@ -23,14 +23,14 @@ _JOINT, _ROOT = 0.9, 1.3
 """Radius of a joint's dot, and of the wrist's / width of a bone."""
 
 
-def tint(image: NDArray[np.floating[Any]], mask: NDArray[np.bool_], colour: Colour, share: float) -> None:
+def tint(image: Floating, mask: Mask, colour: Colour, share: float) -> None:
     """Mix a colour into the pixels (H,W,3) of a mask (H,W), in place; ``share`` is the colour's, 0 to 1."""
     image[mask] = image[mask] * (1 - share) + np.array(colour) * share
 
 
 def draw_skeleton(
     draw: ImageDraw.ImageDraw,
-    points: NDArray[np.floating[Any]],
+    points: Floating,
     width: float,
     order: Iterable[int] | None = None,
     root_colour: Colour | None = None,
@@ -46,7 +46,7 @@ def draw_skeleton(
     """
     from aih_gen.hands.joints import BONES  # its package loads PyTorch, which nothing else here needs
 
-    known = np.isfinite(points).all(-1)
+    known = np.asarray(np.isfinite(points).all(-1))
     for bone in range(len(BONES)) if order is None else order:
         parent, child = BONES[bone]
         if known[parent] and known[child]:
@@ -58,6 +58,6 @@ def draw_skeleton(
         _draw_dot(draw, points[0], _ROOT * width, root_colour)
 
 
-def _draw_dot(draw: ImageDraw.ImageDraw, centre: NDArray[np.floating[Any]], radius: float, colour: Colour) -> None:
-    x, y = centre
+def _draw_dot(draw: ImageDraw.ImageDraw, centre: Floating, radius: float, colour: Colour) -> None:
+    x, y = centre.tolist()
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

@@ -1,4 +1,4 @@
-"""Looking at samples: images of what they hold, and the contact sheet."""
+"""Samples as images, and the contact sheet."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Int64
 
 MAX_READ = 20_000
 """Samples that a survey of a data set looks at."""
@@ -36,8 +36,8 @@ class Survey:
     """Fewer than ``samples`` in a large set: the same random ones each time."""
     shards: int
     bytes: int
-    present: NDArray[np.int64]  # (2,) hands among those looked at
-    occlusion: NDArray[np.int64]  # (2, len(OCCLUSION_BINS) - 1) hands by hidden share
+    present: Int64  # (2,) hands among those looked at
+    occlusion: Int64  # (2, len(OCCLUSION_BINS) - 1) hands by hidden share
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Facet:
-    """One way to divide a data set: every sample looked at is in exactly one of the groups."""
+    """One way to divide a data set: every surveyed sample is in exactly one of the groups."""
 
     title: str
     groups: tuple[Group, ...]
@@ -59,7 +59,7 @@ class Facet:
 
 def survey(shards: AIHShards) -> Survey:
     """Count hands by side and by how much of them is hidden."""
-    positions = _looked_at(len(shards))
+    positions = _surveyed(len(shards))
     read = shards.read(positions, ("present", "occlusion"))
     shares = [share[np.isfinite(share)] for share in read["occlusion"].T]
     return Survey(
@@ -76,12 +76,12 @@ def facets(shards: AIHShards) -> tuple[Facet, ...]:
     """The samples by their hands, interaction, skin tone, occlusion (of the more hidden hand) and background.
 
     Hands go from two to none, tones from light to dark and occlusion from little to much, empty groups included; the
-    others begin with what is frequent. What a sample does not tell is a last group, ``unknown``; a facet that no sample
-    tells about is left out, and so are the hands where all samples show two.
+    others begin with what is frequent. Samples whose value is unknown are the last group,
+    ``unknown``; a facet that is unknown for all samples is left out, and so are the hands where all samples show two.
     """
     from aih_gen.scenes.skin import TONES  # its package loads PyTorch, which nothing else here needs
 
-    positions = _looked_at(len(shards))
+    positions = _surveyed(len(shards))
     hands, interactions, tones, occlusions, backgrounds = [], [], [], [], []
     for start in range(0, len(positions), BLOCK):
         read = shards.read(positions[start : start + BLOCK], ("provenance", "occlusion", "present"))
@@ -103,7 +103,7 @@ def facets(shards: AIHShards) -> tuple[Facet, ...]:
     )
 
 
-def _looked_at(samples: int) -> list[int]:
+def _surveyed(samples: int) -> list[int]:
     """All positions, or random ones: evenly spaced ones could keep step with a pattern in the data."""
     if samples <= MAX_READ:
         return list(range(samples))

@@ -16,7 +16,7 @@ from aih_gen.hands.normals import VertexNormals
 from aih_gen.io.archives import read_npz
 from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
-from aih_gen.typing import Array, Float32, Int32, UInt8
+from aih_gen.typing import AnyArray, Array, Float32, Floating, Int32, UInt8
 
 VERSION = 1
 """Of the file's layout."""
@@ -148,7 +148,7 @@ def load_people() -> People:
         raise AssetError(f"{path}: expected the people's data, found a part missing or damaged ({error})") from error
 
 
-def _people(arrays: dict[str, np.ndarray]) -> People:
+def _people(arrays: dict[str, AnyArray]) -> People:
     step = np.float32(arrays["step"])
     parts, starts = arrays["parts"].tolist(), arrays["starts"].tolist()
     names, hair_names = arrays["expression_names"].tolist(), arrays["hair_names"].tolist()
@@ -184,7 +184,7 @@ def _normalised(weights: UInt8) -> Float32:
     return np.ascontiguousarray(real / real.sum(1, keepdims=True))
 
 
-def _hair(points: np.ndarray, normals: np.ndarray, bright: np.ndarray) -> Hair:
+def _hair(points: Floating, normals: Floating, bright: Floating) -> Hair:
     """From (N,P,2,3) points and normals, and (N,P,2) brightness."""
     count, along = points.shape[:2]
     corner = 2 * np.arange(along - 1)[None] + 2 * along * np.arange(count)[:, None]

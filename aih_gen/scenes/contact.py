@@ -95,9 +95,10 @@ class Constraints(NamedTuple):
 class ContactSolver:
     """Resolves the contact of one pair of hand models."""
 
-    def __init__(self, finger_solver: FingerSolver) -> None:
+    def __init__(self, finger_solver: FingerSolver, arm_near: float = ARM_NEAR) -> None:
+        """``arm_near``: metres of forearm that take part; 0 where nothing is known of the arms."""
         self.finger_solver = finger_solver
-        self.skinnings = tuple(skinning.only(_near_wrist(skinning)) for skinning in finger_solver.skinnings)
+        self.skinnings = tuple(skinning.only(_near_wrist(skinning, arm_near)) for skinning in finger_solver.skinnings)
 
     def resolve_penetration(self, hands: Hands, contacts: Contacts) -> tuple[Hands, ContactQuality]:
         """Move the left hand and both hands' fingers until nothing passes through and intended contacts touch.
@@ -314,7 +315,7 @@ def _least_squares(rows: Array, distances: Array, way: Array | None) -> Array:
     return SCALE * units * min(1.0, MAX_STEP / max(np.abs(units).max(), 1e-9))
 
 
-def _near_wrist(skinning: Skinning) -> Int64:
-    near_wrist = length((skinning.template - skinning.joint_template[0][:, None]).T) < ARM_NEAR
+def _near_wrist(skinning: Skinning, distance: float) -> Int64:
+    near_wrist = length((skinning.template - skinning.joint_template[0][:, None]).T) < distance
     near_wrist[: skinning.num_hand] = True
     return np.flatnonzero(near_wrist)

@@ -156,10 +156,10 @@ def _stripes(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> 
     draw.rectangle((left, top, left + width, top + height), fill=_thing_colour(rng))
     colour = _thing_colour(rng)
     thickness = max(1, round(spacing * rng.uniform(0.2, 0.6)))
-    for column in np.arange(left, left + width, spacing):
+    for column in np.arange(left, left + width, spacing).tolist():
         draw.line((column, top, column, top + height), fill=colour, width=thickness)
     if rng.random() < 0.5:
-        for row in np.arange(top, top + height, spacing):
+        for row in np.arange(top, top + height, spacing).tolist():
             draw.line((left, row, left + width, row), fill=colour, width=thickness)
 
 

@@ -35,7 +35,7 @@ class Placed:
 
     @classmethod
     def of(cls, pair: PairPose, rotation: Array, shift: Array, known: bool) -> Placed:
-        """The person of a pair in a view that rotates and moves it so; ``known`` tells if the pair's frame is a
+        """The person of a pair in a view that rotates and moves it so; ``known`` is true if the pair's frame is a
         body's.
         """  # fmt: skip
         elbows = pair.wrists + FOREARM * pair.elbows

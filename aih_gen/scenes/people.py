@@ -58,7 +58,7 @@ class PeopleSampler:
         self._hands: list[tuple[Int32, SkinRegions]] = []
 
     def sample(self, rng: np.random.Generator, placed: Placed | None, skin: Skin, camera: Camera) -> Company:
-        """Some people for a scene whose hands belong to a person of that skin; nobody where there is no room."""
+        """Some people for a scene whose hands belong to a person of that skin; none where there is no room."""
         people = load_people()
         raster = HandRaster.of(placed, camera)
         own, other, hand = Company(), Company(), Company()

@@ -141,7 +141,7 @@ class PairSampler:
         back = interaction.laid * pair.hands[second].root[:, 1]
         points = [posed.vertices for posed in pair.posed]
         distance = touch_distance(points[1 - second], points[second], back) + rng.uniform(*interaction.gap)
-        # The left hand is the one that moves, whichever is second.
+        # The left hand always moves, first or second.
         shift = min(max(distance, -0.04), 0.07) * (back if second == 1 else -back)
         hands = pair.hands[0], replace(pair.hands[1], transl=pair.hands[1].transl + shift)
         posed = pair.posed[0], pair.posed[1].moved(shift)

@@ -50,7 +50,7 @@ OCCLUSION_TOLERANCE, MORE_TOLERANCE = 0.14, 0.06
 RASTER_BIAS = 0.08
 """Excess of the raster's hidden share over that of rendered pairs: cells round up."""
 MAX_HIDDEN = 0.82
-"""Views in which more of a hand is hidden are rejected: its pose could not be told."""
+"""Views in which more of a hand is hidden are rejected: its pose could not be recognised."""
 MAX_TRIES = 16
 MIN_SHOWN = 0.45
 """Least share of a hand alone that the image holds, by points of its surface."""
@@ -88,7 +88,7 @@ class SceneSampler:
         """``fits``: what ``config.poses`` names, opened, by the number of hands in a frame (``sources.open_source``).
 
         Raises:
-            AIHError: recorded cameras or backgrounds are asked for, and no photos are known.
+            AIHError: recorded cameras or backgrounds are required, and the fits have no photos.
         """
         if bool(fits) != (config.poses != RenderConfig.poses):
             raise ValueError(f"fits: expected those of poses {config.poses}, opened, found {fits}")

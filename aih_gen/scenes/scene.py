@@ -167,7 +167,7 @@ SHOWS = (
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Hands of one person before a camera, and what is behind them.
+    """Hands of one person before a camera, and their background.
 
     ``hands`` is (right, left), None where there is none.
     """

@@ -10,7 +10,7 @@ from aih_gen.scenes.backgrounds import Background, Backgrounds
 from aih_gen.scenes.lights import HARMONICS, exposed
 from aih_gen.scenes.scene import Lights
 from aih_gen.scenes.vectors import unit
-from aih_gen.typing import Setting
+from aih_gen.typing import Array, Setting
 
 DARK_STUDIO, DAYLIGHT = 0.05, 0.06
 """Share of each; else the setting is ordinary."""
@@ -67,7 +67,7 @@ def daylight(
     return replace(background, gain=(red, green, blue)), lit
 
 
-def _one_lamp(harmonics: np.ndarray, direction: np.ndarray, colour: np.ndarray, shadows: bool) -> Lights:
+def _one_lamp(harmonics: Array, direction: Array, colour: Array, shadows: bool) -> Lights:
     return Lights(
         harmonics=harmonics.astype(np.float32),
         directions=unit(direction)[None].astype(np.float32),

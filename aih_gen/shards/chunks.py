@@ -1,4 +1,4 @@
-"""Reading the chunks of one dataset, each looked at before HDF5 unpacks it.
+"""Reading the chunks of one dataset, each checked before HDF5 unpacks it.
 
 HDF5 unpacks whatever a chunk claims to hold: a few kilobytes may ask for gigabytes, and a chunk that holds too little
 is filled up with whatever lay in memory. So what a chunk will become is read off its first bytes, and nothing is
@@ -11,12 +11,10 @@ import functools
 import math
 import os
 import zlib
-from typing import Any
 
 import h5py
-from numpy.typing import NDArray
 
-from aih_gen.typing import Codec
+from aih_gen.typing import AnyArray, Codec
 
 CHECKSUM = 4
 """Bytes that fletcher32 adds to a chunk."""
@@ -26,7 +24,7 @@ MAX_HEADER = 18
 
 
 class ChunkedDataset:
-    """A dataset that ``inspect.check`` has let in.
+    """A dataset that ``inspect.check`` has accepted.
 
     HDF5's own objects are used, without h5py's around them, as a large data set opens many.
 
@@ -54,7 +52,7 @@ class ChunkedDataset:
         """Reads small rows fastest, once it is made."""
         return h5py.Dataset(self._dataset)
 
-    def read_row(self, row: int, out: NDArray[Any]) -> None:
+    def read_row(self, row: int, out: AnyArray) -> None:
         """Read one row into ``out`` (1, ...), C-contiguous and of the dataset's type.
 
         Raises:
@@ -69,7 +67,7 @@ class ChunkedDataset:
         place.select_hyperslab((row, *self._start_of_row), out.shape)
         self._dataset.read(self._row, place, out)
 
-    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+    def read_rows(self, start: int, stop: int) -> AnyArray:
         """Some rows as a new array; raises as ``read_row``."""
         size = self._chunks[0]
         for row in range(start - start % size, stop, size):
@@ -88,11 +86,11 @@ class ChunkedDataset:
             raise ValueError(f"expected a chunk of {self._bytes} bytes, found {found}")
 
     def _most_stored(self) -> int:
-        """No codec makes the worst chunk longer by more than this."""
+        """Upper bound of a chunk's stored size with any codec."""
         return self._bytes + CHECKSUM + (0 if self._codec is None else self._bytes // 128 + 1024)
 
     def _unpacked(self, offset: int, size: int) -> int | None:
-        """Bytes that HDF5 will make of a stored chunk; None where they are not known before."""
+        """Size in bytes of a stored chunk after unpacking; None where it is not known before."""
         if self._codec is None:
             return size - CHECKSUM
         if self._codec == "zstd":

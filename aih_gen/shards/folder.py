@@ -1,4 +1,4 @@
-"""A folder of shards while it grows: what may stand in it, who may write to it, what its manifest says."""
+"""A folder of shards while it grows: its allowed files, its lock and its manifest."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _lock(path: Path, operation: int) -> Iterator[None]:
             stack.callback(os.close, handle)
             fcntl.flock(handle, operation)
         except BlockingIOError as error:
-            raise AIHError(f"{path.parent}: another run is writing to this folder") from error
+            raise AIHError(f"{path.parent}: expected no other run in this folder, found one that is writing") from error
         except OSError as error:
             raise AIHError(f"{path.parent}: expected a folder that can be written to ({error.strerror})") from error
         yield

@@ -1,4 +1,4 @@
-"""The door for shards: opens a file that may come from anywhere, and lets in only what schema 1 describes."""
+"""The door for shards: opens an untrusted file and accepts only what schema 1 describes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def open_shard(path: Path) -> h5py.File:
         ShardError: no such file, or not an HDF5 file.
     """
     if not path.is_file():
-        raise ShardError(f"{path}: no such shard")
+        raise ShardError(f"{path}: expected a shard, found no file")
     try:
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)  # shards never change; every chunk is read once
     except OSError as error:
@@ -100,7 +100,7 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
             if name not in datasets:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
         for name in datasets.keys() - {*expected, OFFSETS, PROVENANCE}:
-            raise ShardError(f"{path}, {name}: expected no such dataset in schema {SCHEMA_VERSION}")
+            raise ShardError(f"{path}: expected the datasets of schema {SCHEMA_VERSION}, found {name}")
         codec = _codec(datasets["rgb"], path)
         for name, column in expected.items():
             chunks = (1, *column.shape)
@@ -206,7 +206,7 @@ def _codec(rgb: h5py.Dataset, path: Path) -> Codec:
     for number, codec in CODECS.items():
         if found == [number, FLETCHER32]:
             if not h5py.h5z.filter_avail(number):
-                raise ShardError(f"{path}, rgb: expected the {codec} plugin to be installed; pip install hdf5plugin")
+                raise ShardError(f"{path}, rgb: expected the {codec} plugin, found it missing; pip install hdf5plugin")
             return codec
     raise ShardError(
         f"{path}, rgb: expected one of the filters {tuple(CODECS)}, then {FLETCHER32} (fletcher32), found {found}"

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a folder of shards holds, and what made it."""
+"""``manifest.json``: the content of a folder of shards, and the configuration that made it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import json
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index as as_index
 from pathlib import Path
@@ -17,15 +17,16 @@ from typing import Any, overload
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, MASK_BITS, Sample, mask
 from aih_gen.errors import ShardError
 from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
-from aih_gen.shards.manifest import MANIFEST, Manifest, ManifestEntry, describe_file, read_manifest
-from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, MAX_SHARD, OFFSETS, PROVENANCE, columns
+from aih_gen.shards.listing import check_distinct, listed_entries, promised_shards
+from aih_gen.shards.manifest import MANIFEST, describe_file, read_manifest
+from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, OFFSETS, PROVENANCE, columns
+from aih_gen.typing import AnyArray
 
 
 def max_open_files(limit: int) -> int:
@@ -36,17 +37,6 @@ def max_open_files(limit: int) -> int:
 MAX_OPEN_FILES = max_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class _Promised:
-    """A shard, and what its folder's manifest says of it."""
-
-    path: Path
-    samples: int | None = None
-    """None where no manifest describes it."""
-    configurations: dict[str, Any] = field(default_factory=dict)
-    """By their SHA-256, those that may have made it."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +65,8 @@ class AIHShards(Sequence[Sample]):
         paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
-        self._promised = [promised for one in paths for promised in _promised(Path(one))]
-        _check_distinct([promised.path for promised in self._promised])
+        self._promised = [promised for place in paths for promised in promised_shards(Path(place))]
+        check_distinct([promised.path for promised in self._promised])
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(
@@ -119,7 +109,7 @@ class AIHShards(Sequence[Sample]):
         return made
 
     def _check(self, number: int, info: ShardInfo) -> None:
-        """Let in a shard that is like the others, and as promised."""
+        """Check that a shard agrees with the others and with its manifest."""
         self._checked[number] = info
         promised = self._promised[number]
         try:
@@ -168,8 +158,8 @@ class AIHShards(Sequence[Sample]):
         values |= {**stored, "index": int(stored["index"])}
         return Sample(**values, provenance=self._provenance(shard, row))
 
-    def read(self, indices: Iterable[int], fields: Sequence[str] = ("image", "masks")) -> dict[str, NDArray[Any]]:
-        """Stacked arrays of some samples, in the order asked for; a position may come twice.
+    def read(self, indices: Iterable[int], fields: Sequence[str] = ("image", "masks")) -> dict[str, AnyArray]:
+        """Stacked arrays of some samples, in the order of the positions; one may come twice.
 
         Args:
             indices: positions; negative ones count from the end.
@@ -192,7 +182,7 @@ class AIHShards(Sequence[Sample]):
         arrays = {name: self._stack(places, name) for name in stored}
         return {name: self._field(name, arrays, places) for name in fields}
 
-    def column(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> AnyArray:
         """A dataset of all samples, in their order: for small ones, such as ``present`` (N,2).
 
         Raises:
@@ -213,7 +203,9 @@ class AIHShards(Sequence[Sample]):
             try:
                 parts.append(self._dataset(shard, name).read_rows(0, samples))
             except DAMAGE as error:
-                raise ShardError(f"{self._promised[shard].path}, {name}: damaged ({line(error)})") from error
+                raise ShardError(
+                    f"{self._promised[shard].path}, {name}: expected whole data, found it damaged ({line(error)})"
+                ) from error
         return np.concatenate(parts)
 
     def locate(self, position: int) -> tuple[int, int]:
@@ -229,13 +221,13 @@ class AIHShards(Sequence[Sample]):
         """SHA-256 over the shards' own SHA-256, in order: the same for the same bytes, wherever they are."""
         total = hashlib.sha256()
         paths = [promised.path for promised in self._promised]
-        listed = {folder: _listed(folder, read_manifest(folder)) for folder in {path.parent for path in paths}}
+        listed = {folder: listed_entries(folder, read_manifest(folder)) for folder in {path.parent for path in paths}}
         for path in paths:
             entry = listed[path.parent].get(path) or describe_file(path, path.name, 0)
             total.update(bytes.fromhex(entry.sha256))
         return total.hexdigest()
 
-    def _field(self, name: str, arrays: dict[str, NDArray[Any]], places: list[tuple[int, int]]) -> NDArray[Any]:
+    def _field(self, name: str, arrays: dict[str, AnyArray], places: list[tuple[int, int]]) -> AnyArray:
         if name in arrays:
             return arrays[name]
         if name in IMAGES:
@@ -246,7 +238,7 @@ class AIHShards(Sequence[Sample]):
         provenance[:] = [self._provenance(*place) for place in places]
         return provenance
 
-    def _stack(self, places: list[tuple[int, int]], name: str) -> NDArray[Any]:
+    def _stack(self, places: list[tuple[int, int]], name: str) -> AnyArray:
         column = columns(*self.size, depth=True)[name]
         stacked = np.empty((len(places), *column.shape), column.dtype)
         for k in sorted(range(len(places)), key=places.__getitem__):  # as they lie on the disk
@@ -277,10 +269,11 @@ class AIHShards(Sequence[Sample]):
         return parsed
 
     def _damaged(self, shard: int, name: str, row: int, error: Exception) -> ShardError:
-        return ShardError(f"{self._promised[shard].path}, {name}, sample {row}: damaged ({line(error)})")
+        place = f"{self._promised[shard].path}, {name}, sample {row}"
+        return ShardError(f"{place}: expected whole data, found it damaged ({line(error)})")
 
     def _dataset(self, shard: int, name: str) -> ChunkedDataset:
-        """A dataset of a shard, opened when first asked for: opening all takes longer than reading one."""
+        """A dataset of a shard, opened when first needed: opening all takes longer than reading one."""
         opened = self._opened(shard)
         if name not in opened.datasets:
             info = self.shard(shard)
@@ -330,49 +323,3 @@ class AIHShards(Sequence[Sample]):
 
 def _dataset_of(field: str) -> str:
     return "rgb" if field in IMAGES else "masks" if field in MASK_BITS else field
-
-
-def _promised(path: Path) -> Iterator[_Promised]:
-    """The shards at a path. A manifest is believed where the file it describes has the size that it says."""
-    files = shard_files(path)
-    manifest = read_manifest(path)
-    listed = _listed(path, manifest)
-    configurations = manifest.configurations() if manifest else {}
-    for file in files:
-        entry = listed.get(file)
-        if entry and 1 <= entry.samples <= MAX_SHARD:
-            yield _Promised(file, entry.samples, configurations)
-        else:
-            yield _Promised(file)
-
-
-def _check_distinct(files: Sequence[Path]) -> None:
-    """Raise ShardError where a file is given twice, under whatever name or link: its samples would count double."""
-    known: dict[tuple[int, int], Path] = {}
-    for file in files:
-        stat = file.stat()
-        first = known.setdefault((stat.st_dev, stat.st_ino), file)
-        if first is not file:
-            raise ShardError(f"{file}: expected each shard once, found {first} before it, which is the same file")
-
-
-def _listed(folder: Path, manifest: Manifest | None) -> dict[Path, ManifestEntry]:
-    """The entries of shards that are there, in the size that is listed, by path."""
-    entries = {folder / entry.name: entry for entry in (manifest.shards if manifest else ())}
-    return {path: entry for path, entry in entries.items() if path.is_file() and path.stat().st_size == entry.bytes}
-
-
-def shard_files(path: Path) -> list[Path]:
-    """The shard at a path, or the shards in the folder there, sorted by name.
-
-    Raises:
-        ShardError: there is none.
-    """
-    if not path.is_dir():
-        if not path.exists():
-            raise ShardError(f"{path}: expected a shard or a folder of shards, found nothing")
-        return [path]
-    files = sorted(file for file in path.glob("*.h5") if not file.name.startswith("."))
-    if not files:
-        raise ShardError(f"{path}: expected a folder with shards (*.h5), found none")
-    return files

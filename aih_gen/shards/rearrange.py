@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import document_sha256
 from aih_gen.errors import AIHError, ShardError
 from aih_gen.io.write import atomic_folder, check_writable
 from aih_gen.shards.manifest import PARTS, Manifest, ManifestEntry, describe_file, read_manifest, write_manifest
 from aih_gen.shards.reader import AIHShards
-from aih_gen.typing import Codec
+from aih_gen.typing import Codec, Int64
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class _Family:
 
 @dataclass(frozen=True)
 class _Shard:
-    """A shard that was found to be what its manifest says."""
+    """A shard that agrees with its manifest."""
 
     path: Path
     entry: ManifestEntry
@@ -132,10 +131,10 @@ def _check_samples_differ(shards: Sequence[_Shard]) -> None:
         if len(twice):
             first, second = (same[owner].path for owner in owners[order[twice[0] : twice[0] + 2]].tolist())
             index = indices[order[twice[0]]]
-            raise ShardError(f"{second}: sample {index} of the same configuration is in {first} too")
+            raise ShardError(f"{second}: expected samples of its own, found sample {index}, which is in {first} too")
 
 
-def _indices(path: Path) -> NDArray[np.int64]:
+def _indices(path: Path) -> Int64:
     shards = AIHShards(path)
     indices = shards.column("index")
     shards.close()

@@ -1,4 +1,4 @@
-"""Does a folder hold what its manifest says, and do its samples keep the promises of the masks and targets?"""
+"""Checks of shards: files against the manifest, and the invariants of masks, targets and joints."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from aih_gen.compose.masks import hole, occlusion
 from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, document_sha256
 from aih_gen.errors import ShardError
+from aih_gen.shards.listing import shard_files
 from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
-from aih_gen.shards.reader import AIHShards, shard_files
-from aih_gen.typing import Side
+from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Float32, Mask, Side, UInt8
 
 PROJECTION_TOLERANCE = 0.5
 """Pixels between joints_2d and the projection of joints_3d."""
@@ -27,7 +27,7 @@ JOINT_TOLERANCE = 2
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that should not be."""
+    """A violated invariant."""
 
     shard: str
     dataset: str
@@ -159,13 +159,13 @@ def _absent_problems(sample: Sample, side: int, name: Side) -> Iterator[tuple[st
 
 
 def _is_unknown(sample: Sample, name: Side) -> bool:
-    """True where the source says that it does not know the hand's whole shape."""
+    """True where the amodal mask is marked as unknown by the source."""
     known = sample.provenance.get("known")
     return isinstance(known, list) and name not in known
 
 
-def _astray(joints: NDArray[np.float32], state: NDArray[np.uint8], amodal: NDArray[np.bool_]) -> list[int]:
-    """Joints (21,2) of one hand that are called visible and lie outside its amodal mask (H,W)."""
+def _astray(joints: Float32, state: UInt8, amodal: Mask) -> list[int]:
+    """Joints (21,2) of one hand whose state is visible although they lie outside its amodal mask (H,W)."""
     visible = np.flatnonzero((state == JOINT_VISIBLE) & np.isfinite(joints).all(-1))
     if not amodal.any():
         return visible.tolist()

@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.sample import IMAGES, Sample, pack_masks
 from aih_gen.errors import AIHError
@@ -30,7 +29,7 @@ from aih_gen.shards.schema import (
     Header,
     columns,
 )
-from aih_gen.typing import Codec
+from aih_gen.typing import AnyArray, Codec
 
 FILE_FORMAT = ("v110", "v110")
 """Checksummed metadata, like ``latest``, but HDF5 1.10 and 1.12 can read it: HDF5 2's ``latest`` they cannot."""
@@ -129,7 +128,9 @@ def _compression(codec: Codec, name: str) -> dict[str, Any]:
     try:
         import hdf5plugin
     except ImportError as error:
-        raise AIHError("codec: zstd needs the package hdf5plugin; pip install hdf5plugin, or use gzip") from error
+        raise AIHError(
+            "codec: expected the package hdf5plugin for zstd, found it missing; pip install hdf5plugin, or use gzip"
+        ) from error
     return dict(hdf5plugin.Zstd(clevel=ZSTD_LEVELS.get(name, 3)))
 
 
@@ -145,7 +146,7 @@ def _create(file: h5py.File, name: str, column: Column, count: int, compression:
     )
 
 
-def _stack(samples: Sequence[Sample], name: str, column: Column) -> NDArray[Any]:
+def _stack(samples: Sequence[Sample], name: str, column: Column) -> AnyArray:
     if name == "rgb":
         parts = [np.stack([getattr(sample, image) for image in IMAGES]) for sample in samples]
     elif name == "masks":

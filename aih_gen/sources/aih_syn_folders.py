@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.compose.copy_paste import compose_pair
@@ -33,7 +32,7 @@ from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.object_npy import read_object_array
 from aih_gen.sources.opencv_warp import warp
 from aih_gen.sources.records import ReadReport
-from aih_gen.typing import AIHBranch, Side
+from aih_gen.typing import AIHBranch, Array, Mask, Side, UInt8
 
 SYN, CROP = "AIH_syn", 256
 BOX = 255.0
@@ -61,10 +60,10 @@ class Entry:
     """The covered hand's."""
     images: tuple[int, int]
     """Numbers of the right and the left hand's crop."""
-    base: tuple[Affine, NDArray[np.float64]]
+    base: tuple[Affine, Array]
     """Of the hand the authors call right (the covered one): from its crop, mirrored where ``loop_side`` is left, to the
     sample; and its colour gain (3,)."""
-    pasted: tuple[Affine, NDArray[np.float64]]
+    pasted: tuple[Affine, Array]
     occlusion_rate: float
 
 
@@ -125,7 +124,7 @@ class AIHSynFolder:
             self._faults[side, number] = fault
         return self._faults[side, number]
 
-    def _crop(self, side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _crop(self, side: int, number: int) -> tuple[UInt8, Mask]:
         image, mask = self._files(side, number)
         return np.asarray(read_image(image, "RGB")), np.asarray(read_image(mask, "L")) > 0
 
@@ -149,7 +148,7 @@ class AIHSynFolder:
         for side, (affine, gain) in ((base, entry.base), (pasted, entry.pasted)):
             image, hand = self._crop(side, entry.images[side])
             coloured = np.clip(warp(image[:, ::step], affine, CROP) * gain, 0, 255).astype(np.uint8)
-            moved: NDArray[np.bool_] = warp(hand[:, ::step].astype(np.uint8), affine, CROP) > 0
+            moved: Mask = warp(hand[:, ::step].astype(np.uint8), affine, CROP) > 0
             layers.append((coloured, moved))
         (target, right), (over, left) = layers
         image = np.where(left[..., None], over, target)
@@ -197,7 +196,7 @@ def _entry(number: int, item: dict[str, Any], lists: Sequence[list[int]]) -> Ent
     return Entry(number, side, images, base, pasted, float(item["occlusion_rate"]))
 
 
-def _augmentation(found: Any) -> tuple[Affine, NDArray[np.float64]]:
+def _augmentation(found: Any) -> tuple[Affine, Array]:
     """From a crop to the sample, and the colour gain.
 
     The box (0, 0, 255, 255) is moved by the translation times 255, its sides are multiplied by ``scale``, it is turned

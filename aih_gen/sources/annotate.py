@@ -17,13 +17,8 @@ from aih_gen.render.layers import Layers
 from aih_gen.sources.crops import SquareCrop, crop_around
 from aih_gen.sources.fit_masks import FitRenderer, FittedPair, fitted_masks, photo_joint_state, to_camera
 from aih_gen.sources.image_only import image_only_sample
-from aih_gen.sources.interhand26m import (
-    PRESENT,
-    Annotation,
-    InterHand,
-    fit_fault,
-    read_interhand,
-)
+from aih_gen.sources.interhand26m import InterHand, fit_fault, read_interhand
+from aih_gen.sources.interhand26m_files import PRESENT, Annotation
 from aih_gen.sources.records import ReadReport
 from aih_gen.typing import Branch, Crops, Float32, Split
 

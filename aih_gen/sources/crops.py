@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+
+from aih_gen.typing import Array, Floating, Mask, UInt8
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class SquareCrop:
         """Pixels of the crop in a pixel of the photo."""
         return self.size / self.side
 
-    def matrix(self) -> NDArray[np.float64]:
+    def matrix(self) -> Array:
         """(3,3) from pixels of the photo to pixels of the crop."""
         middle = (self.size - 1) / 2
         shift = [middle - self.scale * axis for axis in self.centre]
         return np.array([[self.scale, 0, shift[0]], [0, self.scale, shift[1]], [0, 0, 1.0]])
 
-    def cut(self, photo: Image.Image) -> NDArray[np.uint8]:
+    def cut(self, photo: Image.Image) -> UInt8:
         """(size,size,3) the crop; black beyond the photo."""
         left, top = (axis + 0.5 - self.side / 2 for axis in self.centre)
         corner = int(np.floor(left)), int(np.floor(top))
@@ -40,7 +41,7 @@ class SquareCrop:
         box = (x, y, min(x + self.side, whole.width), min(y + self.side, whole.height))
         return np.asarray(whole.resize((self.size, self.size), Image.Resampling.BILINEAR, box))
 
-    def inside(self, width: int, height: int) -> NDArray[np.bool_]:
+    def inside(self, width: int, height: int) -> Mask:
         """(size,size) True where the crop shows the photo, of that width and height."""
         middle = (self.size - 1) / 2
         steps = (np.arange(self.size) - middle) / self.scale
@@ -51,7 +52,7 @@ class SquareCrop:
         return rows[:, None] & columns
 
 
-def crop_around(points: NDArray[np.floating], margin: float, size: int) -> SquareCrop:
+def crop_around(points: Floating, margin: float, size: int) -> SquareCrop:
     """The square around points (P,2), whose longer side is multiplied by ``margin``."""
     low, high = points.min(0), points.max(0)
     middle = (low + high) / 2

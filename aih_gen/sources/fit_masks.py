@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from aih_gen.compose.joint_states import joint_pixels, layer_joint_states
@@ -23,7 +22,7 @@ from aih_gen.render.meshes import HandPair
 from aih_gen.scenes.backgrounds import Background
 from aih_gen.scenes.scene import Camera, Hand, Lights, Scene, Skin
 from aih_gen.scenes.sensor import PERFECT
-from aih_gen.typing import Array, Float32, Mask
+from aih_gen.typing import Array, Float32, Mask, UInt8
 
 _GREY = np.full(3, 0.5, np.float32)
 _SKIN = Skin(_GREY, _GREY, _GREY, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, "light", None)
@@ -35,7 +34,7 @@ _LIGHTS = Lights(
 
 @dataclass(frozen=True, eq=False)
 class FittedPair:
-    """Hands before a camera; hand 0 is right. What is not ``drawn`` may be anything."""
+    """Hands before a camera; hand 0 is right. Values of hands that are not ``drawn`` are ignored."""
 
     pose: Float32  # (2,48) axis-angle, radians, zero = flat hand
     betas: Float32  # (2,10)
@@ -64,7 +63,7 @@ class FitRenderer:
             return np.asarray(self.hands.models[side](*parameters).vertices[0].numpy())
 
     def rest_wrists(self, betas: Float32) -> Array:
-        """(2,3) m, where each hand's wrist is before it is posed: what it turns about; betas are (2,10)."""
+        """(2,3) m, each hand's wrist at rest, its centre of rotation; betas are (2,10)."""
         wrists = [
             model.joint_template[0].double() + model.joint_shapedirs[0].double() @ torch.from_numpy(shape).double()
             for model, shape in zip(self.hands.models, betas, strict=True)
@@ -105,8 +104,8 @@ def fitted_masks(layers: Layers, shown: Mask) -> tuple[Mask, Mask]:
     return amodal, amodal & ~nearer
 
 
-def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, shown: Mask) -> NDArray[np.uint8]:
-    """(2,21) what a photo shows of annotated joints (2,21,2) px and (2,21,3) m, as the fits tell.
+def photo_joint_state(joints_2d: Float32, joints_3d: Float32, layers: Layers, shown: Mask) -> UInt8:
+    """(2,21) states of annotated joints (2,21,2) px and (2,21,3) m in a photo, by the depth of the fits.
 
     Unknown where the joint is unknown, and where it lies beside the fitted hand, so that the two contradict each other.
     """

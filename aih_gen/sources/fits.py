@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES, RenderConfig
 from aih_gen.errors import AssetError
@@ -25,7 +24,7 @@ from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources.poses_npz import MAX_NUMBERS, within_reach
-from aih_gen.typing import Array
+from aih_gen.typing import Array, Mask
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
 JSON_NAMES = {"pose": "pose", "betas": "shape", "transl": "trans"}
@@ -77,7 +76,7 @@ def _chosen(
     path: Path,
     hands: int,
     arrays: dict[str, Array],
-    valid: NDArray[np.bool_],
+    valid: Mask,
     what: str,
     sha256: str,
     of_shards: tuple[AIHShards, Array] | None = None,
@@ -109,7 +108,7 @@ def _from_shards(path: Path, hands: int) -> Fits:
     return _chosen(path, hands, arrays, valid, "samples", shards.digest(), (shards, camera))
 
 
-def _from_npz(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
+def _from_npz(path: Path) -> tuple[dict[str, Array], Mask, str]:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     stored = read_npz(path, (*WIDTHS, "valid"))
     count = len(stored["pose"]) if stored.get("pose", np.zeros(())).ndim else 0
@@ -126,8 +125,8 @@ def _check(path: Path, name: str, array: Any, shape: tuple[int, ...], kinds: str
         raise AssetError(f"{path}: {name}: expected numbers of shape {shape}, found {found}")
 
 
-def _from_json(path: Path) -> tuple[dict[str, Array], NDArray[np.bool_], str]:
-    stream = JSONStream(path)  # the file of a whole training split is not to be held in memory
+def _from_json(path: Path) -> tuple[dict[str, Array], Mask, str]:
+    stream = JSONStream(path)  # the file of a whole training split does not fit in memory
     rows: dict[str, list[Array]] = {name: [] for name in WIDTHS}
     valid: list[list[bool]] = []
     for capture, frame, hands in stream.pairs():

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from aih_gen.compose.crops import HandCrop, hand_box, is_fit
@@ -24,7 +23,7 @@ from aih_gen.config import SIDES, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.io.images import SUFFIXES, image_size, images_in, read_image, tell_unread
 from aih_gen.sources.hand_masks import THRESHOLD, read_hand_mask
-from aih_gen.typing import Mask
+from aih_gen.typing import Mask, UInt8
 
 MASK_ENDING = "_mask.png"
 
@@ -37,7 +36,7 @@ def is_hand_folder(path: Path) -> bool:
 
 
 class HandFolder:
-    """The hands of ``config.source``, sorted by name. Images are opened when asked for.
+    """The hands of ``config.source``, sorted by name. Images are opened when needed.
 
     Raises:
         AIHError: there are no images of a side, or one has no mask.
@@ -93,7 +92,7 @@ def mask_of(image: Path) -> Path:
     return image.with_name(image.stem + MASK_ENDING)
 
 
-def square_image(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
+def square_image(path: Path, side: int) -> tuple[UInt8, Mask]:
     """An image (side,side,3) and the hand in it (side,side): the largest square around the hand.
 
     Raises:
@@ -111,12 +110,12 @@ def square_image(path: Path, side: int) -> tuple[NDArray[np.uint8], Mask]:
     box = _square_around(hand)
     grey = Image.fromarray(np.where(hand, np.uint8(255), np.uint8(0)))
     # Pillow's filter covers all pixels that one of a smaller image stands for.
-    image, grey = (one.resize((side, side), Image.Resampling.BILINEAR, box) for one in (image, grey))
+    image, grey = (layer.resize((side, side), Image.Resampling.BILINEAR, box) for layer in (image, grey))
     return np.asarray(image), np.asarray(grey) >= THRESHOLD
 
 
-def _square_around(hand: np.ndarray[Any, np.dtype[np.bool_]]) -> Box:
-    """The largest square of an image that is centred on the hand as well as may be: left, top, right, bottom."""
+def _square_around(hand: Mask) -> Box:
+    """The largest square of an image centred on the hand as nearly as its borders allow: left, top, right, bottom."""
     height, width = hand.shape
     side = min(height, width)
     middle = hand_box(hand).mean(0) + 0.5

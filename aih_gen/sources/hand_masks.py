@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.errors import AIHError
 from aih_gen.io.images import read_image
-from aih_gen.typing import Mask
+from aih_gen.typing import Mask, UInt8
 
 THRESHOLD = 128
 """Grey level from which a mask's pixel is hand. Of levels beyond 8 bit, half of the highest is."""
@@ -42,7 +41,7 @@ def read_hand_mask(path: Path) -> Mask:
     return ~hand
 
 
-def _levels(path: Path) -> NDArray[np.uint8]:
+def _levels(path: Path) -> UInt8:
     """(H,W) from 0, dark, to 255."""
     image = read_image(path)
     if image.mode.startswith("I") or image.mode == "F":

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import Sample
-from aih_gen.typing import Mask
+from aih_gen.typing import Mask, UInt8
 
 
 def image_only_sample(
     index: int,
-    image: NDArray[np.uint8],
-    targets: Sequence[NDArray[np.uint8]],
+    image: UInt8,
+    targets: Sequence[UInt8],
     amodal: Mask,
     visible: Mask,
     provenance: dict[str, Any],

@@ -49,4 +49,4 @@ def _plain(value: Any) -> Any:
         return plain_number(value) if value.name in SCALAR else plain_array(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -7,15 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.recipe import Affine, inverse
+from aih_gen.typing import Int64, UInt8
 
 POSITION, PART, WEIGHT = 10, 5, 15
 """Bits below the point: while positions are summed up, of a position, of a weight."""
 
 
-def warp(image: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint8]:
+def warp(image: UInt8, affine: Affine, size: int) -> UInt8:
     """An image (H,W) or (H,W,3) moved by ``affine`` (2,3) into one of ``size`` pixels a side."""
     back, steps, one = inverse(affine), np.arange(size), 1 << POSITION
     across = np.rint(back[:, 0, None] * steps * one).astype(np.int64)  # (2,size)
@@ -30,12 +30,12 @@ def warp(image: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint
     return (total + (1 << WEIGHT - 1) >> WEIGHT).astype(np.uint8)
 
 
-def _share(position: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+def _share(position: Int64, step: int) -> Int64:
     part = position & (1 << PART) - 1
     return part if step else (1 << PART) - part
 
 
-def _taken(image: NDArray[np.uint8], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _taken(image: UInt8, row: Int64, column: Int64) -> UInt8:
     height, width = image.shape[:2]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     found = image[row.clip(0, height - 1), column.clip(0, width - 1)]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.io.archives import read_npz
 from aih_gen.sources.records import ReadReport
+from aih_gen.typing import AnyArray, Mask
 
 FIELDS = {
     "pose": (48, ("pose", "poses", "mano_pose", "thetas")),
@@ -23,7 +23,7 @@ MAX_NUMBERS = {"pose": 100.0, "betas": 100.0, "transl": 1e4}
 """Radians, standard deviations and metres that no fit reaches: a hand of such a size would need all memory there is."""
 
 
-def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
+def import_poses(path: Path) -> tuple[dict[str, AnyArray], ReadReport]:
     """Pairs of hands out of an npz; both hands of a pair are in one frame of reference.
 
     Each of pose (N,48) axis-angle in radians, zero = flat hand, betas (N,10) and transl (N,3) m is there either for
@@ -49,12 +49,12 @@ def import_poses(path: Path) -> tuple[dict[str, NDArray[Any]], ReadReport]:
     return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, report
 
 
-def within_reach(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
+def within_reach(name: str, array: AnyArray) -> Mask:
     """True for those of pose, betas or transl (...,D) whose numbers a hand can have: finite, and none too large."""
     return np.asarray((np.abs(array.astype(np.float64)) <= MAX_NUMBERS[name]).all(-1))  # NaN compares false
 
 
-def _both(path: Path, stored: dict[str, Any], name: str, width: int, known: tuple[str, ...]) -> NDArray[Any]:
+def _both(path: Path, stored: dict[str, Any], name: str, width: int, known: tuple[str, ...]) -> AnyArray:
     for spelling in known:
         hands = [stored.get(f"{side}_{spelling}") for side in SIDES]
         if spelling in stored:

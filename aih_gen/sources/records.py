@@ -1,4 +1,4 @@
-"""Records of other people's data: which are used, which are not and why, and how they become samples."""
+"""Records of other people's data: counts of used and unused ones with reasons, and their samples."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ReadReport:
             raise AIHError(f"{place}: expected {self.what} that can be used, found none: {'; '.join(self.lines())}")
 
     def lines(self) -> list[str]:
-        """The summary: how many of what, with the first names."""
+        """The summary: counts by reason, with the first names."""
         first = f"{self.num_read:,} {self.what}: {self.used:,} used, {self.num_broken:,} broken"
         return [first, *_lines(self.broken), *_lines(self.left_out)]
 

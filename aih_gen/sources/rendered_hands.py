@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.compose.crops import HandCrop, is_fit
 from aih_gen.compose.sample import mask
 from aih_gen.config import SIDES, RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.shards.reader import AIHShards
-from aih_gen.typing import Mask
+from aih_gen.typing import Float32, Mask, UInt8
 
 ARM_MARGIN = 2
 """Pixels: an arm this close to the other hand is taken to run on behind it."""
@@ -23,7 +22,7 @@ _FIELDS = ("joints_3d", "joints_2d", "joint_state", "pose", "betas", "transl")
 
 
 class RenderedHands:
-    """The hands of ``config.source``: of each sample the right or the left one, as its target shows it.
+    """The hands of ``config.source``: of each sample the right or the left one, from its target.
 
     Raises:
         AIHError: no shards there, AIH_Syn itself, photos of several branches, or images of another size.
@@ -81,7 +80,7 @@ class RenderedHands:
         }
 
 
-def _loses_arm(bits: NDArray[np.uint8], hand: Mask, wrist: NDArray[np.float32], side: int) -> bool:
+def _loses_arm(bits: UInt8, hand: Mask, wrist: Float32, side: int) -> bool:
     """True where the other hand hides some of this one's arm: the arm's mask holds only what is visible."""
     size, own, other = len(bits), SIDES[side], SIDES[1 - side]
     zone = _dilated(mask(bits, f"arm_{own}"), ARM_MARGIN)
@@ -102,6 +101,6 @@ def _dilated(grown: Mask, radius: int) -> Mask:
     return grown
 
 
-def _disc(centre: NDArray[np.float32], radius: float, size: int) -> Mask:
+def _disc(centre: Float32, radius: float, size: int) -> Mask:
     steps = np.arange(size)
     return (steps[None] - centre[0]) ** 2 + (steps[:, None] - centre[1]) ** 2 <= radius**2

@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]
 
 
 class Fault(NamedTuple):
-    """Why a photo is not used: it contradicts itself, or is left out."""
+    """The reason why a photo is not used: it contradicts itself, or is left out."""
 
     broken: bool
     reason: str

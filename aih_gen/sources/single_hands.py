@@ -63,8 +63,8 @@ class SingleHandPhotos:
             if fault:
                 self.report.add_broken(fault, f"{SIDES[side]}/{path.name}")
                 continue
-            for one in (path, mask_of(path)):
-                self._hash.update(os.fsencode(f"{SIDES[side]}/{one.name}") + b"\0" + one.read_bytes())
+            for file in (path, mask_of(path)):
+                self._hash.update(os.fsencode(f"{SIDES[side]}/{file.name}") + b"\0" + file.read_bytes())
             yield side, path
 
     def _sample(self, index: int, side: int, path: Path) -> Sample:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
@@ -29,10 +28,10 @@ from aih_gen.sources.crops import crop_around
 from aih_gen.sources.image_only import image_only_sample
 from aih_gen.sources.records import ReadReport
 from aih_gen.sources.shown import Fault, box_fault
+from aih_gen.typing import Array
 
 JOINTS_FOLDER, IMAGES_FOLDER, ENDING = "joints_2D_GT", "rgb", "_joints_2d.txt"
 LINES = 28
-Joints = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class TzionasFrames:
         """Names and bytes of all files of joints."""
         return {"source": {"sha256": self._hash.hexdigest(), "samples": len(self)}}
 
-    def _usable(self) -> Iterator[tuple[Path, Joints]]:
+    def _usable(self) -> Iterator[tuple[Path, Array]]:
         files = sorted({*self.root.rglob(f"{JOINTS_FOLDER}/[!.]*.txt"), *self.root.rglob(f"[!.]*{ENDING}")})
         if not files:
             raise AIHError(f"{self.root}: expected {JOINTS_FOLDER}/NAME.txt or NAME{ENDING}, found neither")
@@ -84,7 +83,7 @@ class TzionasFrames:
             self._hash.update(os.fsencode(name) + b"\0" + path.read_bytes())
             yield image, joints
 
-    def _sample(self, index: int, path: Path, joints: Joints) -> Sample:
+    def _sample(self, index: int, path: Path, joints: Array) -> Sample:
         photo = read_image(path, "RGB")
         known = np.asarray(np.isfinite(joints).all(-1))
         present = np.asarray(known.any(1))
@@ -106,7 +105,7 @@ class TzionasFrames:
         return replace(sample, joints_2d=joints_2d, joint_state=state, present=present)
 
 
-def read_joints(path: Path) -> Joints | str:
+def read_joints(path: Path) -> Array | str:
     """(2,21,2) px of the frame, NaN where not annotated; or what is wrong with the file."""
     try:
         table = np.array([line.split() for line in path.read_text().splitlines() if line.strip()], np.float64)
@@ -125,7 +124,7 @@ def read_joints(path: Path) -> Joints | str:
     return joints
 
 
-def _photo_fault(image: Path, joints: Joints) -> Fault | None:
+def _photo_fault(image: Path, joints: Array) -> Fault | None:
     """The fault of a frame, or of its joints in it."""
     known = joints[np.isfinite(joints).all(-1)]
     (left, top), (right, bottom) = known.min(0).tolist(), known.max(0).tolist()

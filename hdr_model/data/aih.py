@@ -1,4 +1,4 @@
-"""Shards as batches of tensors, in an order that a seed and a step decide."""
+"""Shards as batches of tensors, in an order that follows from seed and step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrainingData(Protocol):
         ...
 
     def digest(self) -> str:
-        """SHA-256 of what the samples follow from: the same for the same data, wherever they lie."""
+        """SHA-256 of the samples' origin: the same for the same data in any place."""
         ...
 
     def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
@@ -78,7 +78,7 @@ class AIHDataset(Dataset[Batch]):
         return {name: value[0] for name, value in batch.items()} if isinstance(index, int) else batch
 
     def compose(self, batch: Batch) -> Batch:
-        """The batch itself: nothing is left to do on the device."""
+        """The batch unchanged: nothing is composed on the device."""
         return batch
 
     def digest(self) -> str:

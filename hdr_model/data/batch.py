@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aih_gen.compose.sample import Sample, pack_masks
+from aih_gen.typing import UInt8
 
 Batch = dict[str, Tensor]
 TARGET_VALID = "target_valid", "alone"
@@ -52,7 +53,7 @@ def target_valid(rgb: Tensor, present: Tensor) -> Tensor:
     return present & (differs | ~present.flip(1))
 
 
-_DERIVED: dict[str, Callable[[Sample], NDArray[np.uint8]]] = {
+_DERIVED: dict[str, Callable[[Sample], UInt8]] = {
     "rgb": lambda sample: np.stack([sample.image, *sample.target]),
     "masks": pack_masks,
 }

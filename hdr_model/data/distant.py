@@ -76,7 +76,7 @@ def within(affine: Tensor, size: int, photo: torch.Size) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Distant:
-    """The choice of the samples of B that are to be small, and of their backgrounds."""
+    """The samples of B that are made small, and their backgrounds."""
 
     affine: Tensor  # (B,2,3) pixel of the crop -> pixel of the photo
     small: Tensor  # (B,) bool
@@ -110,6 +110,6 @@ class Distant:
         return images.index_copy(0, self.rows, pasted)
 
     def without_repeats(self, bits: Tensor, affine: Tensor) -> Tensor:
-        """Bit fields (B,s,s) under ``affine`` (B,2,3), in which small photos do not go on beyond their border."""
+        """Bit fields (B,s,s) under ``affine`` (B,2,3), in which small photos are not repeated beyond their border."""
         beyond = ~within(affine, bits.shape[-1], self.backgrounds.shape[1:3])
         return torch.where(self.small[:, None, None] & beyond, 0, bits)

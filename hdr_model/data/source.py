@@ -20,7 +20,7 @@ SAMPLES = 1 << 40
 
 
 class SourceDataset(Dataset[Batch]):
-    """The samples of a configuration, each made when it is asked for.
+    """The samples of a configuration, each made when it is needed.
 
     Args:
         config: of a generator, such as ``RenderConfig()``: its samples never end.
@@ -46,11 +46,11 @@ class SourceDataset(Dataset[Batch]):
         return stack([self._sample(index) for index in indices], self.fields)
 
     def compose(self, batch: Batch) -> Batch:
-        """The batch itself: nothing is left to do on the device."""
+        """The batch unchanged: nothing is composed on the device."""
         return batch
 
     def digest(self) -> str:
-        """SHA-256 of the configuration and of what its files hold."""
+        """SHA-256 of the configuration and of its files' content."""
         document = config_document(self.config, self._open().describe())
         return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 

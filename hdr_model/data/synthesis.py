@@ -58,7 +58,7 @@ class SynthesisDataset(Dataset[Batch]):
         self.first = len(stored) if stored else 0
 
     def __len__(self) -> int:
-        """The samples that are stored; of hands, where nothing is, those of the side that has more."""
+        """Number of stored samples; without any, of the hands of the side that has more."""
         return self.first or max(self.source.hands.count(side) for side in (0, 1))
 
     def __getitem__(self, indices: Sequence[int]) -> Batch:
@@ -66,7 +66,7 @@ class SynthesisDataset(Dataset[Batch]):
         kept = [k for k in indices if k < self.first]
         batch = dict(self.stored[kept]) if self.stored and kept else {}
         raw = [self._raw(k - self.first) for k in indices if k >= self.first]
-        return batch | {RAW + name: torch.stack([one[name] for one in raw]) for name in (raw[0] if raw else ())}
+        return batch | {RAW + name: torch.stack([arrays[name] for arrays in raw]) for name in (raw[0] if raw else ())}
 
     def compose(self, batch: Batch) -> Batch:
         """The batch with its composed samples behind its stored ones; runs where its tensors are."""
@@ -78,7 +78,7 @@ class SynthesisDataset(Dataset[Batch]):
         return {name: torch.cat([batch[name], made[name]]) if name in batch else made[name] for name in self.fields}
 
     def digest(self) -> str:
-        """SHA-256 over the stored samples' and what the hands are."""
+        """SHA-256 over the stored samples' digest and the hands' description."""
         parts = {"stored": self.stored.digest() if self.stored else None, "hands": self.source.describe()}
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
@@ -91,8 +91,8 @@ class SynthesisDataset(Dataset[Batch]):
         composed = round(batch_size * self.share)
         if not composed or (composed == batch_size and self.stored):
             raise AIHError(
-                f"--synthesise {self.share:g}: expected at least one stored and one composed sample in a batch of "
-                f"{batch_size}"
+                "--synthesise: expected at least one stored and one composed sample a batch, found a share of "
+                f"{self.share:g} in batches of {batch_size}"
             )
         kept = batch_size - composed
         if self.stored:

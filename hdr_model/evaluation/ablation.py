@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import check_writable, write_text
 from aih_gen.shards.reader import AIHShards
+from aih_gen.typing import Array
 from hdr_model.config import Preset, TrainConfig, preset, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
@@ -99,7 +99,7 @@ class Study:
 
 
 class Trainer(Protocol):
-    """The part of ``training.loop.train`` that a row needs."""
+    """The signature of ``training.loop.train`` as a row calls it."""
 
     def __call__(
         self,
@@ -152,9 +152,9 @@ def ablate(study: Study, out: Path, device: str, train: Trainer = train) -> Grid
 def _check(study: Study) -> dict[Path, str]:
     """The subset of each folder of training data."""
     if study.budget < 1:
-        raise AIHError(f"--budget should be at least 1, found {study.budget}")
+        raise AIHError(f"--budget: expected at least 1, found {study.budget}")
     if study.limit is not None and study.limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {study.limit}")
+        raise AIHError(f"--limit: expected at least 1, found {study.limit}")
     subsets = {}
     for path in study.data:
         found = {shard.header.subset for shard in AIHShards(path).shards}
@@ -163,7 +163,9 @@ def _check(study: Study) -> dict[Path, str]:
         subsets[path] = found.pop()
     for row in ROWS:
         if row.subset and row.subset not in subsets.values():
-            raise AIHError(f"--data: row {row.number} needs {row.subset}, found {', '.join(sorted(subsets.values()))}")
+            raise AIHError(
+                f"--data: expected {row.subset} for row {row.number}, found {', '.join(sorted(subsets.values()))}"
+            )
     AIHShards(study.held_out)
     if study.hasm:
         find_weights(study.hasm, "hasm")
@@ -235,7 +237,7 @@ def _measure(study: Study, shpe: Path, run: Path | None, device: torch.device) -
     """Errors of the held-out hands in mm; HDRM is that of ``run``, or there is none."""
     estimator = _networks(study, shpe, run, device)
     dataset = AIHDataset(study.held_out, FIELDS)
-    errors: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    errors: defaultdict[str, list[Array]] = defaultdict(list)
     shares: list[float] = []
     sides: list[int] = []
     for indices in tqdm(list(portions(spread(len(dataset), study.limit), BATCH)), desc="measure", unit="batch"):
@@ -265,7 +267,7 @@ def _networks(study: Study, shpe: Path, run: Path | None, device: torch.device) 
     return HDR(hasm, hdrm, pose, segmentation_size=seen, hand_size=size, device=device, bfloat16=bfloat16)
 
 
-def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+def _joints(estimator: HandEstimator, batch: Batch, paint: bool) -> tuple[Tensor, Tensor, Array]:
     """Sample (N,) and hand (N,) of a batch's hands, and their joints (N,21,3) in bone units and the camera's axes."""
     sample, hand, crops = cut_true_hands(batch, known_hands(batch)[0], estimator.hand_size)
     known = true_input(crops)
@@ -328,7 +330,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = read_json(path)
     except AssetError as error:
-        raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote ({error})") from error
+        raise AIHError(f"{path}: expected JSON that `hdr ablate` wrote, found other content ({error})") from error
     if not isinstance(document, dict):
         raise AIHError(f"{path}: expected a JSON object, found {type(document).__name__}")
     return document

@@ -1,4 +1,4 @@
-"""Other people's annotated photos as shards, made before they are measured on."""
+"""Other people's annotated photos as shards, made before an evaluation."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from hdr_model.evaluation.published import NAN, P40_MILLISECONDS
 from hdr_model.evaluation.table import Grid, Line, without_nan
 from hdr_model.inference.detection import find_hands
 from hdr_model.inference.pipeline import HDR
+from hdr_model.inference.views import SEVERAL_VIEWS
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.shpe import SHPE
@@ -83,7 +84,7 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
 
 
 def measure(run: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of each of several runs after a first one, for ``seconds`` in all; the device is waited for.
+    """Seconds of each of several runs after a first one, for ``seconds`` in all; synchronised with the device.
 
     A first run of more than ``MAX_FIRST_SECONDS`` seconds is the only one.
     """
@@ -113,7 +114,9 @@ def _untrained(size: Preset, device: torch.device, bfloat16: bool) -> HDR:
     torch.manual_seed(0)
     networks = HASM(preset("hasm", size)), HDRM(preset("hdrm", size)), SHPE(preset("shpe", size))
     sides = training_preset("hasm", size).size, training_preset("hdrm", size).size
-    return HDR(*networks, segmentation_size=sides[0], hand_size=sides[1], device=device, bfloat16=bfloat16)
+    return HDR(
+        *networks, segmentation_size=sides[0], hand_size=sides[1], device=device, bfloat16=bfloat16, views=SEVERAL_VIEWS
+    )
 
 
 def _jobs(hdr: HDR, number: int) -> dict[str, Callable[[], object]]:

@@ -42,7 +42,7 @@ def count_hands(true: Mapping[str, Tensor], predicted: Mapping[str, Tensor]) -> 
 
 
 def count_rows(counted: Sequence[Counted]) -> Iterator[Row]:
-    """Shares of the samples of no, one and two hands; what the set does not hold has no row."""
+    """Shares of the samples of no, one and two hands; a kind that the set does not hold has no row."""
     none, one, two = ([sample for sample in counted if sum(sample.there) == number] for number in range(3))
     found_one = [sample for sample in one if sum(sample.found) == 1]
     rows: tuple[tuple[str, list[bool], str, float, Better], ...] = (

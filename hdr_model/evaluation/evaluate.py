@@ -1,4 +1,4 @@
-"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of what came out."""
+"""``hdr eval``: held-out shards through HDR, and tables, charts and examples of the results."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aih_gen.io.write import check_apart, check_writable
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
+from hdr_model.evaluation.meshes import MESH_FIELDS, MeshScores
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.perceptual import PerceptualMetrics
 from hdr_model.evaluation.pose import pose_curves, pose_grids
@@ -34,6 +35,7 @@ def evaluate(
     device: str,
     limit: int | None,
     perceptual: PerceptualMetrics = NO_PERCEPTUAL,
+    mesh: str | None = None,
 ) -> Evaluation:
     """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
@@ -41,13 +43,15 @@ def evaluate(
         train_data: the shards trained on, for the guesses that know their mean; with none those are left out ("-").
         limit: at most so many samples, spread evenly.
         perceptual: also measure painted crops.
+        mesh: a hand model, ``free`` or a path, that is fitted to the joints and measured too.
 
     Raises:
         AIHError: a folder or a number is not what it should be.
     """
     check_request(out, limit)
     check_apart(out, [data, *train_data, *([weights] if weights else [])])
-    dataset = AIHDataset(data, FIELDS)
+    dataset = AIHDataset(data, FIELDS + MESH_FIELDS if mesh else FIELDS)
+    meshes = MeshScores(mesh, dataset) if mesh else None
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
     perceptual = perceptual.to(where)
@@ -57,14 +61,17 @@ def evaluate(
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = to_device(dataset[indices], hdr.device)
         metas = read_sample_meta(dataset, indices, batch)
-        add_scores(scores, indices, batch, predict(hdr, batch), prior, metas, perceptual)
+        predicted = predict(hdr, batch)
+        add_scores(scores, indices, batch, predicted, prior, metas, perceptual)
+        if meshes:
+            meshes.add(batch, predicted)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
-        tuple(result_rows(scores)),
+        (*result_rows(scores), *(meshes.rows() if meshes else ())),
         result_notes(scores, hdr, len(chosen)),
         settings,
-        tuple(pose_grids(scores.pose)),
+        (*pose_grids(scores.pose), *(meshes.grids() if meshes else ())),
         tuple(pose_curves(scores.pose)),
     )
     (out / "pictures").mkdir(parents=True, exist_ok=True)
@@ -79,12 +86,12 @@ def check_request(out: Path, limit: int | None) -> None:
     """Raise AIHError for a folder or a limit that ``evaluate`` cannot work with."""
     check_writable(out)
     if limit is not None and limit < 1:
-        raise AIHError(f"--limit should be at least 1, found {limit}")
+        raise AIHError(f"--limit: expected at least 1, found {limit}")
 
 
 def _write_examples(scores: Scores, dataset: AIHDataset, hdr: HDR, folder: Path) -> None:
     of_hands = np.asarray(scores.overlap["amodal", HASM].of_each()).reshape(-1, len(SIDES))
-    ious = [float(np.nanmean(one)) if np.isfinite(one).any() else float("nan") for one in of_hands]
+    ious = [float(np.nanmean(hands)) if np.isfinite(hands).any() else float("nan") for hands in of_hands]
     psnrs = scores.region["hole", TRUE].psnr_of_each()
     pose = scores.pose
     by_hand = pose.errors(FOUND, HDR_OWN) if pose.sample else np.empty((0, 1))

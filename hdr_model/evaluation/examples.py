@@ -1,4 +1,4 @@
-"""Before and after: the best, the middle and the worst of the held-out samples, none of them without the others."""
+"""Before and after: the best, the median and the worst of the held-out samples, always together."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def predict_examples(hdr: HDR, dataset: AIHDataset, places: Sequence[Place]) -> 
 
 
 def mask_row(example: Example, caption: str) -> RGB:
-    """Image, true masks, found masks."""
+    """Image, true masks, predicted masks."""
     true, found = (
         {name: mask[example.sample].cpu().numpy() for name, mask in masks.items()}
         for masks in (example.predictions.true_masks, example.predictions.found_masks)
@@ -85,7 +85,7 @@ def mask_row(example: Example, caption: str) -> RGB:
 
 
 def image_row(example: Example, caption: str) -> RGB:
-    """Crop, hole, what was painted with true masks and with HASM's, truth."""
+    """Crop, hole, painted with true masks and with HASM's, truth."""
     predictions, k, c = example.predictions, example.hand, example.predictions.crops
     crop = _pixels(c.image[k])
     holes = c.masks.hole[k].squeeze().cpu().numpy()

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018), of weights that the user has: the distance of two images in features of VGG16."""
+"""LPIPS (Zhang et al. 2018), with the user's weights: the distance of two images in features of VGG16."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ class LPIPS(nn.Module):
         """VGG16's maps, each pixel's vector of length 1."""
         shift, scale = (image.new_tensor(values).view(3, 1, 1) for values in (_SHIFT, _SCALE))
         maps = self.vgg.before_pools((2 * image - 1 - shift) / scale)
-        return [one / (one.square().sum(1, keepdim=True).sqrt() + 1e-10) for one in maps]
+        return [features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10) for features in maps]

@@ -1,4 +1,4 @@
-"""The numbers: overlap of masks, likeness of images (whole and inside a region), error of joints.
+"""Metrics: overlap of masks, similarity of images (whole and inside a region), error of joints.
 
 Every ratio names its denominator and counts the cases in which it does not exist, so that no mean hides
 what it left out.
@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from aih_gen.typing import Array, Floating
+from hdr_model.geometry import place_on_rays
 
 PSNR_LIMIT = 100.0
 """dB given to a region that is equal to the bit, whose PSNR is infinite."""
@@ -119,7 +121,7 @@ def ssim_map(predicted: Tensor, true: Tensor) -> Tensor:
     return likeness / ((mean_p**2 + mean_t**2 + _C1) * (variances + _C2))
 
 
-def frechet_distance(features: NDArray[np.floating], others: NDArray[np.floating]) -> float:
+def frechet_distance(features: Floating, others: Floating) -> float:
     """Fréchet distance of the normal distributions of two sets of features (N,D) and (M,D) (Heusel et al. 2017); NaN
     where a set has fewer than two.
 
@@ -134,7 +136,7 @@ def frechet_distance(features: NDArray[np.floating], others: NDArray[np.floating
     return float(((mean - other_mean) ** 2).sum() + variances - 2 * shared)
 
 
-def _mean_and_factor(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_and_factor(features: Floating) -> tuple[Array, Array]:
     """Of features (N,D): the mean (D,), and F with at most D rows, of which F^T F is the covariance."""
     values = np.asarray(features, np.float64)
     mean = values.mean(0)
@@ -142,13 +144,13 @@ def _mean_and_factor(features: NDArray[np.floating]) -> tuple[NDArray[np.float64
     return mean, np.asarray(np.linalg.qr(scaled, mode="r"))
 
 
-def joint_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+def joint_errors(predicted: Floating, true: Floating) -> Array:
     """Distance of each joint, (N,21), between joints (N,21,3), in their unit; NaN where the truth is unknown."""
     offsets = np.asarray(predicted, np.float64) - np.asarray(true, np.float64)
     return np.asarray(np.linalg.norm(offsets, axis=-1))
 
 
-def mpjpe(errors: NDArray[np.float64]) -> float:
+def mpjpe(errors: Array) -> float:
     """Mean over joints of the per-joint means of errors (N,J), as in InterNet's protocol; NaN entries are left out.
 
     The root joint, whose error is 0 by construction, is one of them: the field's tables include it.
@@ -159,7 +161,7 @@ def mpjpe(errors: NDArray[np.float64]) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean()) if counts.any() else float("nan")
 
 
-def aligned_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+def aligned_errors(predicted: Floating, true: Floating) -> Array:
     """Distance of each joint, (N,21), after each hand's best similarity transform (Procrustes), in the true unit.
 
     Rotation, scale and translation are fitted to the known joints of a hand; NaN where a joint, or more than all but
@@ -179,7 +181,7 @@ def aligned_errors(predicted: NDArray[np.floating], true: NDArray[np.floating]) 
     return np.where(known, np.linalg.norm(fitted - t, axis=-1), np.nan)
 
 
-def correct_share(errors: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+def correct_share(errors: Array, thresholds: Array) -> Array:
     """PCK: for each threshold, the known joints of errors (N,21) that are at most so far off / the known joints."""
     known = np.sort(errors[np.isfinite(errors)])
     if not known.size:
@@ -187,14 +189,12 @@ def correct_share(errors: NDArray[np.float64], thresholds: NDArray[np.float64]) 
     return np.searchsorted(known, thresholds, side="right") / known.size
 
 
-def area_under(curve: NDArray[np.float64], thresholds: NDArray[np.float64]) -> float:
+def area_under(curve: Array, thresholds: Array) -> float:
     """AUC: area under a PCK curve (trapezoids) / the width of its thresholds, from 0 to 1."""
     return float(np.trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0]))
 
 
-def place_hands(
-    joints_2d: NDArray[np.floating], relative: NDArray[np.floating], camera: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def place_hands(joints_2d: Floating, relative: Floating, camera: Floating) -> Array:
     """Positions (N,3) of the hands' wrists in the camera's axes, by linear least squares over the joints.
 
     Args:
@@ -202,22 +202,11 @@ def place_hands(
         relative: (N,21,3) relative to the wrist; the result is in its unit.
         camera: (N,3,3) intrinsics, px. A hand with anything unknown gives NaN.
     """
-    relative = np.asarray(relative, np.float64)
-    homogeneous = np.concatenate([joints_2d, np.ones_like(joints_2d[..., :1])], -1).astype(np.float64)
-    places = np.full((len(relative), 3), np.nan)
-    for k, (pixels, joints, intrinsics) in enumerate(zip(homogeneous, relative, camera, strict=True)):
-        if not (np.isfinite(pixels).all() and np.isfinite(joints).all() and np.isfinite(intrinsics).all()):
-            continue
-        # A joint X + T is seen at the ray (x, y, 1): X + T - (x, y) * (Z + T_z) = 0 in both coordinates.
-        rays = np.linalg.solve(intrinsics.astype(np.float64), pixels.T).T
-        rays = rays[:, :2] / rays[:, 2:]
-        left = np.concatenate([np.tile(np.eye(2), (len(rays), 1)), -rays.reshape(-1, 1)], 1)
-        right = (rays * joints[:, 2:] - joints[:, :2]).reshape(-1)
-        places[k] = np.linalg.lstsq(left, right, rcond=None)[0]
-    return places
+    arrays = (torch.from_numpy(np.asarray(array, np.float64)) for array in (joints_2d, relative, camera))
+    return place_on_rays(*arrays).numpy()
 
 
-def best_threshold(mean_mask: NDArray[np.floating]) -> float:
+def best_threshold(mean_mask: Floating) -> float:
     """The level t at which ``mean_mask >= t`` has the greatest pooled IoU with the masks it is the mean of.
 
     Of N masks with mean m (H,W): the sum of intersections is N * sum of m over the kept pixels, the sum of unions is
@@ -242,6 +231,6 @@ def _psnr(mean_squared: float) -> float:
 
 
 def _mean(values: list[float]) -> float:
-    """Mean of what is not NaN; NaN where nothing is left."""
+    """Mean of the values that are not NaN; NaN where there are none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

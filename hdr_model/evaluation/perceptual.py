@@ -1,4 +1,4 @@
-"""Perceptual metrics of painted crops: LPIPS and FID, with weights that the user gives."""
+"""Perceptual metrics of painted crops: LPIPS and FID, with the user's weights."""
 
 from __future__ import annotations
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, WRIST
+from aih_gen.typing import Array, Mask
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, joint_errors, mpjpe, place_hands
 from hdr_model.evaluation.predict import ALONE, BOUND, FOUND, TRUE, UNPAINTED
 from hdr_model.evaluation.protocols import HDR_OWN, P1, P3, PROTOCOLS, Protocol, bone_lengths, by_side, protocol_errors
 from hdr_model.evaluation.published import GAIN_LINES, INTERHAND_LINES, TZIONAS_LINES, reduction
 from hdr_model.evaluation.table import Curve, Grid, Line
-
-Array = NDArray[np.float64]
 
 METHODS = (ALONE, TRUE, UNPAINTED, FOUND, BOUND)
 MEAN_POSE = "the mean pose"
@@ -30,7 +28,7 @@ THRESHOLDS = np.arange(0.0, 50.5, 0.5)
 
 @dataclass
 class PoseScores:
-    """The hands of the set, N in all, and what each method made of them."""
+    """The N hands of the set, and each method's predictions for them."""
 
     bone_length: float
     """Metres from wrist to middle MCP for protocols without scale."""
@@ -67,7 +65,7 @@ class PoseScores:
         """Error of each joint in mm after a similarity transform, (N,21)."""
         return aligned_errors(_stack(self.joints_3d[method]), 1000 * _stack(self.true))
 
-    def splits(self) -> dict[str, NDArray[np.bool_]]:
+    def splits(self) -> dict[str, Mask]:
         """SH: one hand in the sample (or its sequence); IH: two; Inter: of IH, those whose whole masks meet."""
         both, touching = np.asarray(self.interacting, bool), np.asarray(self.touching, bool)
         return {"SH": ~both, "IH": both, "ALL": np.ones_like(both), "Inter": both & touching}
@@ -75,7 +73,7 @@ class PoseScores:
     def wrist_errors(self, method: str, scaled: bool) -> Array:
         """MRRPE's parts: error in mm of the left wrist relative to the right one, for each sample with both.
 
-        SHPE tells no position: each wrist is placed where the camera would see the joints as they were found, with a
+        SHPE gives no position: each wrist is placed where its joints project to their predicted pixels, with a
         hand as long as the true one (``scaled``) or as an average adult's.
         """
         true, found = _stack(self.true), _stack(self.joints_3d[method])
@@ -116,7 +114,7 @@ def pose_curves(scores: PoseScores) -> Iterator[Curve]:
                 yield Curve(f"PCK, {protocol.name}", method, points)
 
 
-def occlusion_groups(occlusion: Sequence[float]) -> dict[str, NDArray[np.bool_]]:
+def occlusion_groups(occlusion: Sequence[float]) -> dict[str, Mask]:
     """Hands by the share of them that is hidden; every hand with a known share is in one group."""
     shares = np.asarray(occlusion, np.float64)
     groups = {"hidden 0%": shares == 0}
@@ -191,7 +189,7 @@ def _pixel_grid(scores: PoseScores) -> Grid:
         lines.append(Line(method, tuple(_known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
     note = (
         "Mean over known joints, in pixels of the photo that a sample was cut from, or of the stored image where the "
-        "source tells of none. [Tzionas]: other people's, on that data."
+        "source states none. [Tzionas]: other people's, on that data."
     )
     return Grid("End point error in the image: EPE in px", ("right", "left", "all"), (*lines, *TZIONAS_LINES), note)
 

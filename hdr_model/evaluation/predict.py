@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ BOUND = "SHPE on the true target"
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A batch of B samples with their N hands (present, at a place that is known), and what HDR made of them."""
+    """A batch of B samples with their N hands (present, at a place that is known), and HDR's predictions for them."""
 
     true_masks: dict[str, Tensor]  # named as HASM's heads, (B,H,W) bool
     found_masks: dict[str, Tensor]  # (B,H,W) bool
@@ -41,6 +41,7 @@ class Predictions:
     joints_2d: dict[str, Tensor]  # ALONE, TRUE, UNPAINTED, FOUND, BOUND -> (N,21,2) px of the image
     joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
     # TRUE is NaN where not masked, BOUND where the target is not valid
+    joint_confidence: dict[str, Tensor] = field(default_factory=dict)  # the same -> (N,21) 0 to 1
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:
@@ -50,12 +51,12 @@ def named_masks(bits: Tensor) -> dict[str, Tensor]:
 
 
 def with_occluded(masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``masks`` and, for each side, ``right_occluded``, ...: what of the whole hand is not visible."""
+    """``masks`` and, for each side, ``right_occluded``, ...: the hidden part of each hand."""
     return masks | {f"{side}_occluded": hidden(masks[f"{side}_amodal"], masks[f"{side}_visible"]) for side in SIDES}
 
 
 def name_margin(guess: Mapping[str, Tensor], true: Mapping[str, Tensor]) -> Tensor:
-    """(B,) pixels of the hands' masks (B,H,W) that would be wrong besides if right and left were swapped.
+    """(B,) pixels of the hands' masks (B,H,W) that would be wrong in addition if right and left were swapped.
 
     Negative where fewer would be: that guess has the wrong handedness.
     """
@@ -102,10 +103,12 @@ def true_input(crops: HandCrops) -> HandInput:
     return HandInput(crops.image, crops.masks, crops.affine)
 
 
-def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes."""
-    uv, xyz, _ = estimator.estimate(crops)
-    return from_crop(uv, affine), rotate_from_crop(xyz, affine)
+def estimate_in_image(estimator: HandEstimator, crops: Tensor, affine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Joints of hands in crops (N,3,S,S): (N,21,2) px of the image, (N,21,3) in bone units and the camera's axes, and
+    their confidence (N,21).
+    """  # fmt: skip
+    uv, xyz, peaks = estimator.estimate(crops)
+    return from_crop(uv, affine), rotate_from_crop(xyz, affine), peaks
 
 
 @torch.inference_mode()
@@ -133,9 +136,11 @@ def predict(hdr: HDR, batch: Batch) -> Predictions:
     views |= {UNPAINTED: (in_own_crop.image, in_own_crop.affine)}
     views |= {BOUND: (crops.target, crops.affine)}
     joints = {name: estimate_in_image(hdr, *view) for name, view in views.items()}
-    joints_2d, joints_3d = ({name: pair[k] for name, pair in joints.items()} for k in (0, 1))
+    joints_2d, joints_3d, confidence = ({name: found[k] for name, found in joints.items()} for k in range(3))
     for of_method in (joints_2d, joints_3d):
         for method, known in ((TRUE, masked), (BOUND, target_valid)):
             of_method[method] = of_method[method].masked_fill(~known[:, None, None], torch.nan)
     masks = named_masks(batch["masks"])
-    return Predictions(masks, found_masks, sample, hand, masked, crops, composites, target_valid, joints_2d, joints_3d)
+    return Predictions(
+        masks, found_masks, sample, hand, masked, crops, composites, target_valid, joints_2d, joints_3d, confidence
+    )

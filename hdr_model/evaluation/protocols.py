@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, MIDDLE_MCP, WRIST
+from aih_gen.typing import Array
 from hdr_model.evaluation.metrics import joint_errors
 
-Array = NDArray[np.float64]
 Scale = Literal["average", "bone", "truth"]
 
 
@@ -48,7 +47,7 @@ def protocol_errors(predicted: Array, true: Array, protocol: Protocol, bone_leng
     }
     metric = predicted * lengths[protocol.scale][:, None, None]
     rooted = (joints - joints[:, protocol.root : protocol.root + 1] for joints in (metric, true))
-    return joint_errors(*(1000 * joints for joints in rooted))
+    return joint_errors(*(1000.0 * joints for joints in rooted))
 
 
 def by_side(errors: Array, hand: Sequence[int]) -> Array:

@@ -1,4 +1,4 @@
-"""Other people's figures, as printed by Meng et al. (ECCV 2022): measured on real data that is not here."""
+"""Other people's figures, as printed by Meng et al. (ECCV 2022): measured on real data that is not shipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TZIONAS_LINES = tuple(Line(f"{name} [Tzionas]", (NAN, NAN, value), published=Tru
 
 
 def reduction(before: float, after: float) -> float:
-    """By how many per cent an error fell."""
+    """Reduction of an error in per cent."""
     return 100 * (before - after) / before if before else NAN
 
 

@@ -1,4 +1,4 @@
-"""The page: what was made, how training went, what came out, in one ``index.html`` beside the images it shows.
+"""The report: data set, training curves and results in one ``index.html`` beside the images it shows.
 
 Run ``python -m hdr_model.evaluation.report ROOT`` on a folder with any of ``aih_render``, ``aih_syn``, ``runs``,
 ``eval``, ``infer`` and ``times.tsv`` in it; what is not there is left out.
@@ -133,7 +133,7 @@ def _shown(root: Path, path: Path, title: str) -> Shown:
 
 
 def main(root: Path) -> None:
-    """Build ROOT/index.html from what ROOT holds."""
+    """Build ROOT/index.html from the files in ROOT."""
     print(build_report(root))
 
 

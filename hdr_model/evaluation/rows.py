@@ -1,4 +1,4 @@
-"""The table: each of HDR's figures beside a trivial guess, and how they were taken."""
+"""The table: each of HDR's figures beside a trivial guess, and notes on their protocol."""
 
 from __future__ import annotations
 

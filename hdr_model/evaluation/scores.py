@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from aih_gen.config import SIDES
+from aih_gen.typing import Float32, Mask
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch
 from hdr_model.evaluation.counts import Counted, count_hands
@@ -46,7 +45,7 @@ class Scores:
     """(region, method) -> hands with a true target"""
     lpips: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """method -> hands with a true target and a hole; empty without the network"""
-    features: defaultdict[str, list[NDArray[np.float32]]] = field(default_factory=lambda: defaultdict(list))
+    features: defaultdict[str, list[Float32]] = field(default_factory=lambda: defaultdict(list))
     """method, or ``TARGET`` -> Inception's features (2048,) of the same hands; empty without the network"""
     pose: PoseScores = field(default_factory=lambda: PoseScores(MEAN_BONE_LENGTH))
     targets: list[tuple[int, int]] = field(default_factory=list)
@@ -109,7 +108,7 @@ def add_scores(
 
 
 def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, known: Tensor, pairs: Tensor) -> None:
-    """``known`` (B,2): the masks, empty ones too, are true; what is guessed elsewhere is neither right nor wrong.
+    """``known`` (B,2): the masks, empty ones too, are true; predictions elsewhere are not scored.
 
     ``pairs`` (B,): both hands are there, and masked.
     """
@@ -191,7 +190,7 @@ def _both_hands(masks: Mapping[str, Tensor], part: str) -> Tensor:
     return torch.stack([masks[f"{side}_{part}"] for side in SIDES], 1).flatten(0, 1)
 
 
-def _resized(mask: NDArray[np.bool_], like: Tensor) -> Tensor:
+def _resized(mask: Mask, like: Tensor) -> Tensor:
     """One mask (H,W) at the size of masks (B,h,w), once for each of them, on their device."""
     pixels = torch.from_numpy(mask)[None, None].float().to(like.device)
     return (F.interpolate(pixels, like.shape[-2:], mode="bilinear", antialias=True)[0] > 0.5).expand_as(like)

@@ -1,4 +1,4 @@
-"""The result of an evaluation as one list of rows, which the terminal, the files and the page all show."""
+"""The result of an evaluation as one list of rows, for the terminal, the files and the page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Row:
         return (self.group, metric, *figures, self.better, str(self.cases))
 
     def shown(self, value: float) -> str:
-        """``value`` with the digits that its unit deserves."""
+        """``value`` with the digits of its unit."""
         if math.isnan(value):
             return "-"
         return f"{value:.2f}" if self.unit in ("dB", "mm") else f"{value:.3f}"

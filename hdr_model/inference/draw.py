@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aih_gen.config import SIDES
+from aih_gen.typing import Floating, Mask
 from hdr_model.visual import (
     HAND_COLOURS,
     RGB,
@@ -21,7 +21,7 @@ from hdr_model.visual import (
 
 _VIEWS = {"as seen": 0.0, "from the right": 90.0}
 
-Arrays = Mapping[str, NDArray[np.floating]]
+Arrays = Mapping[str, Floating]
 """By side; NaN where a hand is absent."""
 
 
@@ -45,7 +45,7 @@ def skeletons(joints_3d: Arrays) -> RGB:
 
 def overview(
     image: RGB,
-    masks: Mapping[str, NDArray[np.bool_]],
+    masks: Mapping[str, Mask],
     alone: Mapping[str, RGB],
     joints_2d: Arrays,
     joints_3d: Arrays,

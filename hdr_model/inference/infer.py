@@ -19,6 +19,7 @@ from aih_gen.io.write import check_apart
 from hdr_model.device import choose_device
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
+from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import photos_in, read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import PARTS, Box, Part, Result
@@ -51,6 +52,16 @@ class Written:
 Tell = Callable[[Written], None]
 
 
+@dataclass(frozen=True)
+class Meshes:
+    """Asks for meshes."""
+
+    hand_model: str = "free"
+    """Or the path of a MANO file or of the folder with them."""
+    focal_length: float | None = None
+    """Pixels; by default each photo's diagonal."""
+
+
 def infer_photos(
     photos: Sequence[Path],
     weights: Path | None,
@@ -60,29 +71,36 @@ def infer_photos(
     batch: int = 1,
     only: Collection[Part] = PARTS,
     tell: Tell = lambda _: None,
+    meshes: Meshes | None = None,
 ) -> None:
     """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
 
     A folder stands for the photos in it; photos of one name get a number each. ``box`` says where the hands are in
-    every photo; ``batch`` photos are worked on together; ``tell`` hears of each when its folder is complete.
+    every photo; ``batch`` photos are worked on together; ``tell`` hears of each when its folder is complete. With
+    ``meshes`` also those of the hands.
 
     Raises:
-        AIHError: a photo or the box is not what it should be, or ``out`` cannot be written into: before the networks
-            run and anything is written.
+        AIHError: a photo, the box or the hand model is not what it should be, or ``out`` cannot be written into:
+            before the networks run and anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
     check_apart(out, [given for given in photos if given.is_dir()])
+    check_focal_length(meshes.focal_length if meshes else None)
     paths = [path for given in photos for path in photos_in(given)]
     for path in paths:
         image = read_photo(path)
         if box is not None:
             check_box(box, *image.shape[:2])
     folders = folders_for(paths, out)
-    hdr = HDR.from_pretrained(weights, device=choose_device(device))
+    asked = meshes or Meshes()
+    hdr = HDR.from_pretrained(weights, device=choose_device(device), hand_model=asked.hand_model)
+    if meshes:
+        _ = hdr.fitter  # which says what is wrong with the hand model
     with tqdm(total=len(paths), desc="photos", unit="photo", disable=None) as bar, Interruption() as interruption:
         for start in range(0, len(paths), batch):
             chosen = paths[start : start + batch]
-            results = hdr.batch([read_photo(path) for path in chosen], [box] * len(chosen))
+            images, boxes = [read_photo(path) for path in chosen], [box] * len(chosen)
+            results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=asked.focal_length)
             for path, folder, result in zip(chosen, folders[start : start + batch], results, strict=True):
                 replaced = folder.exists()
                 result.save(folder, only)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
@@ -36,15 +37,29 @@ from hdr_model.geometry import (
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.joint_states import joint_states
+from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import as_image
 from hdr_model.inference.result import Box, HandResult, Result
+from hdr_model.inference.views import ONE_VIEW, SEVERAL_VIEWS, Views
 from hdr_model.masks import HandMasks
-from hdr_model.nets.hasm import HASM, MIN_HAND_AREA, Margins, exclusive, margins, mean_of_mirrored
+from hdr_model.nets.hasm import (
+    HASM,
+    MIN_HAND_AREA,
+    HASMOutput,
+    Margins,
+    exclusive,
+    margins,
+    mean_of_mirrored,
+    mean_of_sizes,
+)
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
 from hdr_model.weights import find_weights, trained_size
+
+if TYPE_CHECKING:
+    from hdr_model.fitting.hands import HandFitter
 
 Photo = NDArray[np.uint8] | Image.Image | str | Path
 """An array (H,W,3), a Pillow image, or the path of a file."""
@@ -72,15 +87,27 @@ class HDR(HandEstimator):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
-        mirrored: bool = False,
+        views: Views = ONE_VIEW,
+        hand_model: str | Path = "free",
     ) -> None:
-        super().__init__(hdrm, shpe, hand_size, device, bfloat16)
+        super().__init__(hdrm, shpe, hand_size, device, bfloat16, views)
         if not 0 < bone_length < math.inf:
             raise AIHError(f"bone_length: expected metres above 0, found {bone_length}")
-        self.mirrored = mirrored
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
+        self.hand_model = hand_model
+
+    @cached_property
+    def fitter(self) -> HandFitter:
+        """What fits meshes; loaded when first needed.
+
+        Raises:
+            AssetError: ``hand_model`` is not there, or no hand model.
+        """
+        from hdr_model.fitting.hands import HandFitter
+
+        return HandFitter(self.hand_model)
 
     @classmethod
     def from_pretrained(
@@ -90,7 +117,8 @@ class HDR(HandEstimator):
         bone_length: float = MEAN_BONE_LENGTH,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,
-        mirrored: bool = True,
+        views: Views = SEVERAL_VIEWS,
+        hand_model: str | Path = "free",
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
 
@@ -98,17 +126,18 @@ class HDR(HandEstimator):
             bone_length: metres from wrist to middle MCP that ``joints_3d`` is scaled to.
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the GPU where there is one.
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
-            mirrored: let HASM also segment the mirror image of the hands' window, and take the mean.
+            views: what HASM and SHPE see of each hand; the mean is taken. ``views.ONE_VIEW`` is the fastest.
+            hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
 
         Raises:
-            AssetError: a network is missing or damaged.
+            AssetError: a network is missing or damaged; or, once meshes are asked for, the hand model is.
             AIHError: the device cannot be used, or ``bone_length`` is none.
         """
         root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
         sizes = {task: trained_size(path) for task, path in where.items()}
         if sizes["hdrm"] != sizes["shpe"]:
             found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
-            raise AssetError(f"{root}: hdrm and shpe look at the same crop, but were trained at {found}")
+            raise AssetError(f"{root}: expected hdrm and shpe trained at one size of crop, found {found}")
         return cls(
             HASM.from_pretrained(where["hasm"]),
             HDRM.from_pretrained(where["hdrm"]),
@@ -118,7 +147,8 @@ class HDR(HandEstimator):
             bone_length=bone_length,
             device=choose_device(str(device)),
             bfloat16=bfloat16,
-            mirrored=mirrored,
+            views=views,
+            hand_model=hand_model,
         )
 
     def to(self, device: str | torch.device) -> Self:
@@ -133,31 +163,55 @@ class HDR(HandEstimator):
         return self
 
     @overload
-    def __call__(self, image: Photo, box: Box | None = None) -> Result: ...
+    def __call__(
+        self, image: Photo, box: Box | None = None, *, mesh: bool = False, focal_length: float | None = None
+    ) -> Result: ...
     @overload
-    def __call__(self, image: list[Photo], box: Sequence[Box | None] | None = None) -> list[Result]: ...
-    def __call__(self, image: Photo | list[Photo], box: Any = None) -> Result | list[Result]:
+    def __call__(
+        self,
+        image: list[Photo],
+        box: Sequence[Box | None] | None = None,
+        *,
+        mesh: bool = False,
+        focal_length: float | None = None,
+    ) -> list[Result]: ...
+    def __call__(
+        self, image: Photo | list[Photo], box: Any = None, *, mesh: bool = False, focal_length: float | None = None
+    ) -> Result | list[Result]:
         """Both hands of a photo, or of each in a list.
 
         Args:
             image: (H,W,3) uint8 of any size up to ``MAX_PIXELS``, a Pillow image, or a path.
             box: left, top, right, bottom of the hands in pixels, for a list of photos a list of those or of None;
                 without it they are looked for all over the photo.
+            mesh: also fit the hand model to the joints of each hand: ``result.right.pose``, ``betas``, ``transl``,
+                ``vertices``, ``faces``.
+            focal_length: of the camera in px of the photo, which meshes are placed before; by default a guess, the
+                photo's diagonal.
 
         Raises:
-            AIHError, TypeError: ``image`` or ``box`` is not that.
+            AIHError, TypeError: ``image``, ``box`` or ``focal_length`` is not that.
         """
         if isinstance(image, list | tuple):
-            return self.batch(image, box)
-        return self.batch([image], [box])[0]
+            return self.batch(image, box, mesh=mesh, focal_length=focal_length)
+        return self.batch([image], [box], mesh=mesh, focal_length=focal_length)[0]
 
     @torch.inference_mode()
-    def batch(self, images: Sequence[Photo], boxes: Sequence[Box | None] | None = None) -> list[Result]:
-        """Both hands of each photo; photos may differ in size. All hands are painted and measured together.
+    def batch(
+        self,
+        images: Sequence[Photo],
+        boxes: Sequence[Box | None] | None = None,
+        *,
+        mesh: bool = False,
+        focal_length: float | None = None,
+    ) -> list[Result]:
+        """Both hands of each photo; photos may differ in size. All hands are painted, measured and fitted together.
 
         Raises:
-            AIHError, TypeError: one of ``images`` or ``boxes`` is not what ``__call__`` takes, or their numbers differ.
+            AIHError, TypeError: an argument is not what ``__call__`` takes, or the numbers of ``images`` and ``boxes``
+                differ.
         """
+        check_focal_length(focal_length)
         if boxes is not None and len(boxes) != len(images):
             raise AIHError(f"boxes: expected one for each of {len(images)} photos, found {len(boxes)}")
         arrays = [as_image(image) for image in images]
@@ -170,7 +224,12 @@ class HDR(HandEstimator):
             self._segment(photo, find_hands(self, photo) if box is None else window_of(box))
             for photo, box in zip(pixels, given, strict=True)
         ]
-        return self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
+        results = self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
+        if not mesh:
+            return results
+        from hdr_model.inference.mesh_fits import with_meshes  # with it comes much that other results do without
+
+        return with_meshes(self.fitter, results, focal_length)
 
     @torch.inference_mode()
     def separate(
@@ -238,22 +297,31 @@ class HDR(HandEstimator):
         """``segment``, and the confidence (B,2) in the right and the left hand."""
         height, width = images.shape[-2:]
         window = window or Window.whole(height, width)
-        seen = self.margins(images, [window] * len(images), mirrored=self.mirrored)
+        seen = self._closely(images, [window] * len(images))
         masks = exclusive({name: _spread(margin, window, height, width) for name, margin in seen.items()})
         return masks, seen.confidence
 
-    def margins(
-        self, images: Tensor, windows: Sequence[Window], size: int | None = None, mirrored: bool = False
-    ) -> Margins:
+    def margins(self, images: Tensor, windows: Sequence[Window], size: int | None = None) -> Margins:
         """Logits of inside minus outside (N,h,w) by the names of HASM's heads, of a window of each image (N,3,H,W).
 
         Amodal masks have lost their speckles. One image may stand for all windows.
 
         Args:
             size: side in pixels at which HASM sees a window, by default the one it was trained at.
-            mirrored: segment the mirror image too, and take the mean.
         """
-        size = size or self.segmentation_size
+        return _without_speckles(margins(self._look(images, windows, size or self.segmentation_size, mirrored=False)))
+
+    def _closely(self, images: Tensor, windows: Sequence[Window]) -> Margins:
+        """``margins``, but the mean over ``views``."""
+        step = self.hasm.stride
+        sizes = dict.fromkeys(
+            step * max(1, round(self.segmentation_size * scale / step)) for scale in self.views.scales
+        )
+        outputs = [self._look(images, windows, size, self.views.mirrored) for size in sizes]
+        return _without_speckles(margins(mean_of_sizes(outputs)))
+
+    def _look(self, images: Tensor, windows: Sequence[Window], size: int, mirrored: bool) -> HASMOutput:
+        """HASM's output for a window of each image, seen at ``size`` pixels a side."""
         centres = images.new_tensor([[w.left, w.top] for w in windows])
         sides = images.new_tensor([float(w.side) for w in windows])
         plain = torch.zeros(len(windows), dtype=torch.bool, device=images.device)
@@ -263,10 +331,7 @@ class HDR(HandEstimator):
         seen = torch.cat([seen, seen.flip(-1)]) if mirrored else seen
         with self.autocast:
             output = self.hasm(seen.contiguous(memory_format=torch.channels_last))
-        of_mask = margins(mean_of_mirrored(output) if mirrored else output)
-        for side in SIDES:
-            of_mask[f"{side}_amodal"] = without_speckles(of_mask[f"{side}_amodal"])
-        return of_mask
+        return mean_of_mirrored(output) if mirrored else output
 
     def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -274,6 +339,12 @@ class HDR(HandEstimator):
     def _cut(self, pixels: Tensor, masks: Mapping[str, Tensor], side: Side, affine: Tensor | None) -> HandInput:
         hand = torch.tensor([SIDES.index(side)], device=self.device)
         return cut_hands(pixels, masks, hand, self.hand_size, affine)
+
+
+def _without_speckles(seen: Margins) -> Margins:
+    for side in SIDES:
+        seen[f"{side}_amodal"] = without_speckles(seen[f"{side}_amodal"])
+    return seen
 
 
 def without_speckles(margins: Tensor) -> Tensor:

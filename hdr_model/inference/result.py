@@ -18,17 +18,24 @@ from aih_gen.io.images import encoded
 from hdr_model.inference.draw import joints_on_photo, overview, skeletons
 from hdr_model.inference.folders import result_folder
 from hdr_model.inference.joint_states import STATE_NAMES
+from hdr_model.inference.mesh import HandMesh, draw_meshes, write_meshes
 from hdr_model.visual import RGB, draw_masks
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
-Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result"]
-"""Choices of files of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on."""
+Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result", "mesh"]
+"""Choices of files of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on. Those of
+``mesh`` are there only where meshes were asked for."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _NUMBERS = ("joints_2d", "joints_3d", "crop", "confidence", "joint_confidence", "joint_state")
 _ARRAYS = (*_NUMBERS[:3], "present", *_NUMBERS[3:])
+_OF_MESH = ("pose", "betas", "transl")
 _UNITS = "joints_2d px of the photo (x, y); joints_3d m relative to the wrist (x right, y down, z away); crop px"
+_MESH_UNITS = (
+    "; pose rad, axis-angle; transl m in the camera's space; camera px, of the photo; "
+    "joint_distance m, mean of the mesh's joints from joints_3d"
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +53,39 @@ class HandResult:
     """(21,) highest value of each joint's heat map, 0 to 1."""
     joint_state: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(21, np.uint8))
     """(21,) AIH's codes, as in ``joint_states.STATE_NAMES``; 0, unknown, where absent."""
+    mesh: HandMesh | None = None
+    """Where ``hdr(image, mesh=True)`` was asked for it; its parts are also the hand's: ``pose``, ``vertices``, ..."""
+
+    @property
+    def pose(self) -> NDArray[np.float32]:
+        """(48,) axis-angle in radians of the hand model, zero = flat hand."""
+        return self._fitted.pose
+
+    @property
+    def betas(self) -> NDArray[np.float32]:
+        """(10,) shape of the hand model."""
+        return self._fitted.betas
+
+    @property
+    def transl(self) -> NDArray[np.float32]:
+        """(3,) m in the camera's space."""
+        return self._fitted.transl
+
+    @property
+    def vertices(self) -> NDArray[np.float32]:
+        """(V,3) m in the camera's space: x right, y down, z away."""
+        return self._fitted.vertices
+
+    @property
+    def faces(self) -> NDArray[np.int64]:
+        """(F,3) of the vertices, counter-clockwise seen from outside."""
+        return self._fitted.faces
+
+    @property
+    def _fitted(self) -> HandMesh:
+        if self.mesh is None:
+            raise AttributeError("mesh: expected a result of hdr(image, mesh=True), found one without meshes")
+        return self.mesh
 
     def __repr__(self) -> str:
         if not self.present:
@@ -90,18 +130,37 @@ class Result:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Both hands, right first: ``joints_2d`` (2,21,2) px, ``joints_3d`` (2,21,3) m relative to the wrist, ``crop``
         (2,4) px, ``present`` (2,) bool, ``confidence`` (2,), ``joint_confidence`` (2,21), ``joint_state`` (2,21) uint8;
-        NaN, and state 0, where a hand is absent.
+        NaN, and state 0, where a hand is absent. With meshes also ``pose`` (2,48) rad, ``betas`` (2,10), ``transl``
+        (2,3) m and ``camera`` (3,3) px.
         """
-        return {name: np.stack([getattr(self[side], name) for side in SIDES]) for name in _ARRAYS}
+        named = (*_ARRAYS, *_OF_MESH) if self.meshed else _ARRAYS
+        arrays = {name: np.stack([getattr(self[side], name) for side in SIDES]) for name in named}
+        return arrays | ({"camera": self.right.mesh.camera} if self.right.mesh else {})
+
+    @property
+    def meshed(self) -> bool:
+        """Meshes were asked for."""
+        return self.right.mesh is not None
+
+    @property
+    def meshes(self) -> dict[str, HandMesh]:
+        """The meshes of the hands that are there, by side; none where none were asked for."""
+        return {side: mesh for side in SIDES if self[side].present and (mesh := self[side].mesh) is not None}
 
     def to_dict(self) -> dict[str, object]:
         """The content of ``result.json``: the numbers of each hand in plain types, None where absent or unknown."""
         hands: dict[str, object] = {}
         for side in SIDES:
-            hand = self[side]
-            numbers = {name: _plain(getattr(hand, name)) if hand.present else None for name in _NUMBERS}
-            hands[side] = {"present": hand.present, **numbers}
-        return {"units": _UNITS, "joint_names": list(JOINT_NAMES), "joint_states": list(STATE_NAMES.values()), **hands}
+            hand, mesh = self[side], self[side].mesh
+            numbers = {name: getattr(hand, name) for name in _NUMBERS}
+            if mesh is not None:
+                numbers |= {name: getattr(mesh, name) for name in (*_OF_MESH, "joint_distance")}
+            plain = {name: _plain(value) if hand.present else None for name, value in numbers.items()}
+            hands[side] = {"present": hand.present, **plain}
+        if self.right.mesh is not None:
+            hands |= {"camera": _plain(self.right.mesh.camera), "hand_model": self.right.mesh.hand_model}
+        units = _UNITS + _MESH_UNITS * self.meshed
+        return {"units": units, "joint_names": list(JOINT_NAMES), "joint_states": list(STATE_NAMES.values()), **hands}
 
     def save(self, folder: str | Path, only: Collection[Part] = PARTS) -> None:
         """Write images (PNG), ``result.json`` and ``joints.npz``; ``only`` chooses among them.
@@ -117,6 +176,8 @@ class Result:
             if "result" in only:
                 text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
                 (temporary / "result.json").write_text(text, encoding="utf-8")
+            if "mesh" in only and self.meshes:
+                write_meshes(temporary, self.meshes)
             if "joints" in only:
                 arrays = {name: array[None] for name, array in self.arrays().items()}
                 np.savez_compressed(temporary / "joints.npz", allow_pickle=False, **arrays)
@@ -129,6 +190,8 @@ class Result:
             yield from ((f"{side}_alone", image) for side, image in alone.items())
         if "joints" in only:
             yield "joints", joints_on_photo(self.image, joints_2d)
+        if "mesh" in only and self.meshes:
+            yield "mesh", draw_meshes(self.image, self.meshes)
         if "skeletons" in only:
             yield "skeletons", skeletons(joints_3d)
         if "overview" in only:

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Discriminator(nn.Module):
-    """Five 4x4 convolutions that tell, patch by patch, whether an image is real.
+    """Five 4x4 convolutions that classify each patch of an image as real or painted.
 
     The paper's last sigmoid is left to the loss, where it can be computed without overflow.
     """
@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
         self.activation = nn.LeakyReLU(0.2)
 
     def forward(self, image: Tensor, visible: Tensor, background: Tensor) -> Tensor:
-        """Judges.
+        """Classify the patches of images.
 
         Args:
             image: (B, 3, H, W) normalised.

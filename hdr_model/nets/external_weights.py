@@ -1,4 +1,4 @@
-"""The one door that other people's weights come through: nothing but tensors and plain values is ever unpickled."""
+"""The door for other people's weights: nothing but tensors and plain values is ever unpickled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_external(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise AssetError(f"No file {path}: expected weights.")
+        raise AssetError(f"{path}: expected weights, found no file")
     try:
         document: Any = (
             load_file(path)
@@ -32,10 +32,12 @@ def read_external(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # a damaged file can fail in any way
-        raise AssetError(f"{path} is not a file of weights that can be read safely: {why_unread(error)}") from None
+        raise AssetError(
+            f"{path}: expected weights, found none that can be read safely ({why_unread(error)})"
+        ) from None
     state = document.get("state_dict", document) if isinstance(document, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise AssetError(f"{path}: expected a dictionary of tensors, or one with them under state_dict.")
+        raise AssetError(f"{path}: expected a dictionary of tensors, or one with them under state_dict, found neither")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 

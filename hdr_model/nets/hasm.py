@@ -139,7 +139,7 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """The hands that there are, from mean and maximum of the encoder's last map and of the hands' masks."""
+    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class PresenceBranch(nn.Module):
 
 
 def presence_of(output: Mapping[MaskName, Tensor]) -> Tensor | None:
-    """(B, 4) logits of which hands there are; None where the network does not say."""
+    """(B, 4) logits of which hands there are; None where the network has no presence branch."""
     return output.presence if isinstance(output, HASMOutput) else None
 
 
@@ -168,6 +168,17 @@ def mean_of_mirrored(output: Mapping[MaskName, Tensor]) -> HASMOutput:
         return HASMOutput(masks)
     first, second = presence.chunk(2)
     return HASMOutput(masks, (first + second[:, [NONE, LEFT, RIGHT, BOTH]]) / 2)
+
+
+def mean_of_sizes(outputs: Sequence[Mapping[MaskName, Tensor]]) -> HASMOutput:
+    """The mean of logits of the same B images at several sizes, at the resolution (h, w) of the largest."""
+    finest = max((next(iter(output.values())).shape[-2:] for output in outputs), key=lambda shape: shape[0])
+    masks = {
+        name: torch.stack([F.interpolate(output[name].float(), finest, mode="bilinear") for output in outputs]).mean(0)
+        for name in outputs[0]
+    }
+    presence = [of_one for output in outputs if (of_one := presence_of(output)) is not None]
+    return HASMOutput(masks, torch.stack(presence).mean(0) if presence else None)
 
 
 def margins(output: Mapping[MaskName, Tensor]) -> Margins:

@@ -53,7 +53,7 @@ class PretrainedNetwork(nn.Module):
         path = Path(folder)
         if not path.is_dir():
             raise AssetError(
-                f"No folder {path}: expected one that holds {cls.__name__}'s {CONFIG_FILE} and {WEIGHTS_FILE}."
+                f"{path}: expected a folder with {cls.__name__}'s {CONFIG_FILE} and {WEIGHTS_FILE}, found none"
             )
         tensors = _read_tensors(path / WEIGHTS_FILE)
         # Sizes are compared before any memory is taken: a broken configuration costs a sentence, not the machine.
@@ -80,19 +80,19 @@ class PretrainedNetwork(nn.Module):
         try:
             document = read_json(path)
         except FileNotFoundError:
-            raise AssetError(f"No file {path}: expected the configuration of {cls.__name__}.") from None
+            raise AssetError(f"{path}: expected the configuration of {cls.__name__}, found no file") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise AssetError(f"{path} is not readable as JSON: {error}.") from None
+            raise AssetError(f"{path}: expected JSON, found none that can be read ({error})") from None
         found = document.get("network") if isinstance(document, dict) else None
         if found != cls.task:
-            raise AssetError(f'{path}: expected "network": "{cls.task}", found {json.dumps(found)}.')
+            raise AssetError(f'{path}: expected "network": "{cls.task}", found {json.dumps(found)}')
         return _parse_config(cls.config_type, document.get("config"), path)
 
     def _check_sides(self, image: Tensor) -> None:
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
             raise AIHError(
-                f"{type(self).__name__} takes images with sides that {self.stride} divides, found {height}x{width}."
+                f"{type(self).__name__}: expected images with sides that {self.stride} divides, found {height}x{width}"
             )
 
 
@@ -114,17 +114,17 @@ def load_checked(network: nn.Module, tensors: dict[str, Tensor], source: str) ->
 
 def check_tensors(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Raise AssetError unless ``tensors`` are exactly the network's, by name and shape, and finite."""
-    expected = network.state_dict()
+    expected, kind = network.state_dict(), type(network).__name__
     if missing := sorted(expected.keys() - tensors.keys()):
-        raise AssetError(f"{source}: {len(missing)} tensors are missing: {_some(missing)}.")
+        raise AssetError(f"{source}: expected all tensors of {kind}, found {len(missing)} missing: {_some(missing)}")
     if unexpected := sorted(tensors.keys() - expected.keys()):
         raise AssetError(
-            f"{source}: {len(unexpected)} tensors are not {type(network).__name__}'s: {_some(unexpected)}."
+            f"{source}: expected only tensors of {kind}, found {len(unexpected)} others: {_some(unexpected)}"
         )
     for name, tensor in expected.items():
         shape, found = tuple(tensor.shape), tuple(tensors[name].shape)
         if shape != found:
-            raise AssetError(f"{source}: tensor {name} should have the shape {shape}, found {found}.")
+            raise AssetError(f"{source}, {name}: expected shape {shape}, found {found}")
     if broken := not_finite(tensors):
         raise AssetError(f"{source}: expected finite numbers, found others in tensor {broken}")
 
@@ -140,13 +140,13 @@ def _some(names: list[str]) -> str:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise AssetError(f"No file {path}: expected the network's weights.")
+        raise AssetError(f"{path}: expected the network's weights, found no file")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             stored = (file.metadata() or {}).get(CHECKSUM)  # earlier weights have none
     except (OSError, SafetensorError) as error:
-        raise AssetError(f"{path} is not a readable safetensors file: {error}.") from None
+        raise AssetError(f"{path}: expected safetensors, found none that can be read ({error})") from None
     if stored and stored != (found := _checksum(tensors)):
         raise AssetError(f"{path}: expected tensors of SHA-256 {stored}, found {found}")
     return tensors
@@ -163,7 +163,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 def _parse_config(config_type: type[Any], values: object, path: Path) -> Any:
     fields = {field.name: field.default for field in dataclasses.fields(config_type)}
     if not isinstance(values, dict):
-        raise AssetError(f'{path}: expected "config" to be a table, found {json.dumps(values)[:80]}')
+        raise AssetError(f'{path}: expected a table as "config", found {json.dumps(values)[:80]}')
     if unknown := sorted(values.keys() - fields.keys()):
         raise AssetError(f"{path}: expected a configuration of {', '.join(fields)}, found {_some(unknown)}")
     for name in values:

@@ -16,7 +16,7 @@ class SpatialReductionAttention(nn.Module):
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
         if width % heads:
-            raise AIHError(f"{width} channels cannot be split among {heads} attention heads.")
+            raise AIHError(f"heads: expected a divisor of {width} channels, found {heads}")
         self.heads = heads
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(width, 2 * width)

@@ -108,7 +108,9 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
             part.load_state_dict(state[name])
         return int(state["step"])
     except Exception as error:
-        raise AIHError(f"{path} cannot be resumed from ({why_unread(error)})") from error
+        raise AIHError(
+            f"{path}: expected a checkpoint to resume from, found none that can be used ({why_unread(error)})"
+        ) from error
 
 
 def steps_done(out: Path) -> int:

@@ -1,4 +1,4 @@
-"""Training HDRM: it paints each hand's hole, and a discriminator learns to tell its images from real ones."""
+"""Training HDRM: it paints each hand's hole, and a discriminator learns to distinguish its images from real ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class HDRMTask:
         self.found_share = config.found
         if extract is None and (self.weights.perceptual or self.weights.style):
             raise AIHError(
-                f"preset {config.preset} has perceptual and style losses: expected --features, VGG16 or a run"
+                f"--features: expected VGG16 or a run, for the losses on features of preset {config.preset}, found none"
             )
         self.hdrm = HDRM(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = nn.ModuleDict({"hdrm": self.hdrm})

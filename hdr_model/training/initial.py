@@ -34,7 +34,9 @@ def initialise_encoder(network: HASM | SHPE, init: str, started: bool) -> str | 
     if init == "random" or (init == "auto" and (started or name not in IMAGENET)):
         return None
     if started:
-        raise AIHError(f"--init {init} and --start-from: expected one of them, as both give the encoder its weights")
+        raise AIHError(
+            f"--init {init}, --start-from: expected one of them, as both give the encoder its weights, found both"
+        )
     if init not in ("auto", "imagenet"):
         start_encoder(network, Path(init))
         return init

@@ -26,9 +26,8 @@ from hdr_model.files import read_metrics
 def check_loss(name: str, value: float, step: int) -> None:
     """Raise AIHError where a loss is NaN or infinite."""
     if not math.isfinite(value):
-        raise AIHError(
-            f"the loss term {name!r} became {value} at step {step}: try a lower learning rate or --precision float32"
-        )
+        advice = "try a lower learning rate or --precision float32"
+        raise AIHError(f"step {step}: expected a finite loss, found {name} {value}; {advice}")
 
 
 @dataclass

@@ -86,7 +86,7 @@ def train(
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
-        raise AIHError(f"--size {config.size}: {config.task} takes sides that are multiples of {network.stride}")
+        raise AIHError(f"--size: expected a multiple of {network.stride} for {config.task}, found {config.size}")
     dataset.order(config.batch_size, config.seed, 0, config.steps, rank, world)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
     if seconds is not None:
@@ -202,7 +202,7 @@ def _save(run: _Run, step: int) -> None:
     """Write weights and checkpoint; raise AIHError where losses or weights are not finite."""
     run.history.check()
     if name := not_finite(run.task.networks.state_dict()):
-        raise AIHError(f"the weights {name} are not finite after step {step}: try a lower learning rate")
+        raise AIHError(f"step {step}: expected finite weights, found others in {name}; try a lower learning rate")
     run.average.save_pretrained(run.out / WEIGHTS)
     save_state(run.out, step, run.state)
 

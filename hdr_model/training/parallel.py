@@ -1,4 +1,4 @@
-"""Several processes that train as one: torchrun's group, and what has to be summed over it.
+"""Several processes that train as one: torchrun's group, and sums over it.
 
 Two processes with half a batch each do what one process with the whole batch does: sums inside the losses and batch
 normalisation run over all processes, and gradients are averaged. What remains apart is dropout, whose random numbers
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 def process_rank() -> tuple[int, int]:
-    """This process's number and the number of processes, joining torchrun's group the first time it is asked for."""
+    """This process's number and the number of processes, joining torchrun's group on the first call."""
     if "WORLD_SIZE" not in os.environ:
         return 0, 1
     if not dist.is_initialized():
@@ -32,7 +32,7 @@ def sum_over_processes(value: Tensor) -> Tensor:
 
 
 def any_process(answer: bool) -> bool:
-    """True where any process says yes. They agree on their CPUs: no GPU is waited for."""
+    """True where it is true in any process. They agree on their CPUs: no GPU is waited for."""
     if not dist.is_initialized():
         return answer
     answers = torch.tensor(int(answer))

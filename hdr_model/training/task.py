@@ -16,7 +16,7 @@ from hdr_model.losses import Terms
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """A loss and what it consists of."""
+    """A loss and its terms."""
 
     total: Tensor  # (), the weighted sum
     terms: Terms
@@ -41,7 +41,7 @@ class Task(Protocol):
 
     @property
     def min_hands(self) -> int:
-        """Samples of fewer hands teach nothing."""
+        """Samples of fewer hands are left out."""
 
     def loss(self, batch: Batch, rng: SampleRng) -> Loss:
         """The network's loss on augmented samples."""

@@ -1,4 +1,4 @@
-"""The card of a data set tells what is in it, and programs can read it."""
+"""The card of a data set states its content, and programs can read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.data.samples import make_header, make_sample
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four samples that tell their tone, made with the shipped hand and somebody's backgrounds."""
+    """Four samples of known tone, with the shipped hand and a user's backgrounds."""
     config = canonical_json({
         "subset": "AIH_Render",
         "hand_model": {"name": "free", "sha256": "0"},

@@ -1,4 +1,4 @@
-"""What ``aih-gen`` prints and returns."""
+"""Output and exit codes of ``aih-gen``."""
 
 from __future__ import annotations
 

@@ -115,11 +115,11 @@ def test_pixels_follow_the_masks(samples: list[Sample]) -> None:
     """The drawn hands are nearly one colour, so a true mask covers nearly one colour, its edge included."""
     for sample in samples[:30]:
         side = SIDES.index(sample.provenance["covered"])
-        for picture, mask in (
+        for image, mask in (
             ((sample.target_right, sample.target_left)[side], (sample.amodal_right, sample.amodal_left)[side]),
             (sample.image, (sample.visible_right, sample.visible_left)[1 - side]),
         ):
-            colours = picture[mask].astype(float)
+            colours = image[mask].astype(float)
             strays = np.abs(colours - np.median(colours, 0)).max(1) > 60
             assert strays.mean() < 0.1
 
@@ -130,10 +130,10 @@ def test_no_black_corner_and_no_second_arm(tmp_path: Path) -> None:
     for index in range(12):
         sample = make_sample(index, SIZE)
         targets = []
-        for side, picture in enumerate((sample.target_right, sample.target_left)):
+        for side, target in enumerate((sample.target_right, sample.target_left)):
             visible_arm = (sample.arm_right, sample.arm_left)[side]
             skin = (sample.amodal_right, sample.amodal_left)[side] | visible_arm
-            targets.append(np.where(skin[..., None], np.uint8(0), np.full_like(picture, 255)))
+            targets.append(np.where(skin[..., None], np.uint8(0), np.full_like(target, 255)))
         drawn.append(dataclasses.replace(sample, target_right=targets[0], target_left=targets[1]))
     config = dataclasses.replace(write(tmp_path, drawn), **PLAIN, rotation_probability=1.0)
     for sample in open_source(config).samples(range(30)):

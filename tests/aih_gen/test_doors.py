@@ -135,7 +135,7 @@ def test_a_hostile_archive_is_one_sentence(tmp_path: Path) -> None:
         npy(np.zeros(3)),
         whole[:900] + b"\xff" * 40 + whole[940:],
         whole[:-30],
-        whole[:8] + b"\x63" + whole[9:place] + b"\x63" + whole[place + 1 :],  # a compression that nobody knows
+        whole[:8] + b"\x63" + whole[9:place] + b"\x63" + whole[place + 1 :],  # an unknown compression
         b"",
     ):
         path.write_bytes(damaged)

@@ -1,4 +1,4 @@
-"""What hands wear: each thing where it belongs, on the hand's or the arm's mask, and nothing else changes."""
+"""Dress: each thing where it belongs, on the hand's or the arm's mask, and nothing else changes."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ print(torch.get_num_threads(), *(os.environ.get(name) for name in ONE_THREAD))
 
 
 def test_worker_processes_compute_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many the environment asks for; afterwards it asks for as many again."""
+    """As many threads as the environment asks for; afterwards it asks for as many again."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("LP_NUM_THREADS", raising=False)
     with one_thread_each():
@@ -196,11 +196,14 @@ def test_a_folder_of_another_configuration_is_left_alone(tmp_path: Path, config:
 
 
 def test_one_folder_has_one_writer(tmp_path: Path, config: SynConfig) -> None:
-    with sole_writer(tmp_path, 1, 0), pytest.raises(AIHError, match="another run is writing to this folder"):
+    with (
+        sole_writer(tmp_path, 1, 0),
+        pytest.raises(AIHError, match="expected no other run in this folder, found one that is writing"),
+    ):
         generate(config, tmp_path, 2)
     with sole_writer(tmp_path, 2, 1):
         for num_tasks, task in ((1, 0), (2, 1)):
-            with pytest.raises(AIHError, match="another run is writing to this folder"):
+            with pytest.raises(AIHError, match="expected no other run in this folder, found one that is writing"):
                 generate(config, tmp_path, 4, shard_size=2, num_tasks=num_tasks, task_index=task)
         generate(config, tmp_path, 4, shard_size=2, num_tasks=2, task_index=0)
     assert set(contents(tmp_path)) == {"aih_syn-00000.h5", "manifest.json"}
@@ -223,7 +226,7 @@ def test_tasks_of_another_number_wait_until_no_task_writes(tmp_path: Path, confi
     with (
         sole_writer(tmp_path, 2, 0),
         sole_writer(tmp_path, 2, 1),
-        pytest.raises(AIHError, match="another run is writing to this folder"),
+        pytest.raises(AIHError, match="expected no other run in this folder, found one that is writing"),
     ):
         generate(config, tmp_path, 6, shard_size=2, num_tasks=3, task_index=2)
     assert not contents(tmp_path)
@@ -277,7 +280,7 @@ def test_an_output_that_cannot_be_a_folder_is_named(tmp_path: Path, config: SynC
 
 def test_a_missing_ray_is_one_sentence(tmp_path: Path, config: SynConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # so Python finds none, installed or not
-    with pytest.raises(AIHError, match="ray is not installed; pip install"):
+    with pytest.raises(AIHError, match="expected the package ray, found it missing; pip install"):
         generate(config, tmp_path / "out", 2, engine="ray")
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""What a run survives: being killed, a full disk, a folder it may not write to. What is there is whole, and is kept."""
+"""Runs that are killed, a full disk, a folder without permission: shards on disk are whole, and are kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def read_all(folder: Path) -> int:
-    """How many samples there are; every visible shard must be whole."""
+    """Number of samples; every visible shard must be whole."""
     return sum(len(list(AIHShards(path))) for path in folder.glob("*.h5"))
 
 
@@ -179,7 +179,10 @@ def test_another_run_or_configuration_in_the_folder_is_exit_code_2(
     try:
         until(lambda: any(tmp_path.glob("*.h5")))
         assert main(making(source, tmp_path, 100_000)) == 2
-        assert capsys.readouterr().err == f"aih-gen: error: {tmp_path}: another run is writing to this folder\n"
+        assert (
+            capsys.readouterr().err
+            == f"aih-gen: error: {tmp_path}: expected no other run in this folder, found one that is writing\n"
+        )
         assert main(making(source, tmp_path, seed=4)) == 2
         assert "another configuration; expected seed 4, found 3" in capsys.readouterr().err
     finally:

@@ -54,8 +54,8 @@ def test_the_command_takes_a_folder_and_every_number(folder: Path, tmp_path: Pat
     assert len(shards) == 3 and {sample.provenance["covered"] for sample in shards[:]} == {"right"}
 
 
-def test_larger_pictures_are_cut_around_the_hand(tmp_path: Path) -> None:
-    """A hand at the end of a wide picture, twice the size: the square holds all of it, at half the size."""
+def test_larger_images_are_cut_around_the_hand(tmp_path: Path) -> None:
+    """A hand at the end of a wide image, twice the size: the square holds all of it, at half the size."""
     hand = make_sample(2, 2 * SIZE)
     for side in SIDES:
         (tmp_path / side).mkdir()

@@ -210,4 +210,6 @@ except ShardError as error:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     count, sentence = done.stdout.splitlines()
     assert count == "1"
-    assert sentence == f"{tmp_path / 'zstd.h5'}, rgb: expected the zstd plugin to be installed; pip install hdf5plugin"
+    assert (
+        sentence == f"{tmp_path / 'zstd.h5'}, rgb: expected the zstd plugin, found it missing; pip install hdf5plugin"
+    )

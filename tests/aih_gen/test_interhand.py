@@ -171,14 +171,14 @@ def test_every_broken_record_is_counted_with_its_id(copy: Tree) -> None:
         report.check("tree", 0.01)
 
 
-def test_an_absent_camera_and_a_cut_picture_are_counted(copy: Tree) -> None:
+def test_an_absent_camera_and_a_cut_photo_are_counted(copy: Tree) -> None:
     cameras, data = read_json(copy.prefix, "camera"), read_json(copy.prefix, "data")
     del cameras["0"]["campos"]["400498"]
     write_json(copy.prefix, camera=cameras)
-    picture = copy.root / "images" / "test" / data["images"][0]["file_name"]
-    content = picture.read_bytes()
-    picture.unlink()
-    picture.write_bytes(content[: len(content) // 2])
+    photo = copy.root / "images" / "test" / data["images"][0]["file_name"]
+    content = photo.read_bytes()
+    photo.unlink()
+    photo.write_bytes(content[: len(content) // 2])
     found = read(copy)
     assert found.report.broken == {
         "unreadable image": ["annotation 100"],
@@ -234,9 +234,9 @@ def test_a_photo_that_shows_none_of_its_hands_is_not_used(copy: Tree, change: An
 
 def test_a_photo_of_one_colour_is_left_out(copy: Tree) -> None:
     name = read_json(copy.prefix, "data")["images"][0]["file_name"]
-    picture = copy.root / "images" / "test" / name
-    picture.unlink()
-    Image.new("RGB", (WIDTH, HEIGHT)).save(picture)
+    photo = copy.root / "images" / "test" / name
+    photo.unlink()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(photo)
     assert read(copy).report.left_out == {"image of one colour": ["annotation 100"]}
 
 

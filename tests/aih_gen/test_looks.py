@@ -1,4 +1,4 @@
-"""Skin, light and sensor: people of all tones, shadows that are marked, pictures that stay equal where they should."""
+"""Skin, light and sensor: people of all tones, shadows that are marked, images that stay equal where they should."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_eq
 
 @pytest.mark.parametrize("place", [(20, 40), (48, 60), (88, 95), None])
 def test_a_target_differs_from_the_image_in_blocks_of_jpeg_that_blur_reaches(place: tuple[int, int] | None) -> None:
-    """Wherever a target's part is cut out of it to be blurred and compressed: the cut leaves no trace."""
+    """A part of a target that is cut out to be blurred and compressed leaves no trace of the cut."""
     rng = np.random.default_rng(0)
     for seed in range(20):
         image = rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)

@@ -184,13 +184,13 @@ def test_the_tips_are_the_chosen_conventions_vertices(side: Side, tips: Any, tmp
         load_hand_model(tmp_path, side, tips="mano")  # type: ignore[arg-type]
 
 
-def test_the_left_hands_wrong_sign_is_repaired_and_told_once(tmp_path: Path) -> None:
+def test_the_left_hands_wrong_sign_is_repaired_and_reported_once(tmp_path: Path) -> None:
     shapes = content()["shapedirs"]
     write(tmp_path, "right")
     write(tmp_path, "left")
-    with pytest.warns(UserWarning, match=r"MANO_LEFT\.pkl: x of shapedirs had the right hand's sign; repaired") as told:
+    with pytest.warns(UserWarning, match=r"MANO_LEFT\.pkl: x of shapedirs had the right hand's sign; repaired") as seen:
         repaired = load_hand_model(tmp_path, "left", dtype=torch.float64)
-    assert len(told) == 1
+    assert len(seen) == 1
     assert np.array_equal(repaired.shapedirs.numpy(), shapes * np.array([-1, 1, 1])[:, None])
     load_hand_model(tmp_path, "left")  # a second warning would be an error here
     right = load_hand_model(tmp_path, "right", dtype=torch.float64)

@@ -117,8 +117,8 @@ def test_where_nothing_is_removed_the_target_is_the_image_and_else_the_backgroun
 
 
 @pytest.mark.parametrize("where", ["outside", "behind"])
-def test_the_shadow_of_a_hand_outside_the_picture_stays_in_the_target(source: RenderedSource, where: str) -> None:
-    """Also where the other one's arm is in the picture, but wholly behind this hand."""
+def test_the_shadow_of_a_hand_outside_the_image_stays_in_the_target(source: RenderedSource, where: str) -> None:
+    """Also where the other one's arm is in the image, but wholly behind this hand."""
     pairs = SceneSampler(RenderConfig(seed=11, size=128, contact=False, hands=TWO_HANDS), source.hands.models)
     shaded = 0
     for index in range(4):
@@ -244,8 +244,8 @@ def test_exports_hold_the_hands_that_are_there(mixed: AIHShards, tmp_path: Path)
     (tmp_path / "coco").mkdir()
     export_coco(mixed, tmp_path / "coco")
     document = json.loads((tmp_path / "coco" / COCO_JSON).read_text())
-    told = Counter((one["image_id"], one["category_id"]) for one in document["annotations"])
-    assert told == Counter((k, side + 1) for k in range(8) for side in NUMBERS[k % 4])
+    exported = Counter((one["image_id"], one["category_id"]) for one in document["annotations"])
+    assert exported == Counter((k, side + 1) for k in range(8) for side in NUMBERS[k % 4])
     assert export_aih_folders(mixed, render_folder(tmp_path / "aih", "machine", "train")) == 6
     back = open_source(AIHRenderConfig(source=str(tmp_path / "aih"), size=64))
     assert [sample.present.tolist() for sample in back.samples(range(len(back)))] == [

@@ -39,7 +39,7 @@ def scenes(source: RenderedSource) -> list[Scene]:
 
 
 def joined(scene: Scene) -> bool:
-    """Whether the hands' own person is there."""
+    """True if the scene has the hands' own person."""
     return bool(np.isfinite(scene.hands[0].arm_length))
 
 
@@ -100,7 +100,7 @@ def test_the_arms_lead_to_the_person_behind_the_hands(source: RenderedSource, sc
             assert away.max() < FOREARM_END + 0.06
             end = mesh.vertices[0, source.hands.topology[side].elbow].mean(0)
             near += cdist(end[None], surface).min() < 0.05
-    # Arms outside the picture are not drawn.
+    # Arms outside the image are not drawn.
     assert near > len(people)
 
 

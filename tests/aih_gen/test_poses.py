@@ -1,4 +1,4 @@
-"""Poses: what one person's two hands can do, contact, and recorded fits."""
+"""Poses: the range of one person's two hands, contact, and recorded fits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def winding(points: Array, vertices: Array, faces: Array) -> Array:
 
 
 def true_depth(points: Array, vertices: Array, faces: Array) -> float:
-    """How deep (m) any of ``points`` is inside a mesh, by winding number and distance to triangles."""
+    """Greatest depth (m) of ``points`` inside a mesh, by winding number and distance to triangles."""
     low, high = vertices.min(0), vertices.max(0)
     near = points[((points > low) & (points < high)).all(1)]
     deep = near[winding(near, vertices, faces) > 0.5] if len(near) else near
@@ -166,21 +166,21 @@ def test_interactions_are_what_they_are_called(proposed: list[Pair]) -> None:
         assert np.linalg.norm(joints[0][palm].mean(0) - joints[1][palm].mean(0)) < 0.35
 
 
-def test_hands_that_were_freed_touch_and_do_not_intersect(pairs: PairSampler, proposed: list[Pair]) -> None:
+def test_hands_that_were_resolved_touch_and_do_not_intersect(pairs: PairSampler, proposed: list[Pair]) -> None:
     kept = 0
     for pair in proposed[:26]:
-        freed = pairs.resolve_contact(pair)
-        assert freed.quality is not None
-        if freed.quality.depth > MAX_PENETRATION or freed.quality.gap > MAX_GAP:
+        resolved = pairs.resolve_contact(pair)
+        assert resolved.quality is not None
+        if resolved.quality.depth > MAX_PENETRATION or resolved.quality.gap > MAX_GAP:
             continue  # the scene sampler draws another pair
         kept += 1
         count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
         right, left = (
-            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, freed.hands)
+            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, resolved.hands)
         )
         assert true_depth(left, right, faces[0]) < MAX_PENETRATION, pair.interaction
         assert true_depth(right, left, faces[1]) < MAX_PENETRATION, pair.interaction
-        for a, b in freed.contacts:
+        for a, b in resolved.contacts:
             apart = np.linalg.norm(right[a][:, None] - left[b], axis=-1)
             assert apart.min() <= MAX_GAP, pair.interaction
     assert kept >= 18
@@ -190,20 +190,20 @@ def test_hands_that_hold_each_other_tightly_close_and_do_not_intersect(pairs: Pa
     kept, bent = 0, []
     for k, name in enumerate(TIGHT):
         pair = pairs.propose(sample_rng(7, k), name)
-        freed = pairs.resolve_contact(pair)
-        assert freed.quality is not None and pair.closing is not None
-        if freed.quality.depth > MAX_PENETRATION or freed.quality.gap > MAX_GAP:
+        resolved = pairs.resolve_contact(pair)
+        assert resolved.quality is not None and pair.closing is not None
+        if resolved.quality.depth > MAX_PENETRATION or resolved.quality.gap > MAX_GAP:
             continue
         kept += 1
         count, faces = MODELS[0].num_vertices, [model.faces.numpy() for model in MODELS]
         right, left = (
-            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, freed.hands)
+            one.vertices[:count] for one in posed(pairs.finger_solver, pairs.finger_solver.skinnings, resolved.hands)
         )
         assert true_depth(left, right, faces[0]) < MAX_PENETRATION, name
         assert true_depth(right, left, faces[1]) < MAX_PENETRATION, name
-        change = [after.angles - before.angles for after, before in zip(freed.hands, pair.hands, strict=True)]
+        change = [after.angles - before.angles for after, before in zip(resolved.hands, pair.hands, strict=True)]
         bent.append(max(float(one[1:, MCP:].sum(1).mean()) for one in change))
-        for hand in freed.hands:
+        for hand in resolved.hands:
             assert (hand.angles >= MIN_ANGLES - 1e-6).all() and (hand.angles <= MAX_ANGLES + 1e-6).all()
     assert kept >= 4 and np.median(bent) > 40
 
@@ -214,10 +214,10 @@ def test_tight_interactions_come_in_their_share() -> None:
     assert set(names) == {None, *TIGHT}
 
 
-def test_forearms_lead_to_the_elbows_of_hands_that_were_freed(pairs: PairSampler, proposed: list[Pair]) -> None:
+def test_forearms_lead_to_the_elbows_of_hands_that_were_resolved(pairs: PairSampler, proposed: list[Pair]) -> None:
     for pair in proposed[:26:3]:
-        freed = pairs.resolve_contact(pair)
-        for one, elbow, model in zip(freed.posed, freed.elbows, pairs.outlines, strict=True):
+        resolved = pairs.resolve_contact(pair)
+        for one, elbow, model in zip(resolved.posed, resolved.elbows, pairs.outlines, strict=True):
             arm = one.vertices[model.num_hand :] - one.joints[0]
             far = arm[np.linalg.norm(arm, axis=1) > 0.3].mean(0)
             towards = (elbow - one.joints[0]) / np.linalg.norm(elbow - one.joints[0])
@@ -259,7 +259,7 @@ def test_recorded_fits_come_out_as_they_went_in(tmp_path: Path) -> None:
         assert np.array_equal(again.hands[1].transl, scene.hands[1].transl)
 
 
-def test_recorded_hands_inside_each_other_are_freed(tmp_path: Path, pairs: PairSampler) -> None:
+def test_recorded_hands_inside_each_other_are_resolved(tmp_path: Path, pairs: PairSampler) -> None:
     transl = np.tile([[0.0, 0, 0], [0.02, 0.01, 0.02]], (3, 1, 1))
     path = write_npz(tmp_path / "fits.npz", transl=transl)
     depths = []
@@ -341,7 +341,7 @@ def test_an_arm_is_in_the_way_of_a_camera_wherever_its_axis_is(pairs: PairSample
         rotation, shift = view.rotations[0], seen.shift[0]
         for axis in (np.eye(3), off_axis):
             matrix = axis @ lens.matrix.astype(np.float64)
-            same = np.linalg.inv(matrix) @ lens.matrix @ rotation  # the same picture by a camera with that axis
+            same = np.linalg.inv(matrix) @ lens.matrix @ rotation  # the same image by a camera with that axis
             moved = np.linalg.inv(matrix) @ lens.matrix @ shift
             before = replace(
                 plain,

@@ -1,4 +1,4 @@
-"""What people look at shows what is in the samples."""
+"""Sheets and pages show the content of the samples."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_a_contact_sheet_has_every_sample() -> None:
 
 def test_hands_are_tinted_by_side() -> None:
     sample = make_sample(2)
-    picture, amodal = owners_image(sample).astype(int), amodal_image(sample)
+    image, amodal = owners_image(sample).astype(int), amodal_image(sample)
     for side, visible in enumerate((sample.visible_right, sample.visible_left)):
-        assert picture[visible].mean(0).argmax() == np.argmax(HAND_COLOURS[side]), SIDES[side]
+        assert image[visible].mean(0).argmax() == np.argmax(HAND_COLOURS[side]), SIDES[side]
     np.testing.assert_array_equal(amodal[..., 0] > 200, sample.amodal_right)
     np.testing.assert_array_equal((amodal != 0).any(-1), sample.amodal_right | sample.amodal_left)
 
@@ -186,7 +186,7 @@ def test_every_group_has_its_count_share_and_examples_of_its_own(tmp_path: Path)
 def test_an_example_holds_the_image_its_masks_and_both_targets(tmp_path: Path) -> None:
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}])
     sample = shards[0]
-    example = pictures(preview_page(shards, []))[0]
+    example = embedded_images(preview_page(shards, []))[0]
     views = (sample.image, owners_image(sample), sample.target_right, sample.target_left)
     for k in range(len(views)):
         shown = example[:, k * 64 : (k + 1) * 64].astype(int)
@@ -194,15 +194,15 @@ def test_an_example_holds_the_image_its_masks_and_both_targets(tmp_path: Path) -
         assert int(np.argmin(distances)) == k and distances[k] < 8
 
 
-def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
+def test_large_images_are_shrunk(tmp_path: Path) -> None:
     shards = write_stories(tmp_path / "a.h5", [{}], size=320)
-    example, strip = pictures(preview_page(shards, [0]))
+    example, strip = embedded_images(preview_page(shards, [0]))
     assert example.shape[:2] == (EXAMPLE_HEIGHT, 4 * EXAMPLE_HEIGHT)
     assert strip.shape[0] == STRIP_HEIGHT
 
 
-def pictures(page: str) -> list[np.ndarray]:
-    """The pictures that a page carries."""
+def embedded_images(page: str) -> list[np.ndarray]:
+    """The images embedded in a page."""
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources]
 

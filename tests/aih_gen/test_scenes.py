@@ -80,7 +80,7 @@ def test_only_what_the_picture_holds_of_a_hand_counts() -> None:
     square = np.stack(np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.05, 0.05, 41), [0.5]), 0)
     hand = square.reshape(1, 3, -1).astype(np.float32)
     half = hand * np.array([0.5, 1, 0.9], np.float32)[:, None] + np.array([-0.025, 0, 0], np.float32)[:, None]
-    # What is not hidden lies outside the picture, or inside, or nothing of the hand is in it.
+    # What is not hidden lies outside the image, or inside, or nothing of the hand is in it.
     for aside, focal, hidden in ((0, 1, 0.5), (0.5, 1.1, 1), (0.9, 1, 1)):
         moved = np.array([aside, 0, 0], np.float32)[:, None]
         both = np.concatenate([hand + moved, half + 0.9 * moved], 2)

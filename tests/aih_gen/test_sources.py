@@ -1,4 +1,4 @@
-"""Folders of single hands, arrays of poses, Tzionas' frames, broken pictures, and what goes out as webdataset."""
+"""Folders of single hands, arrays of poses, Tzionas' frames, broken images, and what goes out as webdataset."""
 
 from __future__ import annotations
 

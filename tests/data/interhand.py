@@ -29,7 +29,7 @@ BROKEN_FRAME = "1999"
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """What was written, and the truth."""
+    """A written tree, and the truth."""
 
     root: Path
     hand_model: Path
@@ -56,12 +56,12 @@ def write_tree(root: Path, hand_model: Path, frames: int = 3, folders: str = "te
         _annotate_frame(joint_file, fit_file, str(frame), world, present, hand_type, (pose, betas, transl))
         for camera, view in cameras.items():
             key = len(data["images"]) + 100
-            layers, picture = _photo(renderer, view, (pose, betas, transl), present)
+            layers, photo = _photo(renderer, view, (pose, betas, transl), present)
             truth[key], joints[key] = layers, (world - view["campos"] / 1000) @ view["camrot"].T
             name = f"Capture0/{SEQUENCES[hand_type]}/cam{camera}/image{frame}.jpg"
             path = root / "images" / split / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path, quality=95, subsampling=0)
+            Image.fromarray(photo).save(path, quality=95, subsampling=0)
             covered = (layers.part[present] > 0).any(0)[:, :WIDTH]
             _add_records(data, key, name, camera, frame, hand_type, covered, present)
     prefix = root / "annotations" / folders / f"InterHand2.6M_{split}_"
@@ -155,11 +155,11 @@ def _photo(
     pair = FittedPair(posed[0], betas, posed[1], matrix, (present[0], present[1]))
     (layers,) = renderer.layers([pair])
     slope = np.linspace(20, 60, HEIGHT)[:, None, None]
-    picture = np.broadcast_to(slope, (HEIGHT, HEIGHT, 3)).copy()
+    photo = np.broadcast_to(slope, (HEIGHT, HEIGHT, 3)).copy()
     for side in np.argsort([layers.depth[side][np.isfinite(layers.depth[side])].sum() for side in (0, 1)]):
         here = (layers.part[side] > 0) & (layers.depth[side] <= layers.depth[1 - side])
-        picture[here] = layers.colour[side][here][:, :3] * (1.0, 0.8, 0.7)
-    return layers, picture[:, :WIDTH].astype(np.uint8)
+        photo[here] = layers.colour[side][here][:, :3] * (1.0, 0.8, 0.7)
+    return layers, photo[:, :WIDTH].astype(np.uint8)
 
 
 def _add_records(

@@ -19,8 +19,8 @@ Mask = NDArray[np.bool_]
 
 
 def make_sample(index: int, size: int = 64, hands: tuple[int, ...] = (0, 1)) -> Sample:
-    """Two "hands", each a palm with fingers and an arm that leaves the picture; either may be in front. Of ``hands`` (0
-    right, 1 left) that are left out nothing is there.
+    """Two "hands", each a palm with fingers and an arm that leaves the image; either may be in front. Of ``hands`` (0
+    right, 1 left) that are left out nothing is drawn.
     """  # fmt: skip
     rng = sample_rng(7, index)
     ends = rng.uniform(0, 255, (2, 3))

@@ -14,9 +14,9 @@ def write_frames(root: Path) -> np.ndarray:
     """One frame with a white dot at each annotated joint (28,2), and four whose files are broken; all of a sequence."""
     rng = np.random.default_rng(1)
     spots = np.stack([rng.permutation(np.arange(200, 452, 9))[:28], rng.permutation(np.arange(100, 352, 9))[:28]], 1)
-    picture = np.zeros((480, 640, 3), np.uint8)
+    image = np.zeros((480, 640, 3), np.uint8)
     for x, y in spots:
-        picture[y - 3 : y + 4, x - 3 : x + 4] = 255
+        image[y - 3 : y + 4, x - 3 : x + 4] = 255
     spots[[2, 15]] = 0
     table = [f"{k}\t{x}\t{y}" for k, (x, y) in enumerate(spots.tolist())]
     texts = {
@@ -31,5 +31,5 @@ def write_frames(root: Path) -> np.ndarray:
     for name, lines in texts.items():
         (root / "01" / "joints_2D_GT" / f"{name}.txt").write_text("\n".join(lines))
         if name != "0005":
-            Image.fromarray(picture).save(root / "01" / "rgb" / f"{name}.png")
+            Image.fromarray(image).save(root / "01" / "rgb" / f"{name}.png")
     return spots

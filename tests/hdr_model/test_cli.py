@@ -24,8 +24,8 @@ from tests.data.samples import write_samples
             ["train", "shpe", "--data", "d", "--out", "o", "--minutes", "1e300"],
             "--minutes: expected a time above 0",
         ),
-        (["train", "shpe", "--data", "d", "--out", "o", "--size", "1000000"], "--size should be at most 2048, found"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "9" * 20], "--steps should be at most 1000000000"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--size", "1000000"], "--size: expected at most 2048, found"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "9" * 20], "--steps: expected at most 1000000000"),
         (["train", "shpe", "--data", "d", "--out", "o", "--seed", "9" * 20], "--seed below 2^63"),
         (["train", "shpe", "--data", "d", "--out", "o", "--workers", "100000"], "--workers: expected at most 1024"),
         (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size should be at least 2"),
@@ -39,21 +39,24 @@ from tests.data.samples import write_samples
         (["eval", "--out", "o"], "expected --data with shards, or --dataset and --root, found neither"),
         (["eval", "--data", "d", "--dataset", "tzionas", "--root", "r", "--out", "o"], "found both"),
         (["eval", "--dataset", "tzionas", "--out", "o"], "--root: expected the folder of tzionas, found nothing"),
-        (["eval", "--dataset", "tzionas", "--root", "r", "--limit", "0", "--out", "o"], "--limit should be at least 1"),
+        (["eval", "--dataset", "tzionas", "--root", "r", "--limit", "0", "--out", "o"], "--limit: expected at least 1"),
         (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "w/hasm"),
         (["infer", "--out", "o"], "photo"),
         (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
         (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch should be at least 1, found 0"),
         (["infer", "--video", "v.mp4", "--out", "o"], "v.mp4"),
-        (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget should be at least 1"),
+        (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget: expected at least 1"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o"], "d: expected a shard"),
         (["bench", "--batch-sizes", "0"], "--batch-sizes: expected 1 to 1024, found 0"),
         (["bench", "--batch-sizes", "1", "100000000"], "--batch-sizes: expected 1 to 1024, found 100000000"),
         (["bench", "--seconds", "nan"], "--seconds: expected a time above 0 and up to an hour, found nan"),
         (["bench", "--seconds", "inf"], "--seconds: expected a time above 0 and up to an hour, found inf"),
-        (["demo", "--port", "0"], "--port should be 1 to 65535, found 0"),
+        (["demo", "--port", "0"], "--port: expected 1 to 65535, found 0"),
         (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--start-from", "w"], "no weights of shpe in w"),
+        (
+            ["train", "shpe", "--data", "d", "--out", "o", "--start-from", "w"],
+            "w: expected weights of shpe, found no config.json",
+        ),
         (["train", "hasm", "--data", "d", "--out", "o", "--start-from", "w", "--init", "i"], "expected one of them"),
     ],
 )
@@ -92,7 +95,7 @@ def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: 
     write_samples(tmp_path / "data/aih-00000.h5", 2)
     arguments = ["train", "hasm", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--size", "50"]
     assert main([*arguments, "--preset", "nano"]) == 2
-    assert capsys.readouterr().err == "hdr: error: --size 50: hasm takes sides that are multiples of 32\n"
+    assert capsys.readouterr().err == "hdr: error: --size: expected a multiple of 32 for hasm, found 50\n"
     assert not (tmp_path / "run").exists()
 
 

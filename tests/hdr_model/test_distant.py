@@ -1,4 +1,4 @@
-"""Hands that are small in the picture, over another sample's background."""
+"""Hands that are small in the image, over another sample's background."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def batch(written: tuple[list[Sample], Path]) -> Batch:
     return AIHDataset(written[1], HASMTask.fields)[list(range(COUNT))]
 
 
-def test_clean_are_pictures_without_hands_and_targets_of_the_absent_one(batch: Batch) -> None:
+def test_clean_are_images_without_hands_and_targets_of_the_absent_one(batch: Batch) -> None:
     plane, clean = clean_images(batch)
-    pictures = batch["rgb"][torch.arange(COUNT), plane]
+    cleaned = batch["rgb"][torch.arange(COUNT), plane]
     assert clean.tolist() == [index not in PAIRS for index in range(COUNT)]
     shown = (batch["masks"] & 0b111100) != 0
     for index in clean.nonzero()[:, 0].tolist():
-        image, picture = batch["rgb"][index, 0].int(), pictures[index].int()
-        assert torch.equal(image[~shown[index]], picture[~shown[index]])
-        assert not shown[index].any() or (image - picture)[shown[index]].abs().float().mean() > 5
+        image, clean_image = batch["rgb"][index, 0].int(), cleaned[index].int()
+        assert torch.equal(image[~shown[index]], clean_image[~shown[index]])
+        assert not shown[index].any() or (image - clean_image)[shown[index]].abs().float().mean() > 5
 
 
 def test_a_target_that_still_shows_the_hand_is_not_clean(batch: Batch) -> None:
@@ -111,4 +111,4 @@ def test_hands_are_smaller_where_there_is_a_background_for_them(batch: Batch) ->
     usual, small = areas(batch, 0.0), areas(batch, 1.0)
     assert small.max() < usual.max() and small.mean() < 0.5 * usual.mean()
     pairs = {name: tensor[PAIRS] for name, tensor in batch.items()}
-    assert torch.equal(areas(pairs, 1.0), areas(pairs, 0.0)), "no picture of this batch is free of hands"
+    assert torch.equal(areas(pairs, 1.0), areas(pairs, 0.0)), "no image of this batch is free of hands"

@@ -138,7 +138,7 @@ def test_an_encoder_without_imagenets_weights_is_told(tmp_path: Path, monkeypatc
     tensors = encoder.state_dict()
     del tensors["stages.0.0.0.weight"]
     save_file(tensors, tmp_path / "efficientnet_lite0.safetensors")
-    with pytest.raises(AssetError, match=r"1 tensors are missing: stages\.0\.0\.0\.weight"):
+    with pytest.raises(AssetError, match=r"found 1 missing: stages\.0\.0\.0\.weight"):
         load_imagenet(encoder, "efficientnet_lite0")
 
 

@@ -1,4 +1,4 @@
-"""What is measured, on drawn samples: a red right hand and a green left hand, some of it behind the other."""
+"""Metrics on drawn samples: a red right hand and a green left hand, some of it behind the other."""
 
 import hashlib
 import json
@@ -110,7 +110,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class PerfectHASM(nn.Module):
-    """Knows the four samples, told apart by their pixels."""
+    """Knows the four samples by their pixels."""
+
+    stride = 32
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         pixels = (denormalise(image) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -265,6 +267,8 @@ def test_nothing_found_is_under_no_name(shards: Path) -> None:
 
 
 class BlindHASM(nn.Module):
+    stride = 32
+
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         nothing = torch.stack([torch.ones(len(image), 16, 16), -torch.ones(len(image), 16, 16)], 1)
         return {f"{side}_{kind}": nothing for side in ("right", "left") for kind in ("amodal", "visible")}

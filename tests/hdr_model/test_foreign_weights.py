@@ -19,7 +19,7 @@ from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
 from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.vgg import VGG16Features
-from tests.hdr_model.test_nets import REFERENCE, needs_reference, reference_state
+from tests.hdr_model.test_reference import REFERENCE, needs_reference, reference_state
 
 B0 = HASMConfig("mit_b0", decoder_width=16)
 
@@ -41,7 +41,7 @@ def test_the_three_checkpoints_become_weights_for_hdr(tmp_path: Path, capsys: py
 
 
 @needs_reference
-@pytest.mark.parametrize(("change", "said"), [("lacks", "1 tensors are missing"), ("adds", "1 tensors are not SHPE's")])
+@pytest.mark.parametrize(("change", "said"), [("lacks", "found 1 missing"), ("adds", "found 1 others")])
 def test_a_checkpoint_that_lacks_or_adds_a_tensor_is_refused_by_its_name(
     change: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,5 +212,5 @@ def test_vgg16_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
         torch.testing.assert_close(features, plain[:stop](image))
     del state["features.7.bias"]
     torch.save(state, tmp_path / "vgg16.pth")
-    with pytest.raises(AssetError, match=r"1 tensors are missing: features\.7\.bias"):
+    with pytest.raises(AssetError, match=r"found 1 missing: features\.7\.bias"):
         VGG16Features.from_file(tmp_path / "vgg16.pth")

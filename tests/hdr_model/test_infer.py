@@ -106,10 +106,10 @@ def test_only_chooses_files(chosen: list[str], command: list[str], tmp_path: Pat
         (["--box", "-1e9", "-1e9", "1e9", "1e9"], "box: expected at most 2 times the photo, which is 96x64"),
         (
             ["--only", "joints,mask"],
-            "--only: expected some of masks, alone, joints, skeletons, overview, result, found mask",
+            "--only: expected some of masks, alone, joints, skeletons, overview, result, mesh, found mask",
         ),
         (["--only", ""], "--only: expected some of"),
-        (["--device", "meta"], "device 'meta' cannot be used here"),
+        (["--device", "meta"], "expected one that can be used here, found 'meta'"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_the_networks_run(
@@ -120,7 +120,7 @@ def test_a_mistake_is_one_sentence_before_the_networks_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(HDR, "batch", lambda *_: pytest.fail("the networks ran"))
+    monkeypatch.setattr(HDR, "batch", lambda *_, **__: pytest.fail("the networks ran"))
     save(tmp_path / "a.png")
     assert main([*command, str(tmp_path / "a.png"), *more]) == 2
     output = capsys.readouterr()

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +20,11 @@ from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference.detection import Window
+from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.infer import infer_photos
 from hdr_model.inference.photos import read_photo
 from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH, _spread, without_speckles
+from hdr_model.inference.views import ONE_VIEW
 from hdr_model.masks import HandMasks
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM
@@ -34,13 +37,18 @@ PAINT = (0, 200, 200)
 
 
 class ColourHASM(nn.Module):
+    stride = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides = list[int]()
+
     def forward(self, image: Tensor) -> dict[str, Tensor]:
+        self.sides.append(image.shape[-1])
         red, green, _ = functional.avg_pool2d(denormalise(image), 4).unbind(1)
         right, left = red - green - 0.3, green - red - 0.3
         inside = {"right_visible": right, "left_visible": left, "right_amodal": right, "left_amodal": left}
         return {name: torch.stack([torch.zeros_like(m), m], 1) for name, m in inside.items()}
-
-    separate = forward
 
 
 class OneColourHDRM(nn.Module):
@@ -68,7 +76,7 @@ def hdr() -> HDR:
 
 
 def photo(height: int = 240, width: int = 320, right: bool = True, left: bool = True, scale: int = 1) -> Photo:
-    """A red right hand (on the left of the picture) touching a green left hand, a blue joint on each."""
+    """A red right hand (on the left of the image) touching a green left hand, a blue joint on each."""
     image = np.full((height, width, 3), 128, np.uint8)
     y, x = height // 2, width // 2
     if right:
@@ -260,6 +268,33 @@ def test_saved_networks_run_at_the_size_they_were_trained_at(weights: Path) -> N
     hdr = HDR.from_pretrained(weights)
     assert (hdr.segmentation_size, hdr.hand_size) == (64, 64)
     assert hdr(photo()).right.image.shape == (240, 320, 3)
+
+
+def test_the_hands_window_is_segmented_at_every_scale() -> None:
+    stubs = (ColourHASM(), OneColourHDRM(), BlueSHPE())
+    hdr = HDR(
+        *(cast(Any, stub) for stub in stubs),
+        segmentation_size=128,
+        hand_size=128,
+        views=replace(ONE_VIEW, scales=(1.0, 1.25, 1.5)),
+    )
+    masks = hdr.segment(torch.from_numpy(photo()).permute(2, 0, 1)[None] / 255)
+    assert stubs[0].sides == [128, 160, 192]
+    assert 0.95 < masks["right_amodal"].sum() / (60 * 60) < 1.05
+
+
+def test_joints_are_the_mean_over_turned_crops_in_the_crops_own_axes() -> None:
+    crop = torch.full((2, 3, 128, 128), 0.5)
+    for k, (row, column) in enumerate(((40, 84), (90, 30))):
+        crop[k, :, row : row + 4, column : column + 4] = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
+    one, three = (
+        HandEstimator(cast(Any, OneColourHDRM()), cast(Any, BlueSHPE()), 128, views=replace(ONE_VIEW, angles=angles))
+        for angles in ((0.0,), (0.0, 90.0, -90.0))
+    )
+    once, mean = one.estimate(crop), three.estimate(crop)
+    torch.testing.assert_close(once[0], mean[0], atol=0.6, rtol=0)  # the place stays
+    torch.testing.assert_close(mean[1][:, 9, 2], once[1][:, 9, 2])  # depth stays, and what is opposite cancels out
+    torch.testing.assert_close(mean[1][:, 9, :2], once[1][:, 9, :2] / 3, atol=1e-5, rtol=0)
 
 
 def test_crops_of_two_sizes_are_refused(weights: Path, tmp_path: Path) -> None:

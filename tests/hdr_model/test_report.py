@@ -71,8 +71,8 @@ def root(tmp_path: Path) -> Path:
     EVALUATION.write(tmp_path / "eval")
     (tmp_path / "runs" / "hasm" / "pictures").mkdir()
     training = [f"runs/hasm/pictures/{step:07d}.png" for step in (250, 1000)]
-    for picture in ("eval/pictures/masks.png", "infer/my photo/overview.png", *training):
-        Image.new("RGB", (8, 8)).save(tmp_path / picture)
+    for image in ("eval/pictures/masks.png", "infer/my photo/overview.png", *training):
+        Image.new("RGB", (8, 8)).save(tmp_path / image)
     terms = [{"step": s, "loss": 1 / s, "left_amodal": 0.5 / s, "learning_rate": 1e-3} for s in (20, 40, 60)]
     lines = [json.dumps(entry) for entry in terms]
     (tmp_path / "runs" / "hasm" / "metrics.jsonl").write_text("\n".join(lines) + "\n")

@@ -83,9 +83,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert logged(one) == logged(other)
     for name in ("weights/model.safetensors", "best/model.safetensors"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    pictures = [sorted(p.name for p in (out / "pictures").iterdir()) for out in (one, other)]
-    assert pictures[0] == pictures[1]
-    for name in pictures[0]:
+    previews = [sorted(p.name for p in (out / "pictures").iterdir()) for out in (one, other)]
+    assert previews[0] == previews[1]
+    for name in previews[0]:
         np.testing.assert_array_equal(*(np.asarray(Image.open(out / "pictures" / name)) for out in (one, other)))
 
 
@@ -115,19 +115,19 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_step(
 ) -> None:
     changes = {"steps": 60, "checkpoint_every": 1000}
     whole = start(processes, "shpe", data, tmp_path / "whole", changes, {})
-    process = start(processes, "shpe", data, tmp_path / "asked", changes, {"workers": 2})
+    process = start(processes, "shpe", data, tmp_path / "interrupted", changes, {"workers": 2})
     deadline = time.monotonic() + TIMEOUT
-    while steps_done(tmp_path / "asked") < 4 and time.monotonic() < deadline:
+    while steps_done(tmp_path / "interrupted") < 4 and time.monotonic() < deadline:
         time.sleep(0.002)
     assert process.pid
     os.kill(process.pid, number)
     process.join(TIMEOUT)
     assert process.exitcode == 1  # KeyboardInterrupt, which the command turns into 130
-    step = torch.load(tmp_path / "asked/last.pt", weights_only=True)["step"]
-    assert 4 <= step < 60 and step - steps_done(tmp_path / "asked") < 3
-    start(processes, "shpe", data, tmp_path / "asked", changes, {"resume": True}).join(TIMEOUT)
+    step = torch.load(tmp_path / "interrupted/last.pt", weights_only=True)["step"]
+    assert 4 <= step < 60 and step - steps_done(tmp_path / "interrupted") < 3
+    start(processes, "shpe", data, tmp_path / "interrupted", changes, {"resume": True}).join(TIMEOUT)
     whole.join(TIMEOUT)
-    assert_same_run(tmp_path / "whole", tmp_path / "asked")
+    assert_same_run(tmp_path / "whole", tmp_path / "interrupted")
 
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]

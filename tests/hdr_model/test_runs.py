@@ -207,7 +207,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(run: Path, value: float
 @pytest.mark.parametrize("data", [b"", b"PK", b"not a checkpoint"])
 def test_a_damaged_checkpoint_is_named(run: Path, data: bytes) -> None:
     (run / "last.pt").write_bytes(data)
-    with pytest.raises(AIHError, match=r"last\.pt cannot be resumed from \(\w"):
+    with pytest.raises(
+        AIHError, match=r"last\.pt: expected a checkpoint to resume from, found none that can be used \(\w"
+    ):
         load_state(run, {}, torch.device("cpu"))
 
 
@@ -217,7 +219,7 @@ def test_weights_are_as_readable_as_the_umask_says(run: Path) -> None:
 
 
 def test_settings_of_another_network_hide_no_weights(run: Path) -> None:
-    with pytest.raises(AssetError, match="no weights of hasm"):
+    with pytest.raises(AssetError, match="expected weights of hasm"):
         find_weights(run, "hasm")
     assert find_weights(run, "shpe") == run / "weights"
 

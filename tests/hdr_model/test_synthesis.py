@@ -59,7 +59,7 @@ def test_the_batch_changes_nothing(hands: Path) -> None:
 
 
 def test_pixels_are_those_of_plain_bilinear_sampling(hands: Path) -> None:
-    """Fixed point rounds, and no more: the covered hand's own picture, inside its crop, against floating point."""
+    """Fixed point rounds, and no more: the covered hand's own image, inside its crop, against floating point."""
     source = open_source(dataclasses.replace(SynConfig(source=str(hands), size=SIZE), **PLAIN))
     for index in range(6):
         (crops, arrangement), sample = source.arrangement(index), source.samples([index])[0]

@@ -16,6 +16,10 @@ SCALE = float(os.environ.get("AIH_TORTURE", "0.01"))
 """Share of the attacks that is run: 1 with scripts/torture.sh."""
 
 
+ATTACKS = "attacks"
+"""Name of the property of a test that has its line of the table."""
+
+
 @dataclass
 class Tally:
     """The attacks of one kind, and those that succeeded."""
@@ -31,15 +35,12 @@ class Tally:
             self.failures.append(otherwise)
 
 
-_tallies: list[Tally] = []
-
-
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     """Fails the test at its end if an attack succeeded, or if there was none."""
     found = Tally(request.node.name.removeprefix("test_").replace("_", " ").replace("[", ": ").rstrip("]"))
-    _tallies.append(found)
     yield found
+    request.node.user_properties.append((ATTACKS, (found.attack, found.count, len(found.failures))))
     assert found.count, "expected attacks, found none"
     shown = "\n".join(found.failures[:5])
     assert not found.failures, f"{len(found.failures)} of {found.count} attacks succeeded, such as\n{shown}"
@@ -51,11 +52,14 @@ def times(full: int) -> int:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _tallies:
+    """The table, of the reports that tests leave, since they may run in several processes."""
+    reports = [report for kind in ("", "error") for report in terminalreporter.getreports(kind)]
+    found = [value for report in reports for key, value in report.user_properties if key == ATTACKS]
+    if found:
         terminalreporter.section("attacks")
         terminalreporter.write_line("| attack | count | failures |\n| --- | ---: | ---: |")
-        for found in _tallies:
-            terminalreporter.write_line(f"| {found.attack} | {found.count} | {len(found.failures)} |")
+        for attack, count, failures in sorted(found):
+            terminalreporter.write_line(f"| {attack} | {count} | {failures} |")
 
 
 @pytest.fixture(scope="session")

@@ -179,13 +179,13 @@ def probe(folder: Path, name: str, operation: str, seeds: range, log: Path) -> N
     path = next(folder.rglob(f"*{name}"))
     raw, expected = path.read_bytes(), kind.read(folder)
     copy = folder.parent / f"{folder.name}-{operation}"
-    with log.open("w", buffering=1) as told:
+    with log.open("w", buffering=1) as report:
         for seed in seeds:
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(folder, copy)
             damaged = copy / path.relative_to(folder)
             damaged.write_bytes(OPERATIONS[operation](raw, np.random.default_rng(seed)))
-            told.write(f"{seed}\t")
+            report.write(f"{seed}\t")
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 found = kind.read(copy)
@@ -196,7 +196,7 @@ def probe(folder: Path, name: str, operation: str, seeds: range, log: Path) -> N
             else:
                 fault = "read as something else" if kind.protected and found != expected else ""
             signal.setitimer(signal.ITIMER_PROF, 0)
-            told.write(f"{fault}\n")
+            report.write(f"{fault}\n")
 
 
 def make_files(folder: Path, commands: Mapping[str, Sequence[str]], made: Mapping[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Many processes in one folder: one of them works, or they share the work; nobody reads half of anything."""
+"""Many processes in one folder: one of them works, or they share the work; no reader sees a part of a file."""
 
 from __future__ import annotations
 

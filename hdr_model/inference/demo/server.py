@@ -51,7 +51,7 @@ def serve(weights: Path | None, port: int, device: str) -> None:
         AIHError: no weights, or the port cannot be had.
     """
     if not 0 < port < 65536:
-        raise AIHError(f"--port should be 1 to 65535, found {port}")
+        raise AIHError(f"--port: expected 1 to 65535, found {port}")
     hdr = HDR.from_pretrained(weights, device=choose_device(device))
     with make_server(hdr, port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{server.server_port}", flush=True)

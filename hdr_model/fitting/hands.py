@@ -1,0 +1,72 @@
+"""Joints in, posed hand models out: the fit, hands that do not pass through each other, and their meshes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from aih_gen.hands import load_hand_pair
+from aih_gen.hands.anatomy import axis_angles
+from hdr_model.fitting.fit import Observations, fit_hands
+from hdr_model.fitting.kinematics import HandParameters, Kinematics
+from hdr_model.fitting.pairs import PairSolver
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHands:
+    """N hands in camera space, float32; ``HandModel(pose, betas, transl)`` gives their vertices and joints."""
+
+    pose: Tensor  # (N,48) axis-angle, radians
+    betas: Tensor  # (N,10)
+    transl: Tensor  # (N,3) m
+    vertices: Tensor  # (N,V,3) m
+    joints: Tensor  # (N,21,3) m
+
+
+class HandFitter:
+    """Fits a right and a left hand model to joints."""
+
+    def __init__(self, hand_model: str | Path = "free") -> None:
+        """``hand_model``: as ``aih_gen.load_hand_model`` takes it.
+
+        Raises:
+            AssetError: no such file, or not a MANO file.
+        """
+        self.models = load_hand_pair(hand_model)
+        self.kinematics = Kinematics(*self.models)
+
+    @cached_property
+    def pair_solver(self) -> PairSolver:
+        """What takes hands apart."""
+        return PairSolver(self.models, self.kinematics)
+
+    @torch.no_grad()
+    def __call__(self, seen: Observations, pairs: Sequence[tuple[int, int]] = ()) -> FittedHands:
+        """The hands as ``seen``; the right and left ones of ``pairs``, rows of it, do not pass through each other."""
+        hands = fit_hands(self.kinematics, seen)
+        for pair in pairs:
+            rows = torch.tensor(pair)
+            parted = self.pair_solver(HandParameters(*(part[rows] for part in hands)))
+            hands = HandParameters(*(part.index_copy(0, rows, new) for part, new in zip(hands, parted, strict=True)))
+        pose = self._pose(seen.side, hands).float()
+        betas, transl = hands.betas.float(), hands.transl.float()
+        models = self.models[0]
+        vertices, joints = pose.new_empty(len(pose), models.num_vertices, 3), pose.new_empty(len(pose), 21, 3)
+        for side, model in enumerate(self.models):
+            rows = (seen.side == side).nonzero()[:, 0]
+            out = model(pose[rows], betas[rows], transl[rows])
+            vertices[rows], joints[rows] = out.vertices, out.joints
+        return FittedHands(pose, betas, transl, vertices, joints)
+
+    def _pose(self, side: Tensor, hands: HandParameters) -> Tensor:
+        """(N,48)."""
+        fingers = axis_angles(self.kinematics.finger_rotations(side, hands.angles).numpy())
+        root = Rotation.from_matrix(hands.root.numpy()).as_rotvec()
+        return torch.from_numpy(np.concatenate([root[:, None], fingers], 1)).flatten(1)
