@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,10 @@ class Evaluate:
     """LPIPS's linear layers for VGG16: vgg.pth of the authors' package."""
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
+    predictions: Path | None = None
+    """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
+    baseline: Literal["telea"] | None = None
+    """An inpainting that is measured beside HDRM; needs the extra baselines."""
     mesh: bool = False
     """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
@@ -91,7 +96,10 @@ class Evaluate:
         perceptual = PerceptualMetrics.from_files(self.vgg, self.lpips, self.inception)
         data = self.data or self._annotated()
         mesh = (self.hand_model or "free") if self.mesh else None
-        evaluate(data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual, mesh)
+        evaluate(
+            data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual, mesh,
+            self.predictions, self.baseline,
+        )  # fmt: skip
 
     def _annotated(self) -> Path:
         from hdr_model.evaluation.annotated import annotated_photos, annotated_shards
@@ -131,6 +139,9 @@ class Infer:
     """Of the meshes: free, or the path of a MANO file or of the folder with them."""
     focal_length: float | None = None
     """Of the photos' camera in their pixels, which meshes are placed before; by default a guess, a photo's diagonal."""
+    smooth: float | None = None
+    """Seconds over which the joints of a video at rest are smoothed, moving ones less; 0: as each frame shows them; by
+    default 0.05."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
     device: str = "auto"
@@ -144,6 +155,10 @@ class Infer:
             raise AIHError(f"--batch should be at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
+        if self.smooth is not None and not self.video:
+            raise AIHError("--smooth: expected --video, whose joints it smooths, found photos")
+        if self.smooth is not None and not 0 <= self.smooth < math.inf:
+            raise AIHError(f"--smooth: expected seconds of 0 or more, found {self.smooth:g}")
         mesh = self.mesh or (self.only is not None and "mesh" in _parts(self.only))
         if self.video and mesh:
             raise AIHError("--mesh: expected photos, found --video")
@@ -154,13 +169,15 @@ class Infer:
             if given and not mesh:
                 raise AIHError(f"{flag}: expected --mesh too, of whose meshes it speaks, found none")
         from hdr_model.inference.infer import Meshes, Written, infer_photos, infer_video
+        from hdr_model.inference.smoothing import SMOOTH
 
         def tell(written: Written) -> None:
             line = json.dumps(written.to_dict(), allow_nan=False) if self.json else written.line
             tqdm.write(line)
 
         if self.video:
-            infer_video(self.video, self.weights, self.out, self.device, self.box, tell)
+            smooth = SMOOTH if self.smooth is None else self.smooth
+            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell)
         else:
             only = _parts(self.only)
             meshes = Meshes(self.hand_model, self.focal_length) if mesh else None

@@ -28,8 +28,9 @@ _CAPTION = 18
 
 def overlay(image: RGB, mask: Mask, colour: Colour, opacity: float = 0.55) -> RGB:
     """``image`` with ``mask`` (H,W) tinted."""
-    weight = opacity * mask[..., None].astype(np.float32)
-    return (image * (1 - weight) + np.asarray(colour, np.float32) * weight).round().astype(np.uint8)
+    weight, tinted = np.float32(opacity), image.copy()
+    tinted[mask] = (image[mask] * (1 - weight) + np.asarray(colour, np.float32) * weight).round().astype(np.uint8)
+    return tinted
 
 
 def outline(image: RGB, mask: Mask, colour: Colour) -> RGB:
@@ -59,13 +60,23 @@ def draw_masks(image: RGB, masks: Mapping[str, Mask]) -> RGB:
 
 def draw_joints(image: RGB, joints_2d: Floating, root_colour: Colour = _INK) -> RGB:
     """``image`` with one hand's skeleton (21,2), px (x, y), a colour for each finger; NaN joints are left out."""
-    size = max(image.shape[:2])
-    canvas = Image.fromarray(image).resize(
-        (image.shape[1] * _OVERSAMPLE, image.shape[0] * _OVERSAMPLE), Image.Resampling.BICUBIC
-    )
-    points = (np.asarray(joints_2d, np.float64) + 0.5) * _OVERSAMPLE
-    draw_skeleton(ImageDraw.Draw(canvas), points, _OVERSAMPLE * max(1.0, size / 130), root_colour=root_colour)
-    return np.asarray(canvas.resize((image.shape[1], image.shape[0]), Image.Resampling.BOX))
+    width = max(1.0, max(image.shape[:2]) / 130)
+    known = joints_2d[np.isfinite(joints_2d).all(-1)]
+    if not len(known):
+        return image
+    limit = image.shape[1], image.shape[0]
+    left, top = np.clip(known.min(0) - 2 * width, 0, limit).astype(int)
+    right, bottom = np.clip(known.max(0) + 2 * width + 1, 0, limit).astype(int)
+    if left >= right or top >= bottom:
+        return image
+    drawn = image.copy()
+    near = Image.fromarray(image[top:bottom, left:right])
+    # What nothing is drawn on comes back to the bit.
+    canvas = near.resize((near.width * _OVERSAMPLE, near.height * _OVERSAMPLE), Image.Resampling.NEAREST)
+    points = (np.asarray(joints_2d, np.float64) - (left, top) + 0.5) * _OVERSAMPLE
+    draw_skeleton(ImageDraw.Draw(canvas), points, _OVERSAMPLE * width, root_colour=root_colour)
+    drawn[top:bottom, left:right] = np.asarray(canvas.resize(near.size, Image.Resampling.BOX))
+    return drawn
 
 
 def draw_skeletons(hands: Mapping[str, Floating], angle: float, radius: float | None = None) -> RGB:

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "errors", "io", "typing", "assets", "interruption", "arguments", "config",
+    "errors", "typing", "io", "assets", "interruption", "arguments", "config",
     "hands", "scenes", "render", "compose", "shards", "sources", "exports", "factory",
     "reports", "import_export", "cli", "__main__",
 )  # fmt: skip

@@ -13,7 +13,9 @@ from aih_gen.io.write import check_apart, check_writable
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
+from hdr_model.evaluation.inpainting import Baseline
 from hdr_model.evaluation.meshes import MESH_FIELDS, MeshScores
+from hdr_model.evaluation.others import Others
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.perceptual import PerceptualMetrics
 from hdr_model.evaluation.pose import pose_curves, pose_grids
@@ -36,6 +38,8 @@ def evaluate(
     limit: int | None,
     perceptual: PerceptualMetrics = NO_PERCEPTUAL,
     mesh: str | None = None,
+    predictions: Path | None = None,
+    baseline: Baseline | None = None,
 ) -> Evaluation:
     """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
@@ -44,6 +48,8 @@ def evaluate(
         limit: at most so many samples, spread evenly.
         perceptual: also measure painted crops.
         mesh: a hand model, ``free`` or a path, that is fitted to the joints and measured too.
+        predictions: a folder with another program's results, which are measured beside.
+        baseline: an inpainting that is measured beside HDRM.
 
     Raises:
         AIHError: a folder or a number is not what it should be.
@@ -51,26 +57,27 @@ def evaluate(
     check_request(out, limit)
     check_apart(out, [data, *train_data, *([weights] if weights else [])])
     dataset = AIHDataset(data, FIELDS + MESH_FIELDS if mesh else FIELDS)
+    chosen = spread(len(dataset), limit)
+    others = Others(dataset, chosen, predictions, baseline)
     meshes = MeshScores(mesh, dataset) if mesh else None
     where = choose_device(device)
     hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
     perceptual = perceptual.to(where)
     prior = training_prior(train_data) if train_data else None
-    chosen = spread(len(dataset), limit)
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
         batch = to_device(dataset[indices], hdr.device)
         metas = read_sample_meta(dataset, indices, batch)
         predicted = predict(hdr, batch)
-        add_scores(scores, indices, batch, predicted, prior, metas, perceptual)
+        add_scores(scores, indices, batch, others.beside(predicted, indices), prior, metas, perceptual)
         if meshes:
             meshes.add(batch, predicted)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
     settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
     evaluation = Evaluation(
         (*result_rows(scores), *(meshes.rows() if meshes else ())),
-        result_notes(scores, hdr, len(chosen)),
-        settings,
+        (*result_notes(scores, hdr, len(chosen)), *others.notes()),
+        settings | others.settings,
         (*pose_grids(scores.pose), *(meshes.grids() if meshes else ())),
         tuple(pose_curves(scores.pose)),
     )

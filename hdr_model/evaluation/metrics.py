@@ -200,10 +200,12 @@ def place_hands(joints_2d: Floating, relative: Floating, camera: Floating) -> Ar
     Args:
         joints_2d: (N,21,2) px of the image the camera belongs to.
         relative: (N,21,3) relative to the wrist; the result is in its unit.
-        camera: (N,3,3) intrinsics, px. A hand with anything unknown gives NaN.
+        camera: (N,3,3) intrinsics, px. A hand with anything unknown, or all joints at one pixel, gives NaN.
     """
     arrays = (torch.from_numpy(np.asarray(array, np.float64)) for array in (joints_2d, relative, camera))
-    return place_on_rays(*arrays).numpy()
+    places = place_on_rays(*arrays).numpy()
+    one_pixel = np.ptp(joints_2d, axis=1).max(1, initial=0) == 0
+    return np.where(one_pixel[:, None], np.nan, places)
 
 
 def best_threshold(mean_mask: Floating) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from aih_gen.config import SIDES
 from aih_gen.hands.joints import JOINT_NAMES, WRIST
 from aih_gen.typing import Array, Mask
+from hdr_model.evaluation.entry import ENTRY
 from hdr_model.evaluation.metrics import aligned_errors, area_under, correct_share, joint_errors, mpjpe, place_hands
 from hdr_model.evaluation.predict import ALONE, BOUND, FOUND, TRUE, UNPAINTED
 from hdr_model.evaluation.protocols import HDR_OWN, P1, P3, PROTOCOLS, Protocol, bone_lengths, by_side, protocol_errors
@@ -51,8 +52,15 @@ class PoseScores:
     joints_2d: defaultdict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     """method -> (21,2) px of the image."""
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those of the tables: HDR's, and another program's."""
+        return (*METHODS, *(method for method in self.joints_3d if method == ENTRY))
+
     def errors(self, method: str, protocol: Protocol) -> Array:
         """Error of each joint in mm, (N,21)."""
+        if method == ENTRY and protocol == HDR_OWN:
+            protocol = P3  # the same for joints that have a size, not a bone of length 1
         if method not in self.joints_3d:
             return np.full((len(self.sample), len(JOINT_NAMES)), np.nan)
         return protocol_errors(_stack(self.joints_3d[method]), _stack(self.true), protocol, self.bone_length)
@@ -77,7 +85,8 @@ class PoseScores:
         hand as long as the true one (``scaled``) or as an average adult's.
         """
         true, found = _stack(self.true), _stack(self.joints_3d[method])
-        length = bone_lengths(true)[:, None, None] if scaled else self.bone_length
+        own = np.maximum(bone_lengths(found), 1e-9) if method == ENTRY else 1.0
+        length = (bone_lengths(true) / own)[:, None, None] if scaled else self.bone_length
         relative = (found - found[:, WRIST : WRIST + 1]) * length
         wrists = place_hands(_stack(self.joints_2d[method]), relative, np.stack(self.camera))
         of_sample: defaultdict[int, dict[int, int]] = defaultdict(dict)
@@ -107,7 +116,7 @@ def pose_grids(scores: PoseScores) -> Iterator[Grid]:
 def pose_curves(scores: PoseScores) -> Iterator[Curve]:
     """PCK over thresholds without and with scale."""
     for protocol in (P1, P3) if scores.sample else ():
-        for method in METHODS:
+        for method in scores.methods:
             share = correct_share(scores.errors(method, protocol), THRESHOLDS)
             points = tuple(zip(THRESHOLDS.tolist(), share.tolist(), strict=True))
             if np.isfinite(share).all():
@@ -126,7 +135,7 @@ def _protocol_grid(scores: PoseScores) -> Grid:
     splits = scores.splits()
     lines = []
     for protocol in PROTOCOLS:
-        for method in METHODS:
+        for method in scores.methods:
             errors = scores.by_side(method, protocol)
             lines.append(Line(f"{protocol.name} · {method}", tuple(mpjpe(errors[s]) for s in splits.values())))
     counts = ", ".join(f"{name} {int(chosen.sum())}" for name, chosen in splits.items())
@@ -164,7 +173,7 @@ def _gain_grid(scores: PoseScores) -> Grid:
 
 def _other_grid(scores: PoseScores) -> Grid:
     lines, pairs = [], 0
-    for method in METHODS:
+    for method in scores.methods:
         curves = [correct_share(scores.errors(method, protocol), THRESHOLDS) for protocol in (P1, P3)]
         wrists = [scores.wrist_errors(method, scaled) for scaled in (False, True)]
         pairs = max(pairs, int(np.isfinite(wrists[0]).sum()))
@@ -184,7 +193,7 @@ def _other_grid(scores: PoseScores) -> Grid:
 
 def _pixel_grid(scores: PoseScores) -> Grid:
     true, hand, lines = _stack(scores.true_2d), np.asarray(scores.hand), []
-    for method in METHODS:
+    for method in scores.methods:
         errors = joint_errors(_stack(scores.joints_2d[method]), true) * np.asarray(scores.pixel)[:, None]
         lines.append(Line(method, tuple(_known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
     note = (
@@ -195,7 +204,7 @@ def _pixel_grid(scores: PoseScores) -> Grid:
 
 
 def _occlusion_grid(scores: PoseScores, protocol: Protocol) -> Grid:
-    methods = (*METHODS, MEAN_POSE)
+    methods = (*scores.methods, MEAN_POSE)
     errors = {method: scores.by_side(method, protocol) for method in methods}
     lines = [
         Line(f"{name} ({int(chosen.sum())} hands)", tuple(mpjpe(errors[method][chosen]) for method in methods))
@@ -205,9 +214,9 @@ def _occlusion_grid(scores: PoseScores, protocol: Protocol) -> Grid:
 
 
 def _joint_grid(scores: PoseScores, protocol: Protocol) -> Grid:
-    means = np.stack([_column_means(scores.errors(method, protocol)) for method in METHODS], 1)
+    means = np.stack([_column_means(scores.errors(method, protocol)) for method in scores.methods], 1)
     lines = tuple(Line(name, tuple(row)) for name, row in zip(JOINT_NAMES, means.tolist(), strict=True))
-    return Grid(f"Error of each joint in mm, {protocol.name}", METHODS, lines)
+    return Grid(f"Error of each joint in mm, {protocol.name}", scores.methods, lines)
 
 
 def _known_mean(errors: Array) -> float:

@@ -42,6 +42,7 @@ class Predictions:
     joints_3d: dict[str, Tensor]  # the same -> (N,21,3) in bone units, in the camera's axes
     # TRUE is NaN where not masked, BOUND where the target is not valid
     joint_confidence: dict[str, Tensor] = field(default_factory=dict)  # the same -> (N,21) 0 to 1
+    other_masks: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # other methods -> as found_masks
 
 
 def named_masks(bits: Tensor) -> dict[str, Tensor]:

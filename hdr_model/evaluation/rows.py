@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 
 from hdr_model.evaluation.counts import count_rows
+from hdr_model.evaluation.entry import ENTRY
+from hdr_model.evaluation.inpainting import TELEA
 from hdr_model.evaluation.metrics import frechet_distance, mpjpe
 from hdr_model.evaluation.pose import MEAN_POSE, METHODS, occlusion_groups
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE
@@ -23,6 +26,7 @@ REGIONS = {
     "removal": "in the removal region",
     "whole": "whole crop",
 }
+PAINTED = {TRUE: "true masks", FOUND: "HASM's masks"}
 BEST_HANDEDNESS, COIN = "better handedness", "a coin"
 
 
@@ -65,53 +69,56 @@ def result_notes(scores: Scores, hdr: HDR, count: int) -> tuple[str, ...]:
 def _mask_rows(scores: Scores) -> Iterator[Row]:
     for part, words in PARTS.items():
         ours = scores.overlap[part, HASM]
-        for baseline in (MEAN_MASK, AS_VISIBLE) if part != "visible" else (MEAN_MASK,):
+        guesses = (MEAN_MASK, AS_VISIBLE) if part != "visible" else (MEAN_MASK,)
+        for baseline in (*guesses, *_given(scores.overlap, part, ENTRY)):
             other = scores.overlap[part, baseline]
             cases = len(ours.truth)
             yield Row(
                 "masks", f"IoU, {words}, over the set", "", ours.pooled, baseline, other.pooled, "higher", cases,
                 headline=baseline == MEAN_MASK and part != "visible",
             )  # fmt: skip
-            if baseline == MEAN_MASK:
-                unnamed, guessed = (scores.unnamed[part, method].pooled for method in (HASM, MEAN_MASK))
+            if baseline != AS_VISIBLE:
+                unnamed, guessed = (scores.unnamed[part, method].pooled for method in (HASM, baseline))
                 metric = f"IoU, {words}, over the set, {BEST_HANDEDNESS}"
                 yield Row("masks", metric, "", unnamed, baseline, guessed, "higher", cases)
             yield Row(
                 "masks", f"IoU, {words}, per mask", "", ours.per_sample, baseline, other.per_sample, "higher",
                 cases - ours.empty,
             )  # fmt: skip
-    share = float(np.mean(scores.named)) if scores.named else float("nan")
-    yield Row("masks", "handedness accuracy of pairs", "", share, COIN, 0.5, "higher", len(scores.named))
+    shares = {name: float(np.mean(named)) for name, named in scores.named.items() if named}
+    for baseline, other_share in {COIN: 0.5, ENTRY: shares.get(ENTRY)}.items():
+        if other_share is not None:
+            ours_share, cases = shares.get(HASM, float("nan")), len(scores.named[HASM])
+            yield Row("masks", "handedness accuracy of pairs", "", ours_share, baseline, other_share, "higher", cases)
     yield from count_rows(scores.counted)
 
 
 def _image_rows(scores: Scores) -> Iterator[Row]:
     for region, words in REGIONS.items():
-        copied = scores.region[region, COPY]
-        cases = len(copied.values) - copied.empty
-        for method, masks in ((TRUE, "true masks"), (FOUND, "HASM's masks")):
-            ours = scores.region[region, method]
+        baselines = (COPY, *_given(scores.region, region, TELEA, ENTRY))
+        for (method, masks), baseline in product(PAINTED.items(), baselines):
+            ours, guess = (scores.region[region, name] for name in (method, baseline))
+            cases = len(guess.values) - guess.empty
             for name, unit, mine, other in (
-                ("PSNR", "dB", ours.psnr, copied.psnr),
-                ("pooled PSNR", "dB", ours.pooled_psnr, copied.pooled_psnr),
-                ("SSIM", "", ours.ssim, copied.ssim),
+                ("PSNR", "dB", ours.psnr, guess.psnr),
+                ("pooled PSNR", "dB", ours.pooled_psnr, guess.pooled_psnr),
+                ("SSIM", "", ours.ssim, guess.ssim),
             ):
                 metric = f"{name} {words}, {masks}"
-                headline = (name, region, method) == ("PSNR", "hole", TRUE)
-                yield Row("images", metric, unit, mine, COPY, other, "higher", cases, headline)
+                headline = (name, region, method, baseline) == ("PSNR", "hole", TRUE, COPY)
+                yield Row("images", metric, unit, mine, baseline, other, "higher", cases, headline)
 
 
 def _perceptual_rows(scores: Scores) -> Iterator[Row]:
-    methods = ((TRUE, "true masks"), (FOUND, "HASM's masks"))
-    for method, masks in methods if scores.lpips else ():
-        ours, other = (float(np.mean(scores.lpips[name])) for name in (method, COPY))
-        yield Row("images", f"LPIPS whole crop, {masks}", "", ours, COPY, other, "lower", len(scores.lpips[method]))
-    if scores.features:
-        sets = {name: np.stack(features) for name, features in scores.features.items()}
-        copied = frechet_distance(sets[COPY], sets[TARGET])
-        for method, masks in methods:
-            ours = frechet_distance(sets[method], sets[TARGET])
-            yield Row("images", f"FID whole crop, {masks}", "", ours, COPY, copied, "lower", len(sets[method]))
+    means = {name: float(np.mean(values)) for name, values in scores.lpips.items()}
+    sets = {name: np.stack(features) for name, features in scores.features.items()}
+    distances = {name: frechet_distance(features, sets[TARGET]) for name, features in sets.items() if name != TARGET}
+    for measure, of in (("LPIPS", means), ("FID", distances)):
+        baselines = [name for name in (COPY, TELEA, ENTRY) if name in of]
+        for (method, masks), baseline in product(PAINTED.items(), baselines):
+            cases = len((scores.lpips if of is means else scores.features)[method])
+            metric = f"{measure} whole crop, {masks}"
+            yield Row("images", metric, "", of[method], baseline, of[baseline], "lower", cases)
 
 
 def _pose_rows(scores: Scores) -> Iterator[Row]:
@@ -120,10 +127,15 @@ def _pose_rows(scores: Scores) -> Iterator[Row]:
         return
     occlusion = np.asarray(pose.occlusion)
     everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
-    errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, MEAN_POSE)}
+    baselines = [MEAN_POSE, *(name for name in pose.joints_3d if name == ENTRY)]
+    errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, *baselines)}
     for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
-        for method in METHODS:
-            ours, other = (mpjpe(errors[name][chosen]) for name in (method, MEAN_POSE))
-            headline = words == "all hands" and method in (ALONE, FOUND)
+        for method, baseline in product(METHODS, baselines):
+            ours, other = (mpjpe(errors[name][chosen]) for name in (method, baseline))
+            headline = words == "all hands" and method in (ALONE, FOUND) and baseline == MEAN_POSE
             metric = f"MPJPE, {method}, {words}"
-            yield Row("pose", metric, "mm", ours, MEAN_POSE, other, "lower", int(chosen.sum()), headline)
+            yield Row("pose", metric, "mm", ours, baseline, other, "lower", int(chosen.sum()), headline)
+
+
+def _given(scores: Mapping[tuple[str, str], object], part: str, *methods: str) -> list[str]:
+    return [method for method in methods if (part, method) in scores]

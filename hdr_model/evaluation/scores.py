@@ -37,8 +37,8 @@ class Scores:
     """(part, method) -> right and left masks of each sample in turn"""
     unnamed: defaultdict[tuple[str, str], Overlap] = field(default_factory=lambda: defaultdict(Overlap))
     """The same, right and left exchanged in the samples that fit better so."""
-    named: list[bool] = field(default_factory=list)
-    """Of each pair of known hands: whether HASM's masks fit better under their names than exchanged."""
+    named: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    """method -> of each pair of known hands: whether its masks fit better under their names than exchanged."""
     counted: list[Counted] = field(default_factory=list)
     """Of each sample whose masks are known."""
     region: defaultdict[tuple[str, str], RegionError] = field(default_factory=lambda: defaultdict(RegionError))
@@ -115,6 +115,7 @@ def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, know
     true, found = with_occluded(predicted.true_masks), with_occluded(predicted.found_masks)
     visible = {f"{side}_{kind}": true[f"{side}_visible"] for side in SIDES for kind in ("amodal", "visible")}
     guesses = {HASM: found, AS_VISIBLE: with_occluded(visible)}
+    guesses |= {method: with_occluded(masks) for method, masks in predicted.other_masks.items()}
     if prior:
         named = (name for name in prior.masks if name.endswith(MASK_PARTS))
         guesses[MEAN_MASK] = {name: _resized(prior.masks[name], true[name]) for name in named}
@@ -126,7 +127,8 @@ def _add_masks(scores: Scores, predicted: Predictions, prior: Prior | None, know
             truth = _both_hands(true, part)
             scores.overlap[part, method].add(_both_hands(guess, part) & where, truth)
             scores.unnamed[part, method].add(_both_hands(unnamed, part) & where, truth)
-    scores.named += (margins[HASM] > 0)[pairs].tolist()
+    for method in (HASM, *predicted.other_masks):
+        scores.named[method] += (margins[method] > 0)[pairs].tolist()
     whole = known.all(1)
     scores.counted += count_hands(*({name: mask[whole] for name, mask in masks.items()} for masks in (true, found)))
 

@@ -23,7 +23,10 @@ from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import photos_in, read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import PARTS, Box, Part, Result
+from hdr_model.inference.smoothing import SMOOTH
+from hdr_model.inference.tracking import HandTracker
 from hdr_model.inference.video import Video, VideoWriter
+from hdr_model.inference.views import VIDEO_VIEWS
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,17 @@ def infer_photos(
 
 
 def infer_video(
-    path: Path, weights: Path | None, out: Path, device: str, box: Box | None = None, tell: Tell = lambda _: None
+    path: Path,
+    weights: Path | None,
+    out: Path,
+    device: str,
+    box: Box | None = None,
+    smooth: float = SMOOTH,
+    tell: Tell = lambda _: None,
 ) -> None:
     """Write ``out/NAME``: ``overlay.mp4`` (masks and joints on every frame) and ``joints.npz`` (first axis: frames).
+
+    Hands are followed from frame to frame as ``HandTracker`` does, with ``box`` and ``smooth`` as it takes them.
 
     Frames that cannot be decoded are left out. What takes memory is one frame. After Ctrl-C or SIGTERM, and before a
     frame of another size, the folder has all of the frames until then.
@@ -130,7 +141,7 @@ def infer_video(
         raise AIHError(video.fault or found)
     if box is not None:
         check_box(box, *first.image.shape[:2])
-    hdr = HDR.from_pretrained(weights, device=choose_device(device))
+    hdr = HDR.from_pretrained(weights, device=choose_device(device), views=VIDEO_VIEWS)
     replaced = folder.exists()
     with (
         Interruption() as interruption,
@@ -139,9 +150,9 @@ def infer_video(
         tempfile.TemporaryFile(dir=temporary) as file,
         tqdm(desc=path.name, unit="frame", disable=None) as bar,
     ):
-        joints = _JointsOfFrames(file)
+        joints, track = _JointsOfFrames(file), HandTracker(hdr, box, smooth)
         for frame in chain([first], frames):
-            result = hdr(frame.image, box)
+            result = track(frame.image, frame.time)
             overlay.add(result.draw(), frame.time)
             joints.add(result, frame.time)
             bar.update()

@@ -219,9 +219,9 @@ class HDR(HandEstimator):
         for array, box in zip(arrays, given, strict=True):
             if box is not None:
                 check_box(box, *array.shape[:2])
-        pixels = [self._pixels(array) for array in arrays]
+        pixels = [self.pixels(array) for array in arrays]
         segmented = [
-            self._segment(photo, find_hands(self, photo) if box is None else window_of(box))
+            self.segment_with_confidence(photo, find_hands(self, photo) if box is None else window_of(box))
             for photo, box in zip(pixels, given, strict=True)
         ]
         results = self.separate(arrays, [of for of, _ in segmented], [sure[0].tolist() for _, sure in segmented])
@@ -237,20 +237,23 @@ class HDR(HandEstimator):
         images: Sequence[NDArray[np.uint8]],
         masks: Sequence[dict[str, Tensor]],
         confidence: Sequence[Sequence[float]] | None = None,
+        alone: bool = True,
     ) -> list[Result]:
         """The results of ``__call__`` from photos (H,W,3) uint8 whose masks (1,H,W) bool are known.
 
-        ``confidence``: of the right and the left hand of each photo, by default unknown (NaN).
+        Args:
+            confidence: of the right and the left hand of each photo, by default unknown (NaN).
+            alone: give the photo with each hand alone, which is half of the work; else a hand's ``image`` is the photo.
         """
         named = [{name: mask[0].cpu().numpy() for name, mask in of.items()} for of in masks]
-        photos = list(zip([self._pixels(image) for image in images], masks, strict=True))
+        photos = list(zip([self.pixels(image) for image in images], masks, strict=True))
         found = [(k, side) for k, (_, of) in enumerate(photos) for side in SIDES if bool(of[f"{side}_amodal"].any())]
         results: dict[tuple[int, Side], HandResult] = {}
         if found:
             near = _joined([self._cut(*photos[k], side, None) for k, side in found])
             painting = self.paint(near, dilate_hole=True)
             uv, xyz, peaks = self.estimate(painting.composite)
-            wide = {place: _wide_affine(photos[place[0]][1], place[1], self.hand_size) for place in found}
+            wide = {place: _wide_affine(photos[place[0]][1], place[1], self.hand_size) for place in found if alone}
             around = {place: affine for place, affine in wide.items() if affine is not None}
             canvases = {place: images[place[0]] for place in found}
             if around:
@@ -266,7 +269,7 @@ class HDR(HandEstimator):
                 metres = (rotate_from_crop(xyz[row : row + 1], affine)[0] * self.bone_length).cpu().numpy()
                 joints = from_crop(uv[row : row + 1], affine)[0].cpu().numpy()
                 results[k, side] = HandResult(
-                    image=_paste(images[k], canvases[k, side], painting.row(row), affine),
+                    image=_paste(images[k], canvases[k, side], painting.row(row), affine) if alone else images[k],
                     joints_2d=joints,
                     joints_3d=metres,
                     crop=torch.cat([box.amin(0), box.amax(0)]).cpu().numpy(),
@@ -291,9 +294,9 @@ class HDR(HandEstimator):
         Looks at one square of each image, by default the smallest that holds it all. Amodal masks lose their speckles,
         a visible mask lies inside its amodal mask, and of two visible masks that meet, the more confident one wins.
         """
-        return self._segment(images, window)[0]
+        return self.segment_with_confidence(images, window)[0]
 
-    def _segment(self, images: Tensor, window: Window | None) -> tuple[dict[str, Tensor], Tensor]:
+    def segment_with_confidence(self, images: Tensor, window: Window | None) -> tuple[dict[str, Tensor], Tensor]:
         """``segment``, and the confidence (B,2) in the right and the left hand."""
         height, width = images.shape[-2:]
         window = window or Window.whole(height, width)
@@ -333,7 +336,8 @@ class HDR(HandEstimator):
             output = self.hasm(seen.contiguous(memory_format=torch.channels_last))
         return mean_of_mirrored(output) if mirrored else output
 
-    def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """A photo (H,W,3) uint8 as (1,3,H,W) in [0, 1] on the device."""
         return torch.from_numpy(image.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
 
     def _cut(self, pixels: Tensor, masks: Mapping[str, Tensor], side: Side, affine: Tensor | None) -> HandInput:

@@ -24,5 +24,7 @@ class Views:
 
 SEVERAL_VIEWS = Views()
 """The most accurate."""
+VIDEO_VIEWS = Views(scales=(1.0,), angles=(0.0,))
+"""Those that leave time for frame after frame."""
 ONE_VIEW = Views(mirrored=False, scales=(1.0,), angles=(0.0,))
 """The fastest."""

@@ -146,7 +146,7 @@ def test_another_study_in_the_same_folder_is_refused(study: Study, tmp_path: Pat
 
 
 def test_rows_that_need_missing_data_are_refused_before_anything_is_written(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(AIHError, match="row 7 needs AIH_Syn, found AIH_Render"):
+    with pytest.raises(AIHError, match="expected AIH_Syn for row 7, found AIH_Render"):
         ablate(replace(study, data=study.data[:1]), tmp_path / "out", "cpu", Trainer())
     assert not (tmp_path / "out").exists()
 

@@ -263,7 +263,7 @@ def test_the_mean_mask_is_free_of_names_too_and_gains_nothing_where_it_has_them(
 
 
 def test_nothing_found_is_under_no_name(shards: Path) -> None:
-    assert not any(scores_of(BlindHASM(), shards).named)
+    assert not any(scores_of(BlindHASM(), shards).named[HASM])
 
 
 class BlindHASM(nn.Module):

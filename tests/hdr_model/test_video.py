@@ -18,8 +18,10 @@ from hdr_model.cli import main
 from hdr_model.inference import video
 from hdr_model.inference.infer import infer_video
 from hdr_model.inference.pipeline import HDR
-from hdr_model.inference.result import Box, Result
+from hdr_model.inference.result import Result
+from hdr_model.inference.tracking import HandTracker
 from hdr_model.inference.video import Video, VideoWriter
+from hdr_model.inference.views import VIDEO_VIEWS
 from tests.hdr_model.test_pipeline import photo, weights  # noqa: F401
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -44,7 +46,7 @@ def joints(folder: Path) -> dict[str, np.ndarray]:
 
 def test_a_video_gives_a_video_and_joints_of_every_frame(weights: Path, tmp_path: Path) -> None:  # noqa: F811
     write_clip(tmp_path / "clip.mp4", [photo(65, 97)] * len(TIMES))
-    infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu")
+    infer_video(tmp_path / "clip.mp4", weights, tmp_path / "out", "cpu", smooth=0)
     assert {path.name for path in (tmp_path / "out" / "clip").iterdir()} == {"overlay.mp4", "joints.npz"}
     overlay = list(Video(tmp_path / "out" / "clip" / "overlay.mp4"))
     assert [frame.image.shape for frame in overlay] == [(64, 96, 3)] * len(TIMES)
@@ -53,7 +55,7 @@ def test_a_video_gives_a_video_and_joints_of_every_frame(weights: Path, tmp_path
     np.testing.assert_allclose(stored["times"], TIMES, atol=1e-4)
     assert stored["joints_2d"].shape == (len(TIMES), 2, 21, 2) and stored["present"].dtype == bool
     images = [frame.image for frame in Video(tmp_path / "clip.mp4")]
-    expected = [result.arrays() for result in HDR.from_pretrained(weights)(images)]
+    expected = [result.arrays() for result in HDR.from_pretrained(weights, views=VIDEO_VIEWS)(images)]
     for name in ("joints_2d", "joints_3d", "crop", "present"):
         np.testing.assert_allclose(stored[name], [frame[name] for frame in expected], atol=1e-4)
 
@@ -98,15 +100,15 @@ def test_an_interrupted_video_leaves_a_whole_prefix(
     number: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path, seen, call = clip(tmp_path / "clip.mp4", 9), [], HDR.__call__
+    path, seen, call = clip(tmp_path / "clip.mp4", 9), [], HandTracker.__call__
 
-    def interrupted(self: HDR, image: np.ndarray, box: Box | None = None) -> Result:
+    def interrupted(self: HandTracker, image: np.ndarray, time: float) -> Result:
         seen.append(image)
         if len(seen) == 4:
             signal.raise_signal(number)
-        return call(self, image, box)
+        return call(self, image, time)
 
-    monkeypatch.setattr(HDR, "__call__", interrupted)
+    monkeypatch.setattr(HandTracker, "__call__", interrupted)
     arguments = ["infer", "--video", str(path), "--out", str(tmp_path / "out"), "--weights", str(weights)]
     assert main(arguments) == 130
     assert len(joints(tmp_path / "out" / "clip")["times"]) == 4
@@ -271,7 +273,7 @@ def test_the_memory_of_a_video_does_not_grow_with_its_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     result = HDR.from_pretrained(weights)(photo(64, 96))
-    monkeypatch.setattr(HDR, "__call__", lambda self, image, box=None: replace(result, image=image.copy()))
+    monkeypatch.setattr(HandTracker, "__call__", lambda self, image, time: replace(result, image=image.copy()))
     peaks = []
     for count in (10, 200):
         clip(tmp_path / f"{count}.mp4", count)
