@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold: style, types, behaviour. Makes its own virtual environment, and reuses it.
 #   bash scripts/test.sh [--lowest] [arguments for pytest]
-# --lowest: only that the installed packages work, at the lowest versions that pyproject.toml admits, on each Python.
+# --lowest: only types and that the installed packages work, at the lowest versions that pyproject.toml admits, on each
+# Python.
 # Tests may be skipped for want of a GPU, of files whose licence forbids to ship them, and of root; any other skip fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,7 +23,7 @@ run_tests() {
 # Torch alone is the one of constraints.txt: pip takes a CPU build where one is configured (uv looks at the package
 # index only, and would bring a CUDA build), and uv keeps what is installed and within the range.
 install_lowest() {
-    "$1" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt torch setuptools pytest uv
+    "$1" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt torch setuptools pytest mypy uv
     "$1" -m uv pip install --quiet --python "$1" --resolution lowest-direct --only-binary :all: -r pyproject.toml
 }
 
@@ -36,6 +37,7 @@ test_lowest() {
         environment_of ".venv-lowest-$version" "$python" install_lowest
         check_drawing ".venv-lowest-$version/bin/python"
         step "Python $version with $(".venv-lowest-$version/bin/python" -m uv pip freeze --quiet | tr '\n' ' ')"
+        ".venv-lowest-$version/bin/python" -m mypy --python-version "$version"
         run_tests ".venv-lowest-$version/bin/python" tests/test_installed.py "$@"
     done
 }
