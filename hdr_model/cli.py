@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments
+from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.errors import AIHError
+from aih_gen.io.write import check_apart
 from aih_gen.typing import Branch, Split
 from hdr_model.config import Preset
 from hdr_model.training_arguments import TrainHASM, TrainHDRM, TrainSHPE
@@ -45,6 +46,8 @@ class Train:
 class Evaluate:
     """Measure trained networks on held-out shards, or on other people's photos, beside trivial guesses."""
 
+    out: Path
+    """Folder of the page, the table and examples."""
     data: Path | None = None
     """Held-out shards: a file, or a folder of them."""
     dataset: Literal["interhand26m", "tzionas"] | None = None
@@ -60,8 +63,6 @@ class Evaluate:
     hand."""
     workers: int = 1
     """Processes that make these shards."""
-    out: Path
-    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
@@ -107,6 +108,7 @@ class Evaluate:
 
         photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
+        check_apart(self.out, [photos.source])
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
         shards, lines = annotated_shards(photos, self.out, self.workers)
         print(*lines, sep="\n  ")
@@ -115,7 +117,7 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """Photos to masks, each hand alone, and joints in 3D (see docs/inference.md)."""
+    """Photos to masks, each hand alone, and joints in 3D."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Photos of one hand or two, of any size; a folder stands for the photos in it."""
@@ -291,6 +293,7 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``hdr``; a user's mistake, and a file or disk that fails, is one sentence and exit code 2."""
+    print_any_name()
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
     command: Any = None
     try:
@@ -305,11 +308,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return _failed(f"memory: expected enough for sizes and batches as asked for, found too little ({error})")
     except KeyboardInterrupt:
         more = "a training goes on from its last checkpoint with --resume"
         print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """True for NumPy's error, and torch's of a GPU and of the CPU, which has no type of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _failed(sentence: str) -> int:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
+from aih_gen.io.write import check_apart
 from hdr_model.device import choose_device
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
@@ -86,6 +87,7 @@ def infer_photos(
             before the networks run and anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
+    check_apart(out, [given for given in photos if given.is_dir()])
     check_focal_length(meshes.focal_length if meshes else None)
     paths = [path for given in photos for path in photos_in(given)]
     for path in paths:
