@@ -38,7 +38,7 @@ def _presets(text: str, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and in what portions it learns."""
+    """Length of the training and its batches."""
 
     steps: Annotated[int | None, _presets("Steps of the optimiser", "steps")] = None
     minutes: float | None = None
@@ -52,7 +52,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """When the run is looked at and saved; by default as the preset says."""
+    """Intervals of reports and checkpoints; by default the preset's."""
 
     log_every: int | None = None
     """Steps between points of the curves."""
@@ -68,7 +68,7 @@ class Reports:
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """Samples that are made while it learns."""
+    """Samples that are made during training."""
 
     synthesise: float = 0.0
     """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
@@ -80,7 +80,7 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and how it is computed."""
+    """Device, precision and processes."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""

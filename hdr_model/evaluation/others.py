@@ -1,4 +1,4 @@
-"""What is measured beside HDR on request: another program's results, and an inpainting without learning."""
+"""Methods measured beside HDR on request: another program's results, and an inpainting without learning."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Others:
         return predicted
 
     def notes(self) -> list[str]:
-        """How their figures were taken, once all samples are measured."""
+        """Notes on their figures, once all samples are measured."""
         notes = []
         if self._telea:
             notes.append(f"{TELEA}: the true hole of each crop, by OpenCV's fast marching with a radius of {RADIUS:g}.")

@@ -100,7 +100,7 @@ class HDR(HandEstimator):
 
     @cached_property
     def fitter(self) -> HandFitter:
-        """What fits meshes; loaded when first needed.
+        """The fitter of meshes; loaded when first needed.
 
         Raises:
             AssetError: ``hand_model`` is not there, or no hand model.
