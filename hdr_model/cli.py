@@ -74,9 +74,9 @@ class Evaluate:
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
     predictions: Path | None = None
-    """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
+    """Folder of another program's masks, images or joints for these samples."""
     baseline: Literal["telea"] | None = None
-    """An inpainting that is measured beside HDRM; of the extra baselines."""
+    """An inpainting that is measured beside HDRM; its package comes with the extra baselines."""
     mesh: bool = False
     """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
