@@ -53,7 +53,7 @@ def test_a_checkpoint_that_lacks_or_adds_a_tensor_is_refused_by_its_name(
     torch.save({"state_dict": state}, tmp_path / "a.pth")
     path = str(tmp_path / "a.pth")
     assert main(["import-reference", "--shpe", path, "--hdrm", path, "--hasm", path, "--out", str(tmp_path / "w")]) == 2
-    with pytest.raises(AssetError, match=rf"a\.pth: {said}: (encoder\.bn1\.bias|encoder\.bn1\.extra)"):
+    with pytest.raises(AssetError, match=rf"a\.pth: .*{said}: (encoder\.bn1\.bias|encoder\.bn1\.extra)"):
         load_reference("shpe", path)
     assert not (tmp_path / "w").exists()
 
