@@ -74,7 +74,8 @@ class Evaluate:
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
     predictions: Path | None = None
-    """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
+    """Folder of another program's masks, images or joints for these samples: in it a folder for each, of its number in
+    the shards (eight digits), with files as hdr infer writes them."""
     baseline: Literal["telea"] | None = None
     """An inpainting that is measured beside HDRM; needs the extra baselines."""
     mesh: bool = False
