@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh
 
 may_be_skipped=': needs (a GPU|licensed files|root|a C compiler)'
+in_processes=(-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -64,8 +65,9 @@ step "pytest"
 if [ $# -gt 0 ]; then
     run_tests "$python" "$@"
 else
-    run_tests "$python" --ignore=tests/torture
-    step "attacks" # in a process of their own, whose children all pass their writes through a library
-    OMP_NUM_THREADS=1 run_tests "$python" tests/torture
+    export OMP_NUM_THREADS=1 # the processes are the parallelism
+    run_tests "$python" "${in_processes[@]}" tests/test_*.py tests/aih_gen tests/hdr_model # the longest file is among the first
+    step "attacks" # in processes of their own, whose children all pass their writes through a library
+    run_tests "$python" "${in_processes[@]}" tests/torture
 fi
 step "all good"
