@@ -1,4 +1,4 @@
-"""Command lines -> command objects. A mistake there is told by tyro, which knows what may have been meant."""
+"""Command lines -> command objects. tyro words a mistake there and suggests what may have been meant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
 
     Raises:
         AIHError: they ask for none; tyro has said why on stderr, with what may have been meant.
-        SystemExit: ``--help`` or ``--version`` was asked for and printed.
+        SystemExit: ``--help`` or ``--version`` was given and printed.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if list(given) == ["--version"]:

@@ -35,7 +35,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, kw_only=True)
 class _SharedWork(Work):
-    """How it is computed and stored; no sample depends on it."""
+    """Computation and storage; no sample depends on them."""
 
     num_tasks: int = 1
     """Machines or jobs that share the work."""
@@ -47,7 +47,7 @@ class _SharedWork(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class _Making:
-    """What every command that makes samples needs."""
+    """Arguments of every command that makes samples."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -57,7 +57,7 @@ class _Making:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scenes(RenderConfig):
-    """What is drawn, and how."""
+    """Content and drawing of the scenes."""
 
     hands: tuple[float, float, float] | None = None  # type: ignore[assignment]
     """Shares of the scenes with two hands, one, none; by default 0.75 0.17 0.08, of recorded poses 1 0 0. A share of
@@ -82,7 +82,7 @@ class Render(_Making):
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe(SynRecipe):
-    """How hands are moved, coloured and chosen; by default as in the paper where it says so."""
+    """Motion, colours and choice of the hands; the defaults are the paper's where it gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def _check_limit(limit: int | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """How it is computed and stored; no sample depends on it."""
+    """Computation and storage; no sample depends on them."""
 
     workers: int = 1
     """Processes on this machine."""
@@ -88,7 +88,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """Which records are read."""
+    """Choice of the records."""
 
     limit: int | None = None
     """At most so many samples, the first ones."""
@@ -100,7 +100,7 @@ class _Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class _Gathering:
-    """What every command that reads other people's data needs."""
+    """Arguments of every command that reads other people's data."""
 
     out: Path
     """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
@@ -115,7 +115,7 @@ class _Gathering:
 
 @dataclass(frozen=True, kw_only=True)
 class _Photos:
-    """Which photos, and how they are cut; of tzionas there is only --margin."""
+    """Choice of the photos and their crops; tzionas takes --margin only."""
 
     split: Split = "train"
     """Of the data set."""
@@ -165,7 +165,7 @@ class Annotate(_Gathering):
 
 @dataclass(frozen=True, kw_only=True)
 class _AuthorsFolders:
-    """Which part of the authors' AIH is read, for --from aih-folders."""
+    """Part of the authors' AIH, for --from aih-folders."""
 
     subset: Literal["render", "syn"] = "render"
     """AIH_render or AIH_syn."""

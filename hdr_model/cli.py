@@ -77,7 +77,7 @@ class Evaluate:
     """Folder of another program's masks, images or joints for these samples: in it a folder for each, of its number in
     the shards (eight digits), with files as hdr infer writes them."""
     baseline: Literal["telea"] | None = None
-    """An inpainting that is measured beside HDRM; needs the extra baselines."""
+    """An inpainting that is measured beside HDRM; its package comes with the extra baselines."""
     mesh: bool = False
     """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
@@ -153,7 +153,7 @@ class Infer:
             found = "both" if self.photos else "none"
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
-            raise AIHError(f"--batch should be at least 1, found {self.batch}")
+            raise AIHError(f"--batch: expected at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
         if self.smooth is not None and not self.video:
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
-        return _failed(f"memory: expected enough for sizes and batches as asked for, found too little ({error})")
+        return _failed(f"memory: expected enough for these sizes and batches, found too little ({error})")
     except KeyboardInterrupt:
         more = "a training goes on from its last checkpoint with --resume"
         print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)

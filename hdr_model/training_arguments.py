@@ -38,7 +38,7 @@ def _presets(text: str, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and in what portions it learns."""
+    """Length of the training and its batches."""
 
     steps: Annotated[int | None, _presets("Steps of the optimiser", "steps")] = None
     minutes: float | None = None
@@ -52,12 +52,12 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """When the run is looked at and saved; by default as the preset says."""
+    """Intervals of reports and checkpoints; by default the preset's."""
 
     log_every: int | None = None
     """Steps between points of the curves."""
     picture_every: int | None = None
-    """Steps between pictures of the predictions."""
+    """Steps between images of the predictions."""
     checkpoint_every: int | None = None
     """Steps between checkpoints."""
     validate: Path | None = None
@@ -68,7 +68,7 @@ class Reports:
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """Samples that are made while it learns."""
+    """Samples that are made during training."""
 
     synthesise: float = 0.0
     """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
@@ -80,7 +80,7 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and how it is computed."""
+    """Device, precision and processes."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -99,7 +99,7 @@ class TrainArguments:
     data: tuple[Path, ...]
     """Shards to learn from: files, or folders of them."""
     out: Path
-    """Folder of the run: weights, checkpoint, curves, pictures."""
+    """Folder of the run: weights, checkpoint, curves, images of predictions."""
     preset: Preset = "light"
     """Size of the network and schedule; other options change single numbers of it."""
     start_from: Path | None = None
@@ -120,17 +120,17 @@ class TrainArguments:
         changes = {name: numbers[name] for name in names if numbers[name] is not None}
         for name, value in changes.items():
             if not 0 < value < math.inf:
-                raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
+                raise AIHError(f"--{name.replace('_', '-')}: expected a number above 0, found {value}")
             if value > (most := MAX_SIZE if name == "size" else MAX_NUMBER):
                 raise AIHError(f"--{name.replace('_', '-')}: expected at most {most}, found {value}")
         if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes <= MAX_MINUTES):
             found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
             raise AIHError(f"--minutes: expected a time above 0 and up to a year, without --steps, found {found}")
         if schedule.batch_size == 1:
-            raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
+            raise AIHError("--batch-size: expected at least 2, for batch normalisation, found 1")
         found = f"{self.machine.workers} and {schedule.seed}"
         if self.machine.workers < 0 or schedule.seed < 0:
-            raise AIHError(f"--workers and --seed cannot be negative, found {found}")
+            raise AIHError(f"--workers, --seed: expected no negative number, found {found}")
         if self.machine.workers > MAX_WORKERS or schedule.seed >= 2**63:
             raise AIHError(f"--workers: expected at most {MAX_WORKERS}, and --seed below 2^63, found {found}")
         return replace(config, seed=schedule.seed, **changes)
@@ -228,7 +228,7 @@ class TrainHDRM(TrainArguments):
         from hdr_model.training.hdrm import HDRMTask
 
         if not (self.removal or self.deocclusion):
-            raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
+            raise AIHError("--no-removal, --no-deocclusion: expected at most one of them, found both")
         config, device = self._changed(training_preset("hdrm", self.preset)), self._device()
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         for name, weight in changes.items():
@@ -240,8 +240,8 @@ class TrainHDRM(TrainArguments):
         config = replace(config, losses=losses)
         if self.features and not (losses.perceptual or losses.style):
             raise AIHError(
-                f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
-                f"{self.preset} has none"
+                "--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, found none in "
+                f"preset {self.preset}"
             )
         network = replace(
             preset("hdrm", self.preset),
@@ -260,7 +260,7 @@ class TrainSHPE(TrainArguments):
     """Train SHPE, which measures the joints of one hand in 3D."""
 
     see: Literal["one", "both"] = "one"
-    """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+    """Learn from images of one hand alone (the targets), or of both (the paper's "SHPE only")."""
     chain: Path | None = None
     """A folder with a trained hasm and hdrm, whose paintings a share of the crops then shows."""
     encoder: EncoderName | None = None
@@ -278,7 +278,7 @@ class TrainSHPE(TrainArguments):
         network = preset("shpe", self.preset)
         network = replace(network, encoder=self.encoder or network.encoder)
         if self.chain and self.see == "both":
-            raise AIHError("--chain and --see both: expected one of them, as HDRM paints one hand alone")
+            raise AIHError("--chain, --see both: expected one of them, as HDRM paints one hand alone, found both")
         task = SHPETask(config, network, device, both_hands=self.see == "both", chain=self.chain)
         init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
         self._train(task, config, device, see=self.see, init=init, chain=str(self.chain) if self.chain else None)

@@ -54,7 +54,7 @@ def as_image(photo: object) -> RGB:
 
 
 def photos_in(path: Path) -> list[Path]:
-    """The photo, or those of a folder, in the order of their names; images of other formats are told of on stderr.
+    """The photo, or those of a folder, in the order of their names; images of other formats are named on stderr.
 
     Raises:
         AIHError: the folder has none.

@@ -100,7 +100,7 @@ class HDR(HandEstimator):
 
     @cached_property
     def fitter(self) -> HandFitter:
-        """What fits meshes; loaded when first needed.
+        """The fitter of meshes; loaded when first needed.
 
         Raises:
             AssetError: ``hand_model`` is not there, or no hand model.
@@ -130,7 +130,7 @@ class HDR(HandEstimator):
             hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
 
         Raises:
-            AssetError: a network is missing or damaged; or, once meshes are asked for, the hand model is.
+            AssetError: a network is missing or damaged; or, with meshes, the hand model is.
             AIHError: the device cannot be used, or ``bone_length`` is none.
         """
         root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
@@ -371,8 +371,8 @@ def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
     try:
         return _weights_in(asset_path("weights"))
     except AssetError as error:
-        advice = "train the three networks (hdr train) and give their folder"
-        raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
+        advice = "this copy of the project ships no weights: train the three networks (hdr train) and give their folder"
+        raise AssetError(f"{error}; {advice}") from error
 
 
 def _absent(image: NDArray[np.uint8]) -> HandResult:

@@ -19,7 +19,7 @@ from tests.data.samples import write_samples
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps should be above 0, found 0"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps: expected a number above 0, found 0"),
         (
             ["train", "shpe", "--data", "d", "--out", "o", "--minutes", "1e300"],
             "--minutes: expected a time above 0",
@@ -28,10 +28,13 @@ from tests.data.samples import write_samples
         (["train", "shpe", "--data", "d", "--out", "o", "--steps", "9" * 20], "--steps: expected at most 1000000000"),
         (["train", "shpe", "--data", "d", "--out", "o", "--seed", "9" * 20], "--seed below 2^63"),
         (["train", "shpe", "--data", "d", "--out", "o", "--workers", "100000"], "--workers: expected at most 1024"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size should be at least 2"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size: expected at least 2"),
         (["train", "shpe", "--data", "nowhere", "--out", "o"], "nowhere"),
         (["train", "shpe", "--data", "d", "--out", "o", "--device", "abacus"], "abacus"),
-        (["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"], "nothing to paint"),
+        (
+            ["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"],
+            "expected at most one of them",
+        ),
         (["eval", "--data", "d", "--out", "o"], "d: expected a shard"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--out", "o"], "--vgg and --lpips, found only one"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--lpips", "l.pth", "--out", "o"], "v.pth"),
@@ -43,7 +46,7 @@ from tests.data.samples import write_samples
         (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "w/hasm"),
         (["infer", "--out", "o"], "photo"),
         (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
-        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch should be at least 1, found 0"),
+        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch: expected at least 1, found 0"),
         (["infer", "--video", "v.mp4", "--out", "o"], "v.mp4"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget: expected at least 1"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o"], "d: expected a shard"),
