@@ -23,7 +23,7 @@ from aih_gen.errors import ShardError
 from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
-from aih_gen.shards.listing import listed_entries, promised_shards
+from aih_gen.shards.listing import check_distinct, listed_entries, promised_shards
 from aih_gen.shards.manifest import MANIFEST, describe_file, read_manifest
 from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, OFFSETS, PROVENANCE, columns
 from aih_gen.typing import AnyArray
@@ -58,8 +58,8 @@ class AIHShards(Sequence[Sample]):
         path: a shard, a folder of shards (sorted by name), or a list of both.
 
     Raises:
-        ShardError: nothing there, not a shard of schema 1, or images of different sizes; also raised later, by what
-            opens a shard for the first time.
+        ShardError: nothing there, one shard twice, not a shard of schema 1, or images of different sizes; also raised
+            later, by what opens a shard for the first time.
     """
 
     def __init__(self, path: StrPath | Iterable[StrPath]) -> None:
@@ -67,6 +67,7 @@ class AIHShards(Sequence[Sample]):
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
         self._promised = [promised for place in paths for promised in promised_shards(Path(place))]
+        check_distinct([promised.path for promised in self._promised])
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(
