@@ -17,7 +17,7 @@ from tests.data.samples import write_samples
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "train, eval, ablate, infer, bench, demo, import-reference"),
+        ([], "train, eval, ablate, infer, bench, demo, export, import-reference"),
         (["train"], "{hasm, hdrm, shpe}"),
         (["train", "shpe"], "--data"),
         (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--stepps"),
