@@ -278,7 +278,7 @@ class Export:
         from hdr_model.inference.export import Exported, export
 
         def tell(network: Exported) -> None:
-            print(f"{network.task}: {len(network.model):,} bytes, at most {network.difference:.1e} from torch's outputs")
+            print(f"{network.task}: {len(network.model):,} bytes, {network.difference:.1e} at most from torch's")
 
         export(self.weights, self.out, tell)
         print(self.out)

@@ -1,15 +1,16 @@
 """``hdr export``: the three networks as ONNX, each compared with torch's before anything is written.
 
-HASM is run at several sizes, so that its sides stay open; HDRM and SHPE see crops of one size. The batch is open always.
+HASM is run at several sizes, so its sides stay open; HDRM and SHPE see crops of one size. The batch is always open.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aih_gen.errors import AIHError
+from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.write import atomic_folder, check_writable, make_folder
 from hdr_model.config import TASKS, Task
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM, INPUT_CHANNELS
-from hdr_model.nets.onnx_network import CHECKSUM, check_installed, flat_outputs, make_session, output_names
+from hdr_model.nets.onnx_network import CHECKSUM, check_installed, flat_outputs, make_session, output_names, read_onnx
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.shpe import SHPE
 from hdr_model.weights import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, find_networks, trained_size
@@ -91,6 +92,8 @@ def cached_export(weights: Path | None) -> Path:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
     kept = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "aih-hdr") / f"onnx-{digest.hexdigest()[:32]}"
+    if kept.exists() and not _is_whole(kept):
+        shutil.rmtree(kept)
     if not kept.exists():
         make_folder(kept.parent)
         try:
@@ -99,6 +102,15 @@ def cached_export(weights: Path | None) -> Path:
             if not kept.exists():  # else another process was faster
                 raise
     return kept
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        for task in TASKS:
+            read_onnx(folder / task)
+    except AssetError:
+        return False
+    return True
 
 
 def to_onnx(network: PretrainedNetwork, side: int) -> Exported:
@@ -110,7 +122,7 @@ def to_onnx(network: PretrainedNetwork, side: int) -> Exported:
     sides = [side, side + network.stride] if isinstance(network, HASM) else [side]
     model = _traced(network, side)
     session = make_session(model, ONNX_FILE)
-    difference = max(_difference(network, session, _inputs(network, 3, *rectangle)) for rectangle in product(sides, sides))
+    difference = max(_difference(network, session, _inputs(network, 3, *shape)) for shape in product(sides, sides))
     if not difference <= TOLERANCE:
         found = f"a difference of {difference:.1e}"
         raise AIHError(f"{network.task}: expected onnxruntime within {TOLERANCE:g} of torch, found {found}")
@@ -127,15 +139,15 @@ def _traced(network: PretrainedNetwork, side: int) -> bytes:
     """The exporter that traces is the quick one, and needs neither onnx nor onnxscript (see docs/decisions.md)."""
     names = ["x", "validity"] if isinstance(network, HDRM) else ["image"]
     free = {0: "batch", 2: "height", 3: "width"} if isinstance(network, HASM) else {0: "batch"}
-    model = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        path = Path(folder) / ONNX_FILE
         warnings.simplefilter("ignore")  # that it is the old one; and of what is constant, which the comparison checks
         torch.onnx.export(
-            _Flat(network).eval(), _inputs(network, 2, side, side), model, dynamo=False, opset_version=OPSET,
+            _Flat(network).eval(), _inputs(network, 2, side, side), path, dynamo=False, opset_version=OPSET,
             input_names=names, output_names=output_names(network),
-            dynamic_axes={name: free for name in names} | {name: {0: "batch"} for name in output_names(network)},
+            dynamic_axes=dict.fromkeys(names, free) | {name: {0: "batch"} for name in output_names(network)},
         )  # fmt: skip
-    return model.getvalue()
+        return path.read_bytes()
 
 
 def _difference(network: PretrainedNetwork, session: Any, inputs: tuple[Tensor, ...]) -> float:

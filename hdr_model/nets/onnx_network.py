@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
+from hdr_model.config import HDRMConfig, NetworkConfig
 from hdr_model.nets.hasm import HASM, HASMOutput, Logits
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork
@@ -33,6 +34,7 @@ class ONNXNetwork(nn.Module):
 
     network: ClassVar[type[PretrainedNetwork]]
     """Torch's of the same task."""
+    config: NetworkConfig
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class ONNXNetwork(nn.Module):
         """
         if (device := fn(torch.zeros(1)).device).type != "cpu":
             raise AIHError(f"engine onnxruntime: expected the device cpu, found {device}")
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def run_model(self, *inputs: Tensor) -> dict[str, Tensor]:
         """The outputs by name.
@@ -103,6 +105,7 @@ class ONNXHDRM(ONNXNetwork):
     """``HDRM``, at the side it was exported for."""
 
     network = HDRM
+    config: HDRMConfig
 
     def forward(self, x: Tensor, validity: Tensor) -> Tensor:
         """As HDRM's."""
