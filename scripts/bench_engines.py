@@ -1,6 +1,6 @@
 """Processor time of the networks and of the whole of HDR by torch and by onnxruntime, one thread each, turn by turn.
 
-python scripts/bench_engines.py --photo assets/demo/two_hands.png
+OMP_NUM_THREADS=1 python scripts/bench_engines.py
 """
 
 from __future__ import annotations
