@@ -33,8 +33,8 @@ def find_networks(folder: Path | None) -> tuple[Path, dict[Task, Path]]:
         shipped = asset_path("weights")
         return shipped, {task: find_weights(shipped, task) for task in TASKS}
     except AssetError as error:
-        advice = "run scripts/build_weights.sh, or train the three networks (hdr train) and give their folder"
-        raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
+        advice = "this copy of the project ships no weights: train the three networks (hdr train) and give their folder"
+        raise AssetError(f"{error}; {advice}") from error
 
 
 def find_weights(folder: Path, task: Task) -> Path:

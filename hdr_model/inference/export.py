@@ -26,7 +26,7 @@ from aih_gen.io.write import atomic_folder, check_writable, make_folder
 from hdr_model.config import TASKS, Task
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM, INPUT_CHANNELS
-from hdr_model.nets.onnx_network import CHECKSUM, check_installed, flat_outputs, make_session, output_names, read_onnx
+from hdr_model.nets.onnx_network import CHECKSUM, flat_outputs, make_session, output_names, read_onnx
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.shpe import SHPE
 from hdr_model.weights import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, find_networks, trained_size
@@ -65,7 +65,6 @@ def export(weights: Path | None, out: Path, tell: Callable[[Exported], None] = l
     if out.exists():
         raise AIHError(f"{out}: expected a folder that is not there yet, found one")
     check_writable(out)
-    check_installed()
     _, where = find_networks(weights)
     networks = {task: _NETWORKS[task].from_pretrained(folder) for task, folder in where.items()}
     models = []

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
+from aih_gen.io.write import check_apart
 from hdr_model.config import Engine
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
@@ -87,6 +88,7 @@ def infer_photos(
             before the networks run and anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
+    check_apart(out, [given for given in photos if given.is_dir()])
     check_focal_length(meshes.focal_length if meshes else None)
     paths = [path for given in photos for path in photos_in(given)]
     for path in paths:
@@ -94,15 +96,15 @@ def infer_photos(
         if box is not None:
             check_box(box, *image.shape[:2])
     folders = folders_for(paths, out)
-    asked = meshes or Meshes()
-    hdr = HDR.from_pretrained(weights, device=device, hand_model=asked.hand_model, engine=engine)
+    options = meshes or Meshes()
+    hdr = HDR.from_pretrained(weights, device=device, hand_model=options.hand_model, engine=engine)
     if meshes:
         _ = hdr.fitter  # which says what is wrong with the hand model
     with tqdm(total=len(paths), desc="photos", unit="photo", disable=None) as bar, Interruption() as interruption:
         for start in range(0, len(paths), batch):
             chosen = paths[start : start + batch]
             images, boxes = [read_photo(path) for path in chosen], [box] * len(chosen)
-            results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=asked.focal_length)
+            results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=options.focal_length)
             for path, folder, result in zip(chosen, folders[start : start + batch], results, strict=True):
                 replaced = folder.exists()
                 result.save(folder, only)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -91,6 +92,8 @@ class HDR(HandEstimator):
         hand_model: str | Path = "free",
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16, views)
+        if not 0 < bone_length < math.inf:
+            raise AIHError(f"bone_length: expected metres above 0, found {bone_length}")
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
@@ -98,7 +101,7 @@ class HDR(HandEstimator):
 
     @cached_property
     def fitter(self) -> HandFitter:
-        """What fits meshes; loaded when first needed.
+        """The fitter of meshes; loaded when first needed.
 
         Raises:
             AssetError: ``hand_model`` is not there, or no hand model.
@@ -131,8 +134,9 @@ class HDR(HandEstimator):
                 ``hdr export`` made, or weights, which are exported first and kept in ``~/.cache/aih-hdr``.
 
         Raises:
-            AssetError: a network is missing or damaged; or, once meshes are asked for, the hand model is.
-            AIHError: the device cannot be used, or the engine is not installed or does not know the device or bfloat16.
+            AssetError: a network is missing or damaged; or, with meshes, the hand model is.
+            AIHError: the device cannot be used, ``bone_length`` is none, or onnxruntime is not installed, or is to
+                compute in bfloat16.
         """
         path = None if folder is None else Path(folder)
         if engine == "onnxruntime":
@@ -379,10 +383,18 @@ def _joined(hands: Sequence[HandInput]) -> HandInput:
 
 
 def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
-    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window."""
-    square = F.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
-    beyond = (width - window.left - window.side, height - window.top - window.side)
-    return F.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)  # negative padding cuts
+    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window.
+
+    The shorter side first: the whole square around a panorama would take thousands of times the photo's memory.
+    """
+    seen, starts, lengths = margin[:, None], (window.top, window.left), (height, width)
+    for axis in sorted((0, 1), key=lengths.__getitem__):
+        sides = list(seen.shape[2:])
+        sides[axis] = window.side
+        seen = F.interpolate(seen, sides, mode="bilinear")
+        beyond = (starts[axis], lengths[axis] - starts[axis] - window.side)
+        seen = F.pad(seen, (0, 0, *beyond) if axis == 0 else beyond, value=-1.0)  # negative padding cuts
+    return seen[:, 0]
 
 
 def _wide_affine(masks: Mapping[str, Tensor], side: Side, size: int) -> Tensor | None:

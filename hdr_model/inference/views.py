@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Views:
-    """What HASM and SHPE see of each hand."""
+    """Views of a hand for HASM and SHPE."""
 
     mirrored: bool = True
     """Let HASM also segment the mirror image of the hands' window."""

@@ -139,7 +139,7 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
+    """The hands in the image, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -163,7 +163,11 @@ def make_session(model: bytes, source: str) -> Any:
         AIHError: onnxruntime is not installed.
         AssetError: it cannot run the model.
     """
-    onnxruntime = _onnxruntime()
+    try:
+        import onnxruntime  # an extra
+    except ImportError as error:
+        missing = 'onnxruntime, which is not installed: pip install "aih-hdr[onnx]"'
+        raise AIHError(f"ONNX needs {missing}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # of warnings there is none that a user could heed
@@ -171,20 +175,6 @@ def make_session(model: bytes, source: str) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no base of their own
         raise AssetError(f"{source}: expected a model that onnxruntime can run, found {error}") from error
-
-
-def check_installed() -> None:
-    """Raise AIHError where onnxruntime, an extra, is not installed."""
-    _onnxruntime()
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        missing = 'onnxruntime, which is not installed: pip install "aih-hdr[onnx]"'
-        raise AIHError(f"ONNX needs {missing}") from error
-    return onnxruntime
 
 
 def _fits(found: Sequence[int], wanted: Sequence[int | str]) -> bool:
