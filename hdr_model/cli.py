@@ -270,9 +270,10 @@ class Demo:
 class Export:
     """The three networks as ONNX, which onnxruntime and others run; each is compared with torch's first."""
 
-    to: Literal["onnx"] = "onnx"
     out: Path
     """Folder of config.json and model.onnx of hasm, hdrm and shpe; not there yet."""
+    to: Literal["onnx"] = "onnx"
+    """The format."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe; by default the shipped weights."""
 
