@@ -30,7 +30,7 @@ def described(result: Result) -> dict[str, object]:
     masks = {side: (result.masks[f"{side}_visible"], result.masks[f"{side}_amodal"]) for side in SIDES}
     visible = [(shown, HAND_COLOURS[side], 0.55) for side, (shown, _) in masks.items()]
     whole = [(rim(amodal), HAND_COLOURS[side], 1.0) for side, (_, amodal) in masks.items()]
-    images = {
+    images: dict[str, UInt8] = {
         "photo": result.image,
         "visible": _layer(height, width, visible),
         "whole": _layer(height, width, whole),
