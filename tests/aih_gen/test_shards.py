@@ -358,7 +358,7 @@ def _attribute(name: str, value: object) -> Callable[[h5py.File], None]:
         (_external_storage, "transl: expected chunks in this file"),
         (_objects, "index: expected type int64, found object"),
         (_huge, "masks: expected 1 to 10000000 samples of sides up to 4096"),
-        (_unknown_field, "expected the datasets of schema 1, found secrets"),
+        (_unknown_field, "secrets: expected only datasets of schema 1, found another"),
     ],
 )
 def test_what_is_not_a_shard_is_refused_by_name(
