@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE, UNPAINTED
-
-if TYPE_CHECKING:
-    from hdr_model.evaluation.table import Row
+from hdr_model.evaluation.row import Row
 
 RIVALS = {FOUND: (ALONE, UNPAINTED), TRUE: (ALONE,), ALONE: (FOUND,), UNPAINTED: (FOUND,)}
 """Methods that a method of the joints is to be better than: with HDR and without."""

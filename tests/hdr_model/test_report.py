@@ -22,7 +22,8 @@ from hdr_model.evaluation.charts import curves_svg
 from hdr_model.evaluation.page import write_page
 from hdr_model.evaluation.predict import ALONE, FOUND, UNPAINTED
 from hdr_model.evaluation.report import build_report, read_curves
-from hdr_model.evaluation.table import Evaluation, Grid, Line, Row
+from hdr_model.evaluation.row import Row
+from hdr_model.evaluation.table import Evaluation, Grid, Line
 from hdr_model.evaluation.verdict import verdict, wins
 
 ROWS = (
