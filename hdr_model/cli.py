@@ -18,7 +18,7 @@ from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.errors import AIHError
 from aih_gen.io.write import check_apart
 from aih_gen.typing import Branch, Split
-from hdr_model.config import Preset
+from hdr_model.config import Engine, Preset
 from hdr_model.training_arguments import TrainHASM, TrainHDRM, TrainSHPE
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Evaluate:
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
     predictions: Path | None = None
-    """Folder of another program's masks, images or joints for these samples."""
+    """Folder of another program's masks, images or joints for these samples: in it a folder for each, of its number in
+    the shards (eight digits), with files as hdr infer writes them."""
     baseline: Literal["telea"] | None = None
     """An inpainting that is measured beside HDRM; its package comes with the extra baselines."""
     mesh: bool = False
@@ -144,6 +145,8 @@ class Infer:
     default 0.05."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
+    engine: Engine = "torch"
+    """onnxruntime computes the networks by it, on the CPU: --weights is then the folder of an export, or weights."""
     device: str = "auto"
 
     def run(self) -> None:
@@ -177,11 +180,13 @@ class Infer:
 
         if self.video:
             smooth = SMOOTH if self.smooth is None else self.smooth
-            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell)
+            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell, self.engine)
         else:
             only = _parts(self.only)
             meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
-            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes)
+            infer_photos(
+                self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes, self.engine
+            )
 
 
 def _parts(listed: str | None) -> tuple[Part, ...]:
@@ -262,6 +267,28 @@ class Demo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Export:
+    """The three networks as ONNX, which onnxruntime and others run; each is compared with torch's first."""
+
+    out: Path
+    """Folder of config.json and model.onnx of hasm, hdrm and shpe; not there yet."""
+    to: Literal["onnx"] = "onnx"
+    """The format."""
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+
+    def run(self) -> None:
+        """Export."""
+        from hdr_model.inference.export import Exported, export
+
+        def tell(network: Exported) -> None:
+            print(f"{network.task}: {len(network.model):,} bytes, {network.difference:.1e} at most from torch's")
+
+        export(self.weights, self.out, tell)
+        print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportReference:
     """Turn the authors' checkpoints into a folder of weights that HDR.from_pretrained takes."""
 
@@ -287,6 +314,7 @@ COMMANDS = (
     | Annotated[Infer, tyro.conf.subcommand("infer")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
 )
 

@@ -22,9 +22,10 @@ from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
 from hdr_model.evaluation.counts import COUNT_METRICS
 from hdr_model.evaluation.evaluate import evaluate
+from hdr_model.evaluation.row import Row
 from hdr_model.evaluation.rows import COIN
 from hdr_model.evaluation.scores import MEAN_MASK
-from hdr_model.evaluation.table import Evaluation, Row
+from hdr_model.evaluation.table import Evaluation
 from hdr_model.nets.pretrained import write_tensors
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_settings
 

@@ -51,7 +51,8 @@ class AIHShards(Sequence[Sample]):
 
     Files are opened when first needed, anew in every process: an object may be pickled and may cross a fork. How many
     samples a shard of a folder holds is its manifest's word until the shard is opened for the first time; then all of
-    it is checked, before any sample is believed.
+    it is checked, before any sample is believed. For a PyTorch ``DataLoader`` there is ``hdr_model.AIHDataset``, which
+    gives tensors.
 
     Args:
         path: a shard, a folder of shards (sorted by name), or a list of both.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aih_gen.config import SIDES
-from hdr_model.evaluation.table import Row
+from hdr_model.evaluation.row import Row
 from hdr_model.nets.hasm import MIN_HAND_AREA
 
 Better = Literal["higher", "lower"]

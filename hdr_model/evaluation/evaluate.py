@@ -55,7 +55,7 @@ def evaluate(
         AIHError: a folder or a number is not what it should be.
     """
     check_request(out, limit)
-    check_apart(out, [data, *train_data, *([weights] if weights else [])])
+    check_apart(out, [data, *train_data, *(path for path in (weights, predictions) if path)])
     dataset = AIHDataset(data, FIELDS + MESH_FIELDS if mesh else FIELDS)
     chosen = spread(len(dataset), limit)
     others = Others(dataset, chosen, predictions, baseline)

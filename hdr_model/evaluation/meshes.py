@@ -17,7 +17,8 @@ from hdr_model.data.batch import Batch
 from hdr_model.evaluation.metrics import aligned_errors, joint_errors, mpjpe
 from hdr_model.evaluation.predict import FOUND, TRUE, Predictions
 from hdr_model.evaluation.protocols import HDR_OWN, bone_lengths, by_side, protocol_errors
-from hdr_model.evaluation.table import Grid, Line, Row
+from hdr_model.evaluation.row import Row
+from hdr_model.evaluation.table import Grid, Line
 from hdr_model.fitting.fit import Observations
 from hdr_model.fitting.hands import HandFitter
 from hdr_model.inference.pipeline import MEAN_BONE_LENGTH

@@ -14,8 +14,8 @@ from hdr_model.evaluation.metrics import frechet_distance, mpjpe
 from hdr_model.evaluation.pose import MEAN_POSE, METHODS, occlusion_groups
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE
 from hdr_model.evaluation.protocols import HDR_OWN
+from hdr_model.evaluation.row import Row
 from hdr_model.evaluation.scores import AS_VISIBLE, COPY, HASM, MEAN_MASK, TARGET, Scores
-from hdr_model.evaluation.table import Row
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.hasm import MIN_HAND_AREA
 

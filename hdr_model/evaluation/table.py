@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,8 +17,9 @@ from rich.table import Table
 from aih_gen.errors import AIHError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
+from hdr_model.evaluation.row import Row
+from hdr_model.evaluation.verdict import Finding, verdict, wins
 
-Group = Literal["masks", "images", "pose"]
 FORMER_METRICS = {
     "pairs under the right names": "handedness accuracy of pairs",
     "pictures of no hand in which one is told": "false detections, images of no hand",
@@ -32,44 +33,6 @@ FORMER_METRICS = {
 }
 """Names of metrics in files of version 0.1 and before, and those of today."""
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured figure beside its trivial baseline."""
-
-    group: Group
-    metric: str
-    """The measure, its cases, and how they are averaged."""
-    unit: str
-    ours: float
-    baseline_name: str
-    baseline: float
-    better: Literal["higher", "lower"]
-    cases: int
-    """Over how many masks or hands the figure was taken."""
-    headline: bool = False
-    """Shown at the top of the page."""
-
-    @property
-    def wins(self) -> bool | None:
-        """True where ours is better than the baseline; None where one of them does not exist."""
-        if math.isnan(self.ours) or math.isnan(self.baseline):
-            return None
-        return self.ours > self.baseline if self.better == "higher" else self.ours < self.baseline
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The row as text, under ``HEADINGS``."""
-        metric = f"{self.metric} ({self.unit})" if self.unit else self.metric
-        figures = (self.shown(self.ours), self.baseline_name, self.shown(self.baseline))
-        return (self.group, metric, *figures, self.better, str(self.cases))
-
-    def shown(self, value: float) -> str:
-        """``value`` with the digits of its unit."""
-        if math.isnan(value):
-            return "-"
-        return f"{value:.2f}" if self.unit in ("dB", "mm") else f"{value:.3f}"
 
 
 @dataclass(frozen=True)
@@ -139,17 +102,28 @@ class Evaluation:
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curve, ...] = ()
 
+    @property
+    def verdict(self) -> tuple[Finding, ...]:
+        """HDR beside SHPE without it, in sentences; none where joints were not measured."""
+        return verdict(self.rows)
+
+    def wins(self, row: Row) -> bool | None:
+        """Whether to mark a row as better (True) or worse (False) than what stands beside it."""
+        return wins(row, self.rows)
+
     def print(self, console: Console | None = None) -> None:
-        """The table and its notes, for a terminal."""
+        """The verdict, the table and its notes, for a terminal."""
         table = Table(title="HDR on held-out samples")
         for heading in HEADINGS:
             table.add_column(heading, justify="right" if heading in ("ours", "value", "cases") else "left")
         for row, following in zip(self.rows, (*self.rows[1:], None), strict=True):
             group, metric, ours, *rest = row.cells
-            colour = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[row.wins]
+            colour = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[self.wins(row)]
             last = following is not None and following.group != row.group
             table.add_row(group, metric, colour, *rest, end_section=last)
         console = console or Console()
+        for finding in self.verdict:
+            console.print(finding.sentence, markup=False, highlight=False)
         console.print(table)
         for grid in self.grids:
             grid.print(console)

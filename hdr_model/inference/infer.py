@@ -16,7 +16,7 @@ from tqdm import tqdm
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
 from aih_gen.io.write import check_apart
-from hdr_model.device import choose_device
+from hdr_model.config import Engine
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
 from hdr_model.inference.mesh import check_focal_length
@@ -75,6 +75,7 @@ def infer_photos(
     only: Collection[Part] = PARTS,
     tell: Tell = lambda _: None,
     meshes: Meshes | None = None,
+    engine: Engine = "torch",
 ) -> None:
     """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
 
@@ -96,7 +97,7 @@ def infer_photos(
             check_box(box, *image.shape[:2])
     folders = folders_for(paths, out)
     options = meshes or Meshes()
-    hdr = HDR.from_pretrained(weights, device=choose_device(device), hand_model=options.hand_model)
+    hdr = HDR.from_pretrained(weights, device=device, hand_model=options.hand_model, engine=engine)
     if meshes:
         _ = hdr.fitter  # which says what is wrong with the hand model
     with tqdm(total=len(paths), desc="photos", unit="photo", disable=None) as bar, Interruption() as interruption:
@@ -120,6 +121,7 @@ def infer_video(
     box: Box | None = None,
     smooth: float = SMOOTH,
     tell: Tell = lambda _: None,
+    engine: Engine = "torch",
 ) -> None:
     """Write ``out/NAME``: ``overlay.mp4`` (masks and joints on every frame) and ``joints.npz`` (first axis: frames).
 
@@ -141,7 +143,7 @@ def infer_video(
         raise AIHError(video.fault or found)
     if box is not None:
         check_box(box, *first.image.shape[:2])
-    hdr = HDR.from_pretrained(weights, device=choose_device(device), views=VIDEO_VIEWS)
+    hdr = HDR.from_pretrained(weights, device=device, views=VIDEO_VIEWS, engine=engine)
     replaced = folder.exists()
     with (
         Interruption() as interruption,

@@ -17,12 +17,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from aih_gen.assets import asset_path
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
 from aih_gen.typing import Side
-from hdr_model.config import TASKS, Task
+from hdr_model.config import Engine
 from hdr_model.device import choose_device
 from hdr_model.geometry import (
     BOX_SCALE,
@@ -35,6 +34,7 @@ from hdr_model.geometry import (
     sample_masks,
 )
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
+from hdr_model.inference.engine import open_networks
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.joint_states import joint_states
 from hdr_model.inference.mesh import check_focal_length
@@ -54,9 +54,10 @@ from hdr_model.nets.hasm import (
 )
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
+from hdr_model.nets.onnx_network import ONNXHASM, ONNXHDRM, ONNXSHPE
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
-from hdr_model.weights import find_weights, trained_size
+from hdr_model.weights import trained_size
 
 if TYPE_CHECKING:
     from hdr_model.fitting.hands import HandFitter
@@ -78,9 +79,9 @@ class HDR(HandEstimator):
 
     def __init__(
         self,
-        hasm: HASM,
-        hdrm: HDRM,
-        shpe: SHPE,
+        hasm: HASM | ONNXHASM,
+        hdrm: HDRM | ONNXHDRM,
+        shpe: SHPE | ONNXSHPE,
         *,
         segmentation_size: int = 256,
         hand_size: int = 256,
@@ -119,6 +120,7 @@ class HDR(HandEstimator):
         bfloat16: bool = False,
         views: Views = SEVERAL_VIEWS,
         hand_model: str | Path = "free",
+        engine: Engine = "torch",
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
 
@@ -128,22 +130,28 @@ class HDR(HandEstimator):
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
             views: what HASM and SHPE see of each hand; the mean is taken. ``views.ONE_VIEW`` is the fastest.
             hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
+            engine: ``onnxruntime`` computes the networks by it, on the CPU in float32. ``folder`` is then one that
+                ``hdr export`` made, or weights, which are exported first and kept in ``~/.cache/aih-hdr``.
 
         Raises:
             AssetError: a network is missing or damaged; or, with meshes, the hand model is.
-            AIHError: the device cannot be used, or ``bone_length`` is none.
+            AIHError: the device cannot be used, ``bone_length`` is none, or onnxruntime is not installed, or is to
+                compute in bfloat16.
         """
-        root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
-        sizes = {task: trained_size(path) for task, path in where.items()}
-        if sizes["hdrm"] != sizes["shpe"]:
-            found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
+        path = None if folder is None else Path(folder)
+        if engine == "onnxruntime":
+            if bfloat16:
+                raise AIHError("bfloat16: expected the engine torch, found onnxruntime, which computes in float32")
+            device = "cpu" if str(device) == "auto" else device
+        root, where, networks = open_networks(path, engine)
+        whole, crop, crop_of_shpe = map(trained_size, where)
+        if crop != crop_of_shpe:
+            found = f"{crop} and {crop_of_shpe} pixels"
             raise AssetError(f"{root}: expected hdrm and shpe trained at one size of crop, found {found}")
         return cls(
-            HASM.from_pretrained(where["hasm"]),
-            HDRM.from_pretrained(where["hdrm"]),
-            SHPE.from_pretrained(where["shpe"]),
-            segmentation_size=sizes["hasm"],
-            hand_size=sizes["hdrm"],
+            *networks,
+            segmentation_size=whole,
+            hand_size=crop,
             bone_length=bone_length,
             device=choose_device(str(device)),
             bfloat16=bfloat16,
@@ -157,9 +165,10 @@ class HDR(HandEstimator):
         Raises:
             AIHError: it cannot be used.
         """
-        self.device = choose_device(str(device))
+        chosen = choose_device(str(device))
         for network in (self.hasm, self.hdrm, self.shpe):
-            network.to(self.device)
+            network.to(chosen)
+        self.device = chosen
         return self
 
     @overload
@@ -361,18 +370,6 @@ def without_speckles(margins: Tensor) -> Tensor:
         if areas.max() >= MIN_HAND_AREA * mask.size:
             inside[k] = (areas >= SPECKLE * areas.max())[parts] & mask
     return torch.where(torch.from_numpy(inside).to(margins.device), margins, -margins.abs())
-
-
-def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:
-    return root, {task: find_weights(root, task) for task in TASKS}
-
-
-def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
-    try:
-        return _weights_in(asset_path("weights"))
-    except AssetError as error:
-        advice = "this copy of the project ships no weights: train the three networks (hdr train) and give their folder"
-        raise AssetError(f"{error}; {advice}") from error
 
 
 def _absent(image: NDArray[np.uint8]) -> HandResult:

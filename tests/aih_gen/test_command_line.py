@@ -61,6 +61,7 @@ def test_a_typing_mistake_keeps_tyros_hint(
         ("hdr eval", ["--out"], []),
         ("hdr infer", ["--out"], []),
         ("hdr ablate", ["--data", "--held-out", "--out"], []),
+        ("hdr export", ["--out"], []),
         ("hdr import-reference", ["--hasm", "--hdrm", "--shpe", "--out"], []),
     ],
 )

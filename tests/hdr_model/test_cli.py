@@ -108,6 +108,7 @@ def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: 
         ["eval", "--data", "data", "--out", "link"],
         ["eval", "--data", "data/aih-00000.h5", "--train-data", "data", "--out", "data"],
         ["eval", "--data", "data", "--weights", "files", "--out", "files"],
+        ["eval", "--data", "data", "--predictions", "files", "--out", "files"],
         ["eval", "--dataset", "tzionas", "--root", "files", "--out", "files"],
         ["train", "shpe", "--data", "data", "--out", "data"],
         ["train", "shpe", "--data", "data", "--out", "link", "--resume"],
