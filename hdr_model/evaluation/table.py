@@ -108,7 +108,7 @@ class Evaluation:
         return verdict(self.rows)
 
     def wins(self, row: Row) -> bool | None:
-        """Whether to mark a row as better (True) or worse (False) than what stands beside it."""
+        """Mark of a row: better (True) or worse (False) than the figures beside it."""
         return wins(row, self.rows)
 
     def print(self, console: Console | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the figures of an evaluation say of HDR: whether it helps SHPE, and which of them are truly better."""
+"""The verdict of an evaluation: the gain of HDR over SHPE alone, and the figures that are significantly better."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def verdict(rows: Sequence[Row]) -> tuple[Finding, ...]:
 
 
 def wins(row: Row, rows: Sequence[Row]) -> bool | None:
-    """Whether a row's figure is better than its baseline and those of its rivals; None where only one of both."""
+    """True if a row's figure is better than its baseline and those of its rivals; None where only one of both."""
     method = next((name for name in RIVALS if f", {name}, " in row.metric), None)
     if not row.wins or method is None:
         return row.wins

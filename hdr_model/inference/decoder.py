@@ -87,6 +87,6 @@ def _upright(frame: Any) -> NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # nobody reads on
+    with contextlib.suppress(BrokenPipeError):  # the reader has ended
         decode(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.stdout.buffer)
         sys.stdout.flush()

@@ -170,7 +170,7 @@ def infer_video(
 
 
 class _JointsOfFrames:
-    """The joints of frame after frame, in a file that nobody sees, so that a video may be long."""
+    """The joints of frame after frame, in an unnamed file, so that a video may be long."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -94,11 +94,11 @@ class Video:
 
 
 class _Decoder:
-    """A process that runs ``decoder.py``, ended when it is left or nobody has it any more."""
+    """A process that runs ``decoder.py``, ended on exit or when it is no longer referenced."""
 
     def __init__(self, path: Path) -> None:
         command = [sys.executable, "-P", str(DECODER), str(path.absolute()), CONTAINERS, str(MAX_PIXELS)]
-        # In a session of its own Ctrl-C does not reach it: it ends when the loop does, or when nobody reads on.
+        # In a session of its own Ctrl-C does not reach it: it ends when the loop does, or when its pipe is closed.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

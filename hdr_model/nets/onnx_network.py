@@ -63,7 +63,7 @@ class ONNXNetwork(nn.Module):
         return type(self), (self.folder,)  # a session cannot be pickled
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What ``to``, ``cuda`` and the like call.
+        """The method behind ``to``, ``cuda`` and the like.
 
         Raises:
             AIHError: they ask for another device than the CPU.
@@ -130,7 +130,7 @@ def output_names(network: PretrainedNetwork) -> list[str]:
 
 
 def flat_outputs(output: HASMOutput | SHPEOutput | Tensor) -> tuple[Tensor, ...]:
-    """What a network gives, as plain tensors."""
+    """A network's output as plain tensors."""
     if isinstance(output, Tensor):
         return (output,)
     if isinstance(output, SHPEOutput):
@@ -166,8 +166,7 @@ def make_session(model: bytes, source: str) -> Any:
     try:
         import onnxruntime  # an extra
     except ImportError as error:
-        missing = 'onnxruntime, which is not installed: pip install "aih-hdr[onnx]"'
-        raise AIHError(f"ONNX needs {missing}") from error
+        raise AIHError('ONNX: expected onnxruntime, found it missing; pip install "aih-hdr[onnx]"') from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # of warnings there is none that a user could heed

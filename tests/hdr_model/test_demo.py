@@ -235,14 +235,14 @@ def browsing(address: str, width: int = 1280, flags: Sequence[str] = ()) -> Iter
 
 
 def hears(browser: Any, begin: str) -> str:
-    """What the page says, once it begins so."""
+    """The page's message, once it begins so."""
     wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 60)
     wait.until(lambda b: b.find_element("id", "said").text.startswith(begin))
     return str(browser.find_element("id", "said").text)
 
 
 def changed(browser: Any, before: object, script: str) -> object:
-    """What a script returns, once that is another thing than before."""
+    """The value of a script, once it has changed."""
     wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 30)
     wait.until(lambda b: b.execute_script(script) != before)
     return browser.execute_script(script)

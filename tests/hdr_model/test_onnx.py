@@ -165,6 +165,6 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    expected = 'hdr: error: ONNX needs onnxruntime, which is not installed: pip install "aih-hdr[onnx]"\n'
+    expected = 'hdr: error: ONNX: expected onnxruntime, found it missing; pip install "aih-hdr[onnx]"\n'
     assert capsys.readouterr().err == expected
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What the page shows of a result: pictures and meshes, as plain data."""
+"""A result for the page: images and meshes, as plain data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_SHOWN = 1280
 def described(result: Result) -> dict[str, object]:
     """Pictures (PNG, base64), meshes (metres, in the camera's axes), ``hands.glb`` (base64) and ``result.json``.
 
-    Of the pictures ``visible`` and ``whole`` are layers over the photo, clear where no hand is.
+    Of the images ``visible`` and ``whole`` are layers over the photo, clear where no hand is.
     """
     height, width = result.image.shape[:2]
     masks = {side: (result.masks[f"{side}_visible"], result.masks[f"{side}_amodal"]) for side in SIDES}
