@@ -1,10 +1,9 @@
-"""Command lines -> command objects; a mistake there is one sentence, like every other mistake of the user's."""
+"""Command lines -> command objects. tyro words a mistake there and suggests what may have been meant."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,31 +19,21 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
     """The one of ``commands`` (a union of dataclasses) that the arguments ask for; None takes those of the process.
 
     Raises:
-        AIHError: they ask for none.
-        SystemExit: ``--help`` or ``--version`` was asked for and printed.
+        AIHError: they ask for none; tyro has said why on stderr, with what may have been meant.
+        SystemExit: ``--help`` or ``--version`` was given and printed.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if list(given) == ["--version"]:
         print(f"{prog} {_version()}")
         raise SystemExit(0)
-
-    def parse() -> Any:
-        options = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
-        return tyro.cli(commands, prog=prog, description=description, args=given, config=options)
-
+    options = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
     try:
-        with contextlib.redirect_stderr(io.StringIO()), _plain_text() if "NO_COLOR" in os.environ else _nothing():
-            return parse()
+        with _plain_text() if "NO_COLOR" in os.environ else contextlib.nullcontext():
+            return tyro.cli(commands, prog=prog, description=description, args=given, config=options)
     except SystemExit as stop:
         if not stop.code:
             raise
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), _plain_text(), contextlib.suppress(SystemExit):
-        parse()  # once more, for its message without colours
-    raise AIHError(_sentence(said.getvalue()))
-
-
-_nothing = contextlib.nullcontext
+    raise AIHError(f"arguments: expected those that {prog} --help lists, found others, as said above")
 
 
 @contextlib.contextmanager
@@ -82,15 +71,3 @@ def run_script(main: Callable[..., object]) -> None:
     except AIHError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-
-
-def _sentence(message: str) -> str:
-    """A message of tyro's on one line, suggestions included: its parts, which rules divide, but for help."""
-    lines = [line.strip(_FRAME) for line in message.splitlines()[1:]]  # the first is a title
-    lines = [line if line.strip("-") else "" for line in lines]  # rules, where the terminal has no Unicode
-    parts = [" ".join(part) for whole, part in itertools.groupby(lines, key=bool) if whole]
-    return "; ".join(part for part in parts if not part.startswith(_HELP))
-
-
-_FRAME = " \u2502\u256d\u256e\u2570\u256f\u2500|+"
-_HELP = ("For full helptext", "Argument helptext")

@@ -17,7 +17,7 @@ from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, Sy
 from aih_gen.doctor import diagnose
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
-from aih_gen.import_export import Annotate, Export, Import
+from aih_gen.import_export import Annotate, Export, Import, Work
 from aih_gen.io.write import check_apart, check_writable, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
@@ -27,7 +27,7 @@ from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
-from aih_gen.typing import Codec, Engine
+from aih_gen.typing import Engine
 
 SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1
@@ -35,61 +35,76 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Making:
-    """Output and workers; nothing of it changes a sample."""
+class _SharedWork(Work):
+    """Computation and storage; no sample depends on them."""
 
-    out: Path
-    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
-    count: int
-    """Number of samples."""
-    workers: int = 1
-    """Processes on this machine."""
-    shard_size: int = 1000
-    """Samples in a shard."""
     num_tasks: int = 1
     """Machines or jobs that share the work."""
     task_index: int = 0
     """This one's number, from 0."""
     engine: Engine = "local"
     """ray spreads the shards over a Ray cluster."""
-    codec: Codec = "zstd"
-    """gzip is for readers without the hdf5plugin package."""
-    seed: int = 0
-    """Another seed, other samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Render(_Making, RenderConfig):
-    """Make AIH_Render: textured hands over backgrounds, mostly pairs."""
+class _Making:
+    """Arguments of every command that makes samples."""
+
+    out: Path
+    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
+    count: int
+    """Number of samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scenes(RenderConfig):
+    """Content and drawing of the scenes."""
 
     hands: tuple[float, float, float] | None = None  # type: ignore[assignment]
     """Shares of the scenes with two hands, one, none; by default 0.75 0.17 0.08, of recorded poses 1 0 0. A share of
     one needs frames in which one hand alone is fitted, and none is for sampled poses only."""
-    depth: bool = False
-    """Store each hand's depth map too."""
-
-    def run(self) -> int:
-        settings = {field.name: getattr(self, field.name) for field in fields(RenderConfig)}
-        if self.hands is None:
-            settings["hands"] = RenderConfig.hands if self.poses == RenderConfig.poses else TWO_HANDS
-        return _make(RenderConfig(**settings), self, self.depth)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Syn(_Making, SynRecipe):
+class Render(_Making):
+    """Make AIH_Render: textured hands over backgrounds, mostly pairs."""
+
+    depth: bool = False
+    """Store each hand's depth map too."""
+    scenes: _Scenes
+    work: _SharedWork
+
+    def run(self) -> int:
+        settings = {field.name: getattr(self.scenes, field.name) for field in fields(RenderConfig)}
+        if self.scenes.hands is None:
+            settings["hands"] = RenderConfig.hands if self.scenes.poses == RenderConfig.poses else TWO_HANDS
+        return _make(RenderConfig(**settings), self, self.work, self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe(SynRecipe):
+    """Motion, colours and choice of the hands; the defaults are the paper's where it gives them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Syn(_Making):
     """Make AIH_Syn: single hands pasted over each other."""
 
     source: Path
-    """AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png, left/NAME.jpg, ... of single hands (see
-    aih_gen/sources/folder.py)."""
+    """AIH_Render shards, or a folder of images of single hands and of their masks: right/NAME.jpg, right/NAME_mask.png,
+    left/NAME.jpg, left/NAME_mask.png, ..."""
+    seed: int = 0
+    """Another seed, other samples."""
     size: int | None = None
     """Image side in pixels; by default, and for shards necessarily, the source's; 256 for a folder of images."""
+    recipe: _Recipe
+    work: _SharedWork
 
     def run(self) -> int:
         of_shards = SynConfig.size if is_hand_folder(self.source) else AIHShards(self.source).size[0]
         size = of_shards if self.size is None else self.size
-        recipe = {field.name: getattr(self, field.name) for field in fields(SynRecipe)}
-        return _make(SynConfig(**recipe, source=str(self.source), seed=self.seed, size=size), self, depth=False)
+        recipe = {field.name: getattr(self.recipe, field.name) for field in fields(SynRecipe)}
+        return _make(SynConfig(**recipe, source=str(self.source), seed=self.seed, size=size), self, self.work)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,28 +213,17 @@ class Doctor:
         return diagnose(self.json)
 
 
-def _make(config: DatasetConfig, making: _Making, depth: bool) -> int:
+def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool = False) -> int:
     check_config(config)
     started, shards = time.perf_counter(), list[ManifestEntry]()
-    generate(
-        config,
-        making.out,
-        making.count,
-        workers=making.workers,
-        shard_size=making.shard_size,
-        num_tasks=making.num_tasks,
-        task_index=making.task_index,
-        engine=making.engine,
-        codec=making.codec,
-        depth=depth,
-        finished=shards.append,
-    )
+    settings = {field.name: getattr(work, field.name) for field in fields(work)}
+    generate(config, making.out, making.count, depth=depth, finished=shards.append, **settings)
     seconds = time.perf_counter() - started
     made, there = sum(shard.samples for shard in shards), _listed(making.out)
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
     print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
     sheet = making.out / "preview.jpg"
-    if there and making.task_index == 0:  # always: other tasks may have added to the folder since the last sheet
+    if there and work.task_index == 0:  # always: other tasks may have added to the folder since the last sheet
         write_sheet(sheet, AIHShards(making.out)[:SHEET_SAMPLES])
         print(f"{sheet}: the first of them")
     return 0
@@ -247,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except MemoryError as error:
+        return _failed(f"memory: expected enough for sizes and counts as asked for, found too little ({error})")
     except KeyboardInterrupt:
         print("aih-gen: interrupted; whole shards are kept, and the same command continues", file=sys.stderr)
         return INTERRUPTED

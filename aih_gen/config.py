@@ -37,8 +37,8 @@ class RenderConfig:
     hand_model: str = "free"
     """free, or the path of a MANO folder or file."""
     poses: str = "sampled"
-    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json, an npz (see aih_gen/sources/fits.py), or shards of
-    aih-gen annotate."""
+    """sampled, or the path of recorded fits: MANO_NeuralAnnot.json; an npz of pose (N,2,48) in radians, betas (N,2,10)
+    and transl (N,2,3) in metres, right hands first; or shards of aih-gen annotate."""
     cameras: Cameras = "sampled"
     """recorded: those of the photos, where the poses are such shards; what hides what is then theirs too."""
     hands: tuple[float, float, float] = (0.75, 0.17, 0.08)
@@ -61,7 +61,8 @@ class RenderConfig:
     look: Look = "full"
     """plain draws smooth skin without shadows, supersampling or people, through a perfect sensor."""
     textures: str = "none"
-    """none paints skin by rule; or a folder of skin textures (see aih_gen/scenes/textures.py for its layout)."""
+    """none paints skin by rule; or a folder of images, each the whole skin of a right hand, and uv.obj, the mesh of the
+    hand model with texture coordinates."""
     shadows: bool = True
     """A lamp throws shadows of each hand on itself and on the other; the latter's pixels are marked as shaded."""
 

@@ -29,10 +29,18 @@ from typing import Any, Self, get_args
 from tqdm import tqdm
 
 from aih_gen.compose.sample import Sample
-from aih_gen.config import GENERATOR_VERSION, DatasetConfig, RenderConfig, canonical_json, check_config, config_document
+from aih_gen.config import (
+    GENERATOR_VERSION,
+    SIDES,
+    DatasetConfig,
+    RenderConfig,
+    canonical_json,
+    check_config,
+    config_document,
+)
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
-from aih_gen.io.write import check_apart, check_writable, make_folder
+from aih_gen.io.write import check_apart, check_outside, check_writable, make_folder
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
@@ -136,8 +144,7 @@ def generate(
     check_config(config)
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
     out = Path(out)
-    check_apart(out, input_paths(config))
-    check_writable(out)
+    check_place(config, out)
     source = open_source(config)
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
@@ -164,11 +171,23 @@ def generate(
     return out
 
 
-def input_paths(config: DatasetConfig) -> list[str]:
-    """Files and folders that a configuration names."""
+def check_place(config: DatasetConfig, out: Path) -> None:
+    """Refuse a folder for samples that is what they are made from, lies where images are read, or cannot be made.
+
+    Raises:
+        AIHError: it is, does or cannot.
+    """
     named = ("source", "poses", "backgrounds", "textures", "hand_model")
-    values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
-    return [values[name][0] for name in named if name in values and values[name][0] != values[name][1]]
+    given = {
+        field.name: path
+        for field in fields(config)
+        if field.name in named and (path := getattr(config, field.name)) != field.default and Path(path).exists()
+    }
+    check_apart(out, given.values())
+    of_images = [given[name] for name in ("backgrounds", "textures") if name in given]
+    of_images += [Path(given["source"], side) for side in SIDES if "source" in given]
+    check_outside(out, of_images)
+    check_writable(out)
 
 
 def _progress(name: str, jobs: Sequence[Job]) -> tqdm[Any]:

@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -14,7 +14,7 @@ import tyro
 from aih_gen.config import TWO_HANDS, RenderConfig, SourceConfig, check_config
 from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
-from aih_gen.factory import generate, input_paths
+from aih_gen.factory import check_place, generate
 from aih_gen.io.write import atomic_folder, check_apart, check_writable, make_folder, write_bytes
 from aih_gen.reports.preview import write_sheet
 from aih_gen.shards.reader import AIHShards
@@ -57,8 +57,7 @@ def annotate(
     """
     check_config(config)
     _check_limit(limit)
-    check_apart(Path(out), input_paths(config))
-    check_writable(Path(out))
+    check_place(config, Path(out))
     records = open_source(config)
     records.report.check(config.source, most_broken)
     count = min(len(records), limit or len(records))
@@ -76,41 +75,50 @@ def _check_limit(limit: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Reading:
-    """Output and workers; nothing of it changes a sample."""
+class Work:
+    """Computation and storage; no sample depends on them."""
 
-    out: Path
-    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
-    limit: int | None = None
-    """At most so many samples, the first ones."""
-    most_broken: float = MAX_BROKEN
-    """Share of the records that may be broken; beyond it nothing is made."""
     workers: int = 1
     """Processes on this machine."""
     shard_size: int = 1000
     """Samples in a shard."""
     codec: Codec = "zstd"
     """gzip is for readers without the hdf5plugin package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """Choice of the records."""
+
+    limit: int | None = None
+    """At most so many samples, the first ones."""
+    most_broken: float = MAX_BROKEN
+    """Share of the records that may be broken; beyond it nothing is made."""
     size: int = 256
     """Image side in pixels, a multiple of 32."""
 
-    def gather(self, config: SourceConfig) -> int:
-        """Read, check, write, and print."""
-        own = ("limit", "most_broken", "workers", "shard_size", "codec")
-        report = annotate(config, self.out, **{name: getattr(self, name) for name in own})
+
+@dataclass(frozen=True, kw_only=True)
+class _Gathering:
+    """Arguments of every command that reads other people's data."""
+
+    out: Path
+    """Folder of the shards. What is there already is kept: the same command continues an interrupted run."""
+
+    def gather(self, config: SourceConfig, reading: _Reading, work: Work) -> int:
+        """Read, check, write, and tell."""
+        settings = {field.name: getattr(work, field.name) for field in fields(work)}
+        report = annotate(config, self.out, limit=reading.limit, most_broken=reading.most_broken, **settings)
         print(f"{self.out}: {len(AIHShards(self.out)):,} samples")
         return _tell(report, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotate(_Reading):
-    """Make shards of real photos: crops, annotated joints, and masks drawn from the fits."""
+class _Photos:
+    """Choice of the photos and their crops; tzionas takes --margin only."""
 
-    dataset: Literal["interhand26m", "tzionas"]
-    """tzionas has frames with 2D joints and no fits, so no masks."""
-    root: Path
-    """The data set's folder (see docs/data.md for its layout)."""
     split: Split = "train"
+    """Of the data set."""
     branch: Branch = "all"
     """human_annot, machine_annot or all; v1.0 has only all."""
     hand_model: str = ""
@@ -125,67 +133,92 @@ class Annotate(_Reading):
     """Side of an image / longer side of what it is made around; by default 1.25 around the box of a pair, 2 around a
     hand, 2 around the joints of tzionas."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Annotate(_Gathering):
+    """Make shards of real photos: crops, annotated joints, and masks drawn from the fits."""
+
+    dataset: Literal["interhand26m", "tzionas"]
+    """tzionas has frames with 2D joints and no fits, so no masks."""
+    root: Path
+    """The data set's folder as its authors' archives unpack: of interhand26m with images/ and annotations/, of tzionas
+    with a folder for each sequence."""
+    photos: _Photos
+    reading: _Reading
+    work: Work
+
     def run(self) -> int:
         from aih_gen.sources.annotate import AnnotateConfig  # loads PyTorch and OpenGL, as the next does PyTorch
         from aih_gen.sources.tzionas import TzionasConfig
 
-        source = {"source": str(self.root), "size": self.size}
+        source: dict[str, Any] = {"source": str(self.root), "size": self.reading.size}
+        margin = self.photos.margin
         if self.dataset == "tzionas":
-            margins = {} if self.margin is None else {"margin": self.margin}
-            return self.gather(TzionasConfig(**source, **margins))  # type: ignore[arg-type]
-        own = {"crops", "branch", "split", "hand_model", "keep_unfitted"}
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name in own}
-        margins = {} if self.margin is None else {f"{kind}_margin": self.margin for kind in ("pair", "hand")}
-        settings |= {"max_fit_error": self.max_fit_error / 1000, **margins}
-        return self.gather(AnnotateConfig(**source, **settings))  # type: ignore[arg-type]
+            source |= {} if margin is None else {"margin": margin}
+            return self.gather(TzionasConfig(**source), self.reading, self.work)
+        own = ("crops", "branch", "split", "hand_model", "keep_unfitted")
+        settings = {name: getattr(self.photos, name) for name in own}
+        margins = {} if margin is None else {f"{kind}_margin": margin for kind in ("pair", "hand")}
+        settings |= {"max_fit_error": self.photos.max_fit_error / 1000, **margins}
+        return self.gather(AnnotateConfig(**source, **settings), self.reading, self.work)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(_Reading):
+class _AuthorsFolders:
+    """Part of the authors' AIH, for --from aih-folders."""
+
+    subset: Literal["render", "syn"] = "render"
+    """AIH_render or AIH_syn."""
+    split: str = "train"
+    """Name of the folder."""
+    branch: AIHBranch = "machine"
+    """Name of the folder."""
+    as_published: bool = False
+    """Repeat the authors' AIH_Syn with its black corners and mirrored samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(_Gathering):
     """Bring other people's files into the project's form: shards, or for npz the poses that render --poses takes."""
 
     from_: Annotated[Literal["aih-folders", "folder", "npz"], tyro.conf.arg(name="from")]
     """aih-folders: the authors' AIH; folder: images and masks of single hands; npz: MANO parameters of pairs."""
     path: tyro.conf.Positional[Path]
     """The folder, or the npz."""
-    subset: Literal["render", "syn"] = "render"
-    """Of the authors' AIH."""
-    split: str = "train"
-    """Of the authors' AIH."""
-    branch: AIHBranch = "machine"
-    """Of the authors' AIH."""
-    as_published: bool = False
-    """Repeat the authors' AIH_Syn with its black corners and mirrored samples."""
+    authors: _AuthorsFolders
+    reading: _Reading
+    work: Work
 
     def run(self) -> int:
         if self.from_ == "npz":
             return self._poses()
-        source, size = str(self.path), self.size
+        return self.gather(self._config(), self.reading, self.work)
+
+    def _config(self) -> SourceConfig:
+        source: dict[str, Any] = {"source": str(self.path), "size": self.reading.size}
         if self.from_ == "folder":
-            return self.gather(SingleHandsConfig(source=source, size=size))
-        if self.subset == "render":
-            return self.gather(AIHRenderConfig(source=source, size=size, split=self.split, branch=self.branch))
+            return SingleHandsConfig(**source)
+        part: dict[str, Any] = {"split": self.authors.split, "branch": self.authors.branch}
+        if self.authors.subset == "render":
+            return AIHRenderConfig(**source, **part)
         from aih_gen.sources.aih_syn_folders import AIHSynConfig  # loads PyTorch
 
-        published = self.as_published
-        return self.gather(
-            AIHSynConfig(source=source, size=size, split=self.split, branch=self.branch, as_published=published)
-        )
+        return AIHSynConfig(**source, **part, as_published=self.authors.as_published)
 
     def _poses(self) -> int:
         path, file = self.out / POSES, io.BytesIO()
-        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.size, look="plain")
+        config = RenderConfig(poses=str(path), hands=TWO_HANDS, size=self.reading.size, look="plain")
         check_config(config)
-        _check_limit(self.limit)
+        _check_limit(self.reading.limit)
         for written in (path, self.out / SHEET, self.out / SKIPPED):
             check_apart(written, [self.path])
         check_writable(self.out)
         arrays, report = import_poses(self.path)
-        report.check(self.path, self.most_broken)
-        np.savez(file, **{name: array[: self.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
+        report.check(self.path, self.reading.most_broken)
+        np.savez(file, **{name: array[: self.reading.limit] for name, array in arrays.items()})  # type: ignore[arg-type]
         make_folder(self.out)
         write_bytes(path, file.getbuffer())
-        count = min(SHEET_SAMPLES, len(arrays["pose"]), self.limit or SHEET_SAMPLES)
+        count = min(SHEET_SAMPLES, len(arrays["pose"]), self.reading.limit or SHEET_SAMPLES)
         write_sheet(self.out / SHEET, open_source(config).samples(range(count)))
         report.write(self.out)
         print(f"{path}: for aih-gen render --poses")

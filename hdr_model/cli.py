@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments
+from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.errors import AIHError
+from aih_gen.io.write import check_apart
 from aih_gen.typing import Branch, Split
-from hdr_model.config import Preset
+from hdr_model.config import Engine, Preset
 from hdr_model.training_arguments import TrainHASM, TrainHDRM, TrainSHPE
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Train:
 class Evaluate:
     """Measure trained networks on held-out shards, or on other people's photos, beside trivial guesses."""
 
+    out: Path
+    """Folder of the page, the table and examples."""
     data: Path | None = None
     """Held-out shards: a file, or a folder of them."""
     dataset: Literal["interhand26m", "tzionas"] | None = None
@@ -60,8 +63,6 @@ class Evaluate:
     hand."""
     workers: int = 1
     """Processes that make these shards."""
-    out: Path
-    """Folder of the page, the table and examples."""
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe: weights, or the runs that made them; by default the shipped weights."""
     train_data: tuple[Path, ...] = ()
@@ -73,9 +74,10 @@ class Evaluate:
     inception: Path | None = None
     """Inception's weights as pytorch-fid uses them, pt_inception-2015-12-05-6726825d.pth: FID is measured too."""
     predictions: Path | None = None
-    """Folder of another program's masks, images or joints for these samples (see docs/benchmark.md)."""
+    """Folder of another program's masks, images or joints for these samples: in it a folder for each, of its number in
+    the shards (eight digits), with files as hdr infer writes them."""
     baseline: Literal["telea"] | None = None
-    """An inpainting that is measured beside HDRM; needs the extra baselines."""
+    """An inpainting that is measured beside HDRM; its package comes with the extra baselines."""
     mesh: bool = False
     """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
     device: str = "auto"
@@ -107,6 +109,7 @@ class Evaluate:
 
         photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
+        check_apart(self.out, [photos.source])
         HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
         shards, lines = annotated_shards(photos, self.out, self.workers)
         print(*lines, sep="\n  ")
@@ -115,7 +118,7 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Infer:
-    """Photos to masks, each hand alone, and joints in 3D (see docs/inference.md)."""
+    """Photos to masks, each hand alone, and joints in 3D."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Photos of one hand or two, of any size; a folder stands for the photos in it."""
@@ -142,6 +145,8 @@ class Infer:
     default 0.05."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
+    engine: Engine = "torch"
+    """onnxruntime computes the networks by it, on the CPU: --weights is then the folder of an export, or weights."""
     device: str = "auto"
 
     def run(self) -> None:
@@ -150,7 +155,7 @@ class Infer:
             found = "both" if self.photos else "none"
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
         if self.batch < 1:
-            raise AIHError(f"--batch should be at least 1, found {self.batch}")
+            raise AIHError(f"--batch: expected at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
         if self.smooth is not None and not self.video:
@@ -175,11 +180,13 @@ class Infer:
 
         if self.video:
             smooth = SMOOTH if self.smooth is None else self.smooth
-            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell)
+            infer_video(self.video, self.weights, self.out, self.device, self.box, smooth, tell, self.engine)
         else:
             only = _parts(self.only)
             meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
-            infer_photos(self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes)
+            infer_photos(
+                self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes, self.engine
+            )
 
 
 def _parts(listed: str | None) -> tuple[Part, ...]:
@@ -260,6 +267,28 @@ class Demo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Export:
+    """The three networks as ONNX, which onnxruntime and others run; each is compared with torch's first."""
+
+    out: Path
+    """Folder of config.json and model.onnx of hasm, hdrm and shpe; not there yet."""
+    to: Literal["onnx"] = "onnx"
+    """The format."""
+    weights: Path | None = None
+    """Folder with hasm, hdrm and shpe; by default the shipped weights."""
+
+    def run(self) -> None:
+        """Export."""
+        from hdr_model.inference.export import Exported, export
+
+        def tell(network: Exported) -> None:
+            print(f"{network.task}: {len(network.model):,} bytes, {network.difference:.1e} at most from torch's")
+
+        export(self.weights, self.out, tell)
+        print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportReference:
     """Turn the authors' checkpoints into a folder of weights that HDR.from_pretrained takes."""
 
@@ -285,12 +314,14 @@ COMMANDS = (
     | Annotated[Infer, tyro.conf.subcommand("infer")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``hdr``; a user's mistake, and a file or disk that fails, is one sentence and exit code 2."""
+    print_any_name()
     description = "Hand de-occlusion and removal: train, measure and run HASM, HDRM and SHPE."
     command: Any = None
     try:
@@ -305,11 +336,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename or 'files'}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return _failed(f"memory: expected enough for these sizes and batches, found too little ({error})")
     except KeyboardInterrupt:
         more = "a training goes on from its last checkpoint with --resume"
         print(f"hdr: interrupted; {more if isinstance(command, Train) else 'what is complete stays'}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """True for NumPy's error, and torch's of a GPU and of the CPU, which has no type of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _failed(sentence: str) -> int:

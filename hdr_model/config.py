@@ -14,6 +14,8 @@ from aih_gen.errors import AIHError
 
 Task = Literal["hasm", "hdrm", "shpe"]
 Preset = Literal["nano", "light", "base", "paper"]
+Engine = Literal["torch", "onnxruntime"]
+"""What computes the networks."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """``auto`` follows the preset where the device computes bfloat16 natively, and is float32 elsewhere."""
 Schedule = Literal["constant", "polynomial", "cosine", "step"]

@@ -27,7 +27,7 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()  # meta has no numbers
     except (RuntimeError, AssertionError) as error:
         raise AIHError(
-            f"device: expected one that can be used here, found {name!r} ({str(error).splitlines()[0]})"
+            f"device: expected one that can be used here, found {name!r} ({str(error).splitlines()[0][:100]})"
         ) from error
     if device.type == "cuda":
         torch.cuda.set_device(device)

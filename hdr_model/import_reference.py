@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aih_gen.errors import AssetError
+from aih_gen.io.write import check_apart, check_writable
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, Task
 from hdr_model.nets.encoders import make_encoder
 from hdr_model.nets.external_weights import read_external
@@ -19,6 +20,7 @@ from hdr_model.nets.hasm import HAND_MASKS, HASM
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork, load_checked
 from hdr_model.nets.shpe import SHPE
+from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE
 
 State = dict[str, Tensor]
 
@@ -27,10 +29,15 @@ def import_reference(checkpoints: dict[Task, str | os.PathLike[str]], folder: st
     """Writes ``folder/TASK/{config.json,model.safetensors}`` for each of the authors' checkpoints.
 
     Raises:
+        AIHError: ``folder`` cannot be written to, or a file there is one of the checkpoints.
         AssetError: a checkpoint is missing, unreadable, or another network's.
     """
+    folders = [Path(folder) / task for task in checkpoints]
+    for target in folders:
+        check_writable(target)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            check_apart(target / name, checkpoints.values())
     networks = {task: load_reference(task, path) for task, path in checkpoints.items()}
-    folders = [Path(folder) / task for task in networks]
     for network, target in zip(networks.values(), folders, strict=True):
         network.save_pretrained(target)
     return folders

@@ -15,6 +15,7 @@ from hdr_model.geometry import crop_affine, mask_boxes, sample, sample_masks
 from hdr_model.masks import HandMasks
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import denormalise, normalise
+from hdr_model.nets.onnx_network import ONNXHDRM
 
 GROWTH = 9 / 256
 """Diameter of the ellipse that dilates the hole at inference, in sides of the crop (paper's code: 9 px of 256)."""
@@ -42,7 +43,7 @@ class Painting:
         return Painting(self.composite[k : k + 1], self.holes[k : k + 1], self.filling[k : k + 1])
 
 
-def paint(hdrm: HDRM, hands: HandInput, dilate_hole: bool) -> Painting:
+def paint(hdrm: HDRM | ONNXHDRM, hands: HandInput, dilate_hole: bool) -> Painting:
     """Each hand alone.
 
     Args:

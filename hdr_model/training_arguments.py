@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
 
@@ -12,12 +12,17 @@ import tyro
 from aih_gen.errors import AIHError
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
 from hdr_model.nets.encoders import EncoderName
+from hdr_model.weights import MAX_NUMBER
 
 if TYPE_CHECKING:
     import torch
 
     from hdr_model.nets.pretrained import PretrainedNetwork
     from hdr_model.training.task import Task
+
+MAX_SIZE, MAX_WORKERS = 2048, 1024
+"""Pixels of a side, and processes, beyond which no machine has the memory."""
+MAX_MINUTES = 366 * 24 * 60
 
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -32,68 +37,103 @@ def _presets(text: str, name: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainArguments:
-    """The arguments that the training of all networks has."""
+class Schedule:
+    """Length of the training and its batches."""
 
-    data: tuple[Path, ...]
-    """Shards to learn from: files, or folders of them."""
-    out: Path
-    """Folder of the run: weights, checkpoint, curves, pictures."""
-    preset: Preset = "light"
-    """Size of the network and schedule; the options below change single numbers of it."""
     steps: Annotated[int | None, _presets("Steps of the optimiser", "steps")] = None
     minutes: float | None = None
     """In place of --steps: as many as that time allows by the rate of the first few, for a schedule that ends then."""
     size: Annotated[int | None, _presets("Side of the network's input in pixels", "size")] = None
     batch_size: Annotated[int | None, _presets("Samples in a step of each process", "batch_size")] = None
     learning_rate: Annotated[float | None, _presets("Highest learning rate of the schedule", "learning_rate")] = None
+    seed: int = 0
+    """Another seed, other first weights and another order of the samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports:
+    """Intervals of reports and checkpoints; by default the preset's."""
+
     log_every: int | None = None
     """Steps between points of the curves."""
     picture_every: int | None = None
-    """Steps between pictures of the predictions."""
+    """Steps between images of the predictions."""
     checkpoint_every: int | None = None
     """Steps between checkpoints."""
     validate: Path | None = None
     """Held-out shards: the weights of the step with the lowest loss on them are kept in RUN/best."""
     validate_every: int | None = None
     """Steps between these."""
-    start_from: Path | None = None
-    """Weights to start from in place of random ones, of the preset's sizes: a folder with hasm, hdrm and shpe, such as
-    assets/weights, or a run."""
-    seed: int = 0
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    precision: Precision = "auto"
-    """auto: as the preset says, where the device computes bfloat16 natively."""
-    workers: int = 0
-    """Processes that read shards; 0 reads between the steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """Samples that are made during training."""
+
     synthesise: float = 0.0
     """Share of each batch that is composed while training, one hand pasted over another (AIH_Syn); with 1, --data needs
     to hold nothing but single hands."""
     hands: Path | None = None
     """The source of those single hands: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Device, precision and processes."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Precision = "auto"
+    """auto: as the preset says, where the device computes bfloat16 natively."""
+    workers: int = 0
+    """Processes that read shards; 0 reads between the steps."""
     compile: bool = False
     """Compile the networks with torch.compile: slow to start, then faster on a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """The arguments that the training of all networks has."""
+
+    data: tuple[Path, ...]
+    """Shards to learn from: files, or folders of them."""
+    out: Path
+    """Folder of the run: weights, checkpoint, curves, images of predictions."""
+    preset: Preset = "light"
+    """Size of the network and schedule; other options change single numbers of it."""
+    start_from: Path | None = None
+    """Weights to start from in place of random ones, of the preset's sizes: a folder with hasm, hdrm and shpe, or a
+    run."""
     resume: bool = False
     """Go on with the run in --out, or start it where there is none."""
+    schedule: Schedule
+    reports: Reports
+    synthesis: Synthesis
+    machine: Machine
 
     def _changed(self, config: Config) -> Config:
         """The preset with what was given in place of its numbers."""
+        schedule, numbers = self.schedule, {**asdict(self.schedule), **asdict(self.reports)}
         names = ["steps", "size", "batch_size", "learning_rate"]
         names += ["log_every", "picture_every", "checkpoint_every", "validate_every"]
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        changes = {name: numbers[name] for name in names if numbers[name] is not None}
         for name, value in changes.items():
             if not 0 < value < math.inf:
-                raise AIHError(f"--{name.replace('_', '-')} should be above 0, found {value}")
-        if self.minutes is not None and (self.steps or not 0 < self.minutes < math.inf):
-            found = f"both {self.minutes:g} and --steps" if self.steps else f"{self.minutes:g}"
-            raise AIHError(f"--minutes: expected a time above 0, without --steps, found {found}")
-        if self.batch_size == 1:
-            raise AIHError("--batch-size should be at least 2, for batch normalisation, found 1")
-        if self.workers < 0 or self.seed < 0:
-            raise AIHError(f"--workers and --seed cannot be negative, found {self.workers} and {self.seed}")
-        return replace(config, seed=self.seed, **changes)
+                raise AIHError(f"--{name.replace('_', '-')}: expected a number above 0, found {value}")
+            if value > (most := MAX_SIZE if name == "size" else MAX_NUMBER):
+                raise AIHError(f"--{name.replace('_', '-')}: expected at most {most}, found {value}")
+        if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes <= MAX_MINUTES):
+            found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
+            raise AIHError(f"--minutes: expected a time above 0 and up to a year, without --steps, found {found}")
+        if schedule.batch_size == 1:
+            raise AIHError("--batch-size: expected at least 2, for batch normalisation, found 1")
+        found = f"{self.machine.workers} and {schedule.seed}"
+        if self.machine.workers < 0 or schedule.seed < 0:
+            raise AIHError(f"--workers, --seed: expected no negative number, found {found}")
+        if self.machine.workers > MAX_WORKERS or schedule.seed >= 2**63:
+            raise AIHError(f"--workers: expected at most {MAX_WORKERS}, and --seed below 2^63, found {found}")
+        return replace(config, seed=schedule.seed, **changes)
 
     def _device(self) -> torch.device:
         """The device, with the random numbers of the first weights set."""
@@ -101,8 +141,8 @@ class TrainArguments:
 
         from hdr_model.device import choose_device
 
-        torch.manual_seed(self.seed)
-        return choose_device(self.device)
+        torch.manual_seed(self.schedule.seed)
+        return choose_device(self.machine.device)
 
     def _train(self, task: Task, config: TrainConfig, device: torch.device, **settings: object) -> None:
         from hdr_model.training.checkpoint import start_from
@@ -117,14 +157,14 @@ class TrainArguments:
             self.data,
             self.out,
             device=device,
-            precision=self.precision,
-            workers=self.workers,
+            precision=self.machine.precision,
+            workers=self.machine.workers,
             resume=self.resume,
-            synthesise=self.synthesise,
-            hands=self.hands,
-            validation=self.validate,
-            compiled=self.compile,
-            seconds=None if self.minutes is None else 60 * self.minutes,
+            synthesise=self.synthesis.synthesise,
+            hands=self.synthesis.hands,
+            validation=self.reports.validate,
+            compiled=self.machine.compile,
+            seconds=None if self.schedule.minutes is None else 60 * self.schedule.minutes,
             settings=settings,
         )
         print(weights)
@@ -141,9 +181,9 @@ class TrainHASM(TrainArguments):
     encoder: EncoderName | None = None
     """In place of the preset's."""
     init: str = "auto"
-    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file of a Mix Transformer's in NVlabs',
-    mmsegmentation's or transformers' layout."""
+    """The encoder's first weights: auto takes those of ImageNet where they are shipped and --start-from
+    gives none; imagenet expects them; random; or a file of a Mix Transformer's in NVlabs', mmsegmentation's or
+    transformers' layout."""
 
     def run(self) -> None:
         """Train."""
@@ -188,7 +228,7 @@ class TrainHDRM(TrainArguments):
         from hdr_model.training.hdrm import HDRMTask
 
         if not (self.removal or self.deocclusion):
-            raise AIHError("--no-removal and --no-deocclusion together leave HDRM nothing to paint")
+            raise AIHError("--no-removal, --no-deocclusion: expected at most one of them, found both")
         config, device = self._changed(training_preset("hdrm", self.preset)), self._device()
         changes = {name: getattr(self, name) for name in ("perceptual", "style") if getattr(self, name) is not None}
         for name, weight in changes.items():
@@ -200,8 +240,8 @@ class TrainHDRM(TrainArguments):
         config = replace(config, losses=losses)
         if self.features and not (losses.perceptual or losses.style):
             raise AIHError(
-                f"--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, as preset "
-                f"{self.preset} has none"
+                "--features: expected a weight for their losses, such as --perceptual 0.1 --style 250, found none in "
+                f"preset {self.preset}"
             )
         network = replace(
             preset("hdrm", self.preset),
@@ -220,14 +260,14 @@ class TrainSHPE(TrainArguments):
     """Train SHPE, which measures the joints of one hand in 3D."""
 
     see: Literal["one", "both"] = "one"
-    """Learn from pictures of one hand alone (the targets), or of both (the paper's "SHPE only")."""
+    """Learn from images of one hand alone (the targets), or of both (the paper's "SHPE only")."""
     chain: Path | None = None
     """A folder with a trained hasm and hdrm, whose paintings a share of the crops then shows."""
     encoder: EncoderName | None = None
     """In place of the preset's."""
     init: str = "auto"
-    """The encoder's first weights: auto takes those of ImageNet where the project has them (assets/encoders) and
-    --start-from gives none; imagenet expects them; random; or a file."""
+    """The encoder's first weights: auto takes those of ImageNet where they are shipped and --start-from
+    gives none; imagenet expects them; random; or a file."""
 
     def run(self) -> None:
         """Train."""
@@ -238,7 +278,7 @@ class TrainSHPE(TrainArguments):
         network = preset("shpe", self.preset)
         network = replace(network, encoder=self.encoder or network.encoder)
         if self.chain and self.see == "both":
-            raise AIHError("--chain and --see both: expected one of them, as HDRM paints one hand alone")
+            raise AIHError("--chain, --see both: expected one of them, as HDRM paints one hand alone, found both")
         task = SHPETask(config, network, device, both_hands=self.see == "both", chain=self.chain)
         init = initialise_encoder(task.shpe, self.init, started=self.start_from is not None)
         self._train(task, config, device, see=self.see, init=init, chain=str(self.chain) if self.chain else None)

@@ -34,13 +34,18 @@ def overlay(image: RGB, mask: Mask, colour: Colour, opacity: float = 0.55) -> RG
 
 
 def outline(image: RGB, mask: Mask, colour: Colour) -> RGB:
-    """``image`` with the inner rim of ``mask`` (H,W) drawn, about one 200th of the image wide."""
+    """``image`` with the inner rim of ``mask`` (H,W) drawn."""
+    return overlay(image, rim(mask), colour, 1.0)
+
+
+def rim(mask: Mask) -> Mask:
+    """The inner rim of ``mask`` (H,W), about one 200th of the image wide."""
     width = max(1, round(max(mask.shape) / 200))
     inner = mask.copy()
     for _ in range(width):
         padded = np.pad(inner, 1)
         inner = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return overlay(image, mask & ~inner, colour, 1.0)
+    return mask & ~inner
 
 
 def draw_masks(image: RGB, masks: Mapping[str, Mask]) -> RGB:

@@ -6,16 +6,35 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.io.json import read_json
-from hdr_model.config import Task
+from hdr_model.config import TASKS, Task
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 """Of one network."""
+ONNX_FILE = "model.onnx"
+"""In place of the weights, in a folder that ``hdr export`` made."""
 SETTINGS, WEIGHTS, BEST = "run.json", "weights", "best"
 """In the folder of a run: its settings, the network at its end, and the one whose validation loss was lowest."""
 MAX_NUMBER = 10**9
 """Of a size or of steps in a run's settings."""
+
+
+def find_networks(folder: Path | None) -> tuple[Path, dict[Task, Path]]:
+    """The folder of all three networks, by default the shipped one, and that of each, as ``find_weights`` finds it.
+
+    Raises:
+        AssetError: one is missing, or none are shipped.
+    """
+    if folder is not None:
+        return folder, {task: find_weights(folder, task) for task in TASKS}
+    try:
+        shipped = asset_path("weights")
+        return shipped, {task: find_weights(shipped, task) for task in TASKS}
+    except AssetError as error:
+        advice = "this copy of the project ships no weights: train the three networks (hdr train) and give their folder"
+        raise AssetError(f"{error}; {advice}") from error
 
 
 def find_weights(folder: Path, task: Task) -> Path:
@@ -34,6 +53,8 @@ def find_weights(folder: Path, task: Task) -> Path:
         if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():
             return place
     found = f"found no {CONFIG_FILE} and {WEIGHTS_FILE} in {places[0]} or {places[2]}"
+    if (folder / task / ONNX_FILE).is_file():
+        found = f"found {task}/{ONNX_FILE} of hdr export, which the engine onnxruntime runs"
     raise AssetError(f"{folder}: expected weights of {task}, {found}")
 
 

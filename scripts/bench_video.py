@@ -74,7 +74,7 @@ def main(
 
 
 class Score:
-    """What a way made of the clips."""
+    """Results of a method on the clips."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -86,6 +86,6 @@ def test_hdr_is_loaded_without_the_trainer_or_shards() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = done.stdout.split()
-    assert {"tensorboard", "h5py", "ijson"} & set(loaded) == set()
+    assert {"tensorboard", "h5py", "ijson", "onnxruntime"} & set(loaded) == set()
     others = ("hdr_model.training", "hdr_model.data", "hdr_model.evaluation", "aih_gen.shards")
     assert [name for name in loaded if name.startswith(others)] == []

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aih_gen.config import SIDES
 from aih_gen.typing import Float32, Mask, UInt8
 
 JOINT_UNKNOWN, JOINT_VISIBLE, JOINT_SELF_OCCLUDED, JOINT_OTHER_OCCLUDED, JOINT_OUTSIDE = range(5)
@@ -76,6 +77,14 @@ class Sample:
     provenance: dict[str, Any] = field(default_factory=dict)  # JSON-serialisable
     depth: Annotated[NDArray[np.float16] | None, Stored("<f2", (2, "H", "W"))] = None
     """Metres, each hand alone, inf where it is not; shards may leave it out."""
+
+    def __repr__(self) -> str:
+        height, width = self.shaded.shape
+        shares = zip(SIDES, self.present, self.occlusion, strict=True)
+        hands = [
+            f"{side} hand" + f", {share:.0%} hidden" * bool(np.isfinite(share)) for side, here, share in shares if here
+        ]
+        return f"Sample(index={self.index}, {width}x{height} px: {'; '.join(hands) or 'no hand'})"
 
     @property
     def target(self) -> NDArray[np.uint8]:

@@ -76,10 +76,12 @@ def read_image(
 def images_in(folder: Path, below: bool = False) -> tuple[list[Path], list[Path]]:
     """Sorted files of a folder that are images by their names, and those of formats that are not read.
 
-    Folders do not count, nor do the ``._NAME`` that macOS leaves beside files. ``below`` takes in subfolders.
+    Folders do not count, nor do the ``._NAME`` that macOS leaves beside files; a link to nothing does, so that whoever
+    reads it says so. ``below`` takes in subfolders.
     """
     found = [path for path in (folder.rglob("*") if below else folder.glob("*")) if not path.name.startswith("._")]
-    files = sorted(path for path in found if path.suffix.lower() in (*SUFFIXES, *UNREAD_SUFFIXES) and path.is_file())
+    named = [path for path in found if path.suffix.lower() in (*SUFFIXES, *UNREAD_SUFFIXES)]
+    files = sorted(path for path in named if path.is_file() or not path.exists())
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     return images, [path for path in files if path.suffix.lower() not in SUFFIXES]
 

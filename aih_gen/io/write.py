@@ -58,7 +58,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with _described(path, "folder"):
         if path.exists() or path.is_symlink():
-            raise AIHError(f"{path}: expected a folder that is not there yet, found one")
+            found = "one" if path.is_dir() else "a file"
+            raise AIHError(f"{path}: expected a folder that is not there yet, found {found}")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         temporary, lock = _locked_folder(path)
@@ -84,6 +85,20 @@ def check_apart(written: Path, read: Iterable[str | os.PathLike[str]]) -> None:
     for path in read:
         if os.path.realpath(written) == os.path.realpath(path) or _is_same_file(written, path):
             raise AIHError(f"{written}: expected another place than {os.fspath(path)}, which is read, found the same")
+
+
+def check_outside(written: Path, folders: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write into a folder all of whose images are read: the next run would read what this one writes.
+
+    Raises:
+        AIHError: the place is one of the folders, or within it, under whatever name or link.
+    """
+    place = Path(os.path.realpath(written))
+    for folder in folders:
+        if place.is_relative_to(os.path.realpath(folder)):
+            raise AIHError(
+                f"{written}: expected a place outside {os.fspath(folder)}, whose images are read, found one in it"
+            )
 
 
 def _is_same_file(first: Path, second: str | os.PathLike[str]) -> bool:

@@ -18,7 +18,7 @@ SHADED_COLOUR: Colour = (80, 80, 255)
 HOLE_COLOUR: Colour = (255, 0, 200)
 FINGER_COLOURS: tuple[Colour, ...] = ((255, 99, 71), (255, 179, 0), (76, 187, 70), (41, 152, 255), (190, 90, 240))
 """Thumb, index, middle, ring, little."""
-CURVE_COLOURS = ("#222222", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
+CURVE_COLOURS = ("currentColor", "#d1495b", "#2e86ab", "#3fa34d", "#e09f3e", "#7b4fa3", "#8a6d5a", "#5c7c7d")
 _JOINT, _ROOT = 0.9, 1.3
 """Radius of a joint's dot, and of the wrist's / width of a bone."""
 

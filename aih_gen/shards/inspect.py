@@ -100,7 +100,7 @@ def check(file: h5py.File, path: Path) -> ShardInfo:
             if name not in datasets:
                 raise ShardError(f"{path}, {name}: expected a dataset, found none")
         for name in datasets.keys() - {*expected, OFFSETS, PROVENANCE}:
-            raise ShardError(f"{path}: expected the datasets of schema {SCHEMA_VERSION}, found {name}")
+            raise ShardError(f"{path}, {name}: expected only datasets of schema {SCHEMA_VERSION}, found another")
         codec = _codec(datasets["rgb"], path)
         for name, column in expected.items():
             chunks = (1, *column.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,16 @@ def promised_shards(path: Path) -> Iterator[PromisedShard]:
             yield PromisedShard(file, entry.samples, configurations)
         else:
             yield PromisedShard(file)
+
+
+def check_distinct(files: Sequence[Path]) -> None:
+    """Raise ShardError where a file is given twice, under whatever name or link: its samples would count double."""
+    known: dict[tuple[int, int], Path] = {}
+    for file in files:
+        stat = file.stat()
+        first = known.setdefault((stat.st_dev, stat.st_ino), file)
+        if first is not file:
+            raise ShardError(f"{file}: expected each shard once, found {first} before it, which is the same file")
 
 
 def listed_entries(folder: Path, manifest: Manifest | None) -> dict[Path, ManifestEntry]:

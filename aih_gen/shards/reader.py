@@ -23,7 +23,7 @@ from aih_gen.errors import ShardError
 from aih_gen.io.json import parse_json
 from aih_gen.shards.chunks import ChunkedDataset
 from aih_gen.shards.inspect import DAMAGE, ShardInfo, check, inspect_shard, line, open_shard
-from aih_gen.shards.listing import listed_entries, promised_shards
+from aih_gen.shards.listing import check_distinct, listed_entries, promised_shards
 from aih_gen.shards.manifest import MANIFEST, describe_file, read_manifest
 from aih_gen.shards.schema import COMPRESSED, MAX_PROVENANCE, OFFSETS, PROVENANCE, columns
 from aih_gen.typing import AnyArray
@@ -51,14 +51,15 @@ class AIHShards(Sequence[Sample]):
 
     Files are opened when first needed, anew in every process: an object may be pickled and may cross a fork. How many
     samples a shard of a folder holds is its manifest's word until the shard is opened for the first time; then all of
-    it is checked, before any sample is believed.
+    it is checked, before any sample is believed. For a PyTorch ``DataLoader`` there is ``hdr_model.AIHDataset``, which
+    gives tensors.
 
     Args:
         path: a shard, a folder of shards (sorted by name), or a list of both.
 
     Raises:
-        ShardError: nothing there, not a shard of schema 1, or images of different sizes; also raised later, by what
-            opens a shard for the first time.
+        ShardError: nothing there, one shard twice, not a shard of schema 1, or images of different sizes; also raised
+            later, by what opens a shard for the first time.
     """
 
     def __init__(self, path: StrPath | Iterable[StrPath]) -> None:
@@ -66,6 +67,7 @@ class AIHShards(Sequence[Sample]):
         if not paths:
             raise ShardError("expected the path of a shard or of a folder of shards, found an empty list")
         self._promised = [promised for place in paths for promised in promised_shards(Path(place))]
+        check_distinct([promised.path for promised in self._promised])
         self._checked: dict[int, ShardInfo] = {}
         self._forget()
         self._stops = list(

@@ -23,6 +23,7 @@ from aih_gen.io.archives import is_of_numpy, read_npz
 from aih_gen.io.json_stream import JSONStream
 from aih_gen.scenes.fits import Fits, Frames
 from aih_gen.shards.reader import AIHShards
+from aih_gen.sources.poses_npz import MAX_NUMBERS, within_reach
 from aih_gen.typing import Array, Mask
 
 WIDTHS = {"pose": 48, "betas": 10, "transl": 3}
@@ -52,8 +53,8 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
         hands: 2 or 1; frames with another number are skipped.
 
     Raises:
-        AIHError: no such file, not of these layouts, an array of another shape, numbers that are not finite, or no
-            frame with as many hands.
+        AIHError: no such file, not of these layouts, an array of another shape, numbers that no hand has, or no frame
+            with as many hands.
         ShardError: shards that cannot be trusted.
     """
     if path.is_dir() or path.suffix == ".h5":
@@ -63,10 +64,11 @@ def read_fits(path: Path, hands: int = 2) -> Fits:
     except OSError as error:
         raise AssetError(f"{path}: expected recorded fits, found no readable file ({error.strerror})") from error
     for name, array in arrays.items():
-        bad = np.argwhere(valid & ~np.isfinite(array).all(-1))
+        bad = np.argwhere(valid & ~within_reach(name, array))
         if len(bad):
             row, side = bad[0]
-            raise AssetError(f"{path}: {name}: expected finite numbers, found others in fit {row}, {SIDES[side]}")
+            most = f"finite numbers up to {MAX_NUMBERS[name]:g}"
+            raise AssetError(f"{path}: {name}: expected {most}, found others in fit {row}, {SIDES[side]}")
     return _chosen(path, hands, arrays, valid, "frames", sha256)
 
 
@@ -99,7 +101,7 @@ def _from_shards(path: Path, hands: int) -> Fits:
     stored = {name: shards.column(name) for name in (*WIDTHS, "camera", "present")}
     arrays = {name: stored[name].astype(np.float64) for name in WIDTHS}
     camera = stored["camera"].astype(np.float64)
-    fitted = np.logical_and.reduce([np.isfinite(array).all(2) for array in arrays.values()])
+    fitted = np.logical_and.reduce([within_reach(name, array) for name, array in arrays.items()])
     # A hand that is there and not fitted could not be drawn over.
     whole = (fitted | ~stored["present"]).all(1) & np.isfinite(camera).all((1, 2))
     valid = stored["present"] & whole[:, None]

@@ -11,7 +11,7 @@ from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.io.archives import read_npz
 from aih_gen.sources.records import ReadReport
-from aih_gen.typing import AnyArray
+from aih_gen.typing import AnyArray, Mask
 
 FIELDS = {
     "pose": (48, ("pose", "poses", "mano_pose", "thetas")),
@@ -19,6 +19,8 @@ FIELDS = {
     "transl": (3, ("transl", "trans", "translation", "mano_trans")),
 }
 POSES = "poses.npz"
+MAX_NUMBERS = {"pose": 100.0, "betas": 100.0, "transl": 1e4}
+"""Radians, standard deviations and metres that no fit reaches: a hand of such a size would need all memory there is."""
 
 
 def import_poses(path: Path) -> tuple[dict[str, AnyArray], ReadReport]:
@@ -28,7 +30,7 @@ def import_poses(path: Path) -> tuple[dict[str, AnyArray], ReadReport]:
     both hands, (N,2,...) with the right one first, or twice, its name beginning with ``right_`` and ``left_``.
 
     Returns:
-        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs whose numbers are finite, and what
+        ``pose`` (K,2,48), ``betas`` (K,2,10), ``transl`` (K,2,3) of the K pairs whose numbers a hand can have, and what
         became of the N.
 
     Raises:
@@ -39,11 +41,17 @@ def import_poses(path: Path) -> tuple[dict[str, AnyArray], ReadReport]:
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
         raise AIHError(f"{path}: expected as many poses as betas and translations, found {sorted(counts)}")
-    whole = np.logical_and.reduce([np.isfinite(array).all((1, 2)) for array in arrays.values()])
+    finite = np.logical_and.reduce([np.isfinite(array).all((1, 2)) for array in arrays.values()])
+    whole = np.logical_and.reduce([within_reach(name, array).all(1) for name, array in arrays.items()])
     report = ReadReport("pairs", used=int(whole.sum()))
     for row in np.flatnonzero(~whole).tolist():
-        report.add_broken("NaN or infinity", f"pair {row}")
+        report.add_broken("numbers too large for a hand" if finite[row] else "NaN or infinity", f"pair {row}")
     return {name: array[whole].astype(np.float64) for name, array in arrays.items()}, report
+
+
+def within_reach(name: str, array: AnyArray) -> Mask:
+    """True for those of pose, betas or transl (...,D) whose numbers a hand can have: finite, and none too large."""
+    return np.asarray((np.abs(array.astype(np.float64)) <= MAX_NUMBERS[name]).all(-1))  # NaN compares false
 
 
 def _both(path: Path, stored: dict[str, Any], name: str, width: int, known: tuple[str, ...]) -> AnyArray:

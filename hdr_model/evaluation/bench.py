@@ -31,6 +31,7 @@ from hdr_model.nets.shpe import SHPE
 
 PHOTO = 512
 """Side of the photo that the whole of HDR is timed on."""
+MAX_BATCH, MAX_SECONDS = 1024, 3600.0
 MIN_RUNS = 3
 MAX_FIRST_SECONDS = 60.0
 """Seconds of a first run after which there is no other."""
@@ -44,12 +45,12 @@ def bench(size: Preset, device: str, batch_sizes: Sequence[int], seconds: float,
         AIHError: a number that nothing can be timed with, or no such device.
     """
     for number in batch_sizes:
-        if number < 1:
-            raise AIHError(f"--batch-sizes: expected numbers above 0, found {number}")
-    if not batch_sizes or seconds <= 0:
-        raise AIHError(
-            f"--batch-sizes, --seconds: expected a number and a time above 0, found {list(batch_sizes)} and {seconds:g}"
-        )
+        if not 1 <= number <= MAX_BATCH:
+            raise AIHError(f"--batch-sizes: expected 1 to {MAX_BATCH}, found {number}")
+    if not batch_sizes:
+        raise AIHError("--batch-sizes: expected a number, found none")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise AIHError(f"--seconds: expected a time above 0 and up to an hour, found {seconds:g}")
     if out is not None:
         check_writable(out)
     where = choose_device(device)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
-from aih_gen.io.write import check_writable
+from aih_gen.io.write import check_apart, check_writable
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
@@ -55,6 +55,7 @@ def evaluate(
         AIHError: a folder or a number is not what it should be.
     """
     check_request(out, limit)
+    check_apart(out, [data, *train_data, *(path for path in (weights, predictions) if path)])
     dataset = AIHDataset(data, FIELDS + MESH_FIELDS if mesh else FIELDS)
     chosen = spread(len(dataset), limit)
     others = Others(dataset, chosen, predictions, baseline)

@@ -43,6 +43,6 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        missing = 'OpenCV, which is not installed: pip install "aih-hdr[baselines]"'
-        raise AIHError(f"--baseline telea needs {missing}") from error
+        missing = 'expected OpenCV, found it missing; pip install "aih-hdr[baselines]"'
+        raise AIHError(f"--baseline telea: {missing}") from error
     return cv2

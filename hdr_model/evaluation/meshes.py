@@ -104,7 +104,7 @@ class MeshScores:
         return vertices.double().numpy()
 
     def rows(self) -> Iterator[Row]:
-        """Whether the fit brings the joints nearer the truth."""
+        """Rows that compare fitted joints with the estimated ones."""
         for method, errors in self.errors.items():
             after, before = (_mpjpe(errors, name) for name in ("after", "before"))
             yield Row("pose", f"MPJPE, hand model fitted to {method}, all hands", "mm", after, WITHOUT, before, "lower",

@@ -1,4 +1,4 @@
-"""What is measured beside HDR on request: another program's results, and an inpainting without learning."""
+"""Methods measured beside HDR on request: another program's results, and an inpainting without learning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hdr_model.evaluation.subsets import BATCH, portions
 
 
 class Others:
-    """Further methods for the samples of a data set, where they are asked for."""
+    """Further methods for the samples of a data set, where they are requested."""
 
     def __init__(
         self, dataset: AIHDataset, positions: Sequence[int], predictions: Path | None, baseline: Baseline | None
@@ -38,7 +38,7 @@ class Others:
             self.settings[ENTRY] = str(predictions)
 
     def beside(self, predicted: Predictions, indices: Sequence[int]) -> Predictions:
-        """The predictions of a batch of these samples, with the methods asked for."""
+        """The predictions of a batch of these samples, with the requested methods."""
         if self._telea:
             predicted = with_telea(predicted)
         if self._entry is not None:
@@ -49,7 +49,7 @@ class Others:
         return predicted
 
     def notes(self) -> list[str]:
-        """How their figures were taken, once all samples are measured."""
+        """Notes on their figures, once all samples are measured."""
         notes = []
         if self._telea:
             notes.append(f"{TELEA}: the true hole of each crop, by OpenCV's fast marching with a radius of {RADIUS:g}.")

@@ -12,8 +12,15 @@ from hdr_model.evaluation.charts import Points, curves_svg
 from hdr_model.evaluation.table import HEADINGS, Curve, Evaluation
 from hdr_model.evaluation.templates import render
 
-EXAMPLES = {"masks": "Masks", "images": "De-occlusion and removal", "pose": "Joints"}
-"""Best, middle and worst samples of each, as ``hdr eval`` draws them: file in ``pictures`` and title."""
+EXAMPLES = {
+    "images": (
+        "De-occlusion and removal",
+        "each as crop, hole, painted with true masks and with HASM's, truth",
+    ),
+    "masks": ("Masks", "each as image, true masks and HASM's"),
+    "pose": ("Joints", "each as crop, true joints, SHPE alone, SHPE after HDR, and in 3D from two sides"),
+}
+"""Best, middle and worst samples of each, as ``hdr eval`` draws them: file in ``pictures``, title, what is in a row."""
 
 
 def write_page(evaluation: Evaluation, folder: Path) -> Path:
@@ -26,8 +33,8 @@ def write_page(evaluation: Evaluation, folder: Path) -> Path:
         evaluation=evaluation,
         charts=list(_charts(evaluation.curves)),
         examples=[
-            {"title": title, "png": base64.b64encode(file.read_bytes()).decode()}
-            for name, title in EXAMPLES.items()
+            {"title": title, "columns": columns, "png": base64.b64encode(file.read_bytes()).decode()}
+            for name, (title, columns) in EXAMPLES.items()
             if (file := folder / "pictures" / f"{name}.png").exists()
         ],
     )

@@ -14,7 +14,7 @@ from aih_gen.arguments import run_script
 from aih_gen.errors import AIHError
 from aih_gen.io.images import encoded
 from aih_gen.io.write import write_bytes, write_text
-from aih_gen.reports.preview import contact_sheet
+from aih_gen.reports.preview import TITLES, contact_sheet
 from aih_gen.shards.reader import AIHShards
 from hdr_model.evaluation.charts import Points, curves_svg
 from hdr_model.evaluation.page import EXAMPLES
@@ -48,13 +48,13 @@ def build_report(root: Path) -> Path:
     charts, progress = _training(root)
     content = {
         "Photo": _photos(root),
-        "Figures": Evaluation.read(root / "eval") if has_evaluation else None,
         "Before and after": _before_after(root),
+        "Figures": Evaluation.read(root / "eval") if has_evaluation else None,
         "Training": charts,
         "Data": _data(root),
         "Times": _times(root),
     }
-    names = ("photos", "evaluation", "examples", "charts", "data", "times")
+    names = ("photos", "examples", "evaluation", "charts", "data", "times")
     page = render(
         "report.html.jinja",
         title="AIH and HDR",
@@ -84,8 +84,12 @@ def read_curves(path: Path) -> dict[str, Points]:
 
 
 def _before_after(root: Path) -> list[Shown]:
-    files = ((title, root / "eval" / "pictures" / f"{name}.png") for name, title in EXAMPLES.items())
-    return [_shown(root, file, title) for title, file in files if file.exists()]
+    files = ((root / "eval" / "pictures" / f"{name}.png", *words) for name, words in EXAMPLES.items())
+    return [
+        _shown(root, file, title, f"{title}: best, middle and worst samples, {columns}")
+        for file, title, columns in files
+        if file.exists()
+    ]
 
 
 def _training(root: Path) -> tuple[list[str], list[Shown]]:
@@ -93,11 +97,14 @@ def _training(root: Path) -> tuple[list[str], list[Shown]]:
     files = sorted((root / "runs").glob("*/metrics.jsonl"))
     charts = [chart for file in files if (chart := curves_svg(read_curves(file), file.parent.name))]
     images = [max((file.parent / "pictures").glob("*.png"), default=None) for file in files]
-    return charts, [_shown(root, image, f"{image.parts[-3]}, last image") for image in images if image]
+    runs = [(image, image.parts[-3]) for image in images if image]
+    return charts, [_shown(root, image, f"{run}, last image", f"Predictions of {run}") for image, run in runs]
 
 
 def _photos(root: Path) -> list[Shown]:
-    return [_shown(root, file, file.parent.name) for file in sorted((root / "infer").glob("*/overview.png"))]
+    content = "the photo, its masks, each hand alone, and the joints"
+    files = sorted((root / "infer").glob("*/overview.png"))
+    return [_shown(root, file, file.parent.name, f"{file.parent.name}: {content}") for file in files]
 
 
 def _data(root: Path) -> list[Shown]:
@@ -109,7 +116,8 @@ def _data(root: Path) -> list[Shown]:
             path = root / "page" / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, encoded(sheet))
-            parts.append(_shown(root, path, f"{name}: {len(shards):,} samples"))
+            content = f"The first samples of {name}, each as {'; '.join(TITLES)}"
+            parts.append(_shown(root, path, f"{name}: {len(shards):,} samples", content))
     return parts
 
 
@@ -128,8 +136,8 @@ def _times(root: Path) -> list[tuple[str, float]]:
     return [*times, ("together", sum(seconds for _, seconds in times))]
 
 
-def _shown(root: Path, path: Path, title: str) -> Shown:
-    return Shown(title, quote(path.relative_to(root).as_posix()), f"{path.parent.name} {path.stem}")
+def _shown(root: Path, path: Path, title: str, alt: str) -> Shown:
+    return Shown(title, quote(path.relative_to(root).as_posix()), alt)
 
 
 def main(root: Path) -> None:

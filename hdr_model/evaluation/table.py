@@ -17,6 +17,7 @@ from rich.table import Table
 from aih_gen.errors import AIHError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
+from hdr_model.evaluation.verdict import Finding, verdict, wins
 
 Group = Literal["masks", "images", "pose"]
 FORMER_METRICS = {
@@ -139,17 +140,28 @@ class Evaluation:
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curve, ...] = ()
 
+    @property
+    def verdict(self) -> tuple[Finding, ...]:
+        """HDR beside SHPE without it, in sentences; none where joints were not measured."""
+        return verdict(self.rows)
+
+    def wins(self, row: Row) -> bool | None:
+        """Whether to mark a row as better (True) or worse (False) than what stands beside it."""
+        return wins(row, self.rows)
+
     def print(self, console: Console | None = None) -> None:
-        """The table and its notes, for a terminal."""
+        """The verdict, the table and its notes, for a terminal."""
         table = Table(title="HDR on held-out samples")
         for heading in HEADINGS:
             table.add_column(heading, justify="right" if heading in ("ours", "value", "cases") else "left")
         for row, following in zip(self.rows, (*self.rows[1:], None), strict=True):
             group, metric, ours, *rest = row.cells
-            colour = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[row.wins]
+            colour = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[self.wins(row)]
             last = following is not None and following.group != row.group
             table.add_row(group, metric, colour, *rest, end_section=last)
         console = console or Console()
+        for finding in self.verdict:
+            console.print(finding.sentence, markup=False, highlight=False)
         console.print(table)
         for grid in self.grids:
             grid.print(console)

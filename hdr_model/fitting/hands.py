@@ -44,7 +44,7 @@ class HandFitter:
 
     @cached_property
     def pair_solver(self) -> PairSolver:
-        """What takes hands apart."""
+        """The solver that separates hands."""
         return PairSolver(self.models, self.kinematics)
 
     @torch.no_grad()

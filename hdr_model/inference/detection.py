@@ -63,7 +63,7 @@ def check_box(box: Box, height: int, width: int) -> None:
     """Raise AIHError for a box that is empty, lies beside a photo, or is much larger than that."""
     try:
         left, top, right, bottom = map(float, box)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         given = " ".join(str(box).split())
         raise AIHError(f"box: expected four numbers (left, top, right, bottom), found {given:.60}") from None
     found = f"{left:g} {top:g} {right:g} {bottom:g}"

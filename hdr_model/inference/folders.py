@@ -20,11 +20,15 @@ def folders_for(paths: Sequence[Path], out: Path) -> list[Path]:
     """A folder in ``out`` for each file, no two alike: of the file's name without the suffix, numbered where taken.
 
     Raises:
-        AIHError: ``out`` or one of these is a file, or nothing can be written there.
+        AIHError: ``out`` or one of these is a file, nothing can be written there, or one holds a file of ``paths``,
+            which results might replace.
     """
     check_writable(out)
     folders = [out / name for name in _distinct_names(paths)]
+    holding = {Path(os.path.realpath(path)).parent: path for path in paths}
     for folder in folders:
+        if (path := holding.get(Path(os.path.realpath(folder)))) is not None:
+            raise AIHError(f"{folder}: expected another place than the folder of {path}, which is read, found the same")
         if os.path.lexists(folder) and not folder.is_dir():
             raise AIHError(f"{folder}: expected a folder for the results, found a file")
     return folders
@@ -45,6 +49,10 @@ def result_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(stage, ignore_errors=True)
         with atomic_folder(stage) as temporary:
             yield temporary
+            for file in temporary.iterdir() if stage != path else ():
+                if (path / file.name).is_dir():
+                    found = f"{path / file.name} is a folder"
+                    raise WriteError(f"{path}: expected a folder that can be written to ({found})")
         if stage != path:
             for file in sorted(stage.iterdir()):
                 os.replace(file, path / file.name)

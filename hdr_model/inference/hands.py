@@ -12,6 +12,7 @@ from hdr_model.geometry import crop_affine, from_crop, rotate_from_crop, sample
 from hdr_model.inference.views import ONE_VIEW, Views
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
+from hdr_model.nets.onnx_network import ONNXHDRM, ONNXSHPE
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import HandInput, Painting, paint
 
@@ -21,8 +22,8 @@ class HandEstimator:
 
     def __init__(
         self,
-        hdrm: HDRM,
-        shpe: SHPE,
+        hdrm: HDRM | ONNXHDRM,
+        shpe: SHPE | ONNXSHPE,
         size: int,
         device: str | torch.device = "cpu",
         bfloat16: bool = False,

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
-from hdr_model.device import choose_device
+from aih_gen.io.write import check_apart
+from hdr_model.config import Engine
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
 from hdr_model.inference.mesh import check_focal_length
@@ -74,6 +75,7 @@ def infer_photos(
     only: Collection[Part] = PARTS,
     tell: Tell = lambda _: None,
     meshes: Meshes | None = None,
+    engine: Engine = "torch",
 ) -> None:
     """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
 
@@ -86,6 +88,7 @@ def infer_photos(
             before the networks run and anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
+    check_apart(out, [given for given in photos if given.is_dir()])
     check_focal_length(meshes.focal_length if meshes else None)
     paths = [path for given in photos for path in photos_in(given)]
     for path in paths:
@@ -93,15 +96,15 @@ def infer_photos(
         if box is not None:
             check_box(box, *image.shape[:2])
     folders = folders_for(paths, out)
-    asked = meshes or Meshes()
-    hdr = HDR.from_pretrained(weights, device=choose_device(device), hand_model=asked.hand_model)
+    options = meshes or Meshes()
+    hdr = HDR.from_pretrained(weights, device=device, hand_model=options.hand_model, engine=engine)
     if meshes:
         _ = hdr.fitter  # which says what is wrong with the hand model
     with tqdm(total=len(paths), desc="photos", unit="photo", disable=None) as bar, Interruption() as interruption:
         for start in range(0, len(paths), batch):
             chosen = paths[start : start + batch]
             images, boxes = [read_photo(path) for path in chosen], [box] * len(chosen)
-            results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=asked.focal_length)
+            results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=options.focal_length)
             for path, folder, result in zip(chosen, folders[start : start + batch], results, strict=True):
                 replaced = folder.exists()
                 result.save(folder, only)
@@ -118,6 +121,7 @@ def infer_video(
     box: Box | None = None,
     smooth: float = SMOOTH,
     tell: Tell = lambda _: None,
+    engine: Engine = "torch",
 ) -> None:
     """Write ``out/NAME``: ``overlay.mp4`` (masks and joints on every frame) and ``joints.npz`` (first axis: frames).
 
@@ -139,7 +143,7 @@ def infer_video(
         raise AIHError(video.fault or found)
     if box is not None:
         check_box(box, *first.image.shape[:2])
-    hdr = HDR.from_pretrained(weights, device=choose_device(device), views=VIDEO_VIEWS)
+    hdr = HDR.from_pretrained(weights, device=device, views=VIDEO_VIEWS, engine=engine)
     replaced = folder.exists()
     with (
         Interruption() as interruption,

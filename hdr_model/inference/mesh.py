@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,22 +73,35 @@ def write_meshes(folder: Path, meshes: Mapping[str, HandMesh]) -> None:
 
     In glTF's axes, the camera at the origin: x right, y up, z towards the viewer.
     """
-    import trimesh
+
+    def look(side: str, mesh: HandMesh) -> dict[str, Any]:
+        return {"vertex_colors": np.tile(np.array([*HAND_COLOURS[side], 255], np.uint8), (len(mesh.vertices), 1))}
+
+    (folder / "hands.glb").write_bytes(glb(meshes))
+    (folder / "hands.obj").write_text(_exported(meshes, look, file_type="obj"), encoding="utf-8")
+
+
+def glb(meshes: Mapping[str, HandMesh]) -> bytes:
+    """The content of ``hands.glb``."""
+    from trimesh.visual import TextureVisuals
     from trimesh.visual.material import PBRMaterial
 
-    solid, coloured = trimesh.Scene(), trimesh.Scene()
-    for side, mesh in meshes.items():
+    def look(side: str, _: HandMesh) -> dict[str, Any]:
         colour = [*HAND_COLOURS[side], 255]
         material = PBRMaterial(name=side, baseColorFactor=colour, metallicFactor=0.0, roughnessFactor=0.7)
-        looks: tuple[tuple[Any, dict[str, Any]], ...] = (
-            (solid, {"visual": trimesh.visual.TextureVisuals(material=material)}),
-            (coloured, {"vertex_colors": np.tile(np.array(colour, np.uint8), (len(mesh.vertices), 1))}),
-        )
-        for scene, look in looks:
-            body = trimesh.Trimesh(mesh.vertices * TO_GLTF, mesh.faces, process=False, **look)
-            scene.add_geometry(body, node_name=side, geom_name=side)
-    (folder / "hands.glb").write_bytes(solid.export(file_type="glb", include_normals=True))
-    (folder / "hands.obj").write_text(coloured.export(file_type="obj"), encoding="utf-8")
+        return {"visual": TextureVisuals(material=material)}
+
+    return _exported(meshes, look, file_type="glb", include_normals=True)
+
+
+def _exported(meshes: Mapping[str, HandMesh], look: Callable[[str, HandMesh], dict[str, Any]], **options: Any) -> Any:
+    import trimesh
+
+    scene = trimesh.Scene()
+    for side, mesh in meshes.items():
+        body = trimesh.Trimesh(mesh.vertices * TO_GLTF, mesh.faces, process=False, **look(side, mesh))
+        scene.add_geometry(body, node_name=side, geom_name=side)
+    return scene.export(**options)
 
 
 def draw_meshes(image: RGB, meshes: Mapping[str, HandMesh]) -> RGB:

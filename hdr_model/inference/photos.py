@@ -8,14 +8,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from aih_gen.errors import AIHError
-from aih_gen.io.images import as_rgb, read_image
+from aih_gen.io.images import SUFFIXES, as_rgb, images_in, read_image, tell_unread
 from hdr_model.visual import RGB
 
 MIN_SIDE = 16
 MAX_PIXELS = 64_000_000
 """Larger photos are refused: what is computed of one takes 50 bytes a pixel."""
-PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Of the files of a folder that are taken for photos."""
 
 
 def read_photo(path: Path) -> RGB:
@@ -56,16 +54,17 @@ def as_image(photo: object) -> RGB:
 
 
 def photos_in(path: Path) -> list[Path]:
-    """The photo, or those of a folder, in the order of their names.
+    """The photo, or those of a folder, in the order of their names; images of other formats are named on stderr.
 
     Raises:
         AIHError: the folder has none.
     """
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTO_SUFFIXES)
+    found, unread = images_in(path)
+    tell_unread(path, tuple(unread))
     if not found:
-        raise AIHError(f"{path}: expected photos ({', '.join(PHOTO_SUFFIXES)}) in this folder, found none")
+        raise AIHError(f"{path}: expected photos ({', '.join(SUFFIXES)}) in this folder, found none")
     return found
 
 

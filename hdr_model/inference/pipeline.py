@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -16,12 +17,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from aih_gen.assets import asset_path
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.hands.joints import JOINT_NAMES
 from aih_gen.typing import Side
-from hdr_model.config import TASKS, Task
+from hdr_model.config import Engine
 from hdr_model.device import choose_device
 from hdr_model.geometry import (
     BOX_SCALE,
@@ -34,6 +34,7 @@ from hdr_model.geometry import (
     sample_masks,
 )
 from hdr_model.inference.detection import Window, check_box, find_hands, window_of
+from hdr_model.inference.engine import open_networks
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.joint_states import joint_states
 from hdr_model.inference.mesh import check_focal_length
@@ -53,9 +54,10 @@ from hdr_model.nets.hasm import (
 )
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.normalisation import normalise
+from hdr_model.nets.onnx_network import ONNXHASM, ONNXHDRM, ONNXSHPE
 from hdr_model.nets.shpe import SHPE
 from hdr_model.painting import GROWTH, HandInput, Painting, cut_hands
-from hdr_model.weights import find_weights, trained_size
+from hdr_model.weights import trained_size
 
 if TYPE_CHECKING:
     from hdr_model.fitting.hands import HandFitter
@@ -77,9 +79,9 @@ class HDR(HandEstimator):
 
     def __init__(
         self,
-        hasm: HASM,
-        hdrm: HDRM,
-        shpe: SHPE,
+        hasm: HASM | ONNXHASM,
+        hdrm: HDRM | ONNXHDRM,
+        shpe: SHPE | ONNXSHPE,
         *,
         segmentation_size: int = 256,
         hand_size: int = 256,
@@ -90,6 +92,8 @@ class HDR(HandEstimator):
         hand_model: str | Path = "free",
     ) -> None:
         super().__init__(hdrm, shpe, hand_size, device, bfloat16, views)
+        if not 0 < bone_length < math.inf:
+            raise AIHError(f"bone_length: expected metres above 0, found {bone_length}")
         self.hasm = hasm.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.segmentation_size = segmentation_size
         self.bone_length = bone_length
@@ -97,7 +101,7 @@ class HDR(HandEstimator):
 
     @cached_property
     def fitter(self) -> HandFitter:
-        """What fits meshes; loaded when first needed.
+        """The fitter of meshes; loaded when first needed.
 
         Raises:
             AssetError: ``hand_model`` is not there, or no hand model.
@@ -116,6 +120,7 @@ class HDR(HandEstimator):
         bfloat16: bool = False,
         views: Views = SEVERAL_VIEWS,
         hand_model: str | Path = "free",
+        engine: Engine = "torch",
     ) -> Self:
         """The networks in ``folder`` (by default the shipped ones): ``hasm``, ``hdrm``, ``shpe``, or runs of them.
 
@@ -125,22 +130,28 @@ class HDR(HandEstimator):
             bfloat16: compute in bfloat16 where that is as good: about twice as fast on hardware that has it.
             views: what HASM and SHPE see of each hand; the mean is taken. ``views.ONE_VIEW`` is the fastest.
             hand_model: of the meshes: ``free``, or the path of a MANO file or of the folder with them.
+            engine: ``onnxruntime`` computes the networks by it, on the CPU in float32. ``folder`` is then one that
+                ``hdr export`` made, or weights, which are exported first and kept in ``~/.cache/aih-hdr``.
 
         Raises:
-            AssetError: a network is missing or damaged; or, once meshes are asked for, the hand model is.
-            AIHError: the device cannot be used.
+            AssetError: a network is missing or damaged; or, with meshes, the hand model is.
+            AIHError: the device cannot be used, ``bone_length`` is none, or onnxruntime is not installed, or is to
+                compute in bfloat16.
         """
-        root, where = _shipped_weights() if folder is None else _weights_in(Path(folder))
-        sizes = {task: trained_size(path) for task, path in where.items()}
-        if sizes["hdrm"] != sizes["shpe"]:
-            found = f"{sizes['hdrm']} and {sizes['shpe']} pixels"
+        path = None if folder is None else Path(folder)
+        if engine == "onnxruntime":
+            if bfloat16:
+                raise AIHError("bfloat16: expected the engine torch, found onnxruntime, which computes in float32")
+            device = "cpu" if str(device) == "auto" else device
+        root, where, networks = open_networks(path, engine)
+        whole, crop, crop_of_shpe = map(trained_size, where)
+        if crop != crop_of_shpe:
+            found = f"{crop} and {crop_of_shpe} pixels"
             raise AssetError(f"{root}: expected hdrm and shpe trained at one size of crop, found {found}")
         return cls(
-            HASM.from_pretrained(where["hasm"]),
-            HDRM.from_pretrained(where["hdrm"]),
-            SHPE.from_pretrained(where["shpe"]),
-            segmentation_size=sizes["hasm"],
-            hand_size=sizes["hdrm"],
+            *networks,
+            segmentation_size=whole,
+            hand_size=crop,
             bone_length=bone_length,
             device=choose_device(str(device)),
             bfloat16=bfloat16,
@@ -154,9 +165,10 @@ class HDR(HandEstimator):
         Raises:
             AIHError: it cannot be used.
         """
-        self.device = choose_device(str(device))
+        chosen = choose_device(str(device))
         for network in (self.hasm, self.hdrm, self.shpe):
-            network.to(self.device)
+            network.to(chosen)
+        self.device = chosen
         return self
 
     @overload
@@ -360,18 +372,6 @@ def without_speckles(margins: Tensor) -> Tensor:
     return torch.where(torch.from_numpy(inside).to(margins.device), margins, -margins.abs())
 
 
-def _weights_in(root: Path) -> tuple[Path, dict[Task, Path]]:
-    return root, {task: find_weights(root, task) for task in TASKS}
-
-
-def _shipped_weights() -> tuple[Path, dict[Task, Path]]:
-    try:
-        return _weights_in(asset_path("weights"))
-    except AssetError as error:
-        advice = "run scripts/build_weights.sh, or train the three networks (hdr train) and give their folder"
-        raise AssetError(f"this copy of the project ships no weights: {advice}; {error}") from error
-
-
 def _absent(image: NDArray[np.uint8]) -> HandResult:
     unknown = np.full((len(JOINT_NAMES), 3), np.nan, np.float32)
     return HandResult(image.copy(), unknown[:, :2], unknown, unknown[0, :1].repeat(4), present=False)
@@ -383,10 +383,18 @@ def _joined(hands: Sequence[HandInput]) -> HandInput:
 
 
 def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
-    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window."""
-    square = F.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
-    beyond = (width - window.left - window.side, height - window.top - window.side)
-    return F.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)  # negative padding cuts
+    """Margins (B,h,w) of a window at the pixels of the whole image (B,height,width); -1 outside the window.
+
+    The shorter side first: the whole square around a panorama would take thousands of times the photo's memory.
+    """
+    seen, starts, lengths = margin[:, None], (window.top, window.left), (height, width)
+    for axis in sorted((0, 1), key=lengths.__getitem__):
+        sides = list(seen.shape[2:])
+        sides[axis] = window.side
+        seen = F.interpolate(seen, sides, mode="bilinear")
+        beyond = (starts[axis], lengths[axis] - starts[axis] - window.side)
+        seen = F.pad(seen, (0, 0, *beyond) if axis == 0 else beyond, value=-1.0)  # negative padding cuts
+    return seen[:, 0]
 
 
 def _wide_affine(masks: Mapping[str, Tensor], side: Side, size: int) -> Tensor | None:

@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 Part = Literal["masks", "alone", "joints", "skeletons", "overview", "result", "mesh"]
 """Choices of files of a result: ``mask_*.png``; ``*_alone.png``; ``joints.png`` and ``.npz``; and so on. Those of
-``mesh`` are there only where meshes were asked for."""
+``mesh`` are there only with meshes."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _NUMBERS = ("joints_2d", "joints_3d", "crop", "confidence", "joint_confidence", "joint_state")
@@ -54,7 +54,7 @@ class HandResult:
     joint_state: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(21, np.uint8))
     """(21,) AIH's codes, as in ``joint_states.STATE_NAMES``; 0, unknown, where absent."""
     mesh: HandMesh | None = None
-    """Where ``hdr(image, mesh=True)`` was asked for it; its parts are also the hand's: ``pose``, ``vertices``, ..."""
+    """With ``hdr(image, mesh=True)``; its parts are also the hand's: ``pose``, ``vertices``, ..."""
 
     @property
     def pose(self) -> NDArray[np.float32]:
@@ -139,12 +139,12 @@ class Result:
 
     @property
     def meshed(self) -> bool:
-        """Meshes were asked for."""
+        """True if meshes were fitted."""
         return self.right.mesh is not None
 
     @property
     def meshes(self) -> dict[str, HandMesh]:
-        """The meshes of the hands that are there, by side; none where none were asked for."""
+        """The meshes of the hands that are there, by side; none without meshes."""
         return {side: mesh for side in SIDES if self[side].present and (mesh := self[side].mesh) is not None}
 
     def to_dict(self) -> dict[str, object]:

@@ -88,7 +88,7 @@ class HandTracker:
 
 
 class Naming(NamedTuple):
-    """What is to be done with a frame's names."""
+    """Decision on a frame's names."""
 
     swapped: bool
     """Right and left are to change places."""
@@ -97,7 +97,7 @@ class Naming(NamedTuple):
 
 
 class HandNames:
-    """Which hand is the right one, by vote: hands keep their names until most of the frames say otherwise.
+    """Handedness by vote: hands keep their names until most of the frames disagree.
 
     A frame's hands are those of the last one that they overlap. Its vote weighs its confidence, and half as much
     ``MEMORY`` seconds later.

@@ -174,5 +174,5 @@ def _av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise AIHError('--video needs PyAV, which is not installed: pip install "aih-hdr[video]"') from error
+        raise AIHError('--video: expected PyAV, found it missing; pip install "aih-hdr[video]"') from error
     return av

@@ -87,7 +87,7 @@ class HASM(PretrainedNetwork):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> the encoder's maps."""
-        self._check_sides(image)
+        self.check_sides(image)
         return self.encoder(image)
 
     def forward(self, image: Tensor) -> HASMOutput:
@@ -139,7 +139,7 @@ class PyramidDecoder(nn.Module):
 
 
 class PresenceBranch(nn.Module):
-    """Which hands there are, from mean and maximum of the encoder's last map and of the hands' masks."""
+    """The hands in the image, from mean and maximum of the encoder's last map and of the hands' masks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

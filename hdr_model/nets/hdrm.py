@@ -76,7 +76,7 @@ class HDRM(PretrainedNetwork):
         Returns:
             (B, 3, H, W) normalised image of this hand alone.
         """
-        self._check_sides(x)
+        self.check_sides(x)
         skips = [Masked(x, validity)]
         for level in self.encoder:
             skips.append(level(skips[-1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,6 +59,6 @@ class PartialConv2d(nn.Module):
         ).sum(0)
         kernel, stride, padding = self.conv.kernel_size, self.conv.stride, self.conv.padding
         assert isinstance(padding, tuple)
-        sums = F.avg_pool2d(per_pixel[:, None], kernel, stride, padding, divisor_override=1)
+        means = F.avg_pool2d(per_pixel[:, None], kernel, stride, padding)  # padding counts as zeros
         # Counts are integers; the box sum may be off by rounding, and 1e-7 valid values must not count as one.
-        return sums.round()
+        return (means * math.prod(kernel)).round()

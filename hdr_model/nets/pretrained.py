@@ -57,15 +57,24 @@ class PretrainedNetwork(nn.Module):
             )
         tensors = _read_tensors(path / WEIGHTS_FILE)
         # Sizes are compared before any memory is taken: a broken configuration costs a sentence, not the machine.
-        config = cls._read_config(path / CONFIG_FILE)
-        try:
-            with torch.device("meta"):
-                network = cls(config)
-        except AIHError as error:
-            raise AssetError(f"{path / CONFIG_FILE}, {error}") from None
+        network = cls.without_weights(path)
         check_tensors(network, tensors, f"{path / WEIGHTS_FILE}")
         network.load_state_dict(tensors, assign=True)
         return network.float().eval()  # stored as bfloat16, perhaps
+
+    @classmethod
+    def without_weights(cls, folder: Path) -> Self:
+        """The network that ``folder/config.json`` describes, without memory for its tensors.
+
+        Raises:
+            AssetError: it is not the configuration of this network.
+        """
+        config = cls._read_config(folder / CONFIG_FILE)
+        try:
+            with torch.device("meta"):
+                return cls(config)
+        except AIHError as error:
+            raise AssetError(f"{folder / CONFIG_FILE}, {error}") from None
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write ``config.json`` and ``model.safetensors`` into ``folder``, each whole or not at all."""
@@ -88,7 +97,8 @@ class PretrainedNetwork(nn.Module):
             raise AssetError(f'{path}: expected "network": "{cls.task}", found {json.dumps(found)}')
         return _parse_config(cls.config_type, document.get("config"), path)
 
-    def _check_sides(self, image: Tensor) -> None:
+    def check_sides(self, image: Tensor) -> None:
+        """Raise AIHError unless the ``stride`` divides the sides of (B, C, H, W)."""
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
             raise AIHError(

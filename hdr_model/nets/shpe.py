@@ -54,7 +54,7 @@ class SHPE(PretrainedNetwork):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> the encoder's maps."""
-        self._check_sides(image)
+        self.check_sides(image)
         return self.encoder(image)
 
     def forward(self, image: Tensor) -> SHPEOutput:

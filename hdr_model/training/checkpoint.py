@@ -25,6 +25,7 @@ import hdr_model
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.write import exclusive, write_bytes, write_text
 from hdr_model.config import HASMTrainConfig, HDRMTrainConfig, SHPETrainConfig
+from hdr_model.nets.external_weights import why_unread
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.weights import SETTINGS, find_weights, read_settings
 
@@ -107,9 +108,8 @@ def load_state(out: Path, parts: Mapping[str, _Stateful], device: torch.device) 
             part.load_state_dict(state[name])
         return int(state["step"])
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AIHError(
-            f"{path}: expected a checkpoint to resume from, found none that can be used ({reason})"
+            f"{path}: expected a checkpoint to resume from, found none that can be used ({why_unread(error)})"
         ) from error
 
 

@@ -54,6 +54,6 @@ def load_imagenet(encoder: nn.Module, name: str) -> None:
     if name not in IMAGENET:
         raise AssetError(f"--init imagenet: expected one of {', '.join(IMAGENET)}, found encoder {name}")
     if not path.is_file():
-        raise AssetError(f"{path}: expected the ImageNet weights of {name}, which scripts/build_encoders.py makes")
+        raise AssetError(f"{path}: expected the ImageNet weights of {name}, found none; --init random needs none")
     tensors = read_external(path)
     load_checked(encoder, tensors, str(path))

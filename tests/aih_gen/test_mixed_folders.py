@@ -136,3 +136,10 @@ def test_a_folder_of_backgrounds_may_hold_other_files(tmp_path: Path, capsys: py
     assert library.photos == ("a.jpg", "b.gif", "more.JFIF")
     assert [library.photo(name).size for name in library.photos] == [(200, 200)] * 3
     assert "2 images of formats that are not read are left out" in capsys.readouterr().err
+
+
+def test_a_link_to_nothing_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    Image.new("RGB", (200, 200)).save(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("gone.jpg")
+    with pytest.raises(AIHError, match=r"b\.jpg: expected a readable photograph, found: No such file"):
+        BackgroundLibrary(tmp_path).digest()

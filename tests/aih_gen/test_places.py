@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from aih_gen.cli import main
+from aih_gen.config import RenderConfig
 from aih_gen.errors import WriteError
+from aih_gen.factory import check_place
 from aih_gen.io.write import check_writable
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import write_samples
@@ -60,6 +62,40 @@ def test_no_command_writes_over_what_it_reads(
     error = capsys.readouterr().err
     assert "expected another place than" in error and error.count("\n") == 1
     assert contents(world) == before
+
+
+@pytest.mark.parametrize("written", ["", "link_"])
+@pytest.mark.parametrize(
+    ("command", "read"),
+    [
+        ("syn --count 1 --source hands --out {}hands/right", "hands/right"),
+        ("syn --count 1 --source hands --out {}hands/left/new", "hands/left"),
+        ("import --from folder hands --out {}hands/left", "hands/left"),
+        ("render --count 1 --backgrounds hands --out {}hands/new", "hands"),
+        ("render --count 1 --textures hands/right --out {}hands/right/new/new", "hands/right"),
+    ],
+)
+def test_no_command_writes_where_the_next_run_would_read_it(
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    read: str,
+    written: str,
+) -> None:
+    monkeypatch.chdir(world)
+    before = contents(world)
+    assert main([*command.format(written).split(), "--size", "64"]) == 2
+    error = capsys.readouterr().err
+    assert f"expected a place outside {read}, whose images are read" in error and error.count("\n") == 1
+    assert contents(world) == before
+
+
+def test_a_word_is_no_folder_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "free").mkdir()
+    check_place(RenderConfig(backgrounds="recorded"), Path("recorded"))
+    check_place(RenderConfig(), Path("free"))
 
 
 @pytest.mark.parametrize("size", ["0", "-64", "100", "100000", "1000000000000"])

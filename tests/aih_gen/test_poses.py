@@ -295,7 +295,10 @@ def test_interhand_fits_are_read_and_frames_without_a_hand_are_skipped(tmp_path:
     ("changes", "said"),
     [
         ({"pose": np.zeros((3, 2, 45))}, "pose: expected numbers of shape (3, 2, 48), found float64 (3, 2, 45)"),
-        ({"betas": np.full((3, 2, 10), np.nan)}, "betas: expected finite numbers"),
+        ({"betas": np.full((3, 2, 10), np.nan)}, "betas: expected finite numbers up to 100"),
+        ({"betas": np.full((3, 2, 10), 1e300)}, "betas: expected finite numbers up to 100, found others in fit 0"),
+        ({"transl": np.full((3, 2, 3), -1e9)}, "transl: expected finite numbers up to 10000"),
+        ({"pose": np.full((3, 2, 48), 1e30)}, "pose: expected finite numbers up to 100"),
         ({"valid": np.zeros((3, 2), bool)}, "found none among 3"),
     ],
 )

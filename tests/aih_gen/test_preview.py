@@ -183,6 +183,16 @@ def test_every_group_has_its_count_share_and_examples_of_its_own(tmp_path: Path)
     )
 
 
+def test_a_page_fits_phones_dark_rooms_and_readers_who_do_not_see(tmp_path: Path) -> None:
+    shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}] * 2)
+    page = preview_page(shards, [0])
+    assert 'name="viewport"' in page and "prefers-color-scheme: dark" in page
+    drawn = [re.sub('src="[^"]*"', "", image) for image in re.findall("<img[^>]*>", page)]
+    assert len(drawn) > 1 and all(re.search(r'alt="[^"]+ of [^"]*position \d', image) for image in drawn)
+    charts = re.findall("<svg[^>]*>", page)
+    assert charts and all('role="img" aria-label="' in chart for chart in charts)
+
+
 def test_an_example_holds_the_image_its_masks_and_both_targets(tmp_path: Path) -> None:
     shards = write_stories(tmp_path / "a.h5", [{"interaction": "near"}])
     sample = shards[0]

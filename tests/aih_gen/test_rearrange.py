@@ -102,7 +102,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(
     generate(config, render, 2, codec="gzip")
     there = sorted(tmp_path.iterdir())
     for paths, sentence in (
-        ((first, copy), "copy/aih_syn-00000.h5: sample 0 of the same configuration is in"),
+        ((first, copy), "copy/aih_syn-00000.h5: expected samples of its own, found sample 0"),
         ((first, render), "expected codec zstd as in"),
         ((first, damaged), "aih_syn-00003.h5"),
         ((first, bare), "bare: expected a folder of shards with a manifest, found none"),

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import pickle
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_what_is_written_is_read(tmp_path: Path, codec: str) -> None:
     for written, found in zip(samples, shards, strict=True):
         assert_same(written, found)
     assert inspect_shard(path).codec == codec
+
+
+def test_a_sample_says_in_a_line_what_it_shows() -> None:
+    sample = dataclasses.replace(make_sample(4), occlusion=np.array([0.25, 0], np.float32))
+    assert repr(sample) == "Sample(index=4, 64x64 px: right hand, 25% hidden; left hand, 0% hidden)"
+    unknown = dataclasses.replace(make_sample(4, hands=(1,)), occlusion=np.full(2, np.nan, np.float32))
+    assert repr(unknown) == "Sample(index=4, 64x64 px: left hand)"
+    assert repr(make_sample(4, hands=())) == "Sample(index=4, 64x64 px: no hand)"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,16 +144,28 @@ def test_arrays_come_in_the_order_asked_for(folder: Path) -> None:
     assert shards.read([], ("image",))["image"].shape == (0, 64, 64, 3)
 
 
-def test_a_column_is_a_dataset_of_all_samples(folder: Path) -> None:
-    shards = AIHShards([folder / "aih_render-00001.h5", folder])
+def test_a_column_is_a_dataset_of_all_samples(folder: Path, tmp_path: Path) -> None:
+    shards = AIHShards([shutil.copy(folder / "aih_render-00001.h5", tmp_path), folder])
     for name in ("index", "present", "joints_3d", "camera"):
         np.testing.assert_array_equal(shards.column(name), shards.read(range(len(shards)), (name,))[name])
     with pytest.raises(ShardError, match=r"expected a dataset among .*, found 'provenance'"):
         shards.column("provenance")
 
 
-def test_shards_are_a_sequence(folder: Path) -> None:
-    shards = AIHShards([folder / "aih_render-00001.h5", folder])
+@pytest.mark.parametrize("again", ["file", "folder", "symlink", "hard link", "link of the folder"])
+def test_a_shard_is_taken_once(again: str, tmp_path: Path) -> None:
+    file = tmp_path / "shards" / "a.h5"
+    write_samples(file, 2)
+    (tmp_path / "symlink.h5").symlink_to(file)
+    (tmp_path / "hard.h5").hardlink_to(file)
+    (tmp_path / "link").symlink_to("shards")
+    names = {"file": file, "folder": file.parent, "symlink": tmp_path / "symlink.h5", "hard link": tmp_path / "hard.h5"}
+    with pytest.raises(ShardError, match=r"expected each shard once, found .* before it, which is the same file"):
+        AIHShards([file, names.get(again, tmp_path / "link")])
+
+
+def test_shards_are_a_sequence(folder: Path, tmp_path: Path) -> None:
+    shards = AIHShards([shutil.copy(folder / "aih_render-00001.h5", tmp_path), folder])
     assert len(shards) == 3 + COUNT + 3
     assert [sample.index for sample in shards[1:5]] == [1, 2, 0, 1]
     assert shards[-1].index == 2
@@ -337,7 +358,7 @@ def _attribute(name: str, value: object) -> Callable[[h5py.File], None]:
         (_external_storage, "transl: expected chunks in this file"),
         (_objects, "index: expected type int64, found object"),
         (_huge, "masks: expected 1 to 10000000 samples of sides up to 4096"),
-        (_unknown_field, "expected the datasets of schema 1, found secrets"),
+        (_unknown_field, "secrets: expected only datasets of schema 1, found another"),
     ],
 )
 def test_what_is_not_a_shard_is_refused_by_name(
@@ -349,7 +370,8 @@ def test_what_is_not_a_shard_is_refused_by_name(
         change(file)
     with pytest.raises(ShardError) as caught:
         AIHShards(path)
-    assert f"{path}, {sentence}" in str(caught.value)
+    said = str(caught.value)
+    assert said.startswith(f"{path}") and sentence in said
     assert "\n" not in str(caught.value)
 
 

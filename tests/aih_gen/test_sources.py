@@ -21,6 +21,7 @@ from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.verify import sample_problems
 from aih_gen.sources import open_source
 from aih_gen.sources.fits import read_fits
+from aih_gen.sources.poses_npz import import_poses
 from aih_gen.sources.tzionas import TzionasConfig
 from tests.aih_gen.test_folder import write_folder
 from tests.data.samples import make_sample, write_samples
@@ -80,6 +81,10 @@ def test_poses_of_other_people_become_recorded_fits(tmp_path: Path, capsys: pyte
     command = ["import", "--from", "npz", str(tmp_path / "theirs.npz"), "--out", str(tmp_path / "out"), "--size", "64"]
     assert main(command) == 2 and "found 1 of 3: 1 NaN or infinity (pair 1)" in capsys.readouterr().err
     assert main([*command, "--most-broken", "0.4"]) == 0
+    huge = {**stored, "left_shape": stored["left_shape"] * [[1], [1], [1e300]]}
+    np.savez(tmp_path / "huge.npz", **huge)  # type: ignore[arg-type]
+    _, report = import_poses(tmp_path / "huge.npz")
+    assert report.broken == {"NaN or infinity": ["pair 1"], "numbers too large for a hand": ["pair 2"]}
     fits = read_fits(tmp_path / "out" / "poses.npz")
     for side, name in enumerate(("right", "left")):
         found = np.concatenate([fits.pose[:, side], fits.betas[:, side], fits.transl[:, side]], 1)

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,16 +19,22 @@ from tests.data.samples import write_samples
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "train, eval, ablate, infer, bench, demo, import-reference"),
-        (["train"], "{hasm, hdrm, shpe}"),
-        (["train", "shpe"], "--data"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--stepps"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "many"], "'many'"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps should be above 0, found 0"),
-        (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size should be at least 2"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "0"], "--steps: expected a number above 0, found 0"),
+        (
+            ["train", "shpe", "--data", "d", "--out", "o", "--minutes", "1e300"],
+            "--minutes: expected a time above 0",
+        ),
+        (["train", "shpe", "--data", "d", "--out", "o", "--size", "1000000"], "--size: expected at most 2048, found"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "9" * 20], "--steps: expected at most 1000000000"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--seed", "9" * 20], "--seed below 2^63"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--workers", "100000"], "--workers: expected at most 1024"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--batch-size", "1"], "--batch-size: expected at least 2"),
         (["train", "shpe", "--data", "nowhere", "--out", "o"], "nowhere"),
         (["train", "shpe", "--data", "d", "--out", "o", "--device", "abacus"], "abacus"),
-        (["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"], "nothing to paint"),
+        (
+            ["train", "hdrm", "--data", "d", "--out", "o", "--no-removal", "--no-deocclusion"],
+            "expected at most one of them",
+        ),
         (["eval", "--data", "d", "--out", "o"], "d: expected a shard"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--out", "o"], "--vgg and --lpips, found only one"),
         (["eval", "--data", "d", "--vgg", "v.pth", "--lpips", "l.pth", "--out", "o"], "v.pth"),
@@ -38,11 +46,14 @@ from tests.data.samples import write_samples
         (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "w/hasm"),
         (["infer", "--out", "o"], "photo"),
         (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
-        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch should be at least 1, found 0"),
+        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch: expected at least 1, found 0"),
         (["infer", "--video", "v.mp4", "--out", "o"], "v.mp4"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget: expected at least 1"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o"], "d: expected a shard"),
-        (["bench", "--batch-sizes", "0"], "--batch-sizes: expected numbers above 0, found 0"),
+        (["bench", "--batch-sizes", "0"], "--batch-sizes: expected 1 to 1024, found 0"),
+        (["bench", "--batch-sizes", "1", "100000000"], "--batch-sizes: expected 1 to 1024, found 100000000"),
+        (["bench", "--seconds", "nan"], "--seconds: expected a time above 0 and up to an hour, found nan"),
+        (["bench", "--seconds", "inf"], "--seconds: expected a time above 0 and up to an hour, found inf"),
         (["demo", "--port", "0"], "--port: expected 1 to 65535, found 0"),
         (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
         (
@@ -63,12 +74,64 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "import-reference"),
+        (["train"], "hdrm"),
+        (["train", "shpe"], "--data"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--stepps", "3"], "--steps INT"),
+        (["train", "shpe", "--data", "d", "--out", "o", "--steps", "many"], "'many'"),
+    ],
+)
+def test_a_typing_mistake_keeps_tyros_hint(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert said in output.err and output.err.splitlines()[-1].startswith("hdr: error: ") and not output.out
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_samples(tmp_path / "data/aih-00000.h5", 2)
     arguments = ["train", "hasm", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--size", "50"]
     assert main([*arguments, "--preset", "nano"]) == 2
     assert capsys.readouterr().err == "hdr: error: --size: expected a multiple of 32 for hasm, found 50\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "--data", "data", "--out", "link"],
+        ["eval", "--data", "data/aih-00000.h5", "--train-data", "data", "--out", "data"],
+        ["eval", "--data", "data", "--weights", "files", "--out", "files"],
+        ["eval", "--data", "data", "--predictions", "files", "--out", "files"],
+        ["eval", "--dataset", "tzionas", "--root", "files", "--out", "files"],
+        ["train", "shpe", "--data", "data", "--out", "data"],
+        ["train", "shpe", "--data", "data", "--out", "link", "--resume"],
+        ["ablate", "--data", "data", "--held-out", "data", "--out", "data"],
+        ["import-reference", "--hasm", "files/hasm/model.safetensors", "--hdrm", "b", "--shpe", "c", "--out", "files"],
+        ["import-reference", "--hasm", "a", "--hdrm", "b", "--shpe", "c", "--out", "data/aih-00000.h5"],
+    ],
+)
+def test_no_command_writes_over_what_it_reads(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_samples(tmp_path / "data/aih-00000.h5", 2)
+    (tmp_path / "link").symlink_to("data")
+    (tmp_path / "files/hasm").mkdir(parents=True)
+    (tmp_path / "files/hasm/model.safetensors").write_text("a checkpoint")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main([*arguments, *(["--preset", "nano"] if arguments[0] == "train" else [])]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("hdr: error: ")
+    if arguments[0] in ("eval", "import-reference") and arguments[-1] != "data/aih-00000.h5":
+        assert "expected another place than" in said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -106,6 +169,16 @@ def test_what_stops_a_command_is_one_line(
     monkeypatch.setattr("hdr_model.inference.infer.infer_photos", stop)
     assert main(["infer", "a.png", "--out", "out"]) == code
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("ask", [lambda: torch.empty(1 << 60), lambda: np.empty(1 << 55)], ids=["torch", "numpy"])
+def test_too_little_memory_is_one_line(
+    ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hdr_model.inference.infer.infer_photos", lambda *_: ask())
+    assert main(["infer", "a.png", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("hdr: error: memory: expected enough") and said.count("\n") == 1
 
 
 def test_training_is_one_command_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

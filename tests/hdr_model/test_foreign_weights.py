@@ -17,6 +17,7 @@ from hdr_model.cli import main
 from hdr_model.config import HASMConfig, preset
 from hdr_model.import_reference import load_reference, start_encoder
 from hdr_model.nets.discriminator import Discriminator
+from hdr_model.nets.external_weights import read_external
 from hdr_model.nets.vgg import VGG16Features
 from tests.hdr_model.test_reference import REFERENCE, needs_reference, reference_state
 
@@ -179,6 +180,20 @@ def test_hasm_starts_from_transformers_imagenet_weights(prefix: str, tmp_path: P
     assert all(torch.equal(tensor, expected[name]) for name, tensor in hasm.encoder.state_dict().items())
     with pytest.raises(AssetError, match=r"mit\.safetensors"):
         start_encoder(HASM(preset("hasm", "nano")), tmp_path / "mit.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x" * 100, b"\xff\xd8\xff\xe0JFIF", b"PK\3\4" + bytes(60), b"\x80\2c", b"\x80\2}q\0."]
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_of_another_kind_is_refused_without_advice_to_run_it(
+    content: bytes, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(AssetError, match=rf"a\.{suffix}.*(read safely: \w|expected a dictionary)") as refusal:
+        read_external(path)
+    assert "weights_only" not in str(refusal.value) and len(str(refusal.value)) < len(str(path)) + 300
 
 
 def test_vgg16_is_read_from_torchvisions_layout(tmp_path: Path) -> None:

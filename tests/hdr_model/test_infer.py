@@ -173,6 +173,63 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("result.json", "old")]
 
 
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("photos", "photos"),
+        ("photos", "link"),
+        ("photos/photos.png", "photos/.."),
+        ("out/overview/overview.png", "out"),
+        ("photos/overview.png", "out"),
+    ],
+)
+def test_no_result_is_written_over_a_photo(
+    given: str, out: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "photos" / "a.png", tmp_path / "out" / "overview" / "overview.png")
+    (tmp_path / "photos" / "photos.png").symlink_to("a.png")
+    (tmp_path / "photos" / "overview.png").symlink_to("../out/overview/overview.png")
+    (tmp_path / "link").symlink_to("photos")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert main(["infer", str(tmp_path / given), "--out", str(tmp_path / out), *command[3:]]) == 2
+    said = capsys.readouterr().err
+    assert "expected another place than" in said and "which is read, found the same" in said and said.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_a_folder_in_the_place_of_a_file_leaves_what_was_there(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "a.png")
+    folder = tmp_path / "out" / "a"
+    (folder / "result.json").mkdir(parents=True)
+    (folder / "joints.png").write_text("old")
+    assert main([*command, str(tmp_path / "a.png")]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder}: expected a folder that can be written to ({folder}/result.json is a folder)" in said
+    assert {path.name for path in folder.iterdir()} == {"result.json", "joints.png"}
+    assert (folder / "joints.png").read_text() == "old"
+
+
+def test_a_folder_of_photos_may_hold_other_files(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    save(folder / "a.png")
+    for suffix in ("gif", "ppm", "tiff"):
+        Image.fromarray(photo(64, 96)).save(folder / f"of_{suffix}.{suffix}")
+    for name in ("b.jfif", "c.JPE"):
+        Image.fromarray(photo(64, 96)).save(folder / name, "JPEG")
+    for name in ("._a.png", "phone.HEIC", "new.avif", "notes.txt"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / "x.jpg").mkdir()
+    assert main([*command, str(folder), "--only", "result"]) == 0
+    names = {"a", "b", "c", "of_gif", "of_ppm", "of_tiff"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    said = capsys.readouterr().err
+    assert f"{folder}: 2 images of formats that are not read are left out (new.avif, phone.HEIC)" in said
+
+
 def test_what_a_killed_process_left_in_a_folder_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a" / ".new").mkdir(parents=True)
     (tmp_path / "a" / ".new" / "half.png").touch()

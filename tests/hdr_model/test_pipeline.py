@@ -19,10 +19,11 @@ from torch.nn import functional
 from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
+from hdr_model.inference.detection import Window
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.infer import infer_photos
 from hdr_model.inference.photos import read_photo
-from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH, without_speckles
+from hdr_model.inference.pipeline import HDR, MEAN_BONE_LENGTH, _spread, without_speckles
 from hdr_model.inference.views import ONE_VIEW
 from hdr_model.masks import HandMasks
 from hdr_model.nets.hasm import HASM
@@ -216,6 +217,7 @@ def test_a_list_in_is_a_list_out(hdr: HDR) -> None:
         (photo(), (1, 2, 3), AIHError, "expected four numbers"),
         (photo(), (0, 0, 1e9, 1e9), AIHError, "at most 2 times the photo, which is 320x240"),
         ([photo()], [None, None], AIHError, "expected one for each of 1 photos, found 2"),
+        (photo(), (0, 0, 10**400, 9), AIHError, "box: expected four numbers"),
     ],
 )
 def test_what_hdr_cannot_take_is_one_sentence(hdr: HDR, given: Any, box: Any, error: type, said: str) -> None:
@@ -377,3 +379,28 @@ def test_what_is_no_photo_is_one_sentence(tmp_path: Path, name: str, found: str)
     with pytest.raises(AIHError, match=found) as caught:
         read_photo(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 300_000), (300_000, 16)])
+def test_a_mask_of_a_panorama_takes_the_room_of_the_panorama(height: int, width: int) -> None:
+    """The square around it would have 90,000 million pixels."""
+    margin = torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen = _spread(margin, Window.whole(height, width), height, width)
+    assert seen.shape == (2, height, width)
+
+
+@pytest.mark.parametrize(
+    "window", [Window.whole(60, 80), Window(20, -10, 50), Window(-30, 40, 200), Window(70, 10, 20)]
+)
+def test_a_windows_mask_is_bilinear_in_its_square_and_empty_beside_it(window: Window) -> None:
+    margin = torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0))
+    square = functional.interpolate(margin[:, None], (window.side, window.side), mode="bilinear")[:, 0]
+    beyond = (80 - window.left - window.side, 60 - window.top - window.side)
+    expected = functional.pad(square, (window.left, beyond[0], window.top, beyond[1]), value=-1.0)
+    torch.testing.assert_close(_spread(margin, window, 60, 80), expected)
+
+
+@pytest.mark.parametrize("length", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_bone_length_that_is_none_is_refused(length: float, weights: Path) -> None:
+    with pytest.raises(AIHError, match="bone_length: expected metres above 0, found"):
+        HDR.from_pretrained(weights, bone_length=length)

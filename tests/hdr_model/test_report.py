@@ -19,8 +19,11 @@ from aih_gen.errors import AIHError
 from aih_gen.shards.schema import Header
 from aih_gen.shards.writer import write_shard
 from hdr_model.evaluation.charts import curves_svg
+from hdr_model.evaluation.page import write_page
+from hdr_model.evaluation.predict import ALONE, FOUND, UNPAINTED
 from hdr_model.evaluation.report import build_report, read_curves
-from hdr_model.evaluation.table import Evaluation, Row
+from hdr_model.evaluation.table import Evaluation, Grid, Line, Row
+from hdr_model.evaluation.verdict import verdict, wins
 
 ROWS = (
     Row("masks", "IoU, whole hand", "", 0.61, "the mean training mask", 0.41, "higher", 600, headline=True),
@@ -28,6 +31,7 @@ ROWS = (
     Row("pose", "MPJPE, <all>", "mm", 21.5, "the mean pose", float("nan"), "lower", 600),
     Row("pose", "MPJPE, some", "mm", 21.5, "the mean pose", 30.0, "lower", 300),
 )
+GRID = Grid("PCK", ("10 mm",), (Line("HDR", (0.5,)),))
 EVALUATION = Evaluation(ROWS, ("IoU: sum of intersections / sum of unions",), {"samples": "300"})
 
 
@@ -208,6 +212,58 @@ def test_the_terminal_shows_the_same_cells() -> None:
 
 def test_a_row_wins_in_its_own_direction_and_without_baseline_not_at_all() -> None:
     assert [row.wins for row in ROWS] == [True, False, None, True]
+
+
+def pose_rows(alone: float, unpainted: float, hdr: float) -> list[Row]:
+    errors = {ALONE: alone, UNPAINTED: unpainted, FOUND: hdr}
+    return [
+        Row("pose", f"MPJPE, {name}, all hands", "mm", error, "the mean pose", 95.0, "lower", 9, headline=True)
+        for name, error in errors.items()
+    ]
+
+
+def test_the_verdict_says_how_much_hdr_helps_or_hurts_against_each() -> None:
+    alone, same_crops = verdict(pose_rows(71.57, 90.0, 81.97))
+    assert alone.helps is False and alone.sentence == (
+        "HDR hurts by 10.40 mm (15%) against SHPE alone (in the true crops): MPJPE 81.97 mm instead of 71.57 mm."
+    )
+    assert same_crops.helps is True and same_crops.sentence == (
+        "HDR helps by 8.03 mm (9%) against SHPE in the same crops, nothing painted: MPJPE 81.97 mm instead of 90.00 mm."
+    )
+    (equal,) = verdict(pose_rows(80.001, float("nan"), 80.0))
+    assert equal.helps is None and equal.sentence.startswith("HDR neither helps nor hurts against SHPE alone")
+    assert verdict(ROWS) == ()
+
+
+def test_a_figure_that_is_worse_than_one_beside_it_is_never_marked_as_better() -> None:
+    def marks(*errors: float) -> list[bool | None]:
+        rows = pose_rows(*errors)
+        return [wins(row, rows) for row in rows]
+
+    assert marks(71.57, 90.0, 81.97) == [True, None, None]
+    assert marks(90.0, 90.0, 81.97) == [None, None, True]
+    assert marks(90.0, 90.0, 99.0) == [True, True, False]
+    assert [wins(row, ROWS) for row in ROWS] == [True, False, None, True]
+
+
+def test_the_verdict_and_the_pictures_come_before_the_tables_which_are_folded(root: Path) -> None:
+    evaluation = Evaluation((*ROWS, *pose_rows(71.57, 90.0, 81.97)), ("a note",), {"samples": "300"}, (GRID,))
+    evaluation.write(root / "eval")
+    for path in (build_report(root), write_page(evaluation, root / "eval")):
+        page = path.read_text()
+        places = [page.index(text) for text in ("HDR hurts by 10.40 mm", "best, middle and worst", "<table")]
+        assert places == sorted(places), path
+        assert not re.search("win[^>]*>81.97", page) and "HDR helps by 8.03 mm" in page
+        outside = re.sub("<details>.*?</details>", "", page, flags=re.S)
+        assert "a note" in page and "PCK" in page and "a note" not in outside and "PCK" not in outside
+
+
+def test_pages_fit_phones_dark_rooms_and_readers_who_do_not_see(root: Path) -> None:
+    for path in (build_report(root), write_page(EVALUATION, root / "eval")):
+        page = path.read_text()
+        assert 'name="viewport"' in page and "prefers-color-scheme: dark" in page
+        alternatives = re.findall("<img[^>]*>", page)
+        assert alternatives and all(re.search('alt="[^"]{12,}"', image) for image in alternatives)
 
 
 def test_an_evaluation_of_before_has_the_names_of_today(tmp_path: Path) -> None:

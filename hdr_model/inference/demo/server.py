@@ -1,12 +1,11 @@
-"""``hdr demo``: a page on this machine that takes a photo and shows it, masks, each hand alone and the joints in 3D.
+"""``hdr demo``: a page on this machine that takes a photo and shows masks, each hand alone, joints and meshes.
 
-Python's own server and one static page; it listens on this machine only, answers only pages of its own, and keeps
+Python's own server and a few static files; it listens on this machine only, answers only its own page, and keeps
 nothing. One photo is decoded and worked on at a time.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import html
 import io
@@ -18,28 +17,32 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from aih_gen.config import SIDES
+from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError
-from aih_gen.hands.joints import BONES
-from aih_gen.io.images import encoded
-from aih_gen.reports.paint import FINGER_COLOURS
 from hdr_model.device import choose_device
+from hdr_model.inference.demo.answer import described
 from hdr_model.inference.demo.pool import Deadline, PooledServer
 from hdr_model.inference.photos import MAX_PIXELS, read_photo
 from hdr_model.inference.pipeline import HDR
-from hdr_model.inference.result import Result
-from hdr_model.visual import HAND_COLOURS, RGB, draw_masks, overlay
+from hdr_model.visual import RGB
 
-PAGE = Path(__file__).parent / "page.html"
+_FOLDER = Path(__file__).parent
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_FILES = {f"/{name}": _FOLDER / name for name in ("page.css", "page.js", "hands.js")} | {"/": _FOLDER / "page.html"}
+_EXAMPLES = "/examples/"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Of every answer: a browser loads nothing from elsewhere for this page, and shows it to no other site."""
 MAX_BYTES = 64 << 20
 """Of an upload; of pixels, ``MAX_PIXELS``."""
 MAX_WAITING = 4
 """Photos that are worked on or wait for it; the next is answered with 503."""
-MAX_SHOWN = 900
-"""Longest side of an image on the page, px."""
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _EXPECTED = f"expected a photo of at most {MAX_BYTES >> 20} MB and {MAX_PIXELS / 1e6:.0f} million pixels"
 
@@ -88,9 +91,14 @@ def make_server(hdr: HDR, port: int) -> PooledServer:
 
         def _get(self) -> None:
             self._check_host()
-            if self._place() != "/":
+            place = self._place()
+            if place in _FILES:
+                file = _FILES[place]
+                self._answer(200, f"{_KINDS[file.suffix]}; charset=utf-8", file.read_bytes())
+            elif place in (examples := example_photos()):
+                self._answer(200, "image/png", examples[place].read_bytes())
+            else:
                 raise _Refusal(404, "nothing here; the page is at /")
-            self._answer(200, "text/html; charset=utf-8", PAGE.read_bytes())
 
         def _post(self) -> None:
             self._check_host()
@@ -106,7 +114,7 @@ def make_server(hdr: HDR, port: int) -> PooledServer:
                     photo = Path(folder) / "photo"
                     self._receive(photo)
                     with busy:
-                        answer = described(hdr(_decoded(photo)))
+                        answer = described(hdr(_decoded(photo), mesh=True))
             finally:
                 waiting.release()
             self._answer(200, "application/json", json.dumps(answer, allow_nan=False).encode())
@@ -165,6 +173,8 @@ def make_server(hdr: HDR, port: int) -> PooledServer:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in _HEADERS.items():
+                self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
@@ -175,22 +185,9 @@ def make_server(hdr: HDR, port: int) -> PooledServer:
     return PooledServer(port, Handler)
 
 
-def described(result: Result) -> dict[str, object]:
-    """The six images (PNG, base64), and the joints as ``result.json`` has them."""
-    whole = image = result.image
-    for side in SIDES:
-        whole = overlay(whole, result.masks[f"{side}_amodal"], HAND_COLOURS[side])
-    visible = {name: mask for name, mask in result.masks.items() if not name.endswith("amodal")}
-    images = {
-        "photo": image,
-        "visible hands": draw_masks(image, visible),
-        "whole hands": whole,
-        "right hand alone": result.right.image,
-        "left hand alone": result.left.image,
-        "joints": result.draw(),
-    }
-    encoded = [{"name": name, "png": _png(pixels)} for name, pixels in images.items()]
-    return {"pictures": encoded, "bones": BONES, "colours": FINGER_COLOURS, "result": result.to_dict()}
+def example_photos() -> dict[str, Path]:
+    """The shipped photos by their places on the page's server."""
+    return {f"{_EXAMPLES}{file.name}": file for file in sorted(asset_path("demo").glob("*.png"))}
 
 
 def _decoded(path: Path) -> RGB:
@@ -199,9 +196,3 @@ def _decoded(path: Path) -> RGB:
         return read_photo(path)
     except AIHError as error:
         raise AIHError(str(error).replace(str(path), "the photo")) from error
-
-
-def _png(pixels: RGB) -> str:
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((MAX_SHOWN, MAX_SHOWN))
-    return base64.b64encode(encoded(image)).decode()

@@ -14,7 +14,7 @@ REDUCTIONS = (8, 4, 2, 1)
 """By how much each stage's attention shrinks the keys and values, a side."""
 
 
-class MixTransformer(SegformerModel):  # type: ignore[no-untyped-call]
+class MixTransformer(SegformerModel):
     """Four stages of ``hidden_sizes`` channels and ``depths`` blocks, at strides 4, 8, 16 and 32."""
 
     stride = 32
