@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from aih_gen.arguments import parse_arguments, print_any_name
 from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
+from aih_gen.doctor import diagnose
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import, Work
@@ -201,6 +202,17 @@ class Preview:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Try out what the toolkit needs of this machine, and say how to mend what is missing; exit code 1 then."""
+
+    json: bool = False
+    """Print it for programs."""
+
+    def run(self) -> int:
+        return diagnose(self.json)
+
+
 def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool = False) -> int:
     check_config(config)
     started, shards = time.perf_counter(), list[ManifestEntry]()
@@ -226,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
     print_any_name()
     description = "Makes AIH, the data set of interacting hands, and looks at it."
-    commands = Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview
+    commands = Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview | Doctor
     try:
         try:
             return parse_arguments(commands, "aih-gen", description, arguments).run()

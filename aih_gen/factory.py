@@ -11,18 +11,20 @@ import functools
 import gc
 import hashlib
 import inspect
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from tqdm import tqdm
 
@@ -42,14 +44,19 @@ from aih_gen.io.write import check_apart, check_outside, check_writable, make_fo
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
-from aih_gen.shards.writer import write_shard
+from aih_gen.shards.writer import Rows, join_rows, pack_rows, write_rows, write_shard
 from aih_gen.sources import Source, open_source
 from aih_gen.typing import Codec, Engine
 
 Finished = Callable[[ManifestEntry], None]
 
 BATCH = 16
-"""Samples requested from a source at once."""
+"""Samples written to a shard at once, and at most so many requested from a source at once."""
+
+AHEAD = 2
+"""Parts of a batch, for each worker, that may be under way or wait for the writer: what bounds the memory."""
+PARTS = 4
+"""Least parts, for each worker, that shards are divided into: the last ones leave no worker idle for long."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["LP_NUM_THREADS"] = "0"
@@ -78,13 +85,17 @@ class Job:
 
     def run(self, source: Source, made: Callable[[int], object]) -> ManifestEntry:
         """Make the shard; ``made`` is called with the number of samples after each batch, and may raise to stop."""
-        return write_shard(self.path, self._batches(source, made), self.count, self.header, self.codec, self.depth)
 
-    def _batches(self, source: Source, made: Callable[[int], object]) -> Iterator[list[Sample]]:
-        for first in range(self.first, self.first + self.count, BATCH):
-            indices = range(first, min(first + BATCH, self.first + self.count))
-            yield source.samples(indices)
-            made(len(indices))
+        def samples() -> Iterator[list[Sample]]:
+            for indices in self.batches():
+                yield source.samples(indices)
+                made(len(indices))
+
+        return write_shard(self.path, samples(), self.count, self.header, self.codec, self.depth)
+
+    def batches(self) -> Iterator[range]:
+        """The indices of the samples that are written at once; whoever makes them, the file is the same."""
+        return _parts(range(self.first, self.first + self.count), BATCH)
 
 
 def generate(
@@ -111,8 +122,8 @@ def generate(
         config: what to make.
         out: the folder; made when missing.
         count: number of samples in all, over all tasks.
-        workers: processes of this machine; 1 makes the samples in this process. More run the calling script again, all
-            but what stands under ``if __name__ == "__main__":``, where it must call this.
+        workers: processes of this machine that share the samples; 1 makes them in this process. More run the calling
+            script again, all but what stands under ``if __name__ == "__main__":``, where it must call this.
         shard_size: samples in a shard (the last one may hold fewer).
         num_tasks: machines or jobs that share the work, each called with its own ``task_index``, at once or in turn.
         task_index: this one's number, from 0.
@@ -154,7 +165,7 @@ def generate(
         try:
             if missing:
                 with _progress(out.name, missing) as bar:
-                    run(missing, min(workers, len(missing)), note, bar)
+                    run(missing, workers, note, bar)
         finally:
             update_manifest(out, plan, entries)
     return out
@@ -251,25 +262,81 @@ def _in_this_process(source: Source, jobs: Sequence[Job], workers: int, finished
 
 
 def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
-    """Workers are spawned, never forked: an OpenGL context does not survive a fork."""
-    context = multiprocessing.get_context("spawn")
-    started, made, stop = context.Event(), context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(started, made, stop))
-    with pool:
-        with one_thread_each():  # submitting starts the workers
-            pending = {pool.submit(_run_in_worker, job) for job in jobs}
-        try:
-            while pending:
-                done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in done:
-                    finished(future.result())
-                bar.update(made.value - bar.n)
-        except BrokenProcessPool:
-            raise AIHError(KILLED if started.is_set() else ENDED_AT_START) from None
-        finally:
-            stop.set()
-            for future in pending:
-                future.cancel()
+    """Each worker makes as many whole shards; the samples of the others they share, and this process writes them."""
+    alone, shared = _divided(jobs, workers)
+    size = _part_size(shared, workers)
+    parts = ((job, part) for job in shared for batch in job.batches() for part in _parts(batch, size))
+    with one_thread_each(), _Workers(workers, bar) as crew:
+        shards = [crew.submit(_make_shard, job) for job in alone]
+        made = crew.in_order(_make_rows, parts, AHEAD * workers)  # begun by whoever has no more shards to make
+        for shard in crew.done(shards):
+            finished(shard.result())
+        for job in shared:
+            rows = (join_rows([next(made) for _ in _parts(batch, size)]) for batch in job.batches())
+            finished(write_rows(job.path, rows, job.count, job.header, job.codec))
+
+
+def _divided(jobs: Sequence[Job], workers: int) -> tuple[list[Job], list[Job]]:
+    """Full shards, as many for each worker, and the others; the one that is not full is the first of those."""
+    full = [job for job in jobs if job.count == jobs[0].count]
+    number = len(full) - len(full) % workers
+    return full[:number], [*jobs[len(full) :], *full[number:]]
+
+
+def _part_size(jobs: Sequence[Job], workers: int) -> int:
+    """Samples that a worker makes at a time of shards that all share."""
+    count = sum(job.count for job in jobs)
+    return min(BATCH, max(1, -(-count // (PARTS * workers))))
+
+
+def _parts(indices: range, size: int) -> Iterator[range]:
+    return (indices[k : k + size] for k in range(0, len(indices), size))
+
+
+class _Workers:
+    """Context in which processes work; at its end each finishes no more than the batch it is at.
+
+    They are forked from a server that has imported what this process has, which takes seconds, and has done nothing
+    else: an OpenGL context does not survive a fork.
+    """
+
+    def __init__(self, number: int, bar: tqdm[Any]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "aih_gen"])
+        self.bar = bar
+        self.started, self.made, self.stop = context.Event(), context.Value("q", 0), context.Event()
+        shared = (self.started, self.made, self.stop)
+        self.pool = ProcessPoolExecutor(number, context, initializer=_start_worker, initargs=shared)
+        self.submit = self.pool.submit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop.set()
+        self.pool.shutdown(cancel_futures=True)
+        if kind is BrokenProcessPool:
+            raise AIHError(KILLED if self.started.is_set() else ENDED_AT_START) from None
+
+    def done(self, futures: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
+        """Each of the futures when it is done; moves the bar."""
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            self.bar.update(self.made.value - self.bar.n)
+            yield from done
+
+    def in_order(self, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], ahead: int) -> Iterator[Any]:
+        """Results of calls; always ``ahead`` of them, which begin at once, are under way or wait to be taken."""
+        futures = deque(self.submit(function, *call) for call in itertools.islice(calls, ahead))
+
+        def results() -> Iterator[Any]:
+            while futures:
+                (future,) = self.done([futures.popleft()])
+                yield future.result()
+                futures.extend(self.submit(function, *call) for call in itertools.islice(calls, 1))
+
+        return results()
 
 
 @contextlib.contextmanager
@@ -323,15 +390,28 @@ def _start_worker(started: Any, made: Any, stop: Any) -> None:
     die_with_parent()  # one that was killed has let go of the folder, so nothing may be written to it any more
 
 
-def _run_in_worker(job: Job) -> ManifestEntry:
-    def report(samples: int) -> None:
-        if _stop.is_set():
-            raise _Stopped
-        with _made.get_lock():
-            _made.value += samples
+def _make_shard(job: Job) -> ManifestEntry:
+    _report(0)
+    return job.run(open_in_worker(job.config), _report)
 
-    report(0)
-    return job.run(open_in_worker(job.config), report)
+
+def _make_rows(job: Job, indices: range) -> Rows:
+    _report(0)
+    rows = pack_rows(open_in_worker(job.config).samples(indices), job.depth)
+    _report(len(indices))
+    return rows
+
+
+def _report(samples: int) -> None:
+    """Say that so many samples were made.
+
+    Raises:
+        _Stopped: no more are wanted.
+    """
+    if _stop.is_set():
+        raise _Stopped
+    with _made.get_lock():
+        _made.value += samples
 
 
 def _run_in_ray(job: Job) -> ManifestEntry:

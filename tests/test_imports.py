@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "typing", "io", "assets", "interruption", "arguments", "config",
     "hands", "scenes", "render", "compose", "shards", "sources", "exports", "factory",
-    "reports", "import_export", "cli", "__main__",
+    "reports", "import_export", "doctor", "cli", "__main__",
 )  # fmt: skip
 """The folders and modules of ``aih_gen``; each imports only what stands before it."""
 

@@ -302,6 +302,18 @@ def _looking_from(direction: Float32) -> Float32:
     return np.stack([across, np.cross(away, across), away]).astype(np.float32)
 
 
+def describe_driver() -> tuple[str, str, str]:
+    """Vendor, renderer and version of the OpenGL that would draw.
+
+    Raises:
+        AIHError: none starts.
+    """
+    context = _context()
+    info = context.info
+    context.release()
+    return info["GL_VENDOR"], info["GL_RENDERER"], info["GL_VERSION"]
+
+
 def _context() -> moderngl.Context:
     device = int(os.environ.get("AIH_EGL_DEVICE", "0"))
     # Images are too small for llvmpipe's threads to pay, and a process that waits for them has been seen to crash.

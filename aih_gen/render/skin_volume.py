@@ -193,7 +193,7 @@ def _paint_palm(painter: _Painter, joints: Array) -> None:
     ]
     centre = (joints[JOINT_NAMES.index("middle1")] + joints[0]) / 2
     where, at = painter.box(centre, 0.065)
-    flat, below = at[..., [0, 2]], at[..., 1] < centre[1]
+    flat, below = _seen_from_above(at), at[..., 1] < centre[1]
     for line in (heart, head, life):
         painter.add(where, CREASE, 0.9 * _bump(_distance(flat, _smooth(line)), 0.0009) * below)
     for name, share in (("thumb2", 0.4), ("little1", 0.55)):
@@ -206,7 +206,7 @@ def _paint_back(painter: _Painter, joints: Array) -> None:
     rng = np.random.default_rng(3)
     centre = (joints[JOINT_NAMES.index("middle1")] + joints[0]) / 2
     where, at = painter.box(centre, 0.06)
-    flat, above = at[..., [0, 2]], at[..., 1] > centre[1]
+    flat, above = _seen_from_above(at), at[..., 1] > centre[1]
     knuckles = [joints[JOINT_NAMES.index(f"{name}1")] for name in ("index", "middle", "ring", "little")]
     wrist = joints[0][[0, 2]]
     for first, second in pairwise(knuckles):
@@ -214,6 +214,11 @@ def _paint_back(painter: _Painter, joints: Array) -> None:
         steps = np.linspace(0.15, 0.92, 7)[:, None]
         line = wrist + steps * (end - wrist) + rng.normal(0, 0.0022, (7, 2))
         painter.add(where, VEIN, _bump(_distance(flat, _smooth(list(line))), 0.0016) * above)
+
+
+def _seen_from_above(at: Array) -> Array:
+    """Of voxels' centres (x,y,z,3) what all heights share: (x,1,z,2)."""
+    return at[:, :1, :, [0, 2]]
 
 
 def _bump(distance: Array, width: float) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,40 @@ Depth maps take 3 % more room than at level 3, the others', and two thirds of th
 """
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Samples as a shard stores them. It is what one process hands to another that writes: half a sample's bytes."""
+
+    arrays: dict[str, AnyArray]
+    """By the dataset; the first axis is the sample."""
+    provenance: list[bytes]
+    """JSON of each sample."""
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The datasets of a shard of such samples."""
+        return columns(*self.arrays["masks"].shape[1:], "depth" in self.arrays)
+
+
+def pack_rows(samples: Sequence[Sample], depth: bool) -> Rows:
+    """One or more samples as rows.
+
+    Raises:
+        ValueError: a sample's arrays are not those of the schema.
+    """
+    layout = columns(*samples[0].shaded.shape, depth)
+    arrays = {name: _stack(samples, name, column) for name, column in layout.items()}
+    return Rows(arrays, [_provenance_bytes(sample) for sample in samples])
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """The rows of some parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = {name: np.concatenate([rows.arrays[name] for rows in parts]) for name in parts[0].arrays}
+    return Rows(arrays, [text for rows in parts for text in rows.provenance])
+
+
 def write_shard(
     path: Path,
     batches: Iterable[Sequence[Sample]],
@@ -48,15 +82,19 @@ def write_shard(
     codec: Codec = "zstd",
     depth: bool = False,
 ) -> ManifestEntry:
+    """``write_rows`` of samples; with ``depth``, ``Sample.depth`` is kept, which every sample must then have."""
+    return write_rows(path, (pack_rows(samples, depth) for samples in batches), count, header, codec)
+
+
+def write_rows(path: Path, batches: Iterable[Rows], count: int, header: Header, codec: Codec = "zstd") -> ManifestEntry:
     """Write ``count`` samples to ``path``: all of them, or (on any error) nothing.
 
     Args:
         path: the shard; what stood there is replaced.
-        batches: the samples in order, in lists of any length.
+        batches: the samples in order, in batches of any length. Where the file has its chunks depends on the lengths.
         count: how many samples the batches hold together, at least 1.
         header: the file attributes.
         codec: ``zstd``, or ``gzip`` for readers without the plugin. Both are lossless.
-        depth: whether to keep ``Sample.depth``, which every sample must then have.
 
     Returns:
         The shard's line in the manifest.
@@ -70,37 +108,32 @@ def write_shard(
         with Interruption() as interruption:
             with DeferredErrorFile(str(temporary)) as disk:
                 with h5py.File(disk, "w", libver=FILE_FORMAT) as file:
-                    _fill(file, _while_it_fits(batches, disk, interruption), count, codec, depth)
+                    _fill(file, _while_it_fits(batches, disk, interruption), count, codec)
                     _describe(file, {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(header)})
                 disk.check()
             interruption.check()
         return describe_file(temporary, path.name, count)
 
 
-def _while_it_fits(
-    batches: Iterable[Sequence[Sample]], disk: DeferredErrorFile, interruption: Interruption
-) -> Iterator[Sequence[Sample]]:
-    for samples in batches:
-        yield samples
+def _while_it_fits(batches: Iterable[Rows], disk: DeferredErrorFile, interruption: Interruption) -> Iterator[Rows]:
+    for rows in batches:
+        yield rows
         disk.check()
         interruption.check()
 
 
-def _fill(file: h5py.File, batches: Iterable[Sequence[Sample]], count: int, codec: Codec, depth: bool) -> None:
-    layout: Mapping[str, Column] = {}
+def _fill(file: h5py.File, batches: Iterable[Rows], count: int, codec: Codec) -> None:
     provenance: list[bytes] = []
-    for samples in batches:
-        if not layout:
-            height, width = samples[0].shaded.shape
-            layout = columns(height, width, depth)
-            for name, column in layout.items():
+    for rows in batches:
+        if not provenance:
+            for name, column in rows.columns.items():
                 _create(file, name, column, count, _compression(codec, name))
-        first, stop = len(provenance), len(provenance) + len(samples)
+        first, stop = len(provenance), len(provenance) + len(rows.provenance)
         if stop > count:
             raise ValueError(f"batches: expected {count} samples, found more")
-        for name, column in layout.items():
-            file[name][first:stop] = _stack(samples, name, column)
-        provenance += [_provenance_bytes(sample) for sample in samples]
+        for name in rows.columns:
+            file[name][first:stop] = rows.arrays[name]
+        provenance += rows.provenance
     if len(provenance) != count:
         raise ValueError(f"batches: expected {count} samples, found {len(provenance)}")
     _write_provenance(file, provenance, codec)

@@ -26,7 +26,7 @@ from aih_gen.io.write import atomic_folder, check_writable, make_folder
 from hdr_model.config import TASKS, Task
 from hdr_model.nets.hasm import HASM
 from hdr_model.nets.hdrm import HDRM, INPUT_CHANNELS
-from hdr_model.nets.onnx_network import CHECKSUM, flat_outputs, make_session, output_names, read_onnx
+from hdr_model.nets.onnx_network import CHECKSUM, check_exporter, flat_outputs, make_session, output_names, read_onnx
 from hdr_model.nets.pretrained import PretrainedNetwork
 from hdr_model.nets.shpe import SHPE
 from hdr_model.weights import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, find_networks, trained_size
@@ -58,12 +58,13 @@ def export(weights: Path | None, out: Path, tell: Callable[[Exported], None] = l
     ``tell`` hears of each network when it has been compared.
 
     Raises:
-        AIHError: onnxruntime is not installed, ``out`` is there already or cannot be written, or onnxruntime does
-            not compute what torch does.
+        AIHError: the extra ``onnx`` is not installed, ``out`` is there already or cannot be written, or onnxruntime
+            computes otherwise than torch.
         AssetError: a network is missing or damaged.
     """
     if out.exists():
         raise AIHError(f"{out}: expected a folder that is not there yet, found one")
+    check_exporter()
     check_writable(out)
     _, where = find_networks(weights)
     networks = {task: _NETWORKS[task].from_pretrained(folder) for task, folder in where.items()}
@@ -135,7 +136,7 @@ def to_onnx(network: PretrainedNetwork, side: int) -> Exported:
 
 
 def _traced(network: PretrainedNetwork, side: int) -> bytes:
-    """The exporter that traces is the quick one, and needs neither onnx nor onnxscript (see docs/decisions.md)."""
+    """The exporter that traces is the quick one, and needs no onnxscript (see docs/decisions.md)."""
     names = ["x", "validity"] if isinstance(network, HDRM) else ["image"]
     free = {0: "batch", 2: "height", 3: "width"} if isinstance(network, HASM) else {0: "batch"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():

@@ -6,6 +6,7 @@ A folder holds ``config.json``, that of the network and the SHA-256 of the other
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -163,10 +164,7 @@ def make_session(model: bytes, source: str) -> Any:
         AIHError: onnxruntime is not installed.
         AssetError: it cannot run the model.
     """
-    try:
-        import onnxruntime  # an extra
-    except ImportError as error:
-        raise AIHError('ONNX: expected onnxruntime, found it missing; pip install "aih-hdr[onnx]"') from error
+    onnxruntime = _of_the_extra("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # of warnings there is none that a user could heed
@@ -174,6 +172,19 @@ def make_session(model: bytes, source: str) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no base of their own
         raise AssetError(f"{source}: expected a model that onnxruntime can run, found {error}") from error
+
+
+def check_exporter() -> None:
+    """Raise AIHError where what an export needs is not installed."""
+    for package in ("onnx", "onnxruntime"):
+        _of_the_extra(package)
+
+
+def _of_the_extra(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise AIHError(f'ONNX: expected {package}, found it missing; pip install "aih-hdr[onnx]"') from error
 
 
 def _fits(found: Sequence[int], wanted: Sequence[int | str]) -> bool:

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from aih_gen import factory
 from aih_gen.compose.sample import Sample
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError, ShardError
@@ -98,6 +101,42 @@ def test_workers_shards_tasks_order_and_restarts_change_no_sample(
         assert_whole(folder, COUNT)
         assert sample_hashes(folder) == hashes, folder
     print(f"{COUNT} samples, the same hashes in {', '.join(sorted(path.name for path in tmp_path.iterdir()))}")
+
+
+@pytest.mark.parametrize(("count", "workers"), [(40, 3), (5, 4), (2, 8)])
+def test_all_workers_make_one_shard(
+    tmp_path: Path, config: SynConfig, monkeypatch: pytest.MonkeyPatch, count: int, workers: int
+) -> None:
+    """Parts of batches come from every worker, and the writer puts them in order: the file is the same to the byte."""
+    made: list[int] = []
+    join = factory.join_rows
+    monkeypatch.setattr(
+        factory, "join_rows", lambda parts: (made.extend(len(p.provenance) for p in parts), join(parts))[1]
+    )
+    generate(config, tmp_path / "one", count)
+    generate(config, tmp_path / "many", count, workers=workers)
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert len(made) >= min(count, workers) and sum(made) == count
+
+
+def test_workers_write_whole_shards_and_share_what_is_left() -> None:
+    jobs = [SimpleNamespace(count=count) for count in (8, 8, 8, 8, 8, 3)]
+    alone, shared = factory._divided(jobs, 2)  # type: ignore[arg-type]
+    assert (alone, shared) == (jobs[:4], [jobs[5], jobs[4]])
+    assert factory._divided(jobs[5:], 2) == ([], jobs[5:])  # type: ignore[arg-type]
+    assert [factory._part_size(shared, workers) for workers in (1, 2, 16)] == [3, 2, 1]  # type: ignore[arg-type]
+
+
+def test_no_more_is_under_way_than_memory_is_meant_for() -> None:
+    """However slow the writer is."""
+    taken = itertools.count()
+    with ThreadPoolExecutor(4) as threads:
+        crew = SimpleNamespace(submit=threads.submit, done=lambda futures: [f for f in futures if not f.exception()])
+        results = factory._Workers.in_order(crew, lambda k: k, ((next(taken),) for _ in range(100)), 6)  # type: ignore[arg-type]
+        begun = [next(results) for _ in range(10)]
+        assert begun == list(range(10))
+        assert next(taken) == 6 + 9  # the tenth is still with the writer
+        assert len(list(results)) == 100 - 10
 
 
 def test_rendered_samples_keep_the_law_too(tmp_path: Path) -> None:

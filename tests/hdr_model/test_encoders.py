@@ -124,7 +124,7 @@ def test_both_networks_begin_with_imagenets_encoder() -> None:
         assert all(torch.equal(ours[name], tensor.to(ours[name].dtype)) for name, tensor in expected.items())
 
 
-def test_an_encoder_without_imagenets_weights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_without_imagenets_weights_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nano = HASM(HASMConfig("mit_nano", decoder_width=8))
     assert initialise_encoder(nano, "auto", started=False) is None
     with pytest.raises(AssetError, match=r"expected one of efficientnet_lite0, .*, found encoder mit_nano"):
@@ -133,7 +133,9 @@ def test_an_encoder_without_imagenets_weights_is_named(tmp_path: Path, monkeypat
         initialise_encoder(nano, "imagenet", started=True)
     monkeypatch.setattr(initial, "asset_path", lambda _: tmp_path)
     encoder = cast(nn.Module, make_encoder("efficientnet_lite0"))
-    with pytest.raises(AssetError, match="--init random needs none"):
+    with pytest.raises(
+        AssetError, match="expected the ImageNet weights of efficientnet_lite0, found none; --init random needs none"
+    ):
         load_imagenet(encoder, "efficientnet_lite0")
     tensors = encoder.state_dict()
     del tensors["stages.0.0.0.weight"]

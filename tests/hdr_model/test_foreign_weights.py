@@ -41,7 +41,13 @@ def test_the_three_checkpoints_become_weights_for_hdr(tmp_path: Path, capsys: py
 
 
 @needs_reference
-@pytest.mark.parametrize(("change", "said"), [("lacks", "found 1 missing"), ("adds", "found 1 others")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("lacks", "expected all tensors of SHPE, found 1 missing"),
+        ("adds", "expected only tensors of SHPE, found 1 others"),
+    ],
+)
 def test_a_checkpoint_that_lacks_or_adds_a_tensor_is_refused_by_its_name(
     change: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

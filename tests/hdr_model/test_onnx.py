@@ -158,13 +158,18 @@ def test_export_leaves_a_folder_that_is_there_alone(tmp_path: Path, capsys: pyte
     assert not said.out, "the networks were traced before that was said"
 
 
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 @pytest.mark.parametrize("command", [["export", "--to", "onnx"], ["infer", str(DEMO), "--engine", "onnxruntime"]])
 def test_without_the_extra_one_sentence_says_what_to_install(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    package: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    expected = 'hdr: error: ONNX: expected onnxruntime, found it missing; pip install "aih-hdr[onnx]"\n'
+    expected = f'hdr: error: ONNX: expected {package}, found it missing; pip install "aih-hdr[onnx]"\n'
     assert capsys.readouterr().err == expected
     assert not (tmp_path / "out").exists()
