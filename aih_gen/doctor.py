@@ -1,4 +1,4 @@
-"""A check of this machine for all that the toolkit needs: each part is used once, with the command that mends a failure.
+"""A check of this machine for all that the toolkit needs: each part is used once, and a failure names its remedy.
 
 Nothing but the standard library is imported before the check that is about it.
 """
