@@ -33,7 +33,7 @@ def words(text: str) -> str:
         ("import x --from npz --out o --sizee 3", ["Unrecognized options: --sizee", "Perhaps you meant: --size INT"]),
         ("syn --source x --out y --count many", ["Error parsing --count", "'many'"]),
         ("render --out x --count 3 --look nice", ["'nice'", "'full', 'plain'"]),
-        ("", ["{render,", "preview}"]),
+        ("", ["{render,", "doctor}"]),
     ],
 )
 def test_a_typing_mistake_keeps_tyros_hint(
