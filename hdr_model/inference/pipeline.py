@@ -388,6 +388,8 @@ def _spread(margin: Tensor, window: Window, height: int, width: int) -> Tensor:
     The shorter side first: the whole square around a panorama would take thousands of times the photo's memory.
     """
     seen, starts, lengths = margin[:, None], (window.top, window.left), (height, width)
+    if any(start >= length or start + window.side <= 0 for start, length in zip(starts, lengths, strict=True)):
+        return margin.new_full((len(margin), height, width), -1.0)  # a window beside the image
     for axis in sorted((0, 1), key=lengths.__getitem__):
         sides = list(seen.shape[2:])
         sides[axis] = window.side

@@ -20,6 +20,7 @@ from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference.detection import Window
+from hdr_model.inference.detection import Window
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.infer import infer_photos
 from hdr_model.inference.photos import read_photo
@@ -281,6 +282,12 @@ def test_the_hands_window_is_segmented_at_every_scale() -> None:
     masks = hdr.segment(torch.from_numpy(photo()).permute(2, 0, 1)[None] / 255)
     assert stubs[0].sides == [128, 160, 192]
     assert 0.95 < masks["right_amodal"].sum() / (60 * 60) < 1.05
+
+
+@pytest.mark.parametrize(("left", "top"), [(-300, 0), (400, 0), (0, -300), (0, 300), (-300, 300)])
+def test_a_window_beside_the_photo_shows_no_hand(hdr: HDR, left: int, top: int) -> None:
+    masks = hdr.segment(torch.from_numpy(photo()).permute(2, 0, 1)[None] / 255, Window(left, top, 100))
+    assert all(mask.shape == (1, 240, 320) and not mask.any() for mask in masks.values())
 
 
 def test_joints_are_the_mean_over_turned_crops_in_the_crops_own_axes() -> None:
