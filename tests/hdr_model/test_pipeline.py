@@ -20,7 +20,6 @@ from aih_gen import assets
 from aih_gen.errors import AIHError, AssetError
 from hdr_model.config import HDRMConfig, preset
 from hdr_model.inference.detection import Window
-from hdr_model.inference.detection import Window
 from hdr_model.inference.hands import HandEstimator
 from hdr_model.inference.infer import infer_photos
 from hdr_model.inference.photos import read_photo
