@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from aih_gen.shards.writer import write_shard
@@ -185,5 +186,6 @@ def _write_shard(path: Path, indices: range) -> None:
 
 
 def _write_weights(folder: Path) -> None:
+    torch.manual_seed(0)  # the same attacks in every run
     for network in (HASM(preset("hasm", "nano")), HDRM(preset("hdrm", "nano")), SHPE(preset("shpe", "nano"))):
         network.save_pretrained(folder / network.task)
