@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from aih_gen.doctor import PACKAGE, Finding, diagnose
+from aih_gen.doctor import INSTALL, Finding, diagnose
 from aih_gen.errors import one_line
-
-MEND = f"pip install {PACKAGE}"
 
 
 def main() -> int:
@@ -16,7 +14,7 @@ def main() -> int:
         from aih_gen.cli import main as run
     except ImportError as error:
         if sys.argv[1:2] == ["doctor"]:
-            return diagnose("--json" in sys.argv, [Finding("aih-gen", False, one_line(str(error)), MEND)])
+            return diagnose("--json" in sys.argv, [Finding("aih-gen", False, one_line(str(error)), INSTALL)])
         print(f"aih-gen: error: {one_line(str(error))}; aih-gen doctor says what is missing", file=sys.stderr)
         return 2
     return run()

@@ -21,7 +21,7 @@ from aih_gen.import_export import Annotate, Export, Import, Work
 from aih_gen.io.write import check_apart, check_writable, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
-from aih_gen.reports.preview import write_sheet
+from aih_gen.reports.preview import SHEET, SHEET_SAMPLES, write_sheet
 from aih_gen.shards.manifest import MANIFEST, ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
@@ -29,7 +29,6 @@ from aih_gen.shards.verify import verify
 from aih_gen.sources.folder import is_hand_folder
 from aih_gen.typing import Engine
 
-SHEET_SAMPLES = 12
 PROBLEMS_FOUND = 1
 INTERRUPTED = 130
 
@@ -222,7 +221,7 @@ def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool
     made, there = sum(shard.samples for shard in shards), _listed(making.out)
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
     print(f"{making.out}: {there:,} samples; {rate if made else 'all were there already'}")
-    sheet = making.out / "preview.jpg"
+    sheet = making.out / SHEET
     if there and work.task_index == 0:  # always: other tasks may have added to the folder since the last sheet
         write_sheet(sheet, AIHShards(making.out)[:SHEET_SAMPLES])
         print(f"{sheet}: the first of them")

@@ -20,8 +20,10 @@ from pathlib import Path
 from aih_gen.errors import one_line
 
 PACKAGE = "aih-hdr"
+INSTALL = f"pip install {PACKAGE}"
 PYTHON = (3, 11)
-LEAST_ROOM = 1 << 30
+NEWER_PYTHON = "install Python 3.11 or later"
+MIN_ROOM = 1 << 30
 """Bytes: what a thousand samples and a training's checkpoints take."""
 OPTIONAL = {"ray": "ray", "av": "video", "pyrender": "pyrender"}
 """Modules that only some commands need, and the extra that installs each."""
@@ -44,8 +46,8 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything. Whatever is missing or broken is a finding, never an exception."""
     looks: dict[str, tuple[Callable[[], Finding], str]] = {
-        "python": (_python, "install Python 3.11 or later"),
-        "packages": (_packages, f"pip install {PACKAGE}"),
+        "python": (_python, NEWER_PYTHON),
+        "packages": (_packages, INSTALL),
         "torch": (_torch, "pip install torch"),
         "opengl": (_opengl, "apt-get install libegl1 libgl1-mesa-dri"),
         "codec zstd": (_zstd, "pip install hdf5plugin"),
@@ -67,7 +69,7 @@ def _guarded(name: str, look: Callable[[], Finding], mend: str) -> Finding:
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.platform()}"
     works = sys.version_info >= PYTHON
-    return Finding("python", works, found, "" if works else "install Python 3.11 or later")
+    return Finding("python", works, found, "" if works else NEWER_PYTHON)
 
 
 def _packages() -> Finding:
@@ -115,14 +117,12 @@ def _opengl() -> Finding:
 
 def _zstd() -> Finding:
     import h5py
-    import hdf5plugin
 
-    with h5py.File("doctor", "w", driver="core", backing_store=False) as file:
-        written = file.create_dataset("d", data=[1] * 100, chunks=(100,), **hdf5plugin.Zstd())
-        file.flush()
-        works = int(written[:].sum()) == 100 and h5py.h5z.filter_avail(hdf5plugin.Zstd.filter_id)
+    from aih_gen.shards.writer import zstd_works
+
+    works = zstd_works()
     found = f"hdf5plugin {version('hdf5plugin')}, h5py {h5py.__version__}, HDF5 {h5py.version.hdf5_version}"
-    return Finding("codec zstd", bool(works), found, "" if works else "pip install --force-reinstall hdf5plugin h5py")
+    return Finding("codec zstd", works, found, "" if works else "pip install --force-reinstall hdf5plugin h5py")
 
 
 def _shipped() -> Finding:
@@ -144,7 +144,7 @@ def _temporary() -> Finding:
 def _room(name: str, folder: Path) -> Finding:
     with tempfile.TemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
-    mend = "" if free >= LEAST_ROOM else f"free a gigabyte on the disk of {folder}"
+    mend = "" if free >= MIN_ROOM else f"free a gigabyte on the disk of {folder}"
     return Finding(name, not mend, f"{free / 1e9:.1f} GB free in {folder}", mend)
 
 

@@ -16,7 +16,7 @@ from aih_gen.errors import AIHError
 from aih_gen.exports.aih_folders import export_aih_folders
 from aih_gen.factory import check_place, generate
 from aih_gen.io.write import atomic_folder, check_apart, check_writable, make_folder, write_bytes
-from aih_gen.reports.preview import write_sheet
+from aih_gen.reports.preview import SHEET, SHEET_SAMPLES, write_sheet
 from aih_gen.shards.reader import AIHShards
 from aih_gen.sources import open_source
 from aih_gen.sources.aih_folders import AIHRenderConfig, render_folder
@@ -25,8 +25,6 @@ from aih_gen.sources.records import SKIPPED, ReadReport
 from aih_gen.sources.single_hands import SingleHandsConfig
 from aih_gen.typing import AIHBranch, Branch, Codec, Crops, Split
 
-SHEET_SAMPLES = 12
-SHEET = "preview.jpg"
 MAX_BROKEN = 0.01
 
 

@@ -17,6 +17,8 @@ from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR, draw
 from aih_gen.typing import UInt8
 
 TITLES = ("image", "visible, hidden (hatched), arms", "joints", "right alone", "left alone", "amodal")
+SHEET, SHEET_SAMPLES = "preview.jpg", 12
+"""Name of the contact sheet in a folder that a command makes, and its number of samples at most."""
 GAP, CAPTION = 4, 18
 OVERSAMPLING = 3
 

@@ -167,6 +167,19 @@ def _compression(codec: Codec, name: str) -> dict[str, Any]:
     return dict(hdf5plugin.Zstd(clevel=ZSTD_LEVELS.get(name, 3)))
 
 
+def zstd_works() -> bool:
+    """True where what shards are compressed with by default can be written and read back; tried in memory.
+
+    Raises:
+        AIHError: the package hdf5plugin is not installed.
+    """
+    options = _compression("zstd", "rgb")
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        written = file.create_dataset("values", data=[1] * 100, chunks=(100,), **options)
+        file.flush()
+        return int(written[:].sum()) == 100 and bool(h5py.h5z.filter_avail(options["compression"]))
+
+
 def _create(file: h5py.File, name: str, column: Column, count: int, compression: dict[str, Any]) -> None:
     file.create_dataset(
         name,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from aih_gen.errors import AIHError
 from hdr_model.evaluation.predict import Predictions
+from hdr_model.extras import import_extra
 
 Baseline = Literal["telea"]
 TELEA = "Telea's inpainting, true masks"
@@ -40,9 +40,4 @@ def with_telea(predicted: Predictions) -> Predictions:
 
 
 def _cv2() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        missing = 'expected OpenCV, found it missing; pip install "aih-hdr[baselines]"'
-        raise AIHError(f"--baseline telea: {missing}") from error
-    return cv2
+    return import_extra("cv2", "baselines", "--baseline telea", "OpenCV")

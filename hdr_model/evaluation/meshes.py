@@ -20,7 +20,7 @@ from hdr_model.evaluation.protocols import HDR_OWN, bone_lengths, by_side, proto
 from hdr_model.evaluation.row import Row
 from hdr_model.evaluation.table import Grid, Line
 from hdr_model.fitting.fit import Observations
-from hdr_model.fitting.hands import HandFitter
+from hdr_model.fitting.hands import HandFitter, pair_rows, pose_hands
 from hdr_model.inference.pipeline import MEAN_BONE_LENGTH
 
 MESH_FIELDS = ("pose", "betas", "transl")
@@ -79,7 +79,7 @@ class MeshScores:
             predicted.joint_confidence[method][rows].cpu().double(),
             batch["camera"][sample].cpu().double(),
         )
-        fitted = self.fitter(seen, _pairs(sample.tolist(), hand.tolist()))
+        fitted = self.fitter(seen, pair_rows(sample.tolist(), hand.tolist()))
         before, after = seen.joints_3d.numpy(), fitted.joints.double().numpy()
         true = batch["joints_3d"][sample, hand].cpu().double().numpy()
         errors.hand += hand.tolist()
@@ -96,13 +96,11 @@ class MeshScores:
 
     def _true_vertices(self, batch: Batch, sample: Tensor, hand: Tensor) -> Array:
         """(N,V,3) m; NaN where unknown."""
+        if not self.same_model:
+            return np.full((len(hand), self.fitter.models[0].num_vertices, 3), np.nan)
         pose, betas, transl = (batch[name][sample, hand].cpu().float() for name in MESH_FIELDS)
-        vertices = torch.full((len(hand), self.fitter.models[0].num_vertices, 3), torch.nan)
-        for side, model in enumerate(self.fitter.models) if self.same_model else ():
-            rows = (hand.cpu() == side).nonzero()[:, 0]
-            with torch.no_grad():
-                vertices[rows] = model(pose[rows], betas[rows], transl[rows]).vertices
-        return vertices.double().numpy()
+        with torch.no_grad():
+            return pose_hands(self.fitter.models, hand.cpu(), pose, betas, transl)[0].double().numpy()
 
     def rows(self) -> Iterator[Row]:
         """Rows that compare fitted joints with the estimated ones."""
@@ -132,12 +130,6 @@ class MeshScores:
         )
         if lines:
             yield Grid("Hands as meshes, mm", columns, lines, note)
-
-
-def _pairs(sample: Sequence[int], hand: Sequence[int]) -> list[tuple[int, int]]:
-    """Rows of the right and left hands of one sample."""
-    rows = {place: row for row, place in enumerate(zip(sample, hand, strict=True))}
-    return [(row, rows[s, 1]) for (s, side), row in rows.items() if side == 0 and (s, 1) in rows]
 
 
 def _mpjpe(errors: _Errors, name: str) -> float:

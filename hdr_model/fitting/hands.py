@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aih_gen.hands import load_hand_pair
 from aih_gen.hands.anatomy import axis_angles
+from aih_gen.hands.model import HandModel
 from hdr_model.fitting.fit import Observations, fit_hands
 from hdr_model.fitting.kinematics import HandParameters, Kinematics
 from hdr_model.fitting.pairs import PairSolver
@@ -28,6 +29,24 @@ class FittedHands:
     transl: Tensor  # (N,3) m
     vertices: Tensor  # (N,V,3) m
     joints: Tensor  # (N,21,3) m
+
+
+def pose_hands(
+    models: tuple[HandModel, HandModel], side: Tensor, pose: Tensor, betas: Tensor, transl: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Vertices (N,V,3) and joints (N,21,3) of N hands, each of the model of its ``side`` (N,): 0 right, 1 left."""
+    vertices, joints = pose.new_empty(len(pose), models[0].num_vertices, 3), pose.new_empty(len(pose), 21, 3)
+    for number, model in enumerate(models):
+        rows = (side == number).nonzero()[:, 0]
+        out = model(pose[rows], betas[rows], transl[rows])
+        vertices[rows], joints[rows] = out.vertices, out.joints
+    return vertices, joints
+
+
+def pair_rows(image: Sequence[int], side: Sequence[int]) -> list[tuple[int, int]]:
+    """Rows of the right and the left hand of each image that has both; ``side``: 0 right, 1 left."""
+    rows = {place: row for row, place in enumerate(zip(image, side, strict=True))}
+    return [(row, rows[k, 1]) for (k, hand), row in rows.items() if hand == 0 and (k, 1) in rows]
 
 
 class HandFitter:
@@ -57,13 +76,7 @@ class HandFitter:
             hands = HandParameters(*(part.index_copy(0, rows, new) for part, new in zip(hands, parted, strict=True)))
         pose = self._pose(seen.side, hands).float()
         betas, transl = hands.betas.float(), hands.transl.float()
-        models = self.models[0]
-        vertices, joints = pose.new_empty(len(pose), models.num_vertices, 3), pose.new_empty(len(pose), 21, 3)
-        for side, model in enumerate(self.models):
-            rows = (seen.side == side).nonzero()[:, 0]
-            out = model(pose[rows], betas[rows], transl[rows])
-            vertices[rows], joints[rows] = out.vertices, out.joints
-        return FittedHands(pose, betas, transl, vertices, joints)
+        return FittedHands(pose, betas, transl, *pose_hands(self.models, seen.side, pose, betas, transl))
 
     def _pose(self, side: Tensor, hands: HandParameters) -> Tensor:
         """(N,48)."""

@@ -11,7 +11,7 @@ import torch
 from aih_gen.config import SIDES
 from aih_gen.typing import Float32, Int64, Side
 from hdr_model.fitting.fit import Observations
-from hdr_model.fitting.hands import FittedHands, HandFitter
+from hdr_model.fitting.hands import FittedHands, HandFitter, pair_rows
 from hdr_model.inference.mesh import HandMesh, photo_camera
 from hdr_model.inference.result import Result
 
@@ -29,7 +29,8 @@ def with_meshes(fitter: HandFitter, results: Sequence[Result], focal_length: flo
     """
     cameras = [photo_camera(result.image.shape[0], result.image.shape[1], focal_length) for result in results]
     places = [(k, side) for k, result in enumerate(results) for side in SIDES if result[side].present]
-    fitted = fitter(_observed(results, cameras, places), _pairs(places)) if places else None
+    images, sides = [k for k, _ in places], [SIDES.index(side) for _, side in places]
+    fitted = fitter(_observed(results, cameras, places), pair_rows(images, sides)) if places else None
     faces = {side: model.faces.numpy() for side, model in zip(SIDES, fitter.models, strict=True)}
     meshes = {(k, side): _absent(fitter, faces[side], camera) for k, camera in enumerate(cameras) for side in SIDES}
     for row, (k, side) in enumerate(places):
@@ -52,12 +53,6 @@ def _observed(
     arrays = [[getattr(hand, name) for hand in hands] for name in ("joints_2d", "joints_3d", "joint_confidence")]
     stacked = (torch.from_numpy(np.stack(a).astype(np.float64)) for a in (*arrays, [cameras[k] for k, _ in places]))
     return Observations(torch.tensor([SIDES.index(side) for _, side in places]), *stacked)
-
-
-def _pairs(places: Sequence[tuple[int, Side]]) -> list[tuple[int, int]]:
-    """Rows of the hands of photos with two."""
-    rows = {place: row for row, place in enumerate(places)}
-    return [(row, rows[k, "left"]) for (k, side), row in rows.items() if side == "right" and (k, "left") in rows]
 
 
 def _mesh(

@@ -12,7 +12,7 @@ from torch import Tensor
 from aih_gen.config import SIDES
 from aih_gen.typing import Side
 from hdr_model.geometry import BOX_SCALE, mask_boxes
-from hdr_model.inference.detection import MARGIN, Window, find_hands, window_of
+from hdr_model.inference.detection import Window, find_hands, window_of
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Box, HandResult, Result
 from hdr_model.inference.smoothing import SMOOTH, OneEuroFilter
@@ -145,7 +145,8 @@ def _around(masks: Masks) -> Window | None:
         return None
     whole = Window.whole(*both.shape[-2:])
     centre, side = mask_boxes(both)
-    near = Window.around(float(centre[0, 0]), float(centre[0, 1]), round(float(side) * MARGIN))
+    (x, y), half = centre[0].tolist(), float(side) / 2
+    near = window_of((x - half, y - half, x + half, y + half))
     return near if near.side < whole.side else whole
 
 

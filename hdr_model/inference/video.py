@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self, cast
 import numpy as np
 
 from aih_gen.errors import AIHError
+from hdr_model.extras import import_extra
 from hdr_model.inference.photos import MAX_PIXELS, MIN_SIDE, check_size
 from hdr_model.visual import RGB
 
@@ -171,8 +172,4 @@ class VideoWriter:
 
 
 def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise AIHError('--video: expected PyAV, found it missing; pip install "aih-hdr[video]"') from error
-    return av
+    return import_extra("av", "video", "--video", "PyAV")

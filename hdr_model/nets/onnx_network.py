@@ -6,7 +6,6 @@ A folder holds ``config.json``, that of the network and the SHA-256 of the other
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from aih_gen.errors import AIHError, AssetError
 from aih_gen.io.json import read_json
 from hdr_model.config import HDRMConfig, NetworkConfig
+from hdr_model.extras import import_extra
 from hdr_model.nets.hasm import HASM, HASMOutput, Logits
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork
@@ -181,10 +181,7 @@ def check_exporter() -> None:
 
 
 def _of_the_extra(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise AIHError(f'ONNX: expected {package}, found it missing; pip install "aih-hdr[onnx]"') from error
+    return import_extra(package, "onnx", "ONNX", package)
 
 
 def _fits(found: Sequence[int], wanted: Sequence[int | str]) -> bool:

@@ -31,7 +31,7 @@ def test_what_fails_is_named_with_the_line_that_mends_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)  # so Python finds none
     monkeypatch.setenv("AIH_EGL_DEVICE", "99")
-    monkeypatch.setattr(doctor, "LEAST_ROOM", 1 << 80)
+    monkeypatch.setattr(doctor, "MIN_ROOM", 1 << 80)
     assert main(["doctor", *["--json"] * as_json]) == 1
     said = capsys.readouterr().out
     if as_json:
