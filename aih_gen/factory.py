@@ -266,13 +266,13 @@ def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tq
     alone, shared = _divided(jobs, workers)
     size = _part_size(shared, workers)
     parts = ((job, part) for job in shared for batch in job.batches() for part in _parts(batch, size))
-    with one_thread_each(), _Workers(workers, bar) as crew:
-        shards = [crew.submit(_make_shard, job) for job in alone]
+    with one_thread_each(), _Workers(workers, len(alone), bar) as crew:
+        shards = [crew.submit(_make_shard, job, k) for k, job in enumerate(alone)]
         made = crew.in_order(_make_rows, parts, AHEAD * workers)  # begun by whoever has no more shards to make
         for shard in crew.done(shards):
             finished(shard.result())
         for job in shared:
-            rows = (join_rows([next(made) for _ in _parts(batch, size)]) for batch in job.batches())
+            rows = (join_rows([crew.counted(next(made)) for _ in _parts(batch, size)]) for batch in job.batches())
             finished(write_rows(job.path, rows, job.count, job.header, job.codec))
 
 
@@ -297,14 +297,17 @@ class _Workers:
     """Context in which processes work; at its end each finishes no more than the batch it is at.
 
     They are forked from a server that has imported what this process has, which takes seconds, and has done nothing
-    else: an OpenGL context does not survive a fork.
+    else: an OpenGL context does not survive a fork. What they share with this process has no lock: one that is killed
+    would keep it, and all others would wait for ever.
     """
 
-    def __init__(self, number: int, bar: tqdm[Any]) -> None:
+    def __init__(self, number: int, shards: int, bar: tqdm[Any]) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "aih_gen"])
         self.bar = bar
-        self.started, self.made, self.stop = context.Event(), context.Value("q", 0), context.Event()
+        self.counts = 0  # samples that were taken by ``counted``
+        self.started, self.stop = context.RawValue("b", 0), context.RawValue("b", 0)
+        self.made = context.RawArray("q", shards)  # samples of each shard so far; the worker that makes it writes it
         shared = (self.started, self.made, self.stop)
         self.pool = ProcessPoolExecutor(number, context, initializer=_start_worker, initargs=shared)
         self.submit = self.pool.submit
@@ -313,18 +316,27 @@ class _Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.stop.set()
+        self.stop.value = 1
         self.pool.shutdown(cancel_futures=True)
         if kind is BrokenProcessPool:
-            raise AIHError(KILLED if self.started.is_set() else ENDED_AT_START) from None
+            raise AIHError(KILLED if self.started.value else ENDED_AT_START) from None
+
+    def counted(self, rows: Rows) -> Rows:
+        """The same rows, whose samples are made."""
+        self.counts += len(rows.provenance)
+        self._show()
+        return rows
 
     def done(self, futures: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
         """Each of the futures when it is done; moves the bar."""
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            self.bar.update(self.made.value - self.bar.n)
+            self._show()
             yield from done
+
+    def _show(self) -> None:
+        self.bar.update(self.counts + sum(self.made) - self.bar.n)
 
     def in_order(self, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], ahead: int) -> Iterator[Any]:
         """Results of calls; always ``ahead`` of them, which begin at once, are under way or wait to be taken."""
@@ -385,33 +397,33 @@ def _script_is_run_again() -> bool:
 def _start_worker(started: Any, made: Any, stop: Any) -> None:
     global _made, _stop
     _made, _stop = made, stop
-    started.set()
+    started.value = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     die_with_parent()  # one that was killed has let go of the folder, so nothing may be written to it any more
 
 
-def _make_shard(job: Job) -> ManifestEntry:
-    _report(0)
-    return job.run(open_in_worker(job.config), _report)
+def _make_shard(job: Job, number: int) -> ManifestEntry:
+    def report(samples: int) -> None:
+        _check_wanted()
+        _made[number] += samples
+
+    _check_wanted()
+    return job.run(open_in_worker(job.config), report)
 
 
 def _make_rows(job: Job, indices: range) -> Rows:
-    _report(0)
-    rows = pack_rows(open_in_worker(job.config).samples(indices), job.depth)
-    _report(len(indices))
-    return rows
+    _check_wanted()
+    return pack_rows(open_in_worker(job.config).samples(indices), job.depth)
 
 
-def _report(samples: int) -> None:
-    """Say that so many samples were made.
+def _check_wanted() -> None:
+    """Nothing, or the end of a worker's call.
 
     Raises:
-        _Stopped: no more are wanted.
+        _Stopped: no more samples are wanted.
     """
-    if _stop.is_set():
+    if _stop.value:
         raise _Stopped
-    with _made.get_lock():
-        _made.value += samples
 
 
 def _run_in_ray(job: Job) -> ManifestEntry:

@@ -9,14 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh
 
 may_be_skipped=': needs (a GPU|licensed files|root|a C compiler)'
-in_processes=(-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+in_processes=(-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # run_tests PYTHON [ARGUMENT ...]: pytest, which says why it skips what it skips.
 run_tests() {
     local others
-    "$1" -m pytest -q -rs --color=no --durations=10 "${@:2}" 2>&1 | tee "$log"
+    timeout --foreground 45m "$1" -m pytest -q -rs --color=no --durations=10 "${@:2}" 2>&1 | tee "$log"
     others=$(grep '^SKIPPED' "$log" | grep -vE "$may_be_skipped" || true)
     [ -z "$others" ] || fail "expected no skip but for ${may_be_skipped#: }, found:"$'\n'"$others"
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import multiprocessing
 import pickle
@@ -180,14 +181,27 @@ def _first_pixel(shards: AIHShards, position: int) -> list[int]:
     return shards[position].image[0, 0].tolist()
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_an_open_data_set_crosses_into_other_processes(folder: Path, method: str) -> None:
+def in_a_fresh_process(check: Callable[[Path], None], folder: Path) -> None:
+    """Forks are tested there: a process that has threads, as that of the tests has, may hang in a fork."""
+    process = multiprocessing.get_context("spawn").Process(target=check, args=(folder,))
+    process.start()
+    process.join(120)
+    process.kill()
+    assert process.exitcode == 0
+
+
+def check_crossing(method: str, folder: Path) -> None:
     shards = AIHShards(folder)
     expected = [_first_pixel(shards, k) for k in range(len(shards))]  # now files are open here
     with multiprocessing.get_context(method).Pool(2) as pool:
         found = pool.starmap(_first_pixel, [(shards, k) for k in range(len(shards))])
     assert found == expected
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_open_data_set_crosses_into_other_processes(folder: Path, method: str) -> None:
+    in_a_fresh_process(functools.partial(check_crossing, method), folder)
+    shards = AIHShards(folder)
     assert_same(pickle.loads(pickle.dumps(shards))[1], shards[1])  # noqa: S301
 
 
@@ -199,8 +213,7 @@ def _inherited(queue: multiprocessing.Queue[tuple[list[int], bool]]) -> None:
 INHERITED: list[AIHShards] = []
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
+def check_inheriting(folder: Path) -> None:
     INHERITED[:] = [AIHShards(folder)]
     expected = _first_pixel(INHERITED[0], 4)
     parents = INHERITED[0]._open[0].file.id.get_vfd_handle()
@@ -212,6 +225,10 @@ def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
     child.join()
     assert pixel == expected and not still_uses_the_parents_file
     assert INHERITED.pop()._open[0].file.id.get_vfd_handle() == parents
+
+
+def test_a_forked_process_opens_its_own_files(folder: Path) -> None:
+    in_a_fresh_process(check_inheriting, folder)
 
 
 def test_more_shards_than_may_be_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
