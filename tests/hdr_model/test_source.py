@@ -32,7 +32,7 @@ def test_its_batches_are_those_of_the_shards_that_would_be_written(tmp_path: Pat
 
 
 def test_no_sample_comes_twice_and_none_has_too_few_hands() -> None:
-    source = SourceDataset(RENDER, FIELDS, min_hands=2)
+    source = SourceDataset(RENDER, FIELDS, min_hands=2, new_per_step=4)
     ranks = [list(source.order(4, 0, 1, 4, rank, 2)) for rank in (0, 1)]
     numbers = [k for steps in ranks for batch in steps for k in batch]
     assert sorted(numbers) == list(range(8, 32))
