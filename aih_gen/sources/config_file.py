@@ -33,7 +33,8 @@ def read_config(path: Path) -> RenderConfig | SynConfig:
         document = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AIHError(f"{path}: expected the file of a configuration, found none") from error
-    if isinstance(document, dict) and document.get("format") == FORMAT:
+    from_manifest = isinstance(document, dict) and document.get("format") == FORMAT
+    if from_manifest:
         document = document.get("config")
     if not isinstance(document, dict):
         raise AIHError(f"{path}: expected a configuration, an object of names and values, found something else")
@@ -46,6 +47,8 @@ def read_config(path: Path) -> RenderConfig | SynConfig:
         )
     given = {name: value for name, value in document.items() if name not in ("subset", "generator_version")}
     known = {field.name: field for field in fields(kind)}
+    if from_manifest:  # it also describes the hands that a source's shards show
+        given = {name: value for name, value in given.items() if name in known or not isinstance(value, dict)}
     if unknown := sorted(given.keys() - known.keys()):
         raise AIHError(f"{path}: expected fields of {kind.__name__}, found {unknown[0]!r}")
     types = get_type_hints(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +18,12 @@ from hdr_model.data.window import WindowOrder
 
 SAMPLES = 1 << 40
 """Number of samples: more than any training takes."""
+BYTES = 10
+"""Bytes of a pixel: three images of three channels, and the masks."""
 WINDOW = 1024
+"""Samples of the window by default."""
 NEW_SHARE = 4
-"""By default one sample of so many in a batch is new."""
+"""By default one of so many samples in a batch is new."""
 
 
 class SourceDataset(Dataset[Batch]):
@@ -76,13 +80,17 @@ class SourceDataset(Dataset[Batch]):
         """The samples of each step.
 
         Raises:
-            AIHError: a batch has no room for the new samples, or the window none for a batch.
+            AIHError: a batch has no room for the new samples, the window none for a batch, or memory none for it.
         """
         new = max(1, batch_size // NEW_SHARE) if self.new_per_step is None else self.new_per_step
         if not 1 <= new <= batch_size:
             raise AIHError(f"--new-per-step: expected 1 to the {batch_size} samples of a batch, found {new}")
-        if not batch_size <= self.window < SAMPLES:
+        if self.window < batch_size:
             raise AIHError(f"--window: expected at least the {batch_size} samples of a batch, found {self.window}")
+        size, memory = BYTES * self.config.size**2, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if self.window * size > memory:
+            most = f"at most {memory // size:,} samples of {size:,} bytes, which is all memory"
+            raise AIHError(f"--window: expected {most}, found {self.window:,}")
         window = batch_size if new == batch_size else self.window  # none of the others would be seen
         return WindowOrder(window, new, batch_size, seed, start, steps, rank, world)
 

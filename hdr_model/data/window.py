@@ -81,7 +81,8 @@ class _Held:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.free = list(range(rows - 1, -1, -1))
+        self.fresh = iter(range(rows))
+        self.free: list[int] = []
         self.places: dict[int, int] = {}
         self.arrays: Mapping[str, Tensor] = {}
 
@@ -89,7 +90,7 @@ class _Held:
         """Copy a batch in."""
         if not self.arrays:  # memory that was never written to is not taken yet
             self.arrays = {name: value.new_empty(self.rows, *value.shape[1:]) for name, value in samples.items()}
-        rows = torch.tensor([self.free.pop() for _ in places])
+        rows = torch.tensor([self.free.pop() if self.free else next(self.fresh) for _ in places])
         self.places.update(zip(places, rows.tolist(), strict=True))
         for name, array in self.arrays.items():
             array[rows] = samples[name]
