@@ -78,8 +78,8 @@ class Synthesis:
     """The source of those single hands: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
     window: int | None = None
-    """Where --data is a configuration: samples that are held in memory (655 kB each at 256 pixels) and that batches are
-    drawn from; by default 1,024."""
+    """Samples of a configuration in --data that are held in memory (655 kB each at 256 pixels), from which batches are
+    drawn; by default 1,024."""
     new_per_step: int | None = None
     """Samples of each batch that are new, the others come from the window; by default a quarter of the batch."""
 

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from os import PathLike
 from typing import Any, Protocol, cast
@@ -120,7 +121,8 @@ def batches(
 ) -> Generator[Batch]:
     """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one).
 
-    They come from a fork server: a fork of this process would inherit locks that its threads hold, and its GPU.
+    They come from a fork server: a fork of this process would inherit locks that its threads hold, and its GPU. They
+    are started by this call: a start that is interrupted leaves some.
 
     Args:
         shown: samples of a batch that comes before these, read by the same processes.
@@ -131,13 +133,20 @@ def batches(
     """
     order = dataset.order(config.batch_size, config.seed, start, config.steps, rank, world)
     read = _read(dataset, itertools.chain([list(shown)] if shown else [], order), workers)
-    if shown:
-        yield next(read)
-    yield from order.batches(read, tell)
+    next(read)
+    return _in_steps(read, order, tell, len(shown) > 0)
+
+
+def _in_steps(read: Generator[Batch], order: Order, tell: Tell, first: bool) -> Generator[Batch]:
+    """The ``first`` batch as it was read, then those of the steps."""
+    with closing(read):
+        if first:
+            yield next(read)
+        yield from order.batches(read, tell)
 
 
 def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Generator[Batch]:
-    """A batch of each list of samples, in their order."""
+    """Nothing, when the processes are started, then a batch of each list of samples, in their order."""
     context = multiprocessing.get_context("forkserver") if workers else None
     if context:
         context.set_forkserver_preload([name for name in sys.modules if name.startswith(_PRELOADED)])
@@ -151,23 +160,25 @@ def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Ge
         worker_init_fn=leave_signals_to_the_loop,
     )
     others = set(multiprocessing.active_children())
-    with one_thread_each():
-        read = iter(loader)
-    readers = set(multiprocessing.active_children()) - others
+    read: Any = None
     try:
+        with one_thread_each():
+            read = iter(loader)
+        yield {}
         for batch in read:
             if isinstance(batch, AIHError):
                 raise batch
             yield batch
     except RuntimeError as error:
-        if all(process.is_alive() for process in readers):
+        readers = set(multiprocessing.active_children()) - others
+        if len(readers) == workers:
             raise
         _kill(readers)
-        cast(Any, read)._shutdown = True  # it would use locks that the killed process may have kept
+        read._shutdown = True  # it would use locks that the killed process may have kept
         raise AIHError(KILLED) from error
     finally:
         del read  # it asks the processes to end, and waits for a while
-        _kill(readers)
+        _kill(set(multiprocessing.active_children()) - others)
 
 
 def _kill(processes: Iterable[BaseProcess]) -> None:
