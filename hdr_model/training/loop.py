@@ -90,8 +90,9 @@ def train(
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    opened = (task, synthesise, hands, config.seed, window, new_per_step)
-    dataset = _open_data(data, *opened) if source is None else source
+    dataset = source
+    if dataset is None:
+        dataset = _open_data(data, task, synthesise, hands, config.seed, window, new_per_step)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -109,7 +110,9 @@ def train(
         synchronise_batch_norm(task.networks, device)
     run = _Run(task, config, out, device, autocast, network, average, dataset, held_out, rank, world)
     where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
-    made = {"synthesise": synthesise, "window": window, "new_per_step": new_per_step}
+    made: dict[str, Any] = {"synthesise": synthesise}
+    if isinstance(dataset, SourceDataset):
+        made |= {"window": dataset.window, "new_per_step": dataset.new_per_step}
     _optimise(run, workers, resume, {**made, "compiled": compiled, **(settings or {}), **where})
     if world > 1:
         dist.destroy_process_group()

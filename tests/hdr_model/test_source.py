@@ -45,11 +45,12 @@ def test_a_network_trains_on_it(tmp_path: Path) -> None:
     for name, config in zip(("hasm", "hdrm"), configs, strict=True):
         settings = short(name, steps=1, batch_size=2)
         task = make_task(settings)
-        source = SourceDataset(config, task.fields, task.min_hands)
+        source = SourceDataset(config, task.fields, task.min_hands, window=4)
         weights = train(task, settings, (), tmp_path / name, device=CPU, source=source)
         assert (weights / "model.safetensors").is_file()
         recorded = read_settings(tmp_path / name)
         assert recorded and recorded["data_sha256"] == source.digest() and recorded["data"] == []
+        assert recorded["window"] == 4
     assert SourceDataset(RENDER).digest() != SourceDataset(dataclasses.replace(RENDER, seed=4)).digest()
 
 
