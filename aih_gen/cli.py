@@ -70,6 +70,9 @@ class Render(_Making):
 
     depth: bool = False
     """Store each hand's depth map too."""
+    gl_device: str | None = None
+    """Number of the device that draws, from 0, as EGL counts cards and, last, the processor; of several, such as 0,1,
+    each worker takes one, in turn. No sample depends on it but by its driver. By default the first."""
     scenes: _Scenes
     work: _SharedWork
 
@@ -77,7 +80,7 @@ class Render(_Making):
         settings = {field.name: getattr(self.scenes, field.name) for field in fields(RenderConfig)}
         if self.scenes.hands is None:
             settings["hands"] = RenderConfig.hands if self.scenes.poses == RenderConfig.poses else TWO_HANDS
-        return _make(RenderConfig(**settings), self, self.work, self.depth)
+        return _make(RenderConfig(**settings), self, self.work, self.depth, _device_numbers(self.gl_device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +215,26 @@ class Doctor:
         return diagnose(self.json)
 
 
-def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool = False) -> int:
+def _device_numbers(given: str | None) -> list[int] | None:
+    numbers = [text.strip() for text in given.split(",")] if given is not None else []
+    if not all(text.isdecimal() for text in numbers):
+        raise AIHError(
+            f"--gl-device: expected the number of a device, or several such as 0,1, found {given or 'nothing'}"
+        )
+    return [int(text) for text in numbers] or None
+
+
+def _make(
+    config: DatasetConfig,
+    making: _Making,
+    work: _SharedWork,
+    depth: bool = False,
+    gl_device: Sequence[int] | None = None,
+) -> int:
     check_config(config)
     started, shards = time.perf_counter(), list[ManifestEntry]()
     settings = {field.name: getattr(work, field.name) for field in fields(work)}
-    generate(config, making.out, making.count, depth=depth, finished=shards.append, **settings)
+    generate(config, making.out, making.count, depth=depth, gl_device=gl_device, finished=shards.append, **settings)
     seconds = time.perf_counter() - started
     made, there = sum(shard.samples for shard in shards), _listed(making.out)
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"
