@@ -18,7 +18,7 @@ from aih_gen.doctor import diagnose
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import, Work
-from aih_gen.io.write import check_apart, check_writable, write_text
+from aih_gen.io.write import check_apart, check_writable, write_bytes, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import SHEET, SHEET_SAMPLES, write_sheet
@@ -189,19 +189,35 @@ class Preview:
     """The page."""
     count: int = 24
     """Samples shown in full, spread over the data set."""
+    rerun: Path | None = None
+    """Also write these samples as a file for the viewer rerun: hands in 3D, camera, image, masks, depth."""
 
     def run(self) -> int:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
-        check_writable(self.out, "file")
+        places = [self.out, self.rerun] if self.rerun else [self.out]
+        for place in places:
+            check_writable(place, "file")
         shards = AIHShards(self.path)
         read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
-        check_apart(self.out, [self.path, *read])
+        for place in places:
+            check_apart(place, [self.path, *read])
         count = min(self.count, len(shards))
-        page = preview_page(shards, [k * len(shards) // count for k in range(count)])
-        write_text(self.out, page)
+        positions = [k * len(shards) // count for k in range(count)]
+        recording = self._recorded(shards, positions) if self.rerun else None
+        write_text(self.out, preview_page(shards, positions))
         print(self.out)
+        if self.rerun and recording is not None:
+            write_bytes(self.rerun, recording)
+            print(self.rerun)
         return 0
+
+    def _recorded(self, shards: AIHShards, positions: Sequence[int]) -> bytes:
+        from aih_gen.reports.rerun import Recording, add_samples
+
+        recording = Recording("--rerun", "aih-gen preview", "sample")
+        add_samples(recording, ((k, shards[k]) for k in positions), shards.shards[0].header.hand_model)
+        return recording.data()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ PYTHON = (3, 11)
 NEWER_PYTHON = "install Python 3.11 or later"
 MIN_ROOM = 1 << 30
 """Bytes: what a thousand samples and a training's checkpoints take."""
-OPTIONAL = {"ray": "ray", "av": "video", "pyrender": "pyrender"}
+OPTIONAL = {"ray": "ray", "av": "video", "pyrender": "pyrender", "rerun": "rerun"}
 """Modules that only some commands need, and the extra that installs each."""
 
 
