@@ -7,9 +7,10 @@ pass, each hand alone, PNG files. Ours, renderer gl, writes shards with everythi
 default one a core. Both make the same pairs of hands: once from scenes that are ready (drawing and writing alone), and
 once with their sampling, by the same sampler, as part of the work (end to end). What is timed has run once before: a
 data set is made over hours, in which programs, photographs and memory are ready. All take turns for some rounds, as
-machines are not always equally fast. Prints medians of samples a second to the disk and of ratios to the plain program
-of the same round; then milliseconds of a core that each stage takes, and the rate of 16 cores by them; then one run of
-``generate``, its start included.
+machines are not always equally fast. Prints medians of samples a second to the disk, of the time of cores that a sample
+takes, and of ratios to the plain program of the same round: of passed time, and of cores' time, which other work on the
+machine hardly changes. Then milliseconds of a core that each stage takes, and the rate of 16 cores by them; then one
+run of ``generate``, its start included.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ from aih_gen.shards.writer import write_shard
 from aih_gen.typing import Look
 
 Result = TypeVar("Result")
+Work = Callable[[], float]
+"""A run of a contender, which returns the seconds of cores that it took."""
+Wanted = Sequence[Scene] | Sequence[int]
+"""Scenes, or the indices of scenes that are still to be sampled."""
 
 LOOKS: tuple[Look, ...] = ("plain", "full")
 STAGES = ("scene", "drawing", "background", "composition and sensor", "writing")
@@ -78,12 +83,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
         out = Path(folder)
         renderer = pyrender.OffscreenRenderer(config.size, config.size)
-        ready: dict[str, Callable[[], None]] = {
-            "plain program": lambda: plain_program(renderer, source, scenes, out),
-        }
-        whole: dict[str, Callable[[], None]] = {
-            "plain program": lambda: plain_program(renderer, source, map(source.scenes.sample, range(count)), out),
-        }
+        plain = partial(plain_program, renderer, source, out)
+        ready: dict[str, Work] = {"plain program": lambda: plain(scenes)}
+        whole: dict[str, Work] = {"plain program": lambda: plain(map(source.scenes.sample, range(count)))}
         for look in LOOKS:
             work = pools.enter_context(in_workers(replace(config, look=look), workers, out))
             ready[f"ours, {look} look"] = partial(work, scenes)
@@ -104,19 +106,20 @@ def _peopled(scene: Scene) -> bool:
     return any("person" in name for name in scene.shows)
 
 
-def _compare(title: str, runs: dict[str, Callable[[], None]], count: int, rounds: int) -> None:
+def _compare(title: str, runs: dict[str, Work], count: int, rounds: int) -> None:
     """Run all, the first of which the others are compared with, in turn; the first round is for warming up."""
-    seconds = np.array([[_timed(run) / count for run in runs.values()] for _ in range(rounds + 1)])[1:]
+    seconds = np.array([[_timed(run) for run in runs.values()] for _ in range(rounds + 1)])[1:] / count
     ratios = np.median(seconds[:, :1] / seconds, 0)
-    print(f"\n{title:34} {'ms/sample':>10} {'samples/s':>10} {'times plain program':>20}")
-    for name, each, ratio in zip(runs, np.median(seconds, 0), ratios, strict=True):
-        print(f"  {name:32} {1000 * each:>10.1f} {1 / each:>10.1f} {ratio:>20.2f}")
+    print(f"\n{title:34} {'samples/s':>10} {'ms of cores':>12} {'times plain program':>20} {'by cores':>10}")
+    for name, (passed, core), (faster, cheaper) in zip(runs, np.median(seconds, 0), ratios, strict=True):
+        print(f"  {name:32} {1 / passed:>10.1f} {1000 * core:>12.1f} {faster:>20.2f} {cheaper:>10.2f}")
 
 
-def _timed(work: Callable[[], None]) -> float:
+def _timed(work: Work) -> tuple[float, float]:
+    """Seconds that pass, and seconds of cores."""
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    core = work()
+    return time.perf_counter() - started, core
 
 
 def _print_stages(config: RenderConfig, count: int) -> None:
@@ -130,14 +133,14 @@ def _print_stages(config: RenderConfig, count: int) -> None:
     print(f"  {CORES} cores would make {CORES / total:.0f} samples a second, if what draws keeps up")
 
 
-def plain_program(renderer: Any, source: RenderedSource, scenes: Iterable[Scene], folder: Path) -> None:
-    """(a): nothing clever, nothing wasteful; one scene after the other."""
+def plain_program(renderer: Any, source: RenderedSource, folder: Path, scenes: Iterable[Scene]) -> float:
+    """Nothing clever, nothing wasteful; one scene after the other. Returns seconds of cores."""
     import pyrender
     from pyrender.constants import RenderFlags
 
     from aih_gen.render.pyrender import FROM_OPENCV
 
-    size, hands = source.config.size, source.hands
+    started, size, hands = time.process_time(), source.config.size, source.hands
     for k, scene in enumerate(scenes):
         background = background_image(scene.background, source.scenes.library, size)
         world = pyrender.Scene(bg_color=(0, 0, 0, 0), ambient_light=scene.lights.harmonics[0])
@@ -167,20 +170,22 @@ def plain_program(renderer: Any, source: RenderedSource, scenes: Iterable[Scene]
             Image.fromarray(blended).save(folder / f"{k}_{name}.png", compress_level=1)
         for name, mask in masks.items():
             Image.fromarray(mask).save(folder / f"{k}_{name}.png")
+    return time.process_time() - started
 
 
 @contextmanager
-def in_workers(
-    config: RenderConfig, workers: int, out: Path
-) -> Iterator[Callable[[Sequence[Scene] | Sequence[int]], None]]:
-    """A function that makes samples of scenes, or of indices, in processes that are there; each writes a shard."""
+def in_workers(config: RenderConfig, workers: int, out: Path) -> Iterator[Callable[[Wanted], float]]:
+    """A function that makes samples of scenes, or of indices, in processes that are there; each writes a shard.
+
+    It returns seconds of cores.
+    """
     paths = [out / f"{config.look}_{k}.h5" for k in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(config,)) as pool:
 
-        def work(wanted: Sequence[Scene] | Sequence[int]) -> None:
+        def work(wanted: Wanted) -> float:
             with one_thread_each():  # submitting starts the workers
                 done = pool.map(_to_shard, [list(wanted[k::workers]) for k in range(workers)], paths)
-            list(done)
+            return sum(done)
 
         yield work
 
@@ -196,12 +201,14 @@ def _start(config: RenderConfig) -> None:
     source.samples(range(BATCH))  # whatever is made once is made
 
 
-def _to_shard(wanted: Sequence[Scene] | Sequence[int], path: Path) -> None:
+def _to_shard(wanted: Wanted, path: Path) -> float:
+    started = time.process_time()
     batches = (_worker.compose_scenes(_scenes(wanted[k : k + BATCH])) for k in range(0, len(wanted), BATCH))
     write_shard(path, batches, len(wanted), HEADER, "zstd", True)
+    return time.process_time() - started
 
 
-def _scenes(wanted: Sequence[Scene] | Sequence[int]) -> list[Scene]:
+def _scenes(wanted: Wanted) -> list[Scene]:
     """The scenes, or those of the indices; in the plain look through a perfect sensor and without people."""
     scenes = [_worker.scenes.sample(one) if isinstance(one, int) else one for one in wanted]
     plain = _worker.config.look == "plain"
