@@ -422,9 +422,9 @@ _device: int | None = None
 
 
 @functools.cache
-def open_in_worker(config: DatasetConfig) -> Source:
-    """The source, opened when the first job arrives, which decides on what device it draws."""
-    source = open_source(config, _device)
+def open_in_worker(config: DatasetConfig, device: int | None = None) -> Source:
+    """The source, opened when the first job arrives."""
+    source = open_source(config, device)
     gc.freeze()  # a worker needs all that it has loaded until its end; looking for garbage in there takes time
     return source
 
@@ -456,12 +456,12 @@ def _make_shard(job: Job, number: int) -> ManifestEntry:
         _made[number] += samples
 
     _check_wanted()
-    return job.run(open_in_worker(job.config), report)
+    return job.run(open_in_worker(job.config, _device), report)
 
 
 def _make_rows(job: Job, indices: range) -> Rows:
     _check_wanted()
-    return pack_rows(open_in_worker(job.config).samples(indices), job.depth)
+    return pack_rows(open_in_worker(job.config, _device).samples(indices), job.depth)
 
 
 def _check_wanted() -> None:
@@ -474,14 +474,17 @@ def _check_wanted() -> None:
         raise _Stopped
 
 
-def _run_in_ray(job: Job, device: int | None) -> ManifestEntry:
-    global _device
-    _device = device
+_taken: dict[tuple[int | None, ...], int | None] = {}
+"""The device that this process of Ray's drew on first, of those it was given: it stays there, as sources are large."""
+
+
+def _run_in_ray(job: Job, devices: tuple[int | None, ...], number: int) -> ManifestEntry:
+    device = _taken.setdefault(devices, devices[number % len(devices)])
     os.environ |= ONE_THREAD  # Ray does so for OpenMP alone; llvmpipe looks when the source is opened
-    return job.run(open_in_worker(job.config), lambda samples: None)
+    return job.run(open_in_worker(job.config, device), lambda samples: None)
 
 
-def _ray(devices: Sequence[int | None], jobs: Sequence[Job], finished: Finished, bar: tqdm[Any]) -> None:
+def _ray(devices: tuple[int | None, ...], jobs: Sequence[Job], finished: Finished, bar: tqdm[Any]) -> None:
     """One Ray task a shard; the cluster sees ``out`` under the same path."""
     import ray
 
@@ -490,11 +493,15 @@ def _ray(devices: Sequence[int | None], jobs: Sequence[Job], finished: Finished,
         ray.init(log_to_driver=False)
     try:
         remote = ray.remote(_run_in_ray)
-        running = {remote.remote(job, device): job for job, device in zip(jobs, itertools.cycle(devices), strict=False)}
+        running = {remote.remote(job, devices, number): job for number, job in enumerate(jobs)}
         while running:
             (done,), _ = ray.wait(list(running))
             bar.update(running.pop(done).count)
             finished(ray.get(done))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, AIHError):
+            raise error.cause from None  # without Ray's account of where it came from
+        raise
     finally:
         if started:
             ray.shutdown()
