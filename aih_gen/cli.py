@@ -18,7 +18,7 @@ from aih_gen.doctor import diagnose
 from aih_gen.errors import AIHError, one_line
 from aih_gen.factory import generate
 from aih_gen.import_export import Annotate, Export, Import, Work
-from aih_gen.io.write import check_apart, check_writable, write_text
+from aih_gen.io.write import check_apart, check_writable, write_bytes, write_text
 from aih_gen.reports.card import card, write_card
 from aih_gen.reports.gallery import preview_page
 from aih_gen.reports.preview import SHEET, SHEET_SAMPLES, write_sheet
@@ -84,11 +84,14 @@ class Render(_Making):
 
     depth: bool = False
     """Store each hand's depth map too."""
+    gl_device: str | None = None
+    """Number of the device that draws, from 0, as EGL counts cards and, last, the processor; of several, such as 0,1,
+    each worker takes one, in turn. No sample depends on it but by its driver. By default the first."""
     scenes: _Scenes
     work: _SharedWork
 
     def run(self) -> int:
-        return _make(self.scenes.config(), self, self.work, self.depth)
+        return _make(self.scenes.config(), self, self.work, self.depth, _device_numbers(self.gl_device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,19 +211,35 @@ class Preview:
     """The page."""
     count: int = 24
     """Samples shown in full, spread over the data set."""
+    rerun: Path | None = None
+    """Also write these samples as a file for the viewer rerun: hands in 3D, camera, image, masks, depth."""
 
     def run(self) -> int:
         if self.count < 1:
             raise AIHError(f"count: expected 1 or more, found {self.count}")
-        check_writable(self.out, "file")
+        places = [self.out, self.rerun] if self.rerun else [self.out]
+        for place in places:
+            check_writable(place, "file")
         shards = AIHShards(self.path)
         read = [path for shard in shards.shards for path in (shard.path, shard.path.with_name(MANIFEST))]
-        check_apart(self.out, [self.path, *read])
+        for place in places:
+            check_apart(place, [self.path, *read])
         count = min(self.count, len(shards))
-        page = preview_page(shards, [k * len(shards) // count for k in range(count)])
-        write_text(self.out, page)
+        positions = [k * len(shards) // count for k in range(count)]
+        recording = self._recorded(shards, positions) if self.rerun else None
+        write_text(self.out, preview_page(shards, positions))
         print(self.out)
+        if self.rerun and recording is not None:
+            write_bytes(self.rerun, recording)
+            print(self.rerun)
         return 0
+
+    def _recorded(self, shards: AIHShards, positions: Sequence[int]) -> bytes:
+        from aih_gen.reports.rerun import Recording, add_samples
+
+        recording = Recording("--rerun", "aih-gen preview", "sample")
+        add_samples(recording, ((k, shards[k]) for k in positions), shards.shards[0].header.hand_model)
+        return recording.data()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +253,25 @@ class Doctor:
         return diagnose(self.json)
 
 
-def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool = False) -> int:
+def _device_numbers(given: str | None) -> list[int] | None:
+    numbers = [text.strip() for text in given.split(",")] if given is not None else []
+    if not all(text.isdecimal() for text in numbers):
+        raise AIHError(
+            f"--gl-device: expected the number of a device, or several such as 0,1, found {given or 'nothing'}"
+        )
+    return [int(text) for text in numbers] or None
+
+
+def _make(
+    config: DatasetConfig,
+    making: _Making,
+    work: _SharedWork,
+    depth: bool = False,
+    gl_device: Sequence[int] | None = None,
+) -> int:
     started, shards = time.perf_counter(), list[ManifestEntry]()
     settings = {field.name: getattr(work, field.name) for field in fields(work)}
-    generate(config, making.out, making.count, depth=depth, finished=shards.append, **settings)
+    generate(config, making.out, making.count, depth=depth, gl_device=gl_device, finished=shards.append, **settings)
     seconds = time.perf_counter() - started
     made, there = sum(shard.samples for shard in shards), _listed(making.out)
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:.1f} a second"

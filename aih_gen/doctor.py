@@ -25,10 +25,8 @@ PYTHON = (3, 11)
 NEWER_PYTHON = "install Python 3.11 or later"
 MIN_ROOM = 1 << 30
 """Bytes: what a thousand samples and a training's checkpoints take."""
-OPTIONAL = {"ray": "ray", "av": "video", "pyrender": "pyrender"}
+OPTIONAL = {"ray": "ray", "av": "video", "pyrender": "pyrender", "rerun": "rerun"}
 """Modules that only some commands need, and the extra that installs each."""
-SOFTWARE = ("llvmpipe", "softpipe", "swrast")
-"""Renderers of Mesa that draw on the processor."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,12 @@ def _torch() -> Finding:
 
 
 def _opengl() -> Finding:
-    from aih_gen.render.gl import describe_driver
+    from aih_gen.render.context import describe_driver, faster_drawing
 
-    vendor, renderer, release = describe_driver()
-    found = f"{renderer} ({vendor}, OpenGL {release})"
-    if not renderer.lower().startswith(SOFTWARE) or not Path("/dev/nvidia0").exists():
-        return Finding("opengl", True, found)
-    mend = "have the driver's OpenGL in the container: NVIDIA_DRIVER_CAPABILITIES=all"
-    return Finding("opengl", True, f"{found}: there is a GPU, but the processor draws", mend)
+    driver = describe_driver()
+    found = f"{driver.renderer} ({driver.vendor}, OpenGL {driver.version})"
+    mend = faster_drawing(driver)
+    return Finding("opengl", True, found + ": there is a GPU, but the processor draws" * bool(mend), mend)
 
 
 def _zstd() -> Finding:

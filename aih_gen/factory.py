@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -57,6 +58,9 @@ AHEAD = 2
 """Parts of a batch, for each worker, that may be under way or wait for the writer: what bounds the memory."""
 PARTS = 4
 """Least parts, for each worker, that shards are divided into: the last ones leave no worker idle for long."""
+
+MAX_DEVICES = 256
+"""Devices that may be named; more than any machine has."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["LP_NUM_THREADS"] = "0"
@@ -110,6 +114,7 @@ def generate(
     engine: Engine = "local",
     codec: Codec = "zstd",
     depth: bool = False,
+    gl_device: int | Sequence[int] | None = None,
     finished: Finished | None = None,
 ) -> Path:
     """Make samples 0 ... ``count`` - 1 of a configuration as shards in the folder ``out``.
@@ -130,6 +135,8 @@ def generate(
         engine: ``local``, or ``ray`` to spread the shards over a Ray cluster that shares the folder.
         codec: ``zstd``, or ``gzip`` for readers without the hdf5plugin package.
         depth: whether to store each hand's depth map.
+        gl_device: number of EGL's device that draws, from 0; of several each worker takes one, in turn. By default
+            the first.
         finished: called with the entry of each shard that is made now.
 
     Returns:
@@ -143,17 +150,24 @@ def generate(
         raise SystemExit(1)  # silently: the process that started this one says why
     check_config(config)
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
+    devices = _devices(config, gl_device, engine)
     out = Path(out)
     check_place(config, out)
-    source = open_source(config)
+    source = open_source(config, None if engine == "ray" else devices[0])  # Ray's machines have devices of their own
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
+    lines = _driver_lines(devices[:workers]) if engine == "local" and isinstance(config, RenderConfig) else []
     make_folder(out)
     with sole_writer(out, num_tasks, task_index):
         there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}
         jobs = _jobs(config, header, plan, out, count)[task_index::num_tasks]
         missing = [job for job in jobs if there.get(job.path.name, 0) < job.count]
-        run = _ray if engine == "ray" else _in_processes if workers > 1 else functools.partial(_in_this_process, source)
+        if engine == "ray":
+            run = functools.partial(_ray, devices)
+        elif workers > 1:
+            run = functools.partial(_in_processes, workers, devices)
+        else:
+            run = functools.partial(_in_this_process, source)
         del source  # other processes open their own
         entries: list[ManifestEntry] = []
 
@@ -164,8 +178,10 @@ def generate(
 
         try:
             if missing:
+                for line in lines:
+                    print(f"{out.name}: {line}", file=sys.stderr)
                 with _progress(out.name, missing) as bar:
-                    run(missing, workers, note, bar)
+                    run(missing, note, bar)
         finally:
             update_manifest(out, plan, entries)
     return out
@@ -253,20 +269,45 @@ def _check_arguments(
         raise AIHError(f"depth: expected a RenderConfig, whose hands alone have depths, found {type(config).__name__}")
 
 
+def _devices(config: DatasetConfig, given: int | Sequence[int] | None, engine: Engine) -> tuple[int | None, ...]:
+    """The numbers of the devices that draw, at least one; None is the default."""
+    if given is None:
+        return (None,)
+    if not isinstance(config, RenderConfig):
+        raise AIHError(f"gl_device: expected a RenderConfig, which OpenGL draws, found {type(config).__name__}")
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    if not 1 <= len(numbers) <= MAX_DEVICES:
+        raise AIHError(f"gl_device: expected 1 to {MAX_DEVICES} numbers, found {len(numbers)}")
+    if engine == "local":
+        from aih_gen.render.context import check_device
+
+        for number in numbers:
+            check_device(number)
+    return numbers
+
+
+def _driver_lines(devices: Sequence[int | None]) -> list[str]:
+    from aih_gen.render.context import driver_lines  # not loaded where nothing is drawn
+
+    return driver_lines(devices)
+
+
 # Engines: each makes the jobs, hands every finished entry to ``finished`` and moves the bar
 
 
-def _in_this_process(source: Source, jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+def _in_this_process(source: Source, jobs: Sequence[Job], finished: Finished, bar: tqdm[Any]) -> None:
     for job in jobs:
         finished(job.run(source, bar.update))
 
 
-def _in_processes(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+def _in_processes(
+    workers: int, devices: Sequence[int | None], jobs: Sequence[Job], finished: Finished, bar: tqdm[Any]
+) -> None:
     """Each worker makes as many whole shards; the samples of the others they share, and this process writes them."""
     alone, shared = _divided(jobs, workers)
     size = _part_size(shared, workers)
     parts = ((job, part) for job in shared for batch in job.batches() for part in _parts(batch, size))
-    with one_thread_each(), _Workers(workers, len(alone), bar) as crew:
+    with one_thread_each(), _Workers(workers, len(alone), devices, bar) as crew:
         shards = [crew.submit(_make_shard, job, k) for k, job in enumerate(alone)]
         made = crew.in_order(_make_rows, parts, AHEAD * workers)  # begun by whoever has no more shards to make
         for shard in crew.done(shards):
@@ -301,14 +342,17 @@ class _Workers:
     would keep it, and all others would wait for ever.
     """
 
-    def __init__(self, number: int, shards: int, bar: tqdm[Any]) -> None:
+    def __init__(self, number: int, shards: int, devices: Sequence[int | None], bar: tqdm[Any]) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "aih_gen"])
         self.bar = bar
         self.counts = 0  # samples that were taken by ``counted``
         self.started, self.stop = context.RawValue("b", 0), context.RawValue("b", 0)
         self.made = context.RawArray("q", shards)  # samples of each shard so far; the worker that makes it writes it
-        shared = (self.started, self.made, self.stop)
+        self.turns, turns = context.Pipe(duplex=False)  # each worker reads one byte: the position of its device
+        os.write(turns.fileno(), bytes(k % len(devices) for k in range(number)))
+        turns.close()
+        shared = (self.started, self.made, self.stop, self.turns, devices)
         self.pool = ProcessPoolExecutor(number, context, initializer=_start_worker, initargs=shared)
         self.submit = self.pool.submit
 
@@ -374,12 +418,13 @@ class _Stopped(Exception):
 
 _made: Any = None
 _stop: Any = None
+_device: int | None = None
 
 
 @functools.cache
-def open_in_worker(config: DatasetConfig) -> Source:
+def open_in_worker(config: DatasetConfig, device: int | None = None) -> Source:
     """The source, opened when the first job arrives."""
-    source = open_source(config)
+    source = open_source(config, device)
     gc.freeze()  # a worker needs all that it has loaded until its end; looking for garbage in there takes time
     return source
 
@@ -394,9 +439,12 @@ def _script_is_run_again() -> bool:
     return False
 
 
-def _start_worker(started: Any, made: Any, stop: Any) -> None:
-    global _made, _stop
+def _start_worker(
+    started: Any, made: Any, stop: Any, turns: Connection[Any, Any], devices: Sequence[int | None]
+) -> None:
+    global _made, _stop, _device
     _made, _stop = made, stop
+    _device = devices[os.read(turns.fileno(), 1)[0]]
     started.value = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     die_with_parent()  # one that was killed has let go of the folder, so nothing may be written to it any more
@@ -408,12 +456,12 @@ def _make_shard(job: Job, number: int) -> ManifestEntry:
         _made[number] += samples
 
     _check_wanted()
-    return job.run(open_in_worker(job.config), report)
+    return job.run(open_in_worker(job.config, _device), report)
 
 
 def _make_rows(job: Job, indices: range) -> Rows:
     _check_wanted()
-    return pack_rows(open_in_worker(job.config).samples(indices), job.depth)
+    return pack_rows(open_in_worker(job.config, _device).samples(indices), job.depth)
 
 
 def _check_wanted() -> None:
@@ -426,12 +474,17 @@ def _check_wanted() -> None:
         raise _Stopped
 
 
-def _run_in_ray(job: Job) -> ManifestEntry:
+_taken: dict[tuple[int | None, ...], int | None] = {}
+"""The device that this process of Ray's drew on first, of those it was given: it stays there, as sources are large."""
+
+
+def _run_in_ray(job: Job, devices: tuple[int | None, ...], number: int) -> ManifestEntry:
+    device = _taken.setdefault(devices, devices[number % len(devices)])
     os.environ |= ONE_THREAD  # Ray does so for OpenMP alone; llvmpipe looks when the source is opened
-    return job.run(open_in_worker(job.config), lambda samples: None)
+    return job.run(open_in_worker(job.config, device), lambda samples: None)
 
 
-def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) -> None:
+def _ray(devices: tuple[int | None, ...], jobs: Sequence[Job], finished: Finished, bar: tqdm[Any]) -> None:
     """One Ray task a shard; the cluster sees ``out`` under the same path."""
     import ray
 
@@ -440,11 +493,15 @@ def _ray(jobs: Sequence[Job], workers: int, finished: Finished, bar: tqdm[Any]) 
         ray.init(log_to_driver=False)
     try:
         remote = ray.remote(_run_in_ray)
-        running = {remote.remote(job): job for job in jobs}
+        running = {remote.remote(job, devices, number): job for number, job in enumerate(jobs)}
         while running:
             (done,), _ = ray.wait(list(running))
             bar.update(running.pop(done).count)
             finished(ray.get(done))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, AIHError):
+            raise error.cause from None  # without Ray's account of where it came from
+        raise
     finally:
         if started:
             ray.shutdown()

@@ -143,6 +143,8 @@ class Infer:
     smooth: float | None = None
     """Seconds over which the joints of a video at rest are smoothed, moving ones less; 0: as each frame shows them; by
     default 0.05."""
+    rerun: Path | None = None
+    """Also write all photos' results into one file for the viewer rerun."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
     engine: Engine = "torch"
@@ -158,6 +160,8 @@ class Infer:
             raise AIHError(f"--batch: expected at least 1, found {self.batch}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
+        if self.video and self.rerun:
+            raise AIHError("--rerun: expected photos, found --video")
         if self.smooth is not None and not self.video:
             raise AIHError("--smooth: expected --video, whose joints it smooths, found photos")
         if self.smooth is not None and not 0 <= self.smooth < math.inf:
@@ -185,8 +189,9 @@ class Infer:
             only = _parts(self.only)
             meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
             infer_photos(
-                self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes, self.engine
-            )
+                self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes, self.engine,
+                self.rerun,
+            )  # fmt: skip
 
 
 def _parts(listed: str | None) -> tuple[Part, ...]:

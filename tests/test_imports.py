@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = (
-    "errors", "typing", "io", "assets", "interruption", "arguments", "config", "kernels",
+    "errors", "extras", "typing", "io", "assets", "interruption", "arguments", "config", "kernels",
     "hands", "scenes", "render", "compose", "shards", "sources", "exports", "factory",
     "reports", "import_export", "doctor", "cli", "__main__",
 )  # fmt: skip

@@ -34,12 +34,16 @@ HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True)
 class RenderedSource:
     """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer."""
 
-    def __init__(self, config: RenderConfig, fits: Mapping[int, Fits] | None = None) -> None:
-        """``fits``: recorded hands, opened, as ``SceneSampler`` takes them."""
+    def __init__(
+        self, config: RenderConfig, fits: Mapping[int, Fits] | None = None, gl_device: int | None = None
+    ) -> None:
+        """``fits``: recorded hands, opened, as ``SceneSampler`` takes them; ``gl_device``: as ``generate`` takes it."""
         self.config = config
         self.hands = HandPair(config.hand_model)
         self.scenes = SceneSampler(config, self.hands.models, fits)
-        self.renderer = make_renderer(config.renderer, self.hands, config.size, config.look, self.scenes.textures)
+        self.renderer = make_renderer(
+            config.renderer, self.hands, config.size, config.look, self.scenes.textures, gl_device
+        )
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""

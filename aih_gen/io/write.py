@@ -111,11 +111,14 @@ def check_writable(path: Path, kind: str = "folder") -> None:
     """Refuse, before long work, a place where no folder, or other ``kind``, can be made as far as that is known yet.
 
     Raises:
-        WriteError: a file stands above it, or the disk is full, read-only or not the user's to write to.
+        WriteError: a file stands above it, the folder of a file is not there, or the disk is full, read-only or not the
+            user's to write to.
     """
     with _described(path, kind):
-        place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        place = place.parent if kind == "file" and place == path else place
+        above = path.absolute().parents
+        place = above[0] if kind == "file" else next(parent for parent in (path, *above) if parent.exists())
+        if not place.exists():
+            raise FileNotFoundError(errno.ENOENT, f"{place} is not there")
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
         disk = os.statvfs(place)

@@ -9,13 +9,21 @@ from aih_gen.typing import Look, RendererName
 
 
 def make_renderer(
-    name: RendererName, hands: HandPair, size: int, look: Look, textures: TextureLibrary | None = None
+    name: RendererName,
+    hands: HandPair,
+    size: int,
+    look: Look,
+    textures: TextureLibrary | None = None,
+    device: int | None = None,
 ) -> Renderer:
-    """The renderer of that name. Each opens its own OpenGL context, in the process that calls."""
+    """The renderer of that name. Each opens its own OpenGL context, in the process that calls.
+
+    ``device`` is the number of EGL's device that draws, by default the first.
+    """
     if name == "gl":
         from aih_gen.render.gl import GLRenderer
 
-        return GLRenderer(hands, size, look, textures)
+        return GLRenderer(hands, size, look, textures, device)
     from aih_gen.render.pyrender import PyrenderRenderer
 
-    return PyrenderRenderer(hands, size)
+    return PyrenderRenderer(hands, size, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import moderngl
 import numpy as np
 
 from aih_gen.errors import AIHError
+from aih_gen.render.context import open_context
 from aih_gen.render.dress import BINDING, DressBlock, dress_needs
 from aih_gen.render.gl_arrays import SCENE, SideArrays
 from aih_gen.render.gl_props import PropDrawer
@@ -51,14 +51,22 @@ class GLRenderer:
     sample must not depend on its neighbours (law 1).
     """
 
-    def __init__(self, hands: HandPair, size: int, look: Look = "full", textures: TextureLibrary | None = None) -> None:
+    def __init__(
+        self,
+        hands: HandPair,
+        size: int,
+        look: Look = "full",
+        textures: TextureLibrary | None = None,
+        device: int | None = None,
+    ) -> None:
+        """``device``: the number of EGL's device that draws; by default as ``context.open_context`` takes it."""
         self.hands = hands
         self.size = size
         self.detailed = look == "full"
         self.places = self.detailed or (textures is not None and len(textures.names) > 0)  # skin has a pattern
         self.textures = textures
         self.volumes: dict[str, moderngl.Texture3D] = {}
-        self.context = _context()
+        self.context = open_context(device)
         self.context.cull_face = "front"  # images have y down, which turns every triangle round
         self.scene = np.zeros((), SCENE)
         self.block = self.context.buffer(reserve=SCENE.itemsize, dynamic=True)
@@ -300,29 +308,3 @@ def _looking_from(direction: Float32) -> Float32:
     across = np.cross([0.0, 1.0, 0.0] if abs(away[1]) < 0.9 else [1.0, 0.0, 0.0], away)
     across /= np.linalg.norm(across)
     return np.stack([across, np.cross(away, across), away]).astype(np.float32)
-
-
-def describe_driver() -> tuple[str, str, str]:
-    """Vendor, renderer and version of the OpenGL that would draw.
-
-    Raises:
-        AIHError: none starts.
-    """
-    context = _context()
-    info = context.info
-    context.release()
-    return info["GL_VENDOR"], info["GL_RENDERER"], info["GL_VERSION"]
-
-
-def _context() -> moderngl.Context:
-    device = int(os.environ.get("AIH_EGL_DEVICE", "0"))
-    # Images are too small for llvmpipe's threads to pay, and a process that waits for them has been seen to crash.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    options: dict[str, Any] = {"backend": "egl", "device_index": device}
-    try:
-        return moderngl.create_context(standalone=True, require=330, **options)
-    except Exception as error:  # drivers fail in many ways, all of which mean the same to the user
-        raise AIHError(
-            f"OpenGL through EGL (device {device}): expected a driver, found none that starts ({error}); "
-            "on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
-        ) from error

@@ -30,7 +30,10 @@ Z_NEAR, Z_FAR = 0.05, 10.0
 class PyrenderRenderer:
     """Draws every hand alone, twice: once for colour, once for parts and depth without multisampling."""
 
-    def __init__(self, hands: HandPair, size: int) -> None:
+    def __init__(self, hands: HandPair, size: int, device: int | None = None) -> None:
+        """``device``: the number of EGL's device that draws; by default the first."""
+        if device is not None:
+            os.environ["EGL_DEVICE_ID"] = str(device)  # where pyrender looks for it
         self.hands = hands
         self.size = size
         self.renderer = pyrender.OffscreenRenderer(size, size)

@@ -18,13 +18,15 @@ __all__ = ["Records", "Source", "describe_source", "open_source"]
 
 
 @overload
-def open_source(config: RenderConfig) -> RenderedSource: ...
+def open_source(config: RenderConfig, gl_device: int | None = None) -> RenderedSource: ...
 @overload
-def open_source(config: SynConfig) -> CopyPasteSource: ...
+def open_source(config: SynConfig, gl_device: int | None = None) -> CopyPasteSource: ...
 @overload
-def open_source(config: SourceConfig) -> Records: ...
-def open_source(config: DatasetConfig) -> Source:
+def open_source(config: SourceConfig, gl_device: int | None = None) -> Records: ...
+def open_source(config: DatasetConfig, gl_device: int | None = None) -> Source:
     """Open and check everything that the samples of a configuration are made of.
+
+    ``gl_device`` is the number of EGL's device that draws AIH_Render, by default the first.
 
     Raises:
         AIHError: something is not there, cannot be read or cannot serve.
@@ -34,7 +36,7 @@ def open_source(config: DatasetConfig) -> Source:
         from aih_gen.compose.rendered import RenderedSource
         from aih_gen.sources.fits import open_fits
 
-        return RenderedSource(config, open_fits(config))
+        return RenderedSource(config, open_fits(config), gl_device)
     if isinstance(config, SynConfig):
         from aih_gen.compose.copy_paste import CopyPasteSource
         from aih_gen.sources.folder import HandFolder, is_hand_folder

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from aih_gen.extras import import_extra
 from hdr_model.evaluation.predict import Predictions
-from hdr_model.extras import import_extra
 
 Baseline = Literal["telea"]
 TELEA = "Telea's inpainting, true masks"

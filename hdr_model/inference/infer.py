@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
-from aih_gen.io.write import check_apart
+from aih_gen.io.write import check_apart, check_writable, write_bytes
+from aih_gen.reports.rerun import Recording
 from hdr_model.config import Engine
 from hdr_model.inference.detection import check_box
 from hdr_model.inference.folders import folders_for, result_folder
 from hdr_model.inference.mesh import check_focal_length
 from hdr_model.inference.photos import photos_in, read_photo
 from hdr_model.inference.pipeline import HDR
+from hdr_model.inference.rerun import add_result, photos_recording
 from hdr_model.inference.result import PARTS, Box, Part, Result
 from hdr_model.inference.smoothing import SMOOTH
 from hdr_model.inference.tracking import HandTracker
@@ -76,16 +78,17 @@ def infer_photos(
     tell: Tell = lambda _: None,
     meshes: Meshes | None = None,
     engine: Engine = "torch",
+    rerun: Path | None = None,
 ) -> None:
     """Write, for each photo, ``out/NAME``: masks, each hand alone, joints on the photo and in 3D, overview, and JSON.
 
     A folder stands for the photos in it; photos of one name get a number each. ``box`` says where the hands are in
     every photo; ``batch`` photos are worked on together; ``tell`` hears of each when its folder is complete. With
-    ``meshes`` also those of the hands.
+    ``meshes`` also those of the hands. ``rerun`` is a file for that viewer, with all photos; it is written last.
 
     Raises:
-        AIHError: a photo, the box or the hand model is not what it should be, or ``out`` cannot be written into:
-            before the networks run and anything is written.
+        AIHError: a photo, the box or the hand model is not what it should be, ``out`` or ``rerun`` cannot be written,
+            or rerun is not installed: before the networks run and anything is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, between two batches.
     """
     check_apart(out, [given for given in photos if given.is_dir()])
@@ -96,6 +99,7 @@ def infer_photos(
         if box is not None:
             check_box(box, *image.shape[:2])
     folders = folders_for(paths, out)
+    recording = _photos_recording(rerun, paths) if rerun else None
     options = meshes or Meshes()
     hdr = HDR.from_pretrained(weights, device=device, hand_model=options.hand_model, engine=engine)
     if meshes:
@@ -105,12 +109,23 @@ def infer_photos(
             chosen = paths[start : start + batch]
             images, boxes = [read_photo(path) for path in chosen], [box] * len(chosen)
             results = hdr.batch(images, boxes, mesh=meshes is not None, focal_length=options.focal_length)
-            for path, folder, result in zip(chosen, folders[start : start + batch], results, strict=True):
+            done = zip(chosen, folders[start : start + batch], results, strict=True)
+            for number, (path, folder, result) in enumerate(done, start):
                 replaced = folder.exists()
                 result.save(folder, only)
+                if recording:
+                    add_result(recording, number, str(path), result)
                 tell(Written(path, result.found, folder, replaced, result.to_dict()))
                 bar.update()
             interruption.check()
+    if rerun and recording:
+        write_bytes(rerun, recording.data())
+
+
+def _photos_recording(path: Path, photos: Sequence[Path]) -> Recording:
+    check_writable(path, "file")
+    check_apart(path, photos)
+    return photos_recording()
 
 
 def infer_video(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self, cast
 import numpy as np
 
 from aih_gen.errors import AIHError
-from hdr_model.extras import import_extra
+from aih_gen.extras import import_extra
 from hdr_model.inference.photos import MAX_PIXELS, MIN_SIDE, check_size
 from hdr_model.visual import RGB
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
+from aih_gen.extras import import_extra
 from aih_gen.io.json import read_json
 from hdr_model.config import HDRMConfig, NetworkConfig
-from hdr_model.extras import import_extra
 from hdr_model.nets.hasm import HASM, HASMOutput, Logits
 from hdr_model.nets.hdrm import HDRM
 from hdr_model.nets.pretrained import PretrainedNetwork

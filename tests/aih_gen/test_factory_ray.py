@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aih_gen.config import SynConfig
+from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.errors import AIHError
 from aih_gen.factory import generate
 from tests.data.samples import write_samples
 
@@ -51,3 +52,15 @@ def test_a_cluster_of_two_nodes_makes_the_same_shards(tmp_path: Path, two_nodes:
     generate(config, tmp_path / "ray", COUNT, shard_size=SHARD_SIZE, engine="ray")
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
     print(f"{COUNT} samples in shards of {SHARD_SIZE}: local and on two Ray nodes, the same SHA-256")
+
+
+def test_a_device_that_a_machine_of_the_cluster_lacks_is_one_sentence(tmp_path: Path, two_nodes: str) -> None:
+    config = RenderConfig(size=64, people=0.0, contact=False)
+    ray.init(address=two_nodes, log_to_driver=False)
+    generate(config, tmp_path / "local", 2)
+    generate(config, tmp_path / "ray", 2, engine="ray", gl_device=0)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    with pytest.raises(AIHError) as caught:
+        generate(config, tmp_path / "none", 2, engine="ray", gl_device=[99])
+    assert str(caught.value).startswith("gl_device: expected a device that is there (EGL has ")
+    assert not list((tmp_path / "none").glob("*.h5"))
