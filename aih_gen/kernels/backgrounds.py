@@ -1,0 +1,78 @@
+"""Views of photographs, and shading of what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aih_gen.kernels.compiled import compiled
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
+
+
+@compiled
+def view(photo: UInt8, affine: Array, result: UInt8) -> None:
+    """``result`` (H,W,3) by bilinear sampling; ``affine`` (2,3) leads from its pixels to those of the photo, at whose
+    borders the view ends."""
+    height, width = photo.shape[0], photo.shape[1]
+    across, down = int(np.rint(affine[0, 0] * 65536)), int(np.rint(affine[1, 0] * 65536))
+    last_column, last_row = ((width - 1) << 16) - 1, ((height - 1) << 16) - 1
+    for row in range(result.shape[0]):
+        x = int(np.rint((affine[0, 1] * row + affine[0, 2]) * 65536))
+        y = int(np.rint((affine[1, 1] * row + affine[1, 2]) * 65536))
+        for column in range(result.shape[1]):
+            at_x, at_y = min(max(x + across * column, 0), last_column), min(max(y + down * column, 0), last_row)
+            left, top = at_x >> 16, at_y >> 16
+            right_share, lower_share = (at_x >> 8) & 255, (at_y >> 8) & 255
+            for channel in range(3):
+                upper = int(photo[top, left, channel]) * (256 - right_share)
+                upper += int(photo[top, left + 1, channel]) * right_share
+                lower = int(photo[top + 1, left, channel]) * (256 - right_share)
+                lower += int(photo[top + 1, left + 1, channel]) * right_share
+                mean = (upper * (256 - lower_share) + lower * lower_share + 32768) >> 16
+                result[row, column, channel] = mean
+
+
+@compiled
+def double(image: UInt8, result: UInt8) -> None:
+    """``result`` (2H,2W,C) by bilinear interpolation of ``image`` (H,W,C)."""
+    height, width, channels = image.shape
+    rows, made = image.reshape(height, width * channels), result.reshape(2 * height, 2 * width * channels)
+    wide = np.empty((width + 2) * channels, np.float32)
+    inside = wide[channels : (width + 1) * channels]
+    for row in range(2 * height):
+        near = row // 2
+        far = min(max(near + (1 if row % 2 else -1), 0), height - 1)
+        near_line, far_line, line = rows[near], rows[far], made[row]
+        for j in range(width * channels):
+            inside[j] = np.float32(0.75) * np.float32(near_line[j]) + np.float32(0.25) * np.float32(far_line[j])
+        for channel in range(channels):
+            wide[channel] = wide[channels + channel]
+            wide[(width + 1) * channels + channel] = wide[width * channels + channel]
+        for column in range(width):
+            for channel in range(channels):
+                j = column * channels + channel
+                middle = np.float32(0.75) * inside[j] + np.float32(0.5)
+                line[j + column * channels] = np.uint8(middle + np.float32(0.25) * wide[j])
+                line[j + (column + 1) * channels] = np.uint8(middle + np.float32(0.25) * wide[j + 2 * channels])
+
+
+@compiled
+def shade(image: UInt8, shading: Float32) -> None:
+    """Multiply ``image`` (H,W,3) by 1 + ``shading`` (H,W), at most 2."""
+    height, width = shading.shape
+    rows = image.reshape(height, width * 3)
+    for row in range(height):
+        line, gains = rows[row], shading[row]
+        for j in range(width):
+            gain = min(max(np.float32(1) + gains[j], np.float32(0)), np.float32(2))
+            line[3 * j] = _lit(line[3 * j], gain)
+            line[3 * j + 1] = _lit(line[3 * j + 1], gain)
+            line[3 * j + 2] = _lit(line[3 * j + 2], gain)
+
+
+@compiled
+def _lit(level: np.uint8, gain: np.float32) -> np.uint8:
+    return np.uint8(min(np.float32(level) * gain + np.float32(0.5), np.float32(255)))
