@@ -9,6 +9,7 @@ from aih_gen.kernels.compiled import compiled
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 
@@ -57,6 +58,31 @@ def double(image: UInt8, result: UInt8) -> None:
                 middle = np.float32(0.75) * inside[j] + np.float32(0.5)
                 line[j + column * channels] = np.uint8(middle + np.float32(0.25) * wide[j])
                 line[j + (column + 1) * channels] = np.uint8(middle + np.float32(0.25) * wide[j + 2 * channels])
+
+
+@compiled
+def stretch(
+    coarse: Float32, rows: Int64, row_weights: Float32, columns: Int64, column_weights: Float32, result: Float32
+) -> None:
+    """Add to ``result`` (H,W) weighted sums of ``coarse`` values (R,C).
+
+    Row k is of the ``coarse`` ones from ``rows[k]`` (H,) on, with ``row_weights[k]`` (H,K); columns alike.
+    """
+    height, width = result.shape
+    wide = np.empty((len(coarse), width), np.float32)
+    for row in range(len(coarse)):
+        line = coarse[row]
+        for column in range(width):
+            total = np.float32(0)
+            for k in range(column_weights.shape[1]):
+                total += column_weights[column, k] * line[columns[column] + k]
+            wide[row, column] = total
+    for row in range(height):
+        line = result[row]
+        for k in range(row_weights.shape[1]):
+            weight, source = row_weights[row, k], wide[rows[row] + k]
+            for column in range(width):
+                line[column] += weight * source[column]
 
 
 @compiled

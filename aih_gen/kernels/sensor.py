@@ -133,6 +133,7 @@ def repeat_image(image: UInt8, kept: Mask, box: Int64, target: UInt8) -> None:
     for row in range(box[0], box[1]):
         seen, line, own = images[row], targets[row], kept[row]
         for column in range(box[2], box[3]):
-            for j in range(3 * column, 3 * column + 3):
-                mine, its = line[j], seen[j]
-                line[j] = mine if own[column] else its
+            j, mine = 3 * column, np.uint8(255 * own[column])
+            line[j] = (line[j] & mine) | (seen[j] & ~mine)
+            line[j + 1] = (line[j + 1] & mine) | (seen[j + 1] & ~mine)
+            line[j + 2] = (line[j + 2] & mine) | (seen[j + 2] & ~mine)

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from aih_gen.config import sample_rng
-from aih_gen.kernels.backgrounds import shade
+from aih_gen.kernels.backgrounds import shade, stretch
 from aih_gen.kernels.blur import blurred
-from aih_gen.typing import Array, DrawnKind, Float32, UInt8
+from aih_gen.typing import Array, DrawnKind, Float32, Int64, UInt8
 
 Colour = tuple[int, int, int]
 
@@ -50,17 +50,23 @@ def _filled(colour: Colour, size: int) -> UInt8:
     return np.full((size, 3 * size), line).reshape(size, size, 3)
 
 
-def _noise(rng: np.random.Generator, rows: int, columns: int, size: int) -> Float32:
-    """(size,size) smooth noise of about unit deviation with this many bumps down and across."""
-    coarse = rng.standard_normal((rows, columns), dtype=np.float32)
-    return np.asarray(_bicubic(rows, size) @ coarse @ _bicubic(columns, size).T, np.float32)
+def _noise(rng: np.random.Generator, size: int, *layers: tuple[float, int, int]) -> Float32:
+    """(size,size) smooth noise: layers of about a deviation, each with so many bumps down and across."""
+    noise = np.zeros((size, size), np.float32)
+    for deviation, rows, columns in layers:
+        coarse = np.float32(deviation) * rng.standard_normal((rows, columns), dtype=np.float32)
+        stretch(coarse, *_bicubic(rows, size), *_bicubic(columns, size), noise)
+    return noise
 
 
 @cache
-def _bicubic(count: int, size: int) -> Float32:
-    """(size,count) weights that stretch ``count`` values to ``size``: Pillow's, as products of matrices are faster."""
+def _bicubic(count: int, size: int) -> tuple[Int64, Float32]:
+    """First places (size,) and weights (size,K) of the values that stretch ``count`` of them to ``size``: Pillow's."""
     unit = Image.fromarray(np.eye(count, dtype=np.float32))
-    return np.asarray(unit.resize((count, size), Image.Resampling.BICUBIC))
+    weights = np.asarray(unit.resize((count, size), Image.Resampling.BICUBIC))
+    first, last = (weights != 0).argmax(1), count - (weights[:, ::-1] != 0).argmax(1)
+    first = np.minimum(first, count - (last - first).max())
+    return first, np.take_along_axis(weights, first[:, None] + np.arange((last - first).max()), 1)
 
 
 def _plain(rng: np.random.Generator, size: int) -> UInt8:
@@ -83,7 +89,7 @@ def _gradient(rng: np.random.Generator, size: int) -> UInt8:
     corners = base + rng.uniform(-1, 1, (2, 2, 1)) * rng.uniform(10, 60) + rng.normal(0, 6, (2, 2, 3))
     smooth = Image.fromarray(np.clip(corners, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
     image = np.array(smooth)
-    shade(image, rng.uniform(0.0, 0.12) * _noise(rng, 4, 4, size) + 0.015 * _noise(rng, 96, 96, size))
+    shade(image, _noise(rng, size, (rng.uniform(0.0, 0.12), 4, 4), (0.015, 96, 96)))
     return image
 
 
@@ -95,16 +101,16 @@ def _clutter(rng: np.random.Generator, size: int) -> UInt8:
     for chosen in rng.choice(len(things), size=int(rng.integers(4, 22)), p=(0.42, 0.12, 0.16, 0.1, 0.2)):
         things[chosen](draw, rng, size)
     image = np.array(drawn)
-    shade(image, 0.07 * _noise(rng, 5, 5, size) + 0.03 * _noise(rng, 40, 40, size))
+    shade(image, _noise(rng, size, (0.07, 5, 5), (0.03, 40, 40)))
     return image
 
 
 def _surface(rng: np.random.Generator, size: int) -> UInt8:
     """Wood grain or woven cloth, across the whole image."""
     if rng.random() < 0.6:
-        colour, grain = _palette_colour(rng, _WOOD), 0.12 * _noise(rng, 3, 60, size) + 0.05 * _noise(rng, 6, 120, size)
+        colour, grain = _palette_colour(rng, _WOOD), _noise(rng, size, (0.12, 3, 60), (0.05, 6, 120))
     else:
-        colour, grain = _random_colour(rng), 0.07 * _noise(rng, 8, 90, size) + 0.07 * _noise(rng, 90, 8, size)
+        colour, grain = _random_colour(rng), _noise(rng, size, (0.07, 8, 90), (0.07, 90, 8))
     image = _filled(colour, size)
     shade(image, np.ascontiguousarray(np.rot90(grain)) if rng.random() < 0.5 else grain)
     return image
