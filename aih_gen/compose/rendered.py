@@ -136,12 +136,11 @@ def _put_together(layers: Layers, removed: Mask, background: UInt8, blur: float)
     blurry = len(behind) > 0 and blur * len(background) > 0.3
     if blurry:
         behind = np.stack([blurred(premultiply(layer), blur * len(background)) for layer in behind])
-    put_together(
-        background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images
-    )  # fmt: skip
+    put_together(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
     for side in (0, 1):
         if not (removed[side].any() or (layers.part[1 - side] == HAND).any()):
-            images[1 + side] = images[0]  # the shadow of what is outside the image, or of an arm behind this hand, stays
+            # The shadow of what is outside the image, or of an arm behind this hand, stays.
+            images[1 + side] = images[0]
     return images
 
 

@@ -25,18 +25,24 @@ def own_pixels(part: UInt8, depth: Float32, masks: Mask, removed: Mask) -> None:
     """
     height, width = part.shape[1:]
     for row in range(height):
-        for column in range(width):
-            right, left = part[0, row, column], part[1, row, column]
-            left_owns = depth[1, row, column] < depth[0, row, column]
-            right_owns = not left_owns and (right | left) != 0
-            removed[0, row, column] = left_owns
-            removed[1, row, column] = right_owns
-            masks[0, row, column] = right == HAND
-            masks[1, row, column] = left == HAND
-            masks[2, row, column] = right_owns and right == HAND
-            masks[3, row, column] = left_owns and left == HAND
-            masks[4, row, column] = right_owns and right == ARM
-            masks[5, row, column] = left_owns and left == ARM
+        right, left, right_gone, left_gone = part[0, row], part[1, row], removed[0, row], removed[1, row]
+        both = False
+        for j in range(width):
+            right_gone[j], left_gone[j] = left[j] != 0, right[j] != 0
+            both |= (left[j] != 0) & (right[j] != 0)
+        if both:  # few rows: depths are four fifths of what there is to read
+            right_depth, left_depth = depth[0, row], depth[1, row]
+            for j in range(width):
+                nearer = left_depth[j] < right_depth[j]
+                right_gone[j] &= nearer
+                left_gone[j] &= not nearer
+        for side in range(2):
+            reached, own = part[side, row], removed[1 - side, row]
+            amodal, visible, arm = masks[side, row], masks[2 + side, row], masks[4 + side, row]
+            for j in range(width):
+                amodal[j] = reached[j] == HAND
+                visible[j] = own[j] & (reached[j] == HAND)
+                arm[j] = own[j] & (reached[j] == ARM)
 
 
 @compiled
@@ -67,9 +73,9 @@ def put_together(
     """``images`` (3,H,W,3): both hands, the right one alone, the left one alone.
 
     ``background`` (H,W,3) with props ``behind`` (N,H,W,4) over it, one for each image, the same for all, or none;
-    ``colour`` and ``shaded_colour`` (2,H,W,4) each hand alone, and with the other one's shadow. An image's fourth channel
-    is the share covered; ``premultiplied`` if the props' colours are multiplied by it. Edges are blended with what is
-    behind, but not in the images of both where the other hand reaches the pixel.
+    ``colour`` and ``shaded_colour`` (2,H,W,4) each hand alone, and with the other one's shadow. The fourth channel is
+    the share covered, by which the props' colours are multiplied where they are ``premultiplied``. Edges
+    are blended with what is behind, but not where the other hand reaches the pixel too, and is farther away.
     """
     height, width = part.shape[1:]
     under, made = background.reshape(height, 3 * width), images.reshape(3, height, 3 * width)
@@ -89,18 +95,30 @@ def put_together(
                     shares[j] = np.float32(255) if premultiplied else alphas[j]
                 _blend(prop, shares, alphas, line)
         for side in range(2):
-            hand, reached, other, owned = hands[side, row], part[side, row], part[1 - side, row], removed[1 - side, row]
-            nothing = True
-            for j in range(width):
-                covered = np.float32(255) if owned[j] and other[j] != 0 else np.float32(hand[4 * j + 3])
-                alphas[j] = covered if reached[j] != 0 else np.float32(0)
-                nothing &= reached[j] == 0
-            if nothing:
+            first, count = _extent(part[side, row])
+            if count == 0:
                 continue
-            _blend(hand, alphas, alphas, made[1 + side, row])
-            for j in range(width):
+            covered, line = hands[side, row, 4 * first : 4 * (first + count)], slice(3 * first, 3 * (first + count))
+            reached, other = part[side, row, first : first + count], part[1 - side, row, first : first + count]
+            owned = removed[1 - side, row, first : first + count]
+            for j in range(count):
+                alpha = np.float32(255) if owned[j] & (other[j] != 0) else np.float32(covered[4 * j + 3])
+                alphas[j] = alpha if reached[j] != 0 else np.float32(0)
+            _blend(covered, alphas[:count], alphas[:count], made[1 + side, row, line])
+            for j in range(count):
                 alphas[j] = alphas[j] if owned[j] else np.float32(0)
-            _blend(shaded[side, row], alphas, alphas, made[0, row])
+            _blend(shaded[side, row, 4 * first : 4 * (first + count)], alphas[:count], alphas[:count], made[0, row, line])
+
+
+@compiled
+def _extent(line: UInt8) -> tuple[int, int]:
+    """The first number other than 0, and how many there are up to the last such one."""
+    first, end = 0, len(line)
+    while first < end and line[first] == 0:
+        first += 1
+    while first < end and line[end - 1] == 0:
+        end -= 1
+    return first, end - first
 
 
 @compiled

@@ -13,53 +13,46 @@ UInt8 = NDArray[np.uint8]
 
 SPREAD = np.float32(1 / np.sqrt(4 * (256**2 - 1) / 12))
 """Inverse of the standard deviation of the sum of four random bytes."""
-MASK = np.uint32(0xFF00FF)
 NORMAL = (np.float32(0.96775), np.float32(0.0040019), np.float32(0.0019047))
-"""Factors of such a sum, its third and its fifth power that make the sum normal: of deviation 1, and each quantile within
-0.02 of the normal one up to 3 deviations. Fitted to all its values by least squares."""
+"""Factors of such a sum, its third and its fifth power that add up to a normal distribution: of deviation 1, and with
+quantiles within 0.02 of the normal ones up to 3 deviations. Fitted to all values of the sum by least squares."""
+BYTES = np.uint32(0xFF00FF)
+"""Every second byte."""
 
 
 @compiled
 def _mixed(bits: np.uint32, factor: np.uint32) -> np.uint32:
-    """A round of an integer hash, without loss; NumPy's types, or Numba would compute with 64 bits."""
+    """A round of an integer hash. Types are NumPy's throughout, or Numba would compute with 64 bits."""
     return np.uint32(np.uint32(bits ^ np.uint32(bits >> np.uint32(16))) * factor)
 
 
 @compiled
 def changed_box(image: UInt8, target: UInt8, removed: Mask, box: Int64) -> None:
-    """``box`` becomes the smallest around all pixels that are ``removed`` (H,W) or differ between images (H,W,3)."""
+    """``box`` becomes the smallest around all pixels that are ``removed`` (H,W) or differ between images (H,W,3).
+
+    Where there are none, it ends where it begins.
+    """
     height, width = removed.shape
-    one, other = image.reshape(height, width * 3), target.reshape(height, width * 3)
-    box[0], box[1], box[2], box[3] = height, 0, width, 0
+    ones, others = image.reshape(height, width * 3), target.reshape(height, width * 3)
+    in_column, in_row = np.zeros(width * 3, np.uint8), np.zeros(width * 3, np.uint8)
+    box[:] = 0
     for row in range(height):
-        differs = False
+        one, other, hole = ones[row], others[row], removed[row]
         for j in range(width * 3):
-            differs |= one[row, j] != other[row, j]
+            in_row[j] = one[j] ^ other[j]
         for column in range(width):
-            differs |= removed[row, column]
-        if not differs:
-            continue
-        box[0], box[1] = min(box[0], row), row + 1
-        for column in range(width):
-            place = 3 * column
-            if (
-                removed[row, column]
-                or one[row, place] != other[row, place]
-                or one[row, place + 1] != other[row, place + 1]
-                or one[row, place + 2] != other[row, place + 2]
-            ):
-                box[2] = min(box[2], column)
-                break
-        for column in range(width - 1, -1, -1):
-            place = 3 * column
-            if (
-                removed[row, column]
-                or one[row, place] != other[row, place]
-                or one[row, place + 1] != other[row, place + 1]
-                or one[row, place + 2] != other[row, place + 2]
-            ):
-                box[3] = max(box[3], column + 1)
-                break
+            in_row[3 * column] |= hole[column]
+        changed = False
+        for j in range(width * 3):
+            changed |= in_row[j] != 0
+            in_column[j] |= in_row[j]
+        if changed:
+            box[0] = box[0] if box[1] else row
+            box[1] = row + 1
+    for j in range(width * 3):
+        if in_column[j]:
+            box[2] = box[2] if box[3] else j // 3
+            box[3] = j // 3 + 1
 
 
 @compiled
@@ -89,7 +82,7 @@ def add_noise(image: UInt8, shot: float, read: float, seed: int, box: Int64, res
             bits = _mixed(np.uint32(bits ^ key), np.uint32(0x846CA68B))
             bits = _mixed(bits, np.uint32(0x9E3779B1))
             bits = np.uint32(bits ^ np.uint32(bits >> np.uint32(16)))
-            even, odd = np.uint32(bits & MASK), np.uint32(np.uint32(bits >> np.uint32(8)) & MASK)
+            even, odd = np.uint32(bits & BYTES), np.uint32(np.uint32(bits >> np.uint32(8)) & BYTES)
             pairs = np.uint32(even + odd)
             total = np.int32(np.uint32(pairs & np.uint32(0xFFFF)) + np.uint32(pairs >> np.uint32(16)))
             scaled = np.float32(total - np.int32(510)) * SPREAD
@@ -130,10 +123,12 @@ def repeat_image(image: UInt8, kept: Mask, box: Int64, target: UInt8) -> None:
     """A target becomes the image wherever its own pixels are not ``kept`` (H,W)."""
     height, width = kept.shape
     images, targets = image.reshape(height, width * 3), target.reshape(height, width * 3)
+    first, count = box[2], box[3] - box[2]
+    mine = np.empty(3 * count, np.uint8)
     for row in range(box[0], box[1]):
-        seen, line, own = images[row], targets[row], kept[row]
-        for column in range(box[2], box[3]):
-            j, mine = 3 * column, np.uint8(255 * own[column])
-            line[j] = (line[j] & mine) | (seen[j] & ~mine)
-            line[j + 1] = (line[j + 1] & mine) | (seen[j + 1] & ~mine)
-            line[j + 2] = (line[j + 2] & mine) | (seen[j + 2] & ~mine)
+        seen, line = images[row, 3 * first : 3 * box[3]], targets[row, 3 * first : 3 * box[3]]
+        own = kept[row, first : box[3]]
+        for column in range(count):
+            mine[3 * column] = mine[3 * column + 1] = mine[3 * column + 2] = 255 * own[column]
+        for j in range(3 * count):
+            line[j] = seen[j] ^ ((seen[j] ^ line[j]) & mine[j])
