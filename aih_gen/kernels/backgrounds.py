@@ -17,23 +17,25 @@ UInt8 = NDArray[np.uint8]
 def view(photo: UInt8, affine: Array, result: UInt8) -> None:
     """``result`` (H,W,3) by bilinear sampling; ``affine`` (2,3) leads from its pixels to those of the photo, at whose
     borders the view ends."""
-    height, width = photo.shape[0], photo.shape[1]
+    height, width = photo.shape[:2]
+    pixels, rows = photo.reshape(photo.size), result.reshape(len(result), result.shape[1] * 3)
     across, down = int(np.rint(affine[0, 0] * 65536)), int(np.rint(affine[1, 0] * 65536))
     last_column, last_row = ((width - 1) << 16) - 1, ((height - 1) << 16) - 1
-    for row in range(result.shape[0]):
+    after, below = np.uint64(3), np.uint64(3 * width)  # places without a sign need no check for negative ones
+    for row in range(len(result)):
         x = int(np.rint((affine[0, 1] * row + affine[0, 2]) * 65536))
         y = int(np.rint((affine[1, 1] * row + affine[1, 2]) * 65536))
+        line = rows[row]
         for column in range(result.shape[1]):
             at_x, at_y = min(max(x + across * column, 0), last_column), min(max(y + down * column, 0), last_row)
-            left, top = at_x >> 16, at_y >> 16
             right_share, lower_share = (at_x >> 8) & 255, (at_y >> 8) & 255
+            left_share, upper_share = 256 - right_share, 256 - lower_share
+            first = np.uint64(3 * ((at_y >> 16) * width + (at_x >> 16)))
             for channel in range(3):
-                upper = int(photo[top, left, channel]) * (256 - right_share)
-                upper += int(photo[top, left + 1, channel]) * right_share
-                lower = int(photo[top + 1, left, channel]) * (256 - right_share)
-                lower += int(photo[top + 1, left + 1, channel]) * right_share
-                mean = (upper * (256 - lower_share) + lower * lower_share + 32768) >> 16
-                result[row, column, channel] = mean
+                place = first + np.uint64(channel)
+                upper = pixels[place] * left_share + pixels[place + after] * right_share
+                lower = pixels[place + below] * left_share + pixels[place + below + after] * right_share
+                line[3 * column + channel] = (upper * upper_share + lower * lower_share + 32768) >> 16
 
 
 @compiled
@@ -83,6 +85,21 @@ def stretch(
             weight, source = row_weights[row, k], wide[rows[row] + k]
             for column in range(width):
                 line[column] += weight * source[column]
+
+
+@compiled
+def blend_corners(corners: Float32, weights: Float32, result: UInt8) -> None:
+    """``result`` (S,S,3) from the colours (2,2,3) of its corners, with ``weights`` (S,2) along both axes."""
+    size = len(result)
+    rows = result.reshape(size, size * 3)
+    for row in range(size):
+        line, upper, lower = rows[row], weights[row, 0], weights[row, 1]
+        for channel in range(3):
+            left = upper * corners[0, 0, channel] + lower * corners[1, 0, channel] + np.float32(0.5)
+            right = upper * corners[0, 1, channel] + lower * corners[1, 1, channel] + np.float32(0.5)
+            for j in range(size):
+                level = weights[j, 0] * left + weights[j, 1] * right
+                line[3 * j + channel] = np.uint8(min(max(level, np.float32(0)), np.float32(255)))
 
 
 @compiled

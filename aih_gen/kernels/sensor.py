@@ -34,23 +34,25 @@ def changed_box(image: UInt8, target: UInt8, removed: Mask, box: Int64) -> None:
     """
     height, width = removed.shape
     ones, others = image.reshape(height, width * 3), target.reshape(height, width * 3)
-    in_column, in_row = np.zeros(width * 3, np.uint8), np.zeros(width * 3, np.uint8)
+    differing, holes = np.zeros(width * 3, np.uint8), np.zeros(width, np.bool_)
     box[:] = 0
     for row in range(height):
         one, other, hole = ones[row], others[row], removed[row]
-        for j in range(width * 3):
-            in_row[j] = one[j] ^ other[j]
-        for column in range(width):
-            in_row[3 * column] |= hole[column]
         changed = False
         for j in range(width * 3):
-            changed |= in_row[j] != 0
-            in_column[j] |= in_row[j]
-        if changed:
-            box[0] = box[0] if box[1] else row
-            box[1] = row + 1
+            changed |= one[j] != other[j]
+        for j in range(width):
+            changed |= hole[j]
+        if not changed:
+            continue
+        box[0] = box[0] if box[1] else row
+        box[1] = row + 1
+        for j in range(width * 3):
+            differing[j] |= one[j] ^ other[j]
+        for j in range(width):
+            holes[j] |= hole[j]
     for j in range(width * 3):
-        if in_column[j]:
+        if differing[j] != 0 or holes[j // 3]:
             box[2] = box[2] if box[3] else j // 3
             box[3] = j // 3 + 1
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from aih_gen.config import sample_rng
-from aih_gen.kernels.backgrounds import shade, stretch
+from aih_gen.kernels.backgrounds import blend_corners, shade, stretch
 from aih_gen.kernels.blur import blurred
 from aih_gen.typing import Array, DrawnKind, Float32, Int64, UInt8
 
@@ -87,8 +87,8 @@ def _gradient(rng: np.random.Generator, size: int) -> UInt8:
     """A lit wall: four corner colours of one hue, and soft shadows across it."""
     base = np.array(_random_colour(rng), dtype=np.float64)
     corners = base + rng.uniform(-1, 1, (2, 2, 1)) * rng.uniform(10, 60) + rng.normal(0, 6, (2, 2, 3))
-    smooth = Image.fromarray(np.clip(corners, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-    image = np.array(smooth)
+    image = np.empty((size, size, 3), np.uint8)
+    blend_corners(np.floor(np.clip(corners, 0, 255)).astype(np.float32), _bicubic(2, size)[1], image)
     shade(image, _noise(rng, size, (rng.uniform(0.0, 0.12), 4, 4), (0.015, 96, 96)))
     return image
 

@@ -12,7 +12,7 @@ from scipy.fft import dctn, idctn
 from scipy.stats import norm
 
 from aih_gen.compose.compression import _steps, compressed
-from aih_gen.kernels.backgrounds import double, shade, stretch, view
+from aih_gen.kernels.backgrounds import blend_corners, double, shade, stretch, view
 from aih_gen.kernels.blur import blurred, box_blur, convolve
 from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
 from aih_gen.kernels.sensor import add_noise, changed_box, make_grey, mark_different, repeat_image, tone
@@ -91,6 +91,12 @@ def test_coarse_noise_is_stretched_as_by_pillow(count: tuple[int, int], size: in
     stretch(coarse, *_bicubic(count[0], size), *_bicubic(count[1], size), made)
     expected = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
     np.testing.assert_allclose(made - 1, np.asarray(expected), atol=1e-5)
+
+
+def test_corner_colours_are_blended_as_by_pillow() -> None:
+    corners, made = RNG.integers(0, 256, (2, 2, 3), np.uint8), np.empty((64, 64, 3), np.uint8)
+    blend_corners(corners.astype(np.float32), _bicubic(2, 64)[1], made)
+    assert far(made, np.asarray(Image.fromarray(corners).resize((64, 64), Image.Resampling.BICUBIC))) <= 1
 
 
 def test_shading_multiplies() -> None:
