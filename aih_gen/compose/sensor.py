@@ -63,7 +63,7 @@ def apply_sensor(images: UInt8, removed: Mask, sensor: Sensor) -> UInt8:
 
 
 def _each(images: UInt8, boxes: Sequence[Int64], work: Work) -> UInt8:
-    """What becomes of the image, and of the targets in their boxes: outside them, they are the image."""
+    """Do the same to the image, and to the targets in their boxes: outside them, they become the image."""
     result = np.empty_like(images)
     work(images[0], np.array([0, images.shape[1], 0, images.shape[2]]), result[0])
     for side, box in enumerate(boxes, 1):

@@ -1,4 +1,4 @@
-"""What JPEG leaves of an image: no file is written, as coding its numbers would lose nothing more."""
+"""JPEG's loss: no file is written, as coding its numbers would lose nothing more."""
 
 from __future__ import annotations
 

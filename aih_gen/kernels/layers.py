@@ -18,7 +18,7 @@ HAND, ARM = 1, 2
 
 @compiled
 def own_pixels(part: UInt8, depth: Float32, masks: Mask, removed: Mask) -> None:
-    """Who owns which pixel of layers (2,H,W): the nearer hand, with its arm.
+    """Owners of the pixels of layers (2,H,W): the nearer hand, with its arm.
 
     ``masks`` (6,H,W) becomes the amodal masks of both hands, the visible ones, and the visible arms; ``removed``
     (2,H,W) is True where the other hand owns a pixel.
@@ -107,7 +107,9 @@ def put_together(
             _blend(covered, alphas[:count], alphas[:count], made[1 + side, row, line])
             for j in range(count):
                 alphas[j] = alphas[j] if owned[j] else np.float32(0)
-            _blend(shaded[side, row, 4 * first : 4 * (first + count)], alphas[:count], alphas[:count], made[0, row, line])
+            _blend(
+                shaded[side, row, 4 * first : 4 * (first + count)], alphas[:count], alphas[:count], made[0, row, line]
+            )
 
 
 @compiled

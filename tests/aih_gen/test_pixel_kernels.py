@@ -34,7 +34,7 @@ def far(first: np.ndarray, second: np.ndarray) -> int:
 
 
 def only(box: np.ndarray, work: object) -> np.ndarray:
-    """What ``work(box, result)`` makes; fails if it touches a pixel outside the box."""
+    """Pixels in a box, of an image that ``work(box, result)`` makes; fails if it touches one outside."""
     result = np.full(IMAGE.shape, 77, np.uint8)
     work(box, result)  # type: ignore[operator]
     outside = np.ones(IMAGE.shape[:2], bool)
