@@ -46,6 +46,6 @@ def _cosines() -> tuple[Float32, Float32]:
 
 @cache
 def _steps(quality: int) -> Float32:
-    """(2,64) as libjpeg scales them."""
+    """(2,8,8) as libjpeg scales them."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((np.stack([LIGHT, COLOUR]) * percent + 50) // 100, 1, 255).reshape(2, 64).astype(np.float32)
+    return np.clip((np.stack([LIGHT, COLOUR]) * percent + 50) // 100, 1, 255).astype(np.float32)

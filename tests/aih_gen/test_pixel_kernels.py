@@ -257,7 +257,7 @@ def plain_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
         -0.168736 * red - 0.331264 * green + 0.5 * blue,
         0.5 * red - 0.418688 * green - 0.081312 * blue,
     )
-    light_steps, colour_steps = _steps(quality).reshape(2, 8, 8).astype(float)
+    light_steps, colour_steps = _steps(quality).astype(float)
     light = blockwise(light, light_steps) + 128
     halves = (c.reshape(c.shape[0] // 2, 2, c.shape[1] // 2, 2).mean((1, 3)) for c in colours)
     to_blue, to_red = (doubled(blockwise(half, colour_steps)) for half in halves)
