@@ -30,7 +30,7 @@ Work = Callable[[UInt8, Int64, UInt8], None]
 
 
 def apply_sensor(images: UInt8, removed: Mask, sensor: Sensor) -> UInt8:
-    """The image and both targets (3,H,W,3) as the sensor stores them.
+    """The image and both targets (3,H,W,3) as the sensor stores them; ``images`` may be overwritten.
 
     A target has its own pixels where something was ``removed`` (2,H,W), and where its shadow or blurred edge is seen;
     elsewhere it repeats the image to the bit, though noise and compression know no such borders.
