@@ -12,12 +12,10 @@ Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Floating = NDArray[np.floating[Any]]
 Integer = NDArray[np.integer[Any]]
-Int8 = NDArray[np.int8]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]  # one flag a pixel, a vertex or a hand
 UInt8 = NDArray[np.uint8]
-UInt32 = NDArray[np.uint32]
 
 Side = Literal["right", "left"]
 RendererName = Literal["gl", "pyrender"]

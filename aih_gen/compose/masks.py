@@ -1,11 +1,14 @@
 """The mask vocabulary, defined once: who owns a pixel, what is hidden, what has to be painted.
 
-Works on NumPy arrays and torch tensors alike.
+Masks are NumPy arrays or torch tensors; areas are counted in NumPy's.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Mask = TypeVar("Mask", bound=Any)
 
@@ -30,7 +33,7 @@ def visible_background(visible: Mask, other_visible: Mask, other_arm: Mask) -> M
     return ~visible & ~(other_visible | other_arm)
 
 
-def occlusion(amodal: Mask, visible: Mask) -> float:
+def occlusion(amodal: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
     """Hidden area / amodal area of one hand; NaN where the hand has no pixel."""
-    area = int(amodal.sum())
-    return float(hidden(amodal, visible).sum()) / area if area else float("nan")
+    area = np.count_nonzero(amodal)
+    return np.count_nonzero(hidden(amodal, visible)) / area if area else float("nan")

@@ -7,26 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from aih_gen.compose.joint_states import joint_pixels, layer_joint_states
 from aih_gen.compose.masks import occlusion
-from aih_gen.compose.packed_rgb import OPAQUE, PackedRGB, channels, from_pil, pack, unpack
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
 from aih_gen.hands import HandModel
+from aih_gen.kernels.blur import blurred
+from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
 from aih_gen.render import make_renderer
-from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
+from aih_gen.render.layers import HAND, Layers
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.fits import Fits
 from aih_gen.scenes.scene import Hand, Scene
-from aih_gen.typing import Float32, Int8, Mask, UInt8, UInt32
+from aih_gen.typing import Float32, Mask, UInt8
 
-NO_HAND = -1
 HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True): "left", (False, False): "none"}
 """``provenance["hand_type"]`` by whether there is a right and a left hand; the first three are InterHand2.6M's."""
 
@@ -84,33 +82,31 @@ def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     The target of a hand that is absent shows the background without the other one. Where the image shows nothing of
     the other hand and arm, nothing is removed, and the target is the image.
     """
-    owner = _owner(layers)
-    removed = [owner == 1 - side for side in (0, 1)]
-    behind = _behind(layers, background, scene.props_blur)
-    image, targets = apply_sensor(*_layered(layers, owner, behind), removed, scene.sensor)
-    shaded = [(target != image) & ~hole for target, hole in zip(targets, removed, strict=True)]
+    masks, removed = np.empty((6, *background.shape[:2]), np.bool_), np.empty(layers.part.shape, np.bool_)
+    own_pixels(layers.part, layers.depth, masks, removed)
+    amodal, visible, arm = masks.reshape(3, 2, *background.shape[:2])
+    images = apply_sensor(_put_together(layers, removed, background, scene.props_blur), removed, scene.sensor)
+    shaded = np.empty(background.shape[:2], np.bool_)
+    mark_shaded(images, removed, shaded)
 
-    amodal = layers.part == HAND
-    visible = np.stack([(owner == side) & amodal[side] for side in (0, 1)])
-    arm = np.stack([(owner == side) & (layers.part[side] == ARM) for side in (0, 1)])
     joints_2d = _project(layers.joints_3d, scene.camera.matrix)
-    row, column, outside = joint_pixels(joints_2d, len(owner))
-    states, _ = layer_joint_states(layers, np.stack(removed), (row, column), layers.joints_3d[..., 2])
+    row, column, outside = joint_pixels(joints_2d, len(background))
+    states, _ = layer_joint_states(layers, removed, (row, column), layers.joints_3d[..., 2])
     states[outside] = JOINT_OUTSIDE
     present = amodal.any((1, 2))
     shown = present[:, None, None]
     there = scene.hands[0] is not None, scene.hands[1] is not None
     return Sample(
-        image=unpack(image),
-        target_right=unpack(targets[0]),
-        target_left=unpack(targets[1]),
+        image=images[0],
+        target_right=images[1],
+        target_left=images[2],
         amodal_right=amodal[0],
         amodal_left=amodal[1],
         visible_right=visible[0],
         visible_left=visible[1],
         arm_right=arm[0],
         arm_left=arm[1],
-        shaded=shaded[0] | shaded[1],
+        shaded=shaded,
         joints_3d=np.where(shown, layers.joints_3d, np.float32(np.nan)),
         joints_2d=np.where(shown, joints_2d, np.float32(np.nan)),
         joint_state=np.where(present[:, None], states, np.uint8(JOINT_UNKNOWN)),
@@ -143,61 +139,19 @@ def _parameters(hands: Sequence[Hand | None], present: Mask) -> dict[str, Float3
     return found
 
 
-def _layered(layers: Layers, owner: Int8, behind: list[PackedRGB]) -> tuple[PackedRGB, list[PackedRGB]]:
-    """The image, and each hand alone, over what is ``behind`` them. Touches the covered pixels only."""
-    image, *alone = behind
-    covered = (layers.part != NOTHING).reshape(2, -1)
+def _put_together(layers: Layers, removed: Mask, background: UInt8, blur: float) -> UInt8:
+    """(3,H,W,3) the image and each hand alone; props are blurred by a radius in image sides."""
+    images = np.empty((3, *background.shape), np.uint8)
+    behind = np.empty((0, *background.shape[:2], 4), np.uint8) if layers.behind is None else layers.behind
+    blurry = len(behind) > 0 and blur * len(background) > 0.3
+    if blurry:
+        behind = np.stack([blurred(premultiply(layer), blur * len(background)) for layer in behind])
+    put_together(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
     for side in (0, 1):
-        place = np.flatnonzero(covered[side])
-        own = owner.ravel()[place] == side
-        solid = own & covered[1 - side][place]
-        target = alone[side].ravel()
-        under, in_image = target[place], image.ravel()[place]
-        target[place] = shown = _over(_pixels_at(layers.colour[side], place), under, solid)
-        if layers.shaded_colour is not layers.colour or (layers.behind is not None and len(layers.behind) == 3):
-            shown = _over(_pixels_at(layers.shaded_colour[side], place), in_image, solid)
-        image.ravel()[place[own]] = shown[own]
-        if not ((layers.part[1 - side] == HAND).any() or (owner == 1 - side).any()):
-            alone[side] = image  # the shadow of what is outside the image, or of an arm behind this hand, stays
-    return image, alone
-
-
-def _behind(layers: Layers, background: UInt8, blur: float) -> list[PackedRGB]:
-    """The background with the scene's props, blurred by a radius in image sides: behind both hands, and behind each."""
-    if layers.behind is None:
-        behind = pack(background)
-        return [behind, behind.copy(), behind.copy()]
-    images = []
-    for colour in layers.behind:
-        drawn = Image.fromarray(colour)
-        if blur * len(colour) > 0.3:
-            drawn = drawn.convert("RGBa").filter(ImageFilter.BoxBlur(blur * len(colour))).convert("RGBA")
-        image = Image.fromarray(background)
-        image.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
-        images.append(from_pil(image))
-    return images if len(images) == 3 else [images[0], images[0].copy(), images[0].copy()]
-
-
-def _owner(layers: Layers) -> Int8:
-    """(H,W) the hand that a pixel belongs to: 0 right, 1 left, NO_HAND."""
-    owner = (layers.depth[1] < layers.depth[0]).astype(np.int8)
-    owner[(layers.part == NOTHING).all(0)] = NO_HAND
-    return owner
-
-
-def _pixels_at(colour: UInt8, place: NDArray[np.intp]) -> UInt32:
-    """(N,) the pixels at ``place`` of an image (H,W,4), whose last channel is the share covered."""
-    return colour.view(np.uint32).ravel()[place]
-
-
-def _over(colour: UInt32, behind: PackedRGB, solid: Mask) -> PackedRGB:
-    """Pixels (N,) of one hand over the background's; its edges are not blended where ``solid``."""
-    edge = np.flatnonzero((channels(colour)[:, 3] < 255) & ~solid)
-    front, back = (channels(pixels[edge]).astype(np.uint16) for pixels in (colour, behind))
-    share = front[:, 3:]
-    blended = (front * share + back * (255 - share) + 127) // 255
-    colour[edge] = blended.astype(np.uint8).view(np.uint32)[:, 0]
-    return colour | OPAQUE
+        if not (removed[side].any() or (layers.part[1 - side] == HAND).any()):
+            # The shadow of what is outside the image, or of an arm behind this hand, stays.
+            images[1 + side] = images[0]
+    return images
 
 
 def _project(joints: Float32, matrix: Float32) -> Float32:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from PIL import Image, ImageFilter
 
-from aih_gen.compose.packed_rgb import OPAQUE, PackedRGB, channels, from_pil, to_pil
+from aih_gen.compose.compression import BLOCK, compressed
+from aih_gen.kernels.blur import box_blur, convolve
+from aih_gen.kernels.sensor import add_noise, changed_box, make_grey, mark_different, repeat_image, tone
 from aih_gen.scenes.scene import Sensor
 from aih_gen.scenes.sensor import PERFECT
-from aih_gen.typing import Float32, Mask
+from aih_gen.typing import Array, Float32, Int64, Mask, UInt8
 
-KERNEL = 3
-"""Side of one step of motion blur, in pixels; longer motions take several."""
-BLOCK = 16
-"""Side of JPEG's blocks; twice as far as the longest blur reaches."""
+STEP = 2
+"""Longest step of motion blur, in pixels; longer motions take several."""
 SEEN = 2
 """A shadow or blurred edge that changes no channel by more grey levels is not seen."""
 RINGING = 12
@@ -26,148 +24,112 @@ RINGING = 12
 JPEG and its coarse chroma change pixels there, in whole blocks a tenth of the image. A hole filled in a photo has this
 very rim around it, as the photo is kept outside the hole.
 """
-LUMA = np.array([19595, 38470, 7471, 0], np.uint32)
-"""Weights of red, green and blue in grey (ITU-R BT.601), in 65536ths."""
-GREY_PIXEL = np.array([1, 1, 1, 0], np.uint8).view(np.uint32)[0]
+
+Work = Callable[[UInt8, Int64, UInt8], None]
+"""Makes the pixels in a box of an image from those of another."""
 
 
-def apply_sensor(
-    image: PackedRGB, targets: Sequence[PackedRGB], removed: Sequence[Mask], sensor: Sensor
-) -> tuple[PackedRGB, list[PackedRGB]]:
-    """Image and targets (H,W) as the sensor stores them.
+def apply_sensor(images: UInt8, removed: Mask, sensor: Sensor) -> UInt8:
+    """The image and both targets (3,H,W,3) as the sensor stores them; ``images`` may be overwritten.
 
-    A target has its own pixels where something was ``removed`` (H,W), and where its shadow or blurred edge is seen;
+    A target has its own pixels where something was ``removed`` (2,H,W), and where its shadow or blurred edge is seen;
     elsewhere it repeats the image to the bit, though noise and compression know no such borders.
     """
     if sensor == PERFECT:
-        return image, list(targets)
-    grain = _grain(sensor, image.shape)
-    exposed = _exposed(image, sensor)
-    stored = _stored(_noisy(exposed, grain, sensor), sensor)
-    stored_targets = []
-    for target, hole in zip(targets, removed, strict=True):
-        changed = hole | (target != image)
-        if not changed.any():
-            stored_targets.append(stored.copy())
-            continue
-        where = _surroundings(changed)
-        wider, back = _widened(where)
-        own = _exposed(target[wider], sensor)[back]  # or blur at the cut would reach, through JPEG, a block inwards
-        seen = _differ(own, exposed[where], SEEN)
-        own = _stored(_noisy(own, None if grain is None else grain[where], sensor), sensor)
-        if sensor.jpeg is not None:
-            seen |= _differ(own, stored[where], RINGING)
-        seen &= _inside(where, image.shape)
-        result = stored.copy()
-        np.copyto(result[where], own, where=seen | hole[where])
-        stored_targets.append(result)
-    return stored, stored_targets
-
-
-def _differ(first: PackedRGB, second: PackedRGB, tolerance: int) -> Mask:
-    """(...) True where some channel of two images differs by more than that."""
-    a, b = (channels(np.ascontiguousarray(pixels)) for pixels in (first, second))
-    beyond = np.maximum(a, b) - np.minimum(a, b) > tolerance
-    return beyond.view(np.uint32)[..., 0] != 0
-
-
-def _surroundings(mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns around everything in a mask, in whole blocks of JPEG and beyond the reach of any blur."""
-    places = []
-    for axis in (1, 0):
-        found = np.flatnonzero(mask.any(axis))
-        low, high = int(found[0]), int(found[-1]) + 1
-        places.append(slice(max(low // BLOCK - 1, 0) * BLOCK, (high // BLOCK + 2) * BLOCK))
-    return places[0], places[1]
-
-
-def _widened(where: tuple[slice, slice]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Rows and columns as far beyond a cut-out as blur reaches, and where the cut-out lies in them."""
-    starts = [max(place.start - BLOCK // 2, 0) for place in where]
-    wider = tuple(slice(start, place.stop + BLOCK // 2) for start, place in zip(starts, where, strict=True))
-    back = tuple(slice(place.start - start, place.stop - start) for start, place in zip(starts, where, strict=True))
-    return (wider[0], wider[1]), (back[0], back[1])
-
-
-def _inside(where: tuple[slice, slice], shape: tuple[int, ...]) -> Mask:
-    """The part of a cut-out that a blur at its borders does not reach; the image's own borders are no cut."""
-    axes = []
-    for place, length in zip(where, shape, strict=True):
-        index = np.arange(place.start, min(place.stop, length))
-        near_start = (index < place.start + BLOCK // 2) & (place.start > 0)
-        near_end = (index >= place.stop - BLOCK // 2) & (place.stop < length)
-        axes.append(~(near_start | near_end))
-    return axes[0][:, None] & axes[1]
-
-
-def _exposed(image: PackedRGB, sensor: Sensor) -> PackedRGB:
-    """Motion blur, defocus, exposure and white balance, tone curve."""
-    shown = to_pil(image)
-    length = float(np.hypot(*sensor.motion))
-    steps = int(np.ceil(length / (KERNEL - 1)))
-    for _ in range(steps):
-        shown = shown.filter(_motion_kernel(sensor.motion[0] / steps, sensor.motion[1] / steps))
-    if sensor.defocus:
-        # An unfocused lens makes discs, of which a box of the same deviation is no worse a model than a Gaussian.
-        shown = shown.filter(ImageFilter.BoxBlur((float(np.sqrt(12 * sensor.defocus**2 + 1)) - 1) / 2))
+        return images
+    motion, radius = _motion_weights(sensor.motion), _defocus_radius(sensor.defocus)
+    boxes = [_box(images, removed, side, len(motion) // 2 + int(np.ceil(radius))) for side in (0, 1)]
+    gains = np.ones(3, np.float32)
+    if len(motion) > 1:
+        images = _each(images, boxes, lambda image, box, result: convolve(image, motion, box, result))
+    if radius:
+        images = _each(images, boxes, lambda image, box, result: box_blur(image, radius, gains, box, result))
     if sensor.gain != (1.0, 1.0, 1.0) or sensor.gamma != 1.0 or sensor.contrast:
-        values = np.clip(np.arange(256) / 255 * np.array([*sensor.gain, 1.0])[:, None], 0, 1) ** sensor.gamma
-        values += sensor.contrast * (values * values * (3 - 2 * values) - values)
-        shown = shown.point(np.rint(255 * values).astype(np.uint8).tobytes())
-    return from_pil(shown)
+        curves = _curves(sensor)
+        images = _each(images, boxes, lambda image, box, result: tone(image, curves, box, result))
+    kept = removed.copy()
+    _mark(images, boxes, SEEN, kept)
+    if sensor.shot_noise or sensor.read_noise:
+        variance = sensor.shot_noise, sensor.read_noise**2
+        images = _each(images, boxes, lambda image, box, result: add_noise(image, *variance, sensor.seed, box, result))
+    if sensor.grey:
+        make_grey(images)
+    if sensor.jpeg is not None:
+        images = _each(images, boxes, partial(compressed, sensor.jpeg))
+        _mark(images, boxes, RINGING, kept)
+    for side, box in enumerate(boxes):
+        repeat_image(images[0], kept[side], box, images[1 + side])
+    return images
 
 
-def _motion_kernel(right: float, down: float) -> ImageFilter.Kernel:
-    """Equal weight along a straight line through the middle."""
-    weights = np.zeros((KERNEL, KERNEL))
+def _each(images: UInt8, boxes: Sequence[Int64], work: Work) -> UInt8:
+    """Do the same to the image, and to the targets in their boxes: outside them, they become the image."""
+    result = np.empty_like(images)
+    work(images[0], np.array([0, images.shape[1], 0, images.shape[2]]), result[0])
+    for side, box in enumerate(boxes, 1):
+        result[side] = result[0]
+        if box[1]:
+            work(images[side], box, result[side])
+    return result
+
+
+def _box(images: UInt8, removed: Mask, side: int, reach: int) -> Int64:
+    """Rows and columns, as (first, end), of all in which a target may come to differ from the image.
+
+    ``reach`` is blur's; JPEG changes whole blocks, and smooths their colours a pixel beyond.
+    """
+    box = np.empty(4, np.int64)
+    changed_box(images[0], images[1 + side], removed[side], box)
+    if box[0] >= box[1]:
+        return np.zeros(4, np.int64)
+    box[::2] = np.maximum((box[::2] - reach) // BLOCK * BLOCK - 1, 0)
+    box[1::2] = np.minimum(-(-(box[1::2] + reach) // BLOCK) * BLOCK + 1, images.shape[1:3])
+    return box
+
+
+def _mark(images: UInt8, boxes: Sequence[Int64], tolerance: int, marks: Mask) -> None:
+    for side, box in enumerate(boxes):
+        mark_different(images[0], images[1 + side], tolerance, box, marks[side])
+
+
+def _defocus_radius(deviation: float) -> float:
+    """An unfocused lens makes discs, of which a box of the same deviation is no worse a model than a Gaussian."""
+    return (float(np.sqrt(12 * deviation**2 + 1)) - 1) / 2
+
+
+def _curves(sensor: Sensor) -> UInt8:
+    """(3,256) exposure, white balance and tone curve."""
+    values = np.clip(np.arange(256) / 255 * np.array(sensor.gain)[:, None], 0, 1) ** sensor.gamma
+    values += sensor.contrast * (values * values * (3 - 2 * values) - values)
+    return np.rint(255 * values).astype(np.uint8)
+
+
+def _motion_weights(motion: tuple[float, float]) -> Float32:
+    """(K,K) of a motion in px, right and down: a straight line's as often as there are steps, one after the other."""
+    weights = np.ones((1, 1))
+    steps = int(np.ceil(np.hypot(*motion) / STEP))
+    for _ in range(steps):
+        weights = _after(weights, _line(motion[0] / steps, motion[1] / steps))
+    return weights.astype(np.float32)
+
+
+def _line(right: float, down: float) -> Array:
+    """(3,3) equal weight along a straight line through the middle."""
+    weights = np.zeros((3, 3))
     for share in np.linspace(-0.5, 0.5, 17):
-        x, y = (KERNEL // 2 + share * d for d in (right, down))
+        x, y = 1 + share * right, 1 + share * down
         column, row = int(x), int(y)
         fx, fy = x - column, y - row
         for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
             weight = (fy if dy else 1 - fy) * (fx if dx else 1 - fx)
             if weight > 0:
                 weights[row + dy, column + dx] += weight
-    return ImageFilter.Kernel((KERNEL, KERNEL), (weights / weights.sum()).ravel().tolist(), scale=1)
+    return weights / weights.sum()
 
 
-def _grain(sensor: Sensor, shape: tuple[int, ...]) -> Float32 | None:
-    """The same noise (H,W,4) for every image of a sample: a window of one large table."""
-    if not (sensor.read_noise or sensor.shot_noise):
-        return None
-    side = max(2 * max(shape), 768)
-    rng = np.random.Generator(np.random.SFC64(sensor.seed))
-    row, column = (int(rng.integers(side - length)) for length in shape)
-    return _noise_table(side)[row : row + shape[0], column : column + shape[1]]
-
-
-@cache
-def _noise_table(side: int) -> Float32:
-    """(side,side,4); the last channel is 0."""
-    noise = np.random.Generator(np.random.SFC64(1)).standard_normal((side, side, 3), np.float32)
-    return np.pad(noise, ((0, 0), (0, 0), (0, 1)))
-
-
-def _noisy(image: PackedRGB, grain: Float32 | None, sensor: Sensor) -> PackedRGB:
-    """Pixels (...) with noise from ``grain`` (...,4)."""
-    if grain is None:
-        return image
-    levels = channels(image).astype(np.float32)
-    noise = levels * np.float32(sensor.shot_noise)
-    noise += np.float32(sensor.read_noise**2)
-    np.sqrt(noise, out=noise)
-    noise *= grain
-    noise += levels
-    noise += np.float32(0.5)  # so that the conversion below rounds
-    return np.clip(noise, 0, 255, out=noise).astype(np.uint8).view(np.uint32)[..., 0]
-
-
-def _stored(image: PackedRGB, sensor: Sensor) -> PackedRGB:
-    if sensor.grey:
-        levels = channels(np.ascontiguousarray(image)).astype(np.uint32) @ LUMA
-        image = (levels >> 16) * GREY_PIXEL | OPAQUE
-    if sensor.jpeg is None:
-        return image
-    buffer = io.BytesIO()
-    to_pil(image).save(buffer, "JPEG", quality=sensor.jpeg)
-    return from_pil(Image.open(buffer, formats=["JPEG"]))
+def _after(first: Array, second: Array) -> Array:
+    """The weights of two convolutions, of which the ``second`` is (3,3), at once."""
+    weights = np.zeros((len(first) + 2, len(first) + 2))
+    for row, column in np.ndindex(3, 3):
+        weights[row : row + len(first), column : column + len(first)] += second[row, column] * first
+    return weights

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.io.images import SUFFIXES, images_in, read_image, tell_unread
+from aih_gen.kernels.backgrounds import double, view
+from aih_gen.kernels.blur import blurred
 from aih_gen.scenes.drawn_backgrounds import draw_background
 from aih_gen.typing import BackgroundKind, UInt8
 
@@ -57,8 +59,8 @@ class Background:
 class Photographs(Protocol):
     """Photographs by name."""
 
-    def photo(self, name: str) -> Image.Image:
-        """One of them, RGB and upright; not to be changed by the caller."""
+    def photo(self, name: str) -> UInt8:
+        """One of them (H,W,3), upright; not to be changed by the caller."""
         ...
 
 
@@ -112,7 +114,7 @@ class BackgroundLibrary:
         if not self.photos:
             raise AssetError(f"{self.folder}: expected photographs ({', '.join(SUFFIXES)}), found none")
         self.outdoors = [name for name in self.photos if name.startswith(OUTDOORS) or self.name != "shipped"]
-        self._decoded: dict[str, Image.Image] = {}
+        self._decoded: dict[str, UInt8] = {}
         self._digest: str | None = None
 
     def sample(self, rng: np.random.Generator, row: int | None = None) -> Background:
@@ -134,8 +136,8 @@ class BackgroundLibrary:
             blur=float(min(rng.exponential(0.005), 0.02)) if kind in ("photo", "clutter") else 0.0,
         )
 
-    def photo(self, name: str) -> Image.Image:
-        """One photograph, RGB, upright, its shorter side at most 640 pixels; not to be changed by the caller.
+    def photo(self, name: str) -> UInt8:
+        """One photograph (H,W,3), upright, its shorter side at most 640 pixels; not to be changed by the caller.
 
         Raises:
             AssetError: it is missing, unreadable or smaller than 128 pixels on a side.
@@ -164,7 +166,7 @@ class BackgroundLibrary:
         return self._digest
 
 
-def _read_photo(path: Path) -> Image.Image:
+def _read_photo(path: Path) -> UInt8:
     image = read_image(path, "RGB", draft=2 * _MAX_SHORTER_SIDE)
     shorter = min(image.size)
     if shorter < _MIN_SIDE:
@@ -174,7 +176,7 @@ def _read_photo(path: Path) -> Image.Image:
     if shorter > _MAX_SHORTER_SIDE:
         ratio = _MAX_SHORTER_SIDE / shorter
         image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.LANCZOS)
-    return image
+    return np.array(image)
 
 
 def background_image(background: Background, library: Photographs, size: int) -> UInt8:
@@ -183,42 +185,42 @@ def background_image(background: Background, library: Photographs, size: int) ->
     Raises:
         AssetError: its photograph is missing or unreadable.
     """
-    made = size // 2 if background.blur * size > _COARSE else size
+    blur = background.blur * size
+    coarse = blur > _COARSE
+    if coarse:
+        size, blur = size // 2, blur / 2
     if background.kind == "photo":
         if background.photo is None:
             raise ValueError("a background of kind photo names a photograph, found None")
-        image = _view(library.photo(background.photo), background, made)
+        sharp = _view(library.photo(background.photo), background, size)
     else:
-        image = draw_background(background.kind, background.seed, made)
-    if background.blur * made > 0.3:
-        image = image.filter(ImageFilter.BoxBlur(background.blur * made))
-    if made < size:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    table = np.arange(256)[:, None] * np.asarray(background.gain)
-    return np.asarray(image.point(np.clip(table + 0.5, 0, 255).astype(np.uint8).T.tobytes()))
+        sharp = draw_background(background.kind, background.seed, size)
+    image = blurred(sharp, blur if blur > 0.3 else 0.0, background.gain)
+    if not coarse:
+        return image
+    doubled = np.empty((2 * size, 2 * size, 3), np.uint8)
+    double(image, doubled)
+    return doubled
 
 
-def _view(photo: Image.Image, background: Background, size: int) -> Image.Image:
+def _view(photo: UInt8, background: Background, size: int) -> UInt8:
     """The square of the photograph that is shown, at the size it is needed."""
     angle = np.radians(background.rotation)
     cosine, sine = np.cos(angle), np.sin(angle)
     extent = abs(cosine) + abs(sine)  # side of the upright box around a rotated unit square
-    side = background.zoom * min(photo.size) / extent
+    lengths = photo.shape[1::-1]
+    side = background.zoom * min(lengths) / extent
     column, row = (
         side * extent / 2 + fraction * (length - side * extent)
-        for fraction, length in zip(background.centre, photo.size, strict=True)
+        for fraction, length in zip(background.centre, lengths, strict=True)
     )
     reduction = max(1, int(side // size))  # bilinear sampling alone would alias
     if reduction > 1:
-        photo = photo.reduce(reduction)
+        photo = np.array(Image.fromarray(photo).reduce(reduction))
     step = side / size / reduction
-    mirror = -1.0 if background.flip else 1.0
-    a, b, d, e = mirror * step * cosine, -step * sine, mirror * step * sine, step * cosine
-    start_column = column / reduction - (a + b) * size / 2
-    start_row = row / reduction - (d + e) * size / 2
-    return photo.transform(
-        (size, size),
-        Image.Transform.AFFINE,
-        (a, b, start_column, d, e, start_row),
-        resample=Image.Resampling.BILINEAR,
-    )
+    turn = step * np.array([[cosine, -sine], [sine, cosine]]) * (-1.0 if background.flip else 1.0, 1.0)
+    middle = np.array([column, row]) / reduction - 0.5  # pixels have their centres at whole numbers
+    affine = np.column_stack([turn, middle - turn.sum(1) * (size - 1) / 2])
+    image = np.empty((size, size, 3), np.uint8)
+    view(np.ascontiguousarray(photo), affine, image)
+    return image

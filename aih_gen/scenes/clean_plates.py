@@ -43,11 +43,11 @@ class CleanPlates:
         assert row is not None, "recorded backgrounds come with recorded poses"
         return Background("photo", photo=str(row))
 
-    def photo(self, name: str) -> Image.Image:
-        """The photo at a position, without the hands."""
+    def photo(self, name: str) -> UInt8:
+        """The photo (H,W,3) at a position, without the hands."""
         fields = ("image", *(f"amodal_{side}" for side in SIDES), "joints_2d")
         image, right, left, joints = (array[0] for array in self.photos.read([int(name)], fields).values())
-        return Image.fromarray(filled(image, to_fill(image, right | left, joints)))
+        return filled(image, to_fill(image, right | left, joints))
 
     def digest(self) -> str:
         """SHA-256 of the photos."""

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from aih_gen.config import sample_rng
-from aih_gen.typing import Array, DrawnKind, Float32
+from aih_gen.kernels.backgrounds import blend_corners, shade, stretch
+from aih_gen.kernels.blur import blurred
+from aih_gen.typing import Array, DrawnKind, Float32, Int64, UInt8
 
 Colour = tuple[int, int, int]
 
@@ -21,8 +23,8 @@ _SKIN = np.array([[246, 214, 190], [222, 176, 144], [190, 138, 104], [140, 94, 6
 _WOOD = np.array([[214, 180, 136], [176, 128, 82], [132, 88, 52], [92, 60, 38], [196, 160, 122]], dtype=np.float64)
 
 
-def draw_background(kind: DrawnKind, seed: int, size: int) -> Image.Image:
-    """An RGB image of ``size`` pixels a side that depends on (kind, seed, size) alone."""
+def draw_background(kind: DrawnKind, seed: int, size: int) -> UInt8:
+    """An image (size,size,3) that depends on (kind, seed, size) alone."""
     return _DRAW[kind](sample_rng(seed, 0), size)
 
 
@@ -43,67 +45,75 @@ def _as_colour(values: Array) -> Colour:
     return red, green, blue
 
 
-def _noise(rng: np.random.Generator, rows: int, columns: int, size: int) -> Float32:
-    """(size,size) smooth noise of about unit deviation with this many bumps down and across."""
-    coarse = rng.standard_normal((rows, columns), dtype=np.float32)
-    return np.asarray(_bicubic(rows, size) @ coarse @ _bicubic(columns, size).T, np.float32)
+def _filled(colour: Colour, size: int) -> UInt8:
+    line = np.tile(np.array(colour, np.uint8), size)  # NumPy fills rows many times faster than pixels
+    return np.full((size, 3 * size), line).reshape(size, size, 3)
+
+
+def _noise(rng: np.random.Generator, size: int, *layers: tuple[float, int, int]) -> Float32:
+    """(size,size) smooth noise: layers of about a deviation, each with so many bumps down and across."""
+    noise = np.zeros((size, size), np.float32)
+    for deviation, rows, columns in layers:
+        coarse = np.float32(deviation) * rng.standard_normal((rows, columns), dtype=np.float32)
+        stretch(coarse, *_bicubic(rows, size), *_bicubic(columns, size), noise)
+    return noise
 
 
 @cache
-def _bicubic(count: int, size: int) -> Float32:
-    """(size,count) weights that stretch ``count`` values to ``size``: Pillow's, as products of matrices are faster."""
+def _bicubic(count: int, size: int) -> tuple[Int64, Float32]:
+    """First places (size,) and weights (size,K) of the values that stretch ``count`` of them to ``size``: Pillow's."""
     unit = Image.fromarray(np.eye(count, dtype=np.float32))
-    return np.asarray(unit.resize((count, size), Image.Resampling.BICUBIC))
+    weights = np.asarray(unit.resize((count, size), Image.Resampling.BICUBIC))
+    first, last = (weights != 0).argmax(1), count - (weights[:, ::-1] != 0).argmax(1)
+    first = np.minimum(first, count - (last - first).max())
+    return first, np.take_along_axis(weights, first[:, None] + np.arange((last - first).max()), 1)
 
 
-def _shade(image: Image.Image, shading: Float32) -> Image.Image:
-    """Multiply every channel by 1 + shading."""
-    # Fixed point, and channel by channel: the obvious way takes many times as long, and every sample pays for it.
-    gain = np.minimum(np.maximum(128 * (1 + shading), 0), 256).astype(np.uint16)
-    bands = (np.minimum(np.asarray(band) * gain >> 7, 255).astype(np.uint8) for band in image.split())
-    return Image.merge("RGB", [Image.fromarray(band) for band in bands])
+def _plain(rng: np.random.Generator, size: int) -> UInt8:
+    return _filled(_random_colour(rng), size)
 
 
-def _plain(rng: np.random.Generator, size: int) -> Image.Image:
-    return Image.new("RGB", (size, size), _random_colour(rng))
-
-
-def _black(rng: np.random.Generator, size: int) -> Image.Image:
+def _black(rng: np.random.Generator, size: int) -> UInt8:
     image = Image.new("RGB", (size, size), _as_colour(np.full(3, rng.uniform(0, 14)) + rng.uniform(0, 5, 3)))
     draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(0, 6)):  # the studio's lamps and cameras, far behind
         (column, row), radius = rng.uniform(0, size, 2).tolist(), size * rng.uniform(0.004, 0.02)
         box = (column - radius, row - radius, column + radius, row + radius)
         draw.ellipse(box, fill=_as_colour(np.full(3, rng.uniform(25, 120))))
-    return image.filter(ImageFilter.BoxBlur(size / 128))
+    return blurred(np.array(image), size / 128)
 
 
-def _gradient(rng: np.random.Generator, size: int) -> Image.Image:
+def _gradient(rng: np.random.Generator, size: int) -> UInt8:
     """A lit wall: four corner colours of one hue, and soft shadows across it."""
     base = np.array(_random_colour(rng), dtype=np.float64)
     corners = base + rng.uniform(-1, 1, (2, 2, 1)) * rng.uniform(10, 60) + rng.normal(0, 6, (2, 2, 3))
-    image = Image.fromarray(np.clip(corners, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-    return _shade(image, rng.uniform(0.0, 0.12) * _noise(rng, 4, 4, size) + 0.015 * _noise(rng, 96, 96, size))
+    image = np.empty((size, size, 3), np.uint8)
+    blend_corners(np.floor(np.clip(corners, 0, 255)).astype(np.float32), _bicubic(2, size)[1], image)
+    shade(image, _noise(rng, size, (rng.uniform(0.0, 0.12), 4, 4), (0.015, 96, 96)))
+    return image
 
 
-def _clutter(rng: np.random.Generator, size: int) -> Image.Image:
+def _clutter(rng: np.random.Generator, size: int) -> UInt8:
     """A wall or a table, and things on it: boards, boxes, shelves, discs, striped cloth, rods."""
-    image = _surface(rng, size) if rng.random() < 0.5 else _gradient(rng, size)
-    draw = ImageDraw.Draw(image)
+    drawn = Image.fromarray(_surface(rng, size) if rng.random() < 0.5 else _gradient(rng, size))
+    draw = ImageDraw.Draw(drawn)
     things = (_box, _shelf, _disc, _stripes, _rod)
     for chosen in rng.choice(len(things), size=int(rng.integers(4, 22)), p=(0.42, 0.12, 0.16, 0.1, 0.2)):
         things[chosen](draw, rng, size)
-    return _shade(image, 0.07 * _noise(rng, 5, 5, size) + 0.03 * _noise(rng, 40, 40, size))
+    image = np.array(drawn)
+    shade(image, _noise(rng, size, (0.07, 5, 5), (0.03, 40, 40)))
+    return image
 
 
-def _surface(rng: np.random.Generator, size: int) -> Image.Image:
+def _surface(rng: np.random.Generator, size: int) -> UInt8:
     """Wood grain or woven cloth, across the whole image."""
     if rng.random() < 0.6:
-        colour, grain = _palette_colour(rng, _WOOD), 0.12 * _noise(rng, 3, 60, size) + 0.05 * _noise(rng, 6, 120, size)
+        colour, grain = _palette_colour(rng, _WOOD), _noise(rng, size, (0.12, 3, 60), (0.05, 6, 120))
     else:
-        colour, grain = _random_colour(rng), 0.07 * _noise(rng, 8, 90, size) + 0.07 * _noise(rng, 90, 8, size)
-    image = _shade(Image.new("RGB", (size, size), colour), grain)
-    return image.transpose(Image.Transpose.ROTATE_90) if rng.random() < 0.5 else image
+        colour, grain = _random_colour(rng), _noise(rng, size, (0.07, 8, 90), (0.07, 90, 8))
+    image = _filled(colour, size)
+    shade(image, np.ascontiguousarray(np.rot90(grain)) if rng.random() < 0.5 else grain)
+    return image
 
 
 def _thing_colour(rng: np.random.Generator) -> Colour:
@@ -176,7 +186,7 @@ def _rod(draw: ImageDraw.ImageDraw, rng: np.random.Generator, size: int) -> None
             draw.ellipse((column - reach, row - reach, column + reach, row + reach), fill=fill)
 
 
-_DRAW: dict[DrawnKind, Callable[[np.random.Generator, int], Image.Image]] = {
+_DRAW: dict[DrawnKind, Callable[[np.random.Generator, int], UInt8]] = {
     "clutter": _clutter,
     "gradient": _gradient,
     "plain": _plain,

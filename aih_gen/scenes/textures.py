@@ -43,7 +43,7 @@ class TextureLibrary:
     def image(self, name: str) -> UInt8:
         """(H,W,3) one texture, sRGB."""
         assert self.library is not None
-        return np.asarray(self.library.photo(name))
+        return self.library.photo(name)
 
     def digest(self) -> str:
         """sha256 over all that can change an image."""

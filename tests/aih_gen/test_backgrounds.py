@@ -32,7 +32,7 @@ def ramp(path: Path, width: int, height: int) -> None:
 def test_every_shipped_photograph_opens(shipped: BackgroundLibrary) -> None:
     assert 30 <= len(shipped.photos) <= 60
     for name in shipped.photos:
-        assert shipped.photo(name).size == (320, 320)
+        assert shipped.photo(name).shape == (320, 320, 3)
 
 
 def test_a_background_alone_determines_its_pixels(shipped: BackgroundLibrary) -> None:
@@ -96,7 +96,7 @@ def test_the_digest_follows_names_and_bytes(tmp_path: Path) -> None:
 
 def test_a_large_photograph_is_kept_small(tmp_path: Path) -> None:
     ramp(tmp_path / "large.jpg", 3000, 1500)
-    assert BackgroundLibrary(tmp_path).photo("large.jpg").size == (1280, 640)
+    assert BackgroundLibrary(tmp_path).photo("large.jpg").shape == (640, 1280, 3)
 
 
 def test_mistakes_are_named_in_one_sentence(tmp_path: Path, shipped: BackgroundLibrary) -> None:

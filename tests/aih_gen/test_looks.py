@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from aih_gen.compose.packed_rgb import pack, unpack
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig, sample_rng
@@ -99,8 +98,10 @@ def test_turned_light_comes_from_where_it_was_turned_to() -> None:
 
 
 def sensed(image: np.ndarray, target: np.ndarray, taken: np.ndarray, sensor: Sensor) -> tuple[np.ndarray, np.ndarray]:
-    seen, (kept,) = apply_sensor(pack(image), [pack(target)], [taken], sensor)
-    return unpack(seen), unpack(kept)
+    images = np.stack([image, target, image])
+    seen, kept, other = apply_sensor(images, np.stack([taken, np.zeros_like(taken)]), sensor)
+    assert np.array_equal(other, seen)
+    return seen, kept
 
 
 def test_the_perfect_sensor_changes_nothing_and_a_real_one_keeps_equal_pixels_equal() -> None:

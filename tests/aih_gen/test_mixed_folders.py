@@ -134,7 +134,7 @@ def test_a_folder_of_backgrounds_may_hold_other_files(tmp_path: Path, capsys: py
     mix(tmp_path)
     library = BackgroundLibrary(tmp_path)
     assert library.photos == ("a.jpg", "b.gif", "more.JFIF")
-    assert [library.photo(name).size for name in library.photos] == [(200, 200)] * 3
+    assert [library.photo(name).shape for name in library.photos] == [(200, 200, 3)] * 3
     assert "2 images of formats that are not read are left out" in capsys.readouterr().err
 
 
