@@ -100,7 +100,7 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(
     out = tmp_path / "out"
     syn = ("syn", "--source", source, "--out", out)
     for arguments, sentence in (
-        ((), "Expected one of {render, config, syn, annotate,"),
+        ((), "Expected one of {render, syn, config, annotate,"),
         (("rendr",), "rendr"),
         (syn, "--count INT"),
         ((*syn, "--count", "many"), "Error parsing --count"),
