@@ -18,7 +18,7 @@ from aih_gen.render.layers import ARM, HAND
 from aih_gen.render.watch import CASE_REACH, case_faces, case_shape, case_vertices, forearm_axes
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
-from aih_gen.scenes.skinning import bone_transforms, skinning
+from aih_gen.scenes.skinning import skinning
 from aih_gen.typing import Float32, Int32, UInt8
 
 DRAWN_BEYOND_ELBOW = 0.35
@@ -117,11 +117,9 @@ class HandPair:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
         local = bone_rotations(hand.pose)
         arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
-        pose = self.skinnings[side]
-        shaped = pose.shape(hand.betas.astype(np.float64))
-        posed = pose(
-            shaped, bone_transforms(shaped.joints, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64))
-        )
+        skinning = self.skinnings[side]
+        shaped = skinning.shape(hand.betas.astype(np.float64))
+        posed = skinning.pose(shaped, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64))
         return posed.vertices.astype(np.float32), posed.joints21().astype(np.float32)
 
 

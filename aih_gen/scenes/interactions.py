@@ -223,12 +223,12 @@ class ContactAnchor:
 
 def contact_anchors(skinning: Skinning, regions: dict[str, Int64]) -> dict[str, ContactAnchor]:
     """The anchor of each region, for the ``skinning`` of all vertices."""
-    directions = skinning.shapedirs.reshape(3, -1, 10)
+    model = skinning.model
     found = {}
     for name, rows in regions.items():
-        bones, part_of, counts = np.unique(skinning.dominant_bone[rows], return_inverse=True, return_counts=True)
+        bones, part_of, counts = np.unique(model.carrier[rows], return_inverse=True, return_counts=True)
         parts = [rows[part_of == k] for k in range(len(bones))]
-        middles = np.stack([skinning.template[:, part].mean(1) for part in parts])
-        shapedirs = np.stack([directions[:, part].mean(1) for part in parts])
+        middles = np.stack([model.template[part].mean(0) for part in parts])
+        shapedirs = np.stack([model.shapedirs[:, part].mean(1).T for part in parts])
         found[name] = ContactAnchor(bones, counts / len(rows), middles, shapedirs)
     return found
