@@ -73,12 +73,13 @@ class FingerJoints:
         axes = np.stack([joint_axes(model) for model in models])
         self.axes = axes[0] if len(models) == 1 else axes
         """([M,]5,4,3) for M models."""
+        self._by_model = list(axes)
 
     def matrices(self, angles: Array) -> Array:
         """([M,]5,3,3,3) rotation of each bone relative to the one before, for ``angles`` ([M,]5,4) in degrees."""
-        axes = self.axes.reshape(-1, 5, 4, 3)
-        rotations = finger_rotations(np.ascontiguousarray(angles, np.float64).reshape(-1, 5, 4), axes)
-        return rotations.reshape(*self.axes.shape[:-2], 3, 3, 3)
+        hands = zip(np.asarray(angles, np.float64, order="C").reshape(-1, 5, 4), self._by_model, strict=True)
+        rotations = [finger_rotations(hand, axes) for hand, axes in hands]
+        return rotations[0] if self.axes.ndim == 3 else np.array(rotations)
 
     def pose(self, angles: Array) -> Array:
         """([M,]15,3) axis-angle rotations in MANO's order."""
@@ -145,7 +146,8 @@ MAX_ANGLES = np.array([[65.0, 45, 55, 75], [20, 90, 105, 70], [8, 90, 105, 70], 
 def clamp_to_joint_limits(angles: Array) -> Array:
     """The nearest angles (...,5,4) in degrees within the limits and couplings of the fingers."""
     clamped = np.array(angles, np.float64, order="C")
-    limit(clamped.reshape(-1, 5, 4), MIN_ANGLES, MAX_ANGLES)
+    for hand in clamped.reshape(-1, 5, 4):
+        limit(hand, MIN_ANGLES, MAX_ANGLES)
     return clamped
 
 

@@ -70,6 +70,8 @@ SEPARATION, MAX_SEPARATIONS = 0.004, 60
 _DEGREE = np.pi / 180
 _BUCKETS = 4096
 """Of a table of cells: a power of two."""
+_AROUND = np.array(sorted(np.ndindex(3, 3, 3), key=lambda cell: sum(k != 1 for k in cell))) - 1
+"""(27,3) from a cell to itself and its neighbours, nearest first."""
 _BLOCK = 16
 """Vertices that are compared, or passed over, together."""
 
@@ -92,23 +94,24 @@ class Model(NamedTuple):
 
 
 class Fingers(NamedTuple):
-    """How the fingers of a right and a left hand bend, and how thick they are."""
+    """How the fingers of one hand model bend, and how thick they are."""
 
-    axes: Array  # (2,5,4,3) unit, of the joint angles
+    axes: Array  # (5,4,3) unit, of the joint angles
     low: Array  # (5,4) degrees
     high: Array  # (5,4)
-    radius: Array  # (2,5,3) m, of the bones' capsules
+    radius: Array  # (5,3) m, of the bones' capsules
+    chains: Int64  # (5,3) bones, thumb to little, base to tip
 
 
-class Hands(NamedTuple):
-    """Shape, pose and place of two hands."""
+class Hand(NamedTuple):
+    """Shape, pose and place of a hand."""
 
-    betas: Array  # (2,10)
-    roots: Array  # (2,3,3)
-    angles: Array  # (2,5,4) degrees
-    arms: Array  # (2,3,3) forearms relative to the hands
-    transl: Array  # (2,3) m
-    recorded: Array  # (2,5,3,3,3) rotations of recorded fingers, which ``angles`` bend further; (0,...) where none are
+    betas: Array  # (10,)
+    root: Array  # (3,3)
+    angles: Array  # (5,4) degrees
+    arm: Array  # (3,3) forearm relative to the hand
+    transl: Array  # (3,) m
+    recorded: Array  # (5,3,3,3) rotations of recorded fingers, which ``angles`` bend further; (0,3,3,3) where none are
 
 
 class Contacts(NamedTuple):
@@ -130,45 +133,67 @@ class Constraints(NamedTuple):
     weight: Array  # (N,)
 
 
+class Rest(NamedTuple):
+    """A hand at rest."""
+
+    points: Array  # (V,3) m
+    home: Array  # (16,3) of the joints
+    tips: Array  # (5,3)
+
+
+class Posed(NamedTuple):
+    """Some vertices of a posed hand."""
+
+    rows: Int64  # (R,) of the model's vertices
+    points: Array  # (R,3) m
+    normals: Array  # (R,3) unit
+    rotations: Array  # (16,3,3) of the bones
+    joints: Array  # (16,3) m
+
+
 # Joint angles and their limits
+
+
+@compiled
+def _between(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 @compiled
 def spread_range(mcp: float) -> float:
     """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
-    return min(max(1 - mcp / 90, 0.1), 1.0)
+    return _between(1 - mcp / 90, 0.1, 1.0)
 
 
 @compiled
 def clamp_to_joint_limits(angles: Array, low: Array, high: Array) -> None:
-    """Bring ``angles`` (N,5,4) to the nearest ones within the limits and couplings of the fingers."""
-    for hand in angles:
-        for finger in range(5):
-            for k in range(4):
-                hand[finger, k] = min(max(hand[finger, k], low[finger, k]), high[finger, k])
-        for k in (1, 2):
-            hand[3, k] = max(hand[3, k], min(hand[2, k], hand[4, k]) - MAX_STRAIGHTER)
-        for finger in range(1, 5):
-            spread, mcp, pip, dip = hand[finger]
-            follows = DIP_SHARE * pip
-            dip = min(max(dip, follows - DIP_FREEDOM), follows + DIP_FREEDOM)
-            share = min(1.0, (MAX_CURL - mcp) / max(pip + dip, 1.0))
-            hand[finger, 2], hand[finger, 3] = share * pip, share * dip
-            # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
-            room = spread_range(mcp)
-            hand[finger, 0] = min(max(spread, room * low[finger, 0]), room * high[finger, 0])
-            for k in range(4):
-                hand[finger, k] = min(max(hand[finger, k], low[finger, k]), high[finger, k])
+    """Bring ``angles`` (5,4) to the nearest ones within the limits and couplings of the fingers."""
+    for finger in range(5):
+        for k in range(4):
+            angles[finger, k] = _between(angles[finger, k], low[finger, k], high[finger, k])
+    for k in (1, 2):
+        angles[3, k] = max(angles[3, k], min(angles[2, k], angles[4, k]) - MAX_STRAIGHTER)
+    for finger in range(1, 5):
+        follows = DIP_SHARE * angles[finger, 2]
+        angles[finger, 3] = _between(angles[finger, 3], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
+        share = min(1.0, (MAX_CURL - angles[finger, 1]) / max(angles[finger, 2] + angles[finger, 3], 1.0))
+        angles[finger, 2] *= share
+        angles[finger, 3] *= share
+        # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
+        room = spread_range(angles[finger, 1])
+        angles[finger, 0] = _between(angles[finger, 0], room * low[finger, 0], room * high[finger, 0])
+        for k in range(4):
+            angles[finger, k] = _between(angles[finger, k], low[finger, k], high[finger, k])
 
 
 @compiled
 def perturb(angles: Array, noise: Array, low: Array, high: Array) -> None:
-    """Add ``noise`` to ``angles``, (N,5,4) both, as far as the limits of the joints let it; bent fingers spread less."""
-    for hand in range(len(angles)):
-        for finger in range(5):
-            room = spread_range(angles[hand, finger, 1]) if finger else 1.0
-            for k in range(4):
-                angles[hand, finger, k] += noise[hand, finger, k] * (1.0 if k else room)
+    """Add ``noise`` to ``angles``, (5,4) both, as far as the limits of the joints let it; bent fingers spread less."""
+    for finger in range(5):
+        room = spread_range(angles[finger, 1]) if finger else 1.0
+        angles[finger, 0] += room * noise[finger, 0]
+        for k in range(1, 4):
+            angles[finger, k] += noise[finger, k]
     clamp_to_joint_limits(angles, low, high)
 
 
@@ -176,10 +201,8 @@ def perturb(angles: Array, noise: Array, low: Array, high: Array) -> None:
 
 
 @compiled
-def _turn(axis: Array, degrees: float, out: Array) -> None:
-    """Rotation (3,3) about a unit axis (3,)."""
-    x, y, z = axis
-    angle = degrees * _DEGREE
+def _turn(x: float, y: float, z: float, angle: float, out: Array) -> None:
+    """Rotation (3,3) about a unit axis, by radians."""
     s, t = np.sin(angle), 1 - np.cos(angle)
     out[0, 0], out[0, 1], out[0, 2] = 1 - t * (y * y + z * z), t * x * y - s * z, t * x * z + s * y
     out[1, 0], out[1, 1], out[1, 2] = t * x * y + s * z, 1 - t * (x * x + z * z), t * y * z - s * x
@@ -197,17 +220,16 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
 
 @compiled
 def finger_rotations(angles: Array, axes: Array) -> Array:
-    """(N,5,3,3,3) rotation of each bone relative to the one before, for ``angles`` (N,5,4) in degrees about ``axes``
-    (N,5,4,3).
+    """(5,3,3,3) rotation of each bone relative to the one before, for ``angles`` (5,4) in degrees about ``axes``
+    (5,4,3).
     """  # fmt: skip
-    rotations, aside, bent = np.empty((len(angles), 5, 3, 3, 3)), np.empty((3, 3)), np.empty((3, 3))
-    for hand in range(len(angles)):
-        for finger in range(5):
-            _turn(axes[hand, finger, 0], angles[hand, finger, 0], aside)
-            _turn(axes[hand, finger, 1], angles[hand, finger, 1], bent)
-            _multiply(aside, bent, rotations[hand, finger, 0])
-            for k in (1, 2):
-                _turn(axes[hand, finger, k + 1], angles[hand, finger, k + 1], rotations[hand, finger, k])
+    rotations, turns = np.empty((5, 3, 3, 3)), np.empty((4, 3, 3))
+    for finger in range(5):
+        for k in range(4):
+            x, y, z = axes[finger, k, 0], axes[finger, k, 1], axes[finger, k, 2]
+            out = turns[k] if k < 2 else rotations[finger, k - 1]
+            _turn(x, y, z, angles[finger, k] * _DEGREE, out)
+        _multiply(turns[0], turns[1], rotations[finger, 0])
     return rotations
 
 
@@ -217,7 +239,10 @@ def bones(home: Array, root: Array, fingers: Array, chains: Int64) -> tuple[Arra
     rotated about the wrist, its ``fingers`` (5,3,3,3) relative to the bone before.
     """  # fmt: skip
     rotations, joints = np.empty((16, 3, 3)), np.empty((16, 3))
-    rotations[0], joints[0] = root, home[0]
+    for i in range(3):
+        joints[0, i] = home[0, i]
+        for j in range(3):
+            rotations[0, i, j] = root[i, j]
     for finger in range(5):
         before = 0
         for k in range(3):
@@ -232,93 +257,98 @@ def bones(home: Array, root: Array, fingers: Array, chains: Int64) -> tuple[Arra
 
 
 @compiled
-def shaped(model: Model, betas: Array) -> tuple[Array, Array]:
-    """Vertices (V,3) and joints (16,3) at rest of the hand of ``betas`` (10,)."""
-    points, joints = model.template.copy(), model.joints.copy()
+def shaped(model: Model, betas: Array) -> Rest:
+    """The hand of ``betas`` (10,) at rest."""
+    points, joints, tips = model.template.copy(), model.joints.copy(), np.empty((5, 3))
     for k in range(len(betas)):
-        points += betas[k] * model.shapedirs[k]
-        joints += betas[k] * model.joint_shapedirs[k]
-    return points, joints
+        for i in range(3):
+            for vertex in range(len(points)):
+                points[vertex, i] += betas[k] * model.shapedirs[k, vertex, i]
+            for joint in range(16):
+                joints[joint, i] += betas[k] * model.joint_shapedirs[k, joint, i]
+    for finger in range(5):
+        for i in range(3):
+            tips[finger, i] = points[model.tips[finger], i]
+    return Rest(points, joints, tips)
 
 
 @compiled
-def skinned(
-    model: Model, rest: Array, home: Array, rotations: Array, joints: Array, arm: Array, fingers: Array, rows: Int64
-) -> tuple[Array, Array]:
-    """The vertices ``rows`` (R,) of a hand and their unit normals, (R,3) each.
-
-    At ``rest`` (V,3) its joints are at ``home`` (16,3), now at ``joints`` (16,3), with bones in ``rotations``
-    (16,3,3); ``fingers`` (5,3,3,3) and ``arm`` (3,3) are the rotations relative to the bone before.
-    """
+def skinned(model: Model, rest: Rest, transl: Array, root: Array, fingers: Array, arm: Array, rows: Int64) -> Posed:
+    """The vertices ``rows`` (R,) of the hand at ``rest``, rotated by ``root`` (3,3) about its wrist and moved by
+    ``transl`` (3,) metres; ``fingers`` (5,3,3,3) and the forearm, ``arm`` (3,3), are relative to the bone before.
+    """  # fmt: skip
+    rotations, joints = bones(rest.home, root, fingers, model.chains)
     matrices, moves = np.empty((17, 3, 3)), np.empty((17, 3))
-    matrices[:16] = rotations
     _multiply(rotations[0], arm, matrices[16])
     for bone in range(17):
         joint = bone % 16  # the forearm rotates about the wrist
         for i in range(3):
+            if bone < 16:
+                joints[bone, i] += transl[i]
             moves[bone, i] = joints[joint, i]
             for j in range(3):
-                moves[bone, i] -= matrices[bone, i, j] * home[joint, j]
-    bends = np.zeros(135)
-    if len(model.posedirs):
-        for finger in range(5):
-            for k in range(3):
-                start = 9 * (model.chains[finger, k] - 1)
-                for i in range(9):
-                    bends[start + i] = fingers[finger, k, i // 3, i % 3] - (i % 4 == 0)
-    vertices, normals = np.empty((len(rows), 3)), np.empty((len(rows), 3))
-    blended, moved = np.empty((3, 3)), np.empty(3)
+                if bone < 16:
+                    matrices[bone, i, j] = rotations[bone, i, j]
+                moves[bone, i] -= matrices[bone, i, j] * rest.home[joint, j]
+    bends = np.empty(135)
+    for finger in range(5):
+        for k in range(3):
+            for i in range(9):
+                bends[9 * (model.chains[finger, k] - 1) + i] = fingers[finger, k, i // 3, i % 3] - (i % 4 == 0)
+    points, normals = np.empty((len(rows), 3)), np.empty((len(rows), 3))
     for row in range(len(rows)):
         vertex = rows[row]
-        x, y, z = rest[vertex]
+        x, y, z = rest.points[vertex, 0], rest.points[vertex, 1], rest.points[vertex, 2]
         if len(model.posedirs):
             for k in range(135):
                 x += model.posedirs[vertex, 0, k] * bends[k]
                 y += model.posedirs[vertex, 1, k] * bends[k]
                 z += model.posedirs[vertex, 2, k] * bends[k]
-        blended[:], moved[:] = 0, 0
-        for k in range(model.first[vertex], model.first[vertex + 1]):
-            bone, weight = model.bones[k], model.weights[k]
-            for i in range(3):
-                moved[i] += weight * moves[bone, i]
-                for j in range(3):
-                    blended[i, j] += weight * matrices[bone, i, j]
-        u, v, w = model.normals[vertex]
+        square = 0.0
         for i in range(3):
-            vertices[row, i] = moved[i] + (blended[i, 0] * x + blended[i, 1] * y + blended[i, 2] * z)
-            normals[row, i] = blended[i, 0] * u + blended[i, 1] * v + blended[i, 2] * w
-        a, b, c = normals[row]
-        normals[row] /= max(np.sqrt(a * a + b * b + c * c), 1e-9)
-    return vertices, normals
+            moved, a, b, c = 0.0, 0.0, 0.0, 0.0
+            for k in range(model.first[vertex], model.first[vertex + 1]):
+                bone, weight = model.bones[k], model.weights[k]
+                moved += weight * moves[bone, i]
+                a += weight * matrices[bone, i, 0]
+                b += weight * matrices[bone, i, 1]
+                c += weight * matrices[bone, i, 2]
+            points[row, i] = moved + (a * x + b * y + c * z)
+            normals[row, i] = a * model.normals[vertex, 0] + b * model.normals[vertex, 1] + c * model.normals[vertex, 2]
+            square += normals[row, i] * normals[row, i]
+        for i in range(3):
+            normals[row, i] /= max(np.sqrt(square), 1e-9)
+    return Posed(rows, points, normals, rotations, joints)
 
 
 # Fingers apart from each other
 
 
 @compiled
-def _overlaps(angles: Array, home: Array, tips: Array, axes: Array, radius: Array, chains: Int64) -> Array:
-    """(4,) metres by which thumb and fingers, index and middle, middle and ring, ring and little of one hand overlap;
-    every bone is a capsule.
+def _overlaps(angles: Array, rest: Rest, fingers: Fingers, overlaps: Array) -> float:
+    """Write the metres by which thumb and fingers, index and middle, middle and ring, ring and little overlap to
+    ``overlaps`` (4,), and return the greatest; every bone is a capsule.
     """  # fmt: skip
-    fingers = finger_rotations(angles.reshape(1, 5, 4), axes.reshape(1, 5, 4, 3))[0]
-    starts, along, turned, before = np.empty((5, 3, 3)), np.empty((5, 3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    local, home, chains, radius = finger_rotations(angles, fingers.axes), rest.home, fingers.chains, fingers.radius
+    starts, along, turned, way = np.empty((5, 3, 3)), np.empty((5, 3, 3)), np.empty((3, 3, 3)), np.empty(3)
     for finger in range(5):
-        place = home[chains[finger, 0]]
         for k in range(3):
-            if k == 0:
-                turned[:] = fingers[finger, 0]
-            else:
-                _multiply(before, fingers[finger, k], turned)
-            before[:] = turned
-            start = home[chains[finger, k]]
-            way = home[chains[finger, k + 1]] - start if k < 2 else tips[finger] - start
-            if k == 2:  # a capsule ends where the finger does
-                way *= 1 - radius[finger, 2] / np.sqrt(way[0] * way[0] + way[1] * way[1] + way[2] * way[2])
-            starts[finger, k] = place
+            bone, length = chains[finger, k], 0.0
             for i in range(3):
-                along[finger, k, i] = turned[i, 0] * way[0] + turned[i, 1] * way[1] + turned[i, 2] * way[2]
-            place = place + along[finger, k]
-    overlaps = np.empty(4)
+                starts[finger, k, i] = home[bone, i] if k == 0 else starts[finger, k - 1, i] + along[finger, k - 1, i]
+                way[i] = (rest.tips[finger, i] if k == 2 else home[chains[finger, k + 1], i]) - home[bone, i]
+                length += way[i] * way[i]
+                for j in range(3):
+                    turned[0, i, j] = local[finger, 0, i, j]
+            if k > 0:
+                _multiply(turned[k - 1], local[finger, k], turned[k])
+            # The last capsule ends where the finger does.
+            share = 1 - radius[finger, 2] / np.sqrt(length) if k == 2 else 1.0
+            for i in range(3):
+                along[finger, k, i] = share * (
+                    turned[k, i, 0] * way[0] + turned[k, i, 1] * way[1] + turned[k, i, 2] * way[2]
+                )
+    greatest = -np.inf
     for finger in range(4):
         # Points of the outer two bones: the thumb's against all fingers, each finger's against the next one.
         deepest, last = -np.inf, 5 if finger == 0 else finger + 2
@@ -330,42 +360,36 @@ def _overlaps(angles: Array, home: Array, tips: Array, axes: Array, radius: Arra
                 z = starts[finger, level, 2] + share * along[finger, level, 2]
                 for other in range(finger + 1, last):
                     for k in range(3):
-                        u, v, w = along[other, k]
+                        u, v, w = along[other, k, 0], along[other, k, 1], along[other, k, 2]
                         a, b, c = x - starts[other, k, 0], y - starts[other, k, 1], z - starts[other, k, 2]
-                        on = min(max((a * u + b * v + c * w) / (u * u + v * v + w * w), 0.0), 1.0)
+                        on = _between((a * u + b * v + c * w) / (u * u + v * v + w * w), 0.0, 1.0)
                         a, b, c = a - on * u, b - on * v, c - on * w
                         distance = np.sqrt(a * a + b * b + c * c)
                         deepest = max(deepest, radius[finger, level] + radius[other, k] - distance)
         overlaps[finger] = deepest if finger == 0 else deepest - MAX_OVERLAP
-    return overlaps
+        greatest = max(greatest, overlaps[finger])
+    return greatest
 
 
 @compiled
-def part_fingers(angles: Array, homes: Array, tips: Array, fingers: Fingers, chains: Int64) -> Array:
-    """Open thumbs and spread fingers in ``angles`` (2,5,4) just far enough; the overlaps that are left, (2,4) m.
-
-    ``homes`` (2,16,3) and ``tips`` (2,5,3) are the hands' joints and finger tips at rest.
-    """
-    left = np.empty((2, 4))
-    for side in (0, 1):
-        hand = angles[side]
-        home, tip, axes, radius = homes[side], tips[side], fingers.axes[side], fingers.radius[side]
-        overlap = _overlaps(hand, home, tip, axes, radius, chains)
-        for _ in range(PARTING_STEPS):
-            if overlap.max() <= 0:
-                break
-            opening = min(max(overlap[0], 0.0) / 0.02, 0.3)
-            for k in range(4):
-                hand[0, k] += (OPEN_THUMB[k] - hand[0, k]) * opening
-            # Of two fingers the outer one moves aside; ring and little finger move together.
-            index, ring, little = np.maximum(overlap[1:], 0) / LEVER / _DEGREE
-            hand[1, 0] += index
-            hand[3, 0] += ring
-            hand[4, 0] += ring + little
-            clamp_to_joint_limits(hand.reshape(1, 5, 4), fingers.low, fingers.high)
-            overlap = _overlaps(hand, home, tip, axes, radius, chains)
-        left[side] = overlap
-    return left
+def part_fingers(angles: Array, rest: Rest, fingers: Fingers) -> Array:
+    """Open the thumb and spread the fingers in ``angles`` (5,4) just far enough; the overlaps that are left, (4,) m."""
+    overlaps = np.empty(4)
+    greatest = _overlaps(angles, rest, fingers, overlaps)
+    for _ in range(PARTING_STEPS):
+        if greatest <= 0:
+            break
+        opening = min(max(overlaps[0], 0.0) / 0.02, 0.3)
+        for k in range(4):
+            angles[0, k] += (OPEN_THUMB[k] - angles[0, k]) * opening
+        # Of two fingers the outer one moves aside; ring and little finger move together.
+        away = 1 / LEVER / _DEGREE
+        angles[1, 0] += away * max(overlaps[1], 0.0)
+        angles[3, 0] += away * max(overlaps[2], 0.0)
+        angles[4, 0] += away * (max(overlaps[2], 0.0) + max(overlaps[3], 0.0))
+        clamp_to_joint_limits(angles, fingers.low, fingers.high)
+        greatest = _overlaps(angles, rest, fingers, overlaps)
+    return overlaps
 
 
 # Points near each other, by cells of space in a table with a fixed number of buckets
@@ -389,27 +413,27 @@ def _cells(points: Array, low: Array, side: float) -> Int64:
 @compiled
 def _by_bucket(cells: Int64) -> tuple[Int64, Int64]:
     """Where each bucket begins, (B+1,), in the list (N,) of the points by bucket, ascending in each."""
-    begin, place = np.zeros(_BUCKETS + 1, np.int64), np.empty(len(cells), np.int64)
+    begin, place, order = np.zeros(_BUCKETS + 2, np.int64), np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
     for row in range(len(cells)):
         place[row] = _bucket(cells[row, 0], cells[row, 1], cells[row, 2])
-        begin[place[row] + 1] += 1
+        begin[place[row] + 2] += 1
     for bucket in range(_BUCKETS):
-        begin[bucket + 1] += begin[bucket]
-    order, filled = np.empty(len(cells), np.int64), begin.copy()
-    for row in range(len(cells)):
-        order[filled[place[row]]] = row
-        filled[place[row]] += 1
+        begin[bucket + 2] += begin[bucket + 1]
+    for row in range(len(cells)):  # after which each bucket begins where the one before begins now
+        order[begin[place[row] + 1]] = row
+        begin[place[row] + 1] += 1
     return begin, order
 
 
 @compiled
-def _bounds(points: Array, rows: Int64) -> tuple[Array, Array]:
-    """Least and greatest coordinates (3,) of those ``rows`` (R,) of ``points`` (N,3)."""
-    low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for row in rows:
+def _bounds(points: Array, rows: Int64, start: int, stop: int, low: Array, high: Array) -> None:
+    """Write the least and the greatest coordinates, (3,) each, of some of the ``rows`` of ``points`` (N,3)."""
+    for k in range(3):
+        low[k], high[k] = np.inf, -np.inf
+    for place in range(start, min(stop, len(rows))):
         for k in range(3):
-            low[k], high[k] = min(low[k], points[row, k]), max(high[k], points[row, k])
-    return low, high
+            low[k] = min(low[k], points[rows[place], k])
+            high[k] = max(high[k], points[rows[place], k])
 
 
 @compiled
@@ -417,27 +441,27 @@ def near(points: Array, others: Array, distance: float) -> Mask:
     """(P,) True for those of ``points`` (P,3) in a cube of side ``distance`` (m) that holds one of ``others`` (Q,3), or
     in a neighbour of one: at least all that are nearer than ``distance``.
     """  # fmt: skip
-    found = np.zeros(len(points), np.bool_)
-    low, _ = _bounds(others, np.arange(len(others)))
+    found, low, high = np.zeros(len(points), np.bool_), np.empty(3), np.empty(3)
+    _bounds(others, np.arange(len(others)), 0, len(others), low, high)
     cells, own = _cells(others, low, distance), _cells(points, low, distance)
     begin, order = _by_bucket(cells)
-    most = np.zeros(3, np.int64)
-    for cell in cells:
-        for k in range(3):
-            most[k] = max(most[k], cell[k])
     for row in range(len(points)):
-        x, y, z = own[row]
-        if row and x == own[row - 1, 0] and y == own[row - 1, 1] and z == own[row - 1, 2]:
+        if row and own[row, 0] == own[row - 1, 0] and own[row, 1] == own[row - 1, 1] and own[row, 2] == own[row - 1, 2]:
             found[row] = found[row - 1]
             continue
-        if min(x, y, z) < -1 or x > most[0] + 1 or y > most[1] + 1 or z > most[2] + 1:
-            continue
-        for neighbour in range(27):
-            i, j, k = x + neighbour // 9 - 1, y + neighbour // 3 % 3 - 1, z + neighbour % 3 - 1
-            bucket = _bucket(i, j, k)
+        far = False
+        for k in range(3):
+            far |= points[row, k] < low[k] - distance or points[row, k] > high[k] + 2 * distance
+        for neighbour in range(0 if far else 27):
+            x, y, z = (
+                own[row, 0] + _AROUND[neighbour, 0],
+                own[row, 1] + _AROUND[neighbour, 1],
+                own[row, 2] + _AROUND[neighbour, 2],
+            )
+            bucket = _bucket(x, y, z)
             for place in range(begin[bucket], begin[bucket + 1]):
                 other = order[place]
-                if cells[other, 0] == i and cells[other, 1] == j and cells[other, 2] == k:
+                if cells[other, 0] == x and cells[other, 1] == y and cells[other, 2] == z:
                     found[row] = True
                     break
             if found[row]:
@@ -446,167 +470,175 @@ def near(points: Array, others: Array, distance: float) -> Mask:
 
 
 @compiled
-def inside(points: Array, others: Array, normals: Array) -> tuple[Int64, Int64, Array]:
-    """Indices (K,) of those of ``points`` (P,3) that lie inside the closed surface of the points ``others`` (Q,3) with
-    outward unit ``normals`` (Q,3), of the surface point nearest to each, and their depths (K,) in metres.
+def inside(points: Array, others: Array, normals: Array) -> tuple[int, Int64, Int64, Array]:
+    """The number K of those of ``points`` (P,3) that lie inside the closed surface of the points ``others`` (Q,3) with
+    outward unit ``normals`` (Q,3); then, of which the first K count, (P,) their indices, those of the surface points
+    nearest to each, and their depths in metres.
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
-    """  # fmt: skip
+    """
     deep, nearest, depths = np.empty(len(points), np.int64), np.empty(len(points), np.int64), np.empty(len(points))
-    count = 0
-    low, high = _bounds(others, np.arange(len(others)))
-    own = _cells(points, low, MAX_DEPTH)
-    begin, order = _by_bucket(_cells(others, low, MAX_DEPTH))
+    count, side, low, high, gaps = 0, MAX_DEPTH, np.empty(3), np.empty(3), np.empty((3, 3))
+    _bounds(others, np.arange(len(others)), 0, len(others), low, high)
+    own = _cells(points, low, side)
+    begin, order = _by_bucket(_cells(others, low, side))
     for row in range(len(points)):
-        x, y, z = points[row]
-        outside = False
+        far = False
         for k in range(3):
-            outside |= not low[k] - MAX_DEPTH < points[row, k] < high[k] + MAX_DEPTH
-        if outside:
-            continue
-        best, found = MAX_DEPTH * MAX_DEPTH, -1
-        for neighbour in range(27):
-            bucket = _bucket(
-                own[row, 0] + neighbour // 9 - 1, own[row, 1] + neighbour // 3 % 3 - 1, own[row, 2] + neighbour % 3 - 1
-            )
+            far |= points[row, k] <= low[k] - side or points[row, k] >= high[k] + side
+            within = points[row, k] - low[k] - side * own[row, k]
+            gaps[k, 0], gaps[k, 1], gaps[k, 2] = within * within, 0, (side - within) * (side - within)
+        best, found = side * side, -1
+        for neighbour in range(0 if far else 27):
+            i, j, k = _AROUND[neighbour, 0], _AROUND[neighbour, 1], _AROUND[neighbour, 2]
+            if gaps[0, i + 1] + gaps[1, j + 1] + gaps[2, k + 1] > best:
+                continue
+            bucket = _bucket(own[row, 0] + i, own[row, 1] + j, own[row, 2] + k)
             for place in range(begin[bucket], begin[bucket + 1]):
-                other = order[place]
-                a, b, c = x - others[other, 0], y - others[other, 1], z - others[other, 2]
-                square = a * a + b * b + c * c
+                other, square = order[place], 0.0
+                for axis in range(3):
+                    square += (points[row, axis] - others[other, axis]) * (points[row, axis] - others[other, axis])
                 if square < best or (square == best and other < found):
                     best, found = square, other
-        if found >= 0:
-            depth = 0.0
-            for k in range(3):
-                depth -= (points[row, k] - others[found, k]) * normals[found, k]
-            if depth > 0:
-                deep[count], nearest[count], depths[count] = row, found, depth
-                count += 1
-    return deep[:count], nearest[:count], depths[:count]
+        depth = 0.0
+        for k in range(3 if found >= 0 else 0):
+            depth -= (points[row, k] - others[found, k]) * normals[found, k]
+        if depth > 0:
+            deep[count], nearest[count], depths[count] = row, found, depth
+            count += 1
+    return count, deep, nearest, depths
 
 
 @compiled
-def _closest(a: Array, b: Array, right: Int64, left: Int64) -> tuple[int, int]:
-    """Those of the vertices ``right`` of points ``a`` and ``left`` of ``b`` that are closest to each other."""
-    blocks = (len(left) + _BLOCK - 1) // _BLOCK
-    low, high = np.empty((blocks, 3)), np.empty((blocks, 3))
+def _closest(a: Array, b: Array, contacts: Contacts, pair: int) -> tuple[int, int]:
+    """Of one pair of regions the points of ``a`` (N,3) and of ``b`` (M,3) that are closest to each other."""
+    start, stop = contacts.first_left[pair], contacts.first_left[pair + 1]
+    blocks = (stop - start + _BLOCK - 1) // _BLOCK
+    low, high, least, most = np.empty((blocks, 3)), np.empty((blocks, 3)), np.empty(3), np.empty(3)
     for block in range(blocks):
-        low[block], high[block] = _bounds(b, left[block * _BLOCK : (block + 1) * _BLOCK])
-    best, found_right, found_left = np.inf, right[0], left[0]
-    for start in range(0, len(right), _BLOCK):
-        some = right[start : start + _BLOCK]
-        least, most = _bounds(a, some)
+        begin = start + block * _BLOCK
+        _bounds(b, contacts.left, begin, min(begin + _BLOCK, stop), low[block], high[block])
+    best, right, left = np.inf, -1, -1
+    for first in range(contacts.first_right[pair], contacts.first_right[pair + 1], _BLOCK):
+        last = min(first + _BLOCK, contacts.first_right[pair + 1])
+        _bounds(a, contacts.right, first, last, least, most)
         for block in range(blocks):
             apart = 0.0
             for k in range(3):
-                gap = max(least[k] - high[block, k], low[block, k] - most[k], 0.0)
+                gap = max(max(least[k] - high[block, k], low[block, k] - most[k]), 0.0)
                 apart += gap * gap
             if apart >= best:
                 continue
-            for i in some:
-                x, y, z = a[i]
-                for j in left[block * _BLOCK : (block + 1) * _BLOCK]:
-                    u, v, w = x - b[j, 0], y - b[j, 1], z - b[j, 2]
-                    square = u * u + v * v + w * w
+            for place in range(first, last):
+                i = contacts.right[place]
+                for other in range(start + block * _BLOCK, min(start + (block + 1) * _BLOCK, stop)):
+                    j, square = contacts.left[other], 0.0
+                    for k in range(3):
+                        square += (a[i, k] - b[j, k]) * (a[i, k] - b[j, k])
                     if square < best:
-                        best, found_right, found_left = square, i, j
-    return found_right, found_left
+                        best, right, left = square, i, j
+    return right, left
 
 
 # Contact
 
 
 @compiled
-def _deepest(depths: Array) -> Int64:
-    """Places of the greatest ``MAX_ROWS`` of ``depths``, greatest first; of equal ones the first."""
-    chosen, count = np.empty(MAX_ROWS, np.int64), 0
-    for place in range(len(depths)):
-        if count == MAX_ROWS and depths[place] <= depths[chosen[count - 1]]:
+def _deepest(depths: Array, count: int, chosen: Int64) -> int:
+    """Write the places of the greatest of the first ``count`` of ``depths`` to ``chosen`` (C,), greatest first, of
+    equal ones the first; return how many there are.
+    """  # fmt: skip
+    most = 0
+    for place in range(count):
+        if most == len(chosen) and depths[place] <= depths[chosen[most - 1]]:
             continue
-        count = min(count + 1, MAX_ROWS)
-        k = count - 1
-        while k and depths[chosen[k - 1]] < depths[place]:
+        most = min(most + 1, len(chosen))
+        k = most - 1
+        while k > 0 and depths[chosen[k - 1]] < depths[place]:
             chosen[k] = chosen[k - 1]
             k -= 1
         chosen[k] = place
-    return chosen[:count]
+    return most
 
 
 @compiled
-def _constraints(
-    points: tuple[Array, Array], normals: tuple[Array, Array], contacts: Contacts
-) -> tuple[Constraints, float, float]:
-    """Constraints of two surfaces, the greatest depth and the widest gap, in metres."""
+def _constraints(pair: tuple[Posed, Posed], contacts: Contacts) -> tuple[Constraints, int, float, float]:
+    """Constraints of two surfaces and their number, the greatest depth and the widest gap, in metres."""
     most = 2 * MAX_ROWS + len(contacts.first_right)
-    right, left = np.empty(most, np.int64), np.empty(most, np.int64)
-    direction, distance, weight = np.empty((most, 3)), np.empty(most), np.empty(most)
+    found = Constraints(
+        np.empty(most, np.int64), np.empty(most, np.int64), np.empty((most, 3)), np.empty(most), np.empty(most)
+    )
+    chosen = np.empty(MAX_ROWS, np.int64)
     count, deepest, widest = 0, 0.0, 0.0
     for side in (0, 1):
-        deep, nearest, depths = inside(points[side], points[1 - side], normals[1 - side])
-        for k in _deepest(depths):
-            deepest = max(deepest, depths[k])
-            right[count], left[count] = (deep[k], nearest[k]) if side == 0 else (nearest[k], deep[k])
-            outward = normals[1 - side][nearest[k]]
-            direction[count] = outward if side == 0 else -outward
-            distance[count], weight[count] = depths[k] + OVERCORRECTION, 1
+        own, other = pair[side], pair[1 - side]
+        deep, points, nearest, depths = inside(own.points, other.points, other.normals)
+        for k in range(_deepest(depths, deep, chosen)):
+            place = chosen[k]
+            i, j = points[place], nearest[place]
+            deepest = max(deepest, depths[place])
+            found.right[count], found.left[count] = (i, j) if side == 0 else (j, i)
+            for axis in range(3):
+                found.direction[count, axis] = other.normals[j, axis] * (1 - 2 * side)
+            found.distance[count], found.weight[count] = depths[place] + OVERCORRECTION, 1
             count += 1
-    for pair in range(len(contacts.first_right) - 1):
-        i, j = _closest(
-            points[0],
-            points[1],
-            contacts.right[contacts.first_right[pair] : contacts.first_right[pair + 1]],
-            contacts.left[contacts.first_left[pair] : contacts.first_left[pair + 1]],
-        )
-        apart = points[1][j] - points[0][i]
-        gap = max(np.sqrt(apart[0] * apart[0] + apart[1] * apart[1] + apart[2] * apart[2]), 1e-9)
+    right, left = pair[0].points, pair[1].points
+    for regions in range(len(contacts.first_right) - 1):
+        i, j = _closest(right, left, contacts, regions)
+        gap = 0.0
+        for axis in range(3):
+            gap += (left[j, axis] - right[i, axis]) * (left[j, axis] - right[i, axis])
+        gap = max(np.sqrt(gap), 1e-9)
         widest = max(widest, gap)
         if gap > TOUCHING / 2:
-            right[count], left[count], direction[count], distance[count], weight[count] = i, j, apart / gap, gap, PULL
+            found.right[count], found.left[count], found.distance[count], found.weight[count] = i, j, gap, PULL
+            for axis in range(3):
+                found.direction[count, axis] = (left[j, axis] - right[i, axis]) / gap
             count += 1
-    found = Constraints(right[:count], left[:count], direction[:count], distance[:count], weight[:count])
-    return found, deepest, widest
+    return found, count, deepest, widest
 
 
 @compiled
-def _axes(hands: Hands, fingers: Fingers, rotations: Array, chains: Int64) -> Array:
-    """(2,5,4,3) axes of the joint angles of hands whose bones are in ``rotations`` (2,16,3,3)."""
-    axes = np.zeros((2, 5, 4, 3))
-    for side in (0, 1):
-        for finger in range(5):
-            for k in range(4):
-                axis, turned = fingers.axes[side, finger, k], np.zeros(3)
-                if k and len(hands.recorded):  # which are nearer to the tip than the angles
-                    recorded = hands.recorded[side, finger, k - 1]
-                    for i in range(3):
-                        for j in range(3):
-                            turned[i] += recorded[j, i] * axis[j]
-                else:
-                    turned[:] = axis
-                frame = rotations[side, chains[finger, k - 1] if k else 0]
-                for i in range(3):
+def _axes(hand: Hand, fingers: Fingers, rotations: Array) -> Array:
+    """(5,4,3) axes of the joint angles of a hand whose bones are in ``rotations`` (16,3,3)."""
+    axes, axis = np.empty((5, 4, 3)), np.empty(3)
+    for finger in range(5):
+        for k in range(4):
+            for i in range(3):
+                axis[i] = fingers.axes[finger, k, i]
+                if k and len(hand.recorded):  # which are nearer to the tip than the angles
+                    axis[i] = 0
                     for j in range(3):
-                        axes[side, finger, k, i] += frame[i, j] * turned[j]
+                        axis[i] += hand.recorded[finger, k - 1, j, i] * fingers.axes[finger, k, j]
+            bone = fingers.chains[finger, k - 1] if k else 0
+            for i in range(3):
+                axes[finger, k, i] = 0
+                for j in range(3):
+                    axes[finger, k, i] += rotations[bone, i, j] * axis[j]
     return axes
 
 
 @compiled
 def _by_angles(
-    row: Array, factor: float, point: Array, direction: Array, carrier: int, joints: Array, axes: Array, chains: Int64
-) -> None:
-    """Write to ``row`` (20,) ``factor`` times the speed (m/rad) of a point along ``direction`` as each of the joint
-    angles with ``axes`` (5,4,3) grows.
+    row: Array, start: int, factor: float, posed: Posed, point: int, direction: Array, carrier: int, axes: Array,
+    chains: Int64,
+) -> None:  # fmt: skip
+    """Write to ``row``, from ``start`` on, ``factor`` times the speed (m/rad) of a point along ``direction`` as each of
+    the joint angles with ``axes`` (5,4,3) grows.
     """  # fmt: skip
     for finger in range(5):
         for level in range(3):
             if chains[finger, level] != carrier:
                 continue
             for k in range(level + 2):
-                centre, axis = joints[chains[finger, max(k - 1, 0)]], axes[finger, k]
-                x, y, z = point[0] - centre[0], point[1] - centre[1], point[2] - centre[2]
-                row[4 * finger + k] = factor * (
-                    axis[0] * (y * direction[2] - z * direction[1])
-                    + axis[1] * (z * direction[0] - x * direction[2])
-                    + axis[2] * (x * direction[1] - y * direction[0])
+                centre = chains[finger, max(k - 1, 0)]
+                x = posed.points[point, 0] - posed.joints[centre, 0]
+                y = posed.points[point, 1] - posed.joints[centre, 1]
+                z = posed.points[point, 2] - posed.joints[centre, 2]
+                row[start + 4 * finger + k] = factor * (
+                    axes[finger, k, 0] * (y * direction[2] - z * direction[1])
+                    + axes[finger, k, 1] * (z * direction[0] - x * direction[2])
+                    + axes[finger, k, 2] * (x * direction[1] - y * direction[0])
                 )
 
 
@@ -627,163 +659,173 @@ def _solve(matrix: Array, sought: Array) -> None:
         sought[i] /= matrix[i, i]
 
 
-class _Rest(NamedTuple):
-    """Both hands at rest."""
-
-    points: tuple[Array, Array]  # (V,3) m
-    homes: Array  # (2,16,3) of the joints
-    tips: Array  # (2,5,3)
-
-
-class _Posed(NamedTuple):
-    """Some vertices of both hands as posed."""
-
-    rows: tuple[Int64, Int64]  # (R,) of the models' vertices
-    points: tuple[Array, Array]  # (R,3) m
-    normals: tuple[Array, Array]  # (R,3) unit
-    rotations: Array  # (2,16,3,3) of the bones
-    joints: Array  # (2,16,3) m
-
-
 @compiled
-def _pose(
-    models: tuple[Model, Model], fingers: Fingers, hands: Hands, rest: _Rest, rows: tuple[Int64, Int64]
-) -> _Posed:
-    """The vertices ``rows`` (R,) of both hands."""
-    bent = finger_rotations(hands.angles, fingers.axes)
-    if len(hands.recorded):
-        for side in (0, 1):
-            for finger in range(5):
-                for k in range(3):
-                    joint = bent[side, finger, k].copy()
-                    _multiply(joint, hands.recorded[side, finger, k], bent[side, finger, k])
-    rotations, joints = np.empty((2, 16, 3, 3)), np.empty((2, 16, 3))
-    for side in (0, 1):
-        rotations[side], joints[side] = bones(rest.homes[side], hands.roots[side], bent[side], models[0].chains)
-        joints[side] += hands.transl[side]
-    points, normals = skinned(
-        models[0], rest.points[0], rest.homes[0], rotations[0], joints[0], hands.arms[0], bent[0], rows[0]
-    )
-    others, other_normals = skinned(
-        models[1], rest.points[1], rest.homes[1], rotations[1], joints[1], hands.arms[1], bent[1], rows[1]
-    )
-    return _Posed(rows, (points, others), (normals, other_normals), rotations, joints)
-
-
-@compiled
-def _step(
-    models: tuple[Model, Model], fingers: Fingers, hands: Hands, rest: _Rest, posed: _Posed, constraints: Constraints,
-    towards: Array,
+def _system(
+    matrix: Array, sought: Array, pair: tuple[Posed, Posed], axes: tuple[Array, Array], carriers: tuple[Int64, Int64],
+    chains: Int64, constraints: Constraints, count: int,
 ) -> None:  # fmt: skip
-    """Change ``hands`` by one step towards the constraints, and towards the angles ``towards`` (2,5,4) in degrees where
-    these are not empty.
+    """Add the first ``count`` constraints to a least-squares problem: its ``matrix`` (U,U), of which the upper half is
+    written, times the unknowns is what is ``sought`` (U,).
     """  # fmt: skip
-    chains = models[0].chains
-    palm = posed.joints[1]
-    pivot = (palm[0] + palm[chains[1, 0]] + palm[chains[2, 0]] + palm[chains[4, 0]]) / 4
-    axes = _axes(hands, fingers, posed.rotations, chains)
-    matrix, sought, row = np.zeros((UNKNOWNS, UNKNOWNS)), np.zeros(UNKNOWNS), np.empty(UNKNOWNS)
-    for k in range(UNKNOWNS):
-        matrix[k, k] = DAMPING
-    for n in range(len(constraints.distance)):
+    row, arm, palm = np.empty(UNKNOWNS), np.empty(3), pair[1].joints
+    for n in range(count):
         right, left, direction = constraints.right[n], constraints.left[n], constraints.direction[n]
         weight = 1000 * constraints.weight[n]  # millimetres
-        point, x, y, z = posed.points[1][left], direction[0], direction[1], direction[2]
-        a, b, c = point - pivot
-        row[:] = 0
-        row[0], row[1], row[2] = -weight * METRES * x, -weight * METRES * y, -weight * METRES * z
-        turning = -weight * RADIANS
-        row[3], row[4], row[5] = turning * (b * z - c * y), turning * (c * x - a * z), turning * (a * y - b * x)
-        carrier = models[0].carrier[posed.rows[0][right]]
-        moving, turning = posed.points[0][right], weight * RADIANS
-        _by_angles(row[6:26], turning, moving, direction, carrier, posed.joints[0], axes[0], chains)
-        carrier = models[1].carrier[posed.rows[1][left]]
-        _by_angles(row[26:], -turning, point, direction, carrier, posed.joints[1], axes[1], chains)
+        for i in range(3):
+            pivot = (palm[0, i] + palm[chains[1, 0], i] + palm[chains[2, 0], i] + palm[chains[4, 0], i]) / 4
+            arm[i] = pair[1].points[left, i] - pivot
+        for k in range(UNKNOWNS):
+            row[k] = 0
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            row[k] = -weight * METRES * direction[k]
+            row[3 + k] = -weight * RADIANS * (arm[i] * direction[j] - arm[j] * direction[i])
+        carrier = carriers[0][pair[0].rows[right]]
+        _by_angles(row, 6, weight * RADIANS, pair[0], right, direction, carrier, axes[0], chains)
+        carrier = carriers[1][pair[1].rows[left]]
+        _by_angles(row, 26, -weight * RADIANS, pair[1], left, direction, carrier, axes[1], chains)
         for i in range(UNKNOWNS):
             if row[i] != 0:
                 sought[i] += row[i] * weight * constraints.distance[n]
                 for j in range(i, UNKNOWNS):
                     matrix[i, j] += row[i] * row[j]
-    for side in range(len(towards)):
-        for finger in range(5):
-            for k in range(4):
-                way = (towards[side, finger, k] - hands.angles[side, finger, k]) * _DEGREE / RADIANS
-                sought[6 + 20 * side + 4 * finger + k] += DAMPING * min(max(way, -CLOSING_PACE), CLOSING_PACE)
-    _solve(matrix, sought)
-    sought *= min(1.0, MAX_STEP / max(np.abs(sought).max(), 1e-9))
-    hands.angles[:] += sought[6:].reshape(2, 5, 4) * (RADIANS / _DEGREE)
-    if len(hands.recorded):
-        for side in (0, 1):
-            for finger in range(5):
-                for k in range(4):
-                    angle = hands.angles[side, finger, k]
-                    hands.angles[side, finger, k] = min(max(angle, -MAX_BEND), MAX_BEND)
-    else:
-        clamp_to_joint_limits(hands.angles, fingers.low, fingers.high)
-        part_fingers(hands.angles, rest.homes, rest.tips, fingers, chains)
-    turn = RADIANS * sought[3:6]
-    angle = np.sqrt(turn[0] * turn[0] + turn[1] * turn[1] + turn[2] * turn[2])
-    rotation, wrist, root = np.empty((3, 3)), palm[0], hands.roots[1].copy()
-    _turn(turn / max(angle, 1e-12), angle / _DEGREE, rotation)
-    _multiply(rotation, root, hands.roots[1])
-    for i in range(3):
-        moved = pivot[i] - wrist[i] + METRES * sought[i]
-        for j in range(3):
-            moved += rotation[i, j] * (wrist[j] - pivot[j])
-        hands.transl[1, i] += moved
 
 
 @compiled
-def _rows(points: Array, others: Array, distance: float, stride: int, tips: Int64, contact: Int64) -> Int64:
-    """Vertices that take part in steps: one of ``stride`` of those near the other hand, tips, and contacts."""
-    taking, count = np.zeros(len(points), np.bool_), 0
-    close = near(points, others, distance)
+def _bent(hand: Hand, change: Array, start: int, rest: Rest, fingers: Fingers) -> Array:
+    """(5,4) degrees: the joint angles after the ``change``, which is theirs from ``start`` on, within their limits."""
+    angles = hand.angles.copy()
+    for finger in range(5):
+        for k in range(4):
+            angles[finger, k] += change[start + 4 * finger + k] * (RADIANS / _DEGREE)
+            if len(hand.recorded):
+                angles[finger, k] = _between(angles[finger, k], -MAX_BEND, MAX_BEND)
+    if not len(hand.recorded):
+        clamp_to_joint_limits(angles, fingers.low, fingers.high)
+        part_fingers(angles, rest, fingers)
+    return angles
+
+
+@compiled
+def _moved(hand: Hand, change: Array, palm: Array, chains: Int64) -> tuple[Array, Array]:
+    """Root (3,3) and translation (3,) of the left hand, whose joints are at ``palm`` (16,3), after the ``change``."""
+    angle = RADIANS * np.sqrt(change[3] * change[3] + change[4] * change[4] + change[5] * change[5])
+    scale = RADIANS / max(angle, 1e-12)
+    rotation, root, transl = np.empty((3, 3)), np.empty((3, 3)), hand.transl.copy()
+    _turn(scale * change[3], scale * change[4], scale * change[5], angle, rotation)
+    _multiply(rotation, hand.root, root)
+    for i in range(3):
+        transl[i] += METRES * change[i]
+        for j in range(3):  # about the middle of the palm
+            pivot = (palm[0, j] + palm[chains[1, 0], j] + palm[chains[2, 0], j] + palm[chains[4, 0], j]) / 4
+            transl[i] += (rotation[i, j] - (i == j)) * (palm[0, j] - pivot)
+    return root, transl
+
+
+@compiled
+def _step(
+    models: tuple[Model, Model], fingers: tuple[Fingers, Fingers], hands: tuple[Hand, Hand], rest: tuple[Rest, Rest],
+    pair: tuple[Posed, Posed], constraints: Constraints, count: int, towards: Array, closing: bool,
+) -> tuple[Hand, Hand]:  # fmt: skip
+    """The hands after one step towards the first ``count`` constraints, and where they are ``closing`` towards the
+    angles ``towards`` (2,5,4) in degrees.
+    """  # fmt: skip
+    chains, right, left = fingers[0].chains, hands[0], hands[1]
+    axes = _axes(right, fingers[0], pair[0].rotations), _axes(left, fingers[1], pair[1].rotations)
+    matrix, change = np.zeros((UNKNOWNS, UNKNOWNS)), np.zeros(UNKNOWNS)
+    for k in range(UNKNOWNS):
+        matrix[k, k] = DAMPING
+    _system(matrix, change, pair, axes, (models[0].carrier, models[1].carrier), chains, constraints, count)
+    if closing:
+        for finger in range(5):
+            for k in range(4):
+                for side in (0, 1):
+                    way = (towards[side, finger, k] - hands[side].angles[finger, k]) * _DEGREE / RADIANS
+                    change[6 + 20 * side + 4 * finger + k] += DAMPING * _between(way, -CLOSING_PACE, CLOSING_PACE)
+    _solve(matrix, change)
+    greatest = 1e-9
+    for k in range(UNKNOWNS):
+        greatest = max(greatest, abs(change[k]))
+    for k in range(UNKNOWNS):
+        change[k] *= min(1.0, MAX_STEP / greatest)
+    root, transl = _moved(left, change, pair[1].joints, chains)
+    angles = _bent(right, change, 6, rest[0], fingers[0])
+    others = _bent(left, change, 26, rest[1], fingers[1])
+    return (
+        Hand(right.betas, right.root, angles, right.arm, right.transl, right.recorded),
+        Hand(left.betas, root, others, left.arm, transl, left.recorded),
+    )
+
+
+@compiled
+def pose(model: Model, rest: Rest, hand: Hand, fingers: Fingers, rows: Int64) -> Posed:
+    """The vertices ``rows`` (R,) of a hand in its state."""
+    bent = finger_rotations(hand.angles, fingers.axes)
+    if len(hand.recorded):
+        bare = bent.copy()
+        for finger in range(5):
+            for k in range(3):
+                _multiply(bare[finger, k], hand.recorded[finger, k], bent[finger, k])
+    return skinned(model, rest, hand.transl, hand.root, bent, hand.arm, rows)
+
+
+@compiled
+def _pose_both(
+    models: tuple[Model, Model], rest: tuple[Rest, Rest], hands: tuple[Hand, Hand], fingers: tuple[Fingers, Fingers],
+    rows: tuple[Int64, Int64],
+) -> tuple[Posed, Posed]:  # fmt: skip
+    right = pose(models[0], rest[0], hands[0], fingers[0], rows[0])
+    return right, pose(models[1], rest[1], hands[1], fingers[1], rows[1])
+
+
+@compiled
+def _taking_part(
+    points: Array, others: Array, distance: float, stride: int, tips: Int64, contact: Int64
+) -> tuple[Int64, Int64]:
+    """Vertices that take part in steps: one of ``stride`` of those near the other hand, tips, and contacts; and the
+    places of the contacts among them.
+    """  # fmt: skip
+    taking, seen = near(points, others, distance), 0
     for vertex in range(len(points)):
-        if close[vertex]:
-            taking[vertex] = count % stride == 0
-            count += 1
+        if taking[vertex]:
+            taking[vertex] = seen % stride == 0
+            seen += 1
     for vertex in tips:
         taking[vertex] = True
     for vertex in contact:
         taking[vertex] = True
-    return np.flatnonzero(taking)
+    rows, places, count = np.empty(len(points), np.int64), np.empty(len(points), np.int64), 0
+    for vertex in range(len(points)):
+        places[vertex] = count
+        if taking[vertex]:
+            rows[count] = vertex
+            count += 1
+    among = np.empty(len(contact), np.int64)
+    for k in range(len(contact)):
+        among[k] = places[contact[k]]
+    return rows[:count], among
 
 
 @compiled
-def _renumbered(vertices: Int64, rows: Int64, count: int) -> Int64:
-    """Places of ``vertices`` in ``rows``, which are some of ``count`` vertices."""
-    places, found = np.empty(count, np.int64), np.empty_like(vertices)
-    for place in range(len(rows)):
-        places[rows[place]] = place
-    for k in range(len(vertices)):
-        found[k] = places[vertices[k]]
-    return found
-
-
-@compiled
-def _vicinity(
-    models: tuple[Model, Model], posed: _Posed, contacts: Contacts, distance: float, stride: int
-) -> tuple[tuple[Int64, Int64], Contacts]:
-    """The vertices of hands, all of them posed, that take part in steps, and the contacts among them."""
-    right = _rows(posed.points[0], posed.points[1], distance, stride, models[0].tips, contacts.right)
-    left = _rows(posed.points[1], posed.points[0], distance, stride, models[1].tips, contacts.left)
-    among = Contacts(
-        _renumbered(contacts.right, right, len(posed.points[0])),
-        _renumbered(contacts.left, left, len(posed.points[1])),
-        contacts.first_right,
-        contacts.first_left,
-    )
-    return (right, left), among
+def _separated(hands: tuple[Hand, Hand]) -> tuple[Hand, Hand]:
+    """The left hand moved ``SEPARATION`` away from the right one."""
+    right, left, square, transl = hands[0], hands[1], 0.0, np.empty(3)
+    for i in range(3):
+        square += (left.transl[i] - right.transl[i]) * (left.transl[i] - right.transl[i])
+    for i in range(3):
+        way = (left.transl[i] - right.transl[i]) / max(np.sqrt(square), 1e-9)
+        transl[i] = left.transl[i] + SEPARATION * way
+    return right, Hand(left.betas, left.root, left.angles, left.arm, transl, left.recorded)
 
 
 @compiled
 def resolve(
-    models: tuple[Model, Model], fingers: Fingers, hands: Hands, contacts: Contacts, towards: Array, steps: int
-) -> tuple[float, float, float]:
-    """Move the left hand and both hands' fingers until nothing passes through and intended contacts touch.
-
-    Returns in metres the greatest depth before the steps, the greatest depth and the widest gap of contacts after them;
-    ``hands`` are changed. With no ``steps`` they are measured only.
+    models: tuple[Model, Model], fingers: tuple[Fingers, Fingers], hands: tuple[Hand, Hand], contacts: Contacts,
+    towards: Array, steps: int,
+) -> tuple[tuple[Hand, Hand], float, float, float]:  # fmt: skip
+    """The hands after the left one and both hands' fingers were moved until nothing passes through and intended
+    contacts touch; then in metres the greatest depth before the steps, the greatest depth and the widest gap of
+    contacts after them. With no ``steps`` hands are measured only.
 
     Where the angles ``towards`` (2,5,4) in degrees are not empty, fingers close towards them first, as far as the other
     hand lets them, after a round without. Recorded fingers are bent by ``MAX_BEND`` degrees at most; where that does
@@ -794,44 +836,34 @@ def resolve(
     one damped least-squares problem and then clamps the angles to the joints' limits. Steps pose only the vertices that
     lie near the other hand; the result is measured on all of them.
     """
-    points, home = shaped(models[0], hands.betas[0])
-    others, other_home = shaped(models[1], hands.betas[1])
-    homes, tips = np.stack((home, other_home)), np.stack((points[models[0].tips], others[models[1].tips]))
-    rest, every = _Rest((points, others), homes, tips), (np.arange(len(points)), np.arange(len(others)))
-    for closing in range(CLOSING_ROUNDS if len(towards) else 0):
-        posed = _pose(models, fingers, hands, rest, every)
-        rows, among = _vicinity(models, posed, contacts, CLOSING_REACH, CLOSING_STRIDE)
-        for _ in range(CLOSING_STEPS):
-            posed = _pose(models, fingers, hands, rest, rows)
-            constraints, _, _ = _constraints(posed.points, posed.normals, among)
-            _step(models, fingers, hands, rest, posed, constraints, towards if closing else towards[:0])
-    before, badness = 0.0, np.inf
-    if steps:
-        posed = _pose(models, fingers, hands, rest, every)
-        rows, among = _vicinity(models, posed, contacts, VICINITY, 1)
-        best_roots, best_angles, best_transl = hands.roots.copy(), hands.angles.copy(), hands.transl.copy()
-        for step in range(steps + 1):
-            posed = _pose(models, fingers, hands, rest, rows)
-            constraints, depth, gap = _constraints(posed.points, posed.normals, among)
-            if step == 0:
-                before = depth
-            worse = max(depth - TOLERANCE, 0.0) + 0.3 * max(gap - TOUCHING, 0.0)
-            if worse < badness:
-                best_roots[:], best_angles[:], best_transl[:] = hands.roots, hands.angles, hands.transl
-                badness = worse
-            if step == steps or (depth <= TOLERANCE and gap <= TOUCHING):
-                break
-            _step(models, fingers, hands, rest, posed, constraints, towards[:0])
-        hands.roots[:], hands.angles[:], hands.transl[:] = best_roots, best_angles, best_transl
-    posed = _pose(models, fingers, hands, rest, every)
-    _, depth, gap = _constraints(posed.points, posed.normals, contacts)
-    if steps and len(hands.recorded):
-        away = hands.transl[1] - hands.transl[0]
-        away /= max(np.sqrt(away[0] * away[0] + away[1] * away[1] + away[2] * away[2]), 1e-9)
-        for _ in range(MAX_SEPARATIONS):
-            if depth <= TOLERANCE:
-                break
-            hands.transl[1] += SEPARATION * away
-            posed = _pose(models, fingers, hands, rest, every)
-            _, depth, gap = _constraints(posed.points, posed.normals, contacts)
-    return before, depth, gap
+    rest = shaped(models[0], hands[0].betas), shaped(models[1], hands[1].betas)
+    every = np.arange(len(rest[0].points)), np.arange(len(rest[1].points))
+    best, before, badness = hands, 0.0, np.inf
+    rounds = 0 if steps == 0 else CLOSING_ROUNDS + 1 if len(towards) else 1
+    for k in range(rounds):
+        last = k == rounds - 1
+        pair = _pose_both(models, rest, hands, fingers, every)
+        right, left, tips = pair[0].points, pair[1].points, (models[0].tips, models[1].tips)
+        distance, stride = (VICINITY, 1) if last else (CLOSING_REACH, CLOSING_STRIDE)
+        rows, own = _taking_part(right, left, distance, stride, tips[0], contacts.right)
+        others, theirs = _taking_part(left, right, distance, stride, tips[1], contacts.left)
+        among = Contacts(own, theirs, contacts.first_right, contacts.first_left)
+        for step in range(steps + 1 if last else CLOSING_STEPS):
+            pair = _pose_both(models, rest, hands, fingers, (rows, others))
+            constraints, count, depth, gap = _constraints(pair, among)
+            if last:
+                if step == 0:
+                    before = depth
+                worse = max(depth - TOLERANCE, 0.0) + 0.3 * max(gap - TOUCHING, 0.0)
+                if worse < badness:
+                    best, badness = hands, worse
+                if step == steps or (depth <= TOLERANCE and gap <= TOUCHING):
+                    break
+            hands = _step(models, fingers, hands, rest, pair, constraints, count, towards, k > 0 and not last)
+    depth, gap = 0.0, 0.0
+    for k in range(MAX_SEPARATIONS + 1):
+        _, _, depth, gap = _constraints(_pose_both(models, rest, best, fingers, every), contacts)
+        if depth <= TOLERANCE or k == MAX_SEPARATIONS or steps == 0 or len(best[1].recorded) == 0:
+            break
+        best = _separated(best)
+    return best, before, depth, gap

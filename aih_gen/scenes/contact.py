@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aih_gen.kernels import hands as kernels
+from aih_gen.kernels.hands import Rest
 from aih_gen.scenes.gestures import FingerSolver
-from aih_gen.scenes.skinning import Posed, Shaped, Skinning
+from aih_gen.scenes.skinning import Posed, Skinning
 from aih_gen.scenes.vectors import length
 from aih_gen.typing import Array, Int64
 
@@ -20,7 +21,7 @@ TOLERANCE = kernels.TOLERANCE
 """Depth (m) that is left alone."""
 ARM_NEAR = 0.2
 """Metres of forearm that take part."""
-_NO_ANGLES, _NOT_RECORDED = np.zeros((0, 5, 4)), np.zeros((0, 5, 3, 3, 3))
+_NO_ANGLES, _NOT_RECORDED = np.zeros((0, 5, 4)), np.zeros((0, 3, 3, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,35 +67,32 @@ class ContactSolver:
         Fingers first close towards the angles ``closing`` (2,5,4) in degrees, if any, as far as the other hand lets
         them. Recorded fingers are bent a little at most; where that does not suffice, the left hand moves away.
         """
-        changed = _arrays(hands)
         towards = _NO_ANGLES if closing is None else np.ascontiguousarray(closing)
-        found = self._resolve(changed, contacts, towards, kernels.STEPS)
+        changed, quality = self._resolve(hands, contacts, towards, kernels.STEPS)
         right, left = (
-            replace(hand, root=changed.roots[side], angles=changed.angles[side], transl=changed.transl[side])
-            for side, hand in enumerate(hands)
+            replace(before, root=hand.root, angles=hand.angles, transl=hand.transl)
+            for before, hand in zip(hands, changed, strict=True)
         )
-        return (right, left), found
+        return (right, left), quality
 
     def measure(self, hands: Hands, contacts: Contacts = ()) -> ContactQuality:
         """Depth and gap by all vertices."""
-        found = self._resolve(_arrays(hands), contacts, _NO_ANGLES, 0)
-        return replace(found, depth_before=found.depth)
+        _, quality = self._resolve(hands, contacts, _NO_ANGLES, 0)
+        return replace(quality, depth_before=quality.depth)
 
-    def _resolve(self, hands: kernels.Hands, contacts: Contacts, towards: Array, steps: int) -> ContactQuality:
+    def _resolve(
+        self, hands: Hands, contacts: Contacts, towards: Array, steps: int
+    ) -> tuple[tuple[kernels.Hand, kernels.Hand], ContactQuality]:
+        right, left = (_arrays(hand) for hand in hands)
         fingers = self.finger_solver.fingers
-        return ContactQuality(*kernels.resolve(self.models, fingers, hands, _joined(contacts), towards, steps))
+        changed, *quality = kernels.resolve(self.models, fingers, (right, left), _joined(contacts), towards, steps)
+        return changed, ContactQuality(*quality)
 
 
-def _arrays(hands: Hands) -> kernels.Hands:
-    """Copies of both hands' arrays."""
-    betas, roots, angles, arms, transl = (
-        np.array([getattr(hand, part) for hand in hands], np.float64)
-        for part in ("betas", "root", "angles", "arm", "transl")
-    )
-    recorded = _NOT_RECORDED
-    if hands[0].recorded is not None and hands[1].recorded is not None:
-        recorded = np.array([hands[0].recorded, hands[1].recorded])
-    return kernels.Hands(betas, roots, angles, arms, transl, recorded)
+def _arrays(hand: HandState) -> kernels.Hand:
+    recorded = _NOT_RECORDED if hand.recorded is None else hand.recorded
+    parts = (hand.betas, hand.root, hand.angles, hand.arm, hand.transl, recorded)
+    return kernels.Hand(*(np.ascontiguousarray(part, np.float64) for part in parts))
 
 
 def _joined(contacts: Contacts) -> kernels.Contacts:
@@ -105,7 +103,7 @@ def _joined(contacts: Contacts) -> kernels.Contacts:
 
 
 def posed(
-    finger_solver: FingerSolver, skinnings: Sequence[Skinning], hands: Hands, shaped: Sequence[Shaped] | None = None
+    finger_solver: FingerSolver, skinnings: Sequence[Skinning], hands: Hands, shaped: Sequence[Rest] | None = None
 ) -> tuple[Posed, Posed]:
     """Both hands in their state, by some of their vertices; ``shaped`` are these hands at rest, where known."""
     shaped = shaped or [skinning.shape(hand.betas) for skinning, hand in zip(skinnings, hands, strict=True)]

@@ -17,8 +17,8 @@ from aih_gen.hands.anatomy import (
     FingerJoints,
 )
 from aih_gen.hands.model import HandModel
-from aih_gen.kernels.hands import MAX_OVERLAP, Fingers, part_fingers, perturb
-from aih_gen.scenes.skinning import Shaped, Skinning, skinning
+from aih_gen.kernels.hands import MAX_OVERLAP, Fingers, Rest, part_fingers, perturb
+from aih_gen.scenes.skinning import Skinning, skinning
 from aih_gen.typing import Array
 
 NOISE = np.array([[6.0, 6, 6, 7], *[[3.0, 7, 8, 4]] * 4])
@@ -39,7 +39,8 @@ def sample_gestures(rng: np.random.Generator, names: Sequence[Sequence[str]]) ->
     weight = np.minimum(np.maximum(weight, 0), 1)
     mixed = (1 - weight) * pairs[:, 0] + weight * pairs[:, 1]
     mixed[:, 1:, MCP:] += 5 * rng.standard_normal((count, 1, 1))  # fingers bend together more than apart
-    perturb(mixed, NOISE * rng.standard_normal((count, 5, 4)), MIN_ANGLES, MAX_ANGLES)
+    for hand, noise in zip(mixed, NOISE * rng.standard_normal((count, 5, 4)), strict=True):
+        perturb(hand, noise, MIN_ANGLES, MAX_ANGLES)
     return mixed
 
 
@@ -49,10 +50,13 @@ class FingerSolver:
     def __init__(self, models: tuple[HandModel, HandModel]) -> None:
         self.skinnings = skinning(models[0]), skinning(models[1])
         self.joints = FingerJoints(*models)
-        radius = np.stack([_bone_radii(skinning) for skinning in self.skinnings])
-        self.fingers = Fingers(self.joints.axes, MIN_ANGLES, MAX_ANGLES, radius)
+        right, left = (
+            Fingers(axes, MIN_ANGLES, MAX_ANGLES, _bone_radii(skinning), FINGER_BONES)
+            for axes, skinning in zip(self.joints.axes, self.skinnings, strict=True)
+        )
+        self.fingers = right, left
 
-    def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Sequence[Shaped]) -> Array:
+    def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Sequence[Rest]) -> Array:
         """Gestures (2,5,4) in degrees between the named ones, with no finger inside another of its hand."""
         angles = sample_gestures(rng, names)
         for _ in range(MAX_TRIES):
@@ -63,13 +67,12 @@ class FingerSolver:
             angles[crowded] = sample_gestures(rng, [names[side] for side in np.flatnonzero(crowded)])
         return angles
 
-    def resolve_self_collision(self, angles: Array, rest: Sequence[Shaped]) -> tuple[Array, Array]:
+    def resolve_self_collision(self, angles: Array, rest: Sequence[Rest]) -> tuple[Array, Array]:
         """``angles`` (2,5,4) with thumbs opened and fingers spread just far enough, and the overlaps (2,4) in metres
         that are left.
         """  # fmt: skip
         parted = angles.copy()
-        homes, tips = (np.array([getattr(hand, part) for hand in rest]) for part in ("joints", "tips"))
-        return parted, part_fingers(parted, homes, tips, self.fingers, FINGER_BONES)
+        return parted, np.array([part_fingers(*hand) for hand in zip(parted, rest, self.fingers, strict=True)])
 
 
 def _bone_radii(skinning: Skinning) -> Array:
@@ -79,8 +82,8 @@ def _bone_radii(skinning: Skinning) -> Array:
     radii = np.zeros((5, 3))
     for row, chain in enumerate(FINGER_BONES):
         for k, bone in enumerate(chain):
-            start = shaped.joints[bone]
-            end = shaped.joints[chain[k + 1]] if k < 2 else shaped.tips[row]
+            start = shaped.home[bone]
+            end = shaped.home[chain[k + 1]] if k < 2 else shaped.tips[row]
             along = (end - start) / np.linalg.norm(end - start)
             offset = hand[carrier == bone] - start
             radii[row, k] = np.median(np.linalg.norm(offset - (offset @ along)[:, None] * along, axis=1))

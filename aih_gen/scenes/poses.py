@@ -9,7 +9,7 @@ import numpy as np
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES
 from aih_gen.hands.model import HandModel
-from aih_gen.kernels.hands import bones
+from aih_gen.kernels.hands import Rest, bones
 from aih_gen.scenes.body import MIRROR, MIRROR_FRAME, Arms, arms_apart, bend, comfortable_arms, fitting_arms
 from aih_gen.scenes.contact import ContactQuality, Contacts, ContactSolver, Hands, HandState
 from aih_gen.scenes.contact import posed as posed_hands
@@ -17,7 +17,7 @@ from aih_gen.scenes.contact_geometry import touch_distance
 from aih_gen.scenes.gestures import FingerSolver, sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, Interaction, contact_anchors, regions
 from aih_gen.scenes.pair import PairPose, outline
-from aih_gen.scenes.skinning import Posed, Shaped, Skinning
+from aih_gen.scenes.skinning import Posed, Skinning
 from aih_gen.scenes.vectors import cross, length, rotate, rotvec_to_matrix, unit
 from aih_gen.typing import Array
 
@@ -131,7 +131,7 @@ class PairSampler:
         wrists = np.array([posed.joints[0] for posed in pair.posed])
         return pair_pose(self.outlines, pair.hands, pair.posed, unit(pair.elbows - wrists), pair.interaction)
 
-    def _shaped(self, betas: Array) -> list[Shaped]:
+    def _shaped(self, betas: Array) -> list[Rest]:
         return [outline.shape(betas) for outline in self.outlines]
 
     def _touching(self, rng: np.random.Generator, pair: Pair, interaction: Interaction, second: int) -> Pair:
@@ -146,7 +146,7 @@ class PairSampler:
         return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, shift))
 
     def _gestured(
-        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array, shaped: list[Shaped]
+        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array, shaped: list[Rest]
     ) -> tuple[Gestured, Gestured]:
         """The first hand as a right one and the second as a left one."""
         names = (interaction.first, interaction.second) if interaction else (FREE_GESTURES, FREE_GESTURES)
@@ -154,12 +154,12 @@ class PairSampler:
         fingers, last = self.finger_solver.joints.matrices(angles), FINGER_BONES[:, 2]
         gestured = []
         for k, hand in enumerate(shaped):
-            rotations, joints = bones(hand.joints, np.eye(3), fingers[k], FINGER_BONES)
-            tips = joints[last] + rotate(hand.tips - hand.joints[last], rotations[last])
+            rotations, joints = bones(hand.home, np.eye(3), fingers[k], FINGER_BONES)
+            tips = joints[last] + rotate(hand.tips - hand.home[last], rotations[last])
             middle = joints[4]
             if interaction:
                 anchor = self.anchors[k][interaction.contacts[0][k]]
-                middle = anchor.middle(betas, hand.joints, rotations, joints)
+                middle = anchor.middle(betas, hand.home, rotations, joints)
             every = np.concatenate([joints, tips])
             gestured.append(Gestured(angles[k], every - joints[0], middle - joints[0]))
         first, second = gestured
@@ -169,7 +169,7 @@ class PairSampler:
         self,
         name: str,
         betas: Array,
-        shaped: list[Shaped],
+        shaped: list[Rest],
         gestures: tuple[Array, Array],
         arms: tuple[Arms, Arms],
         contacts: tuple[tuple[str, str], ...],
@@ -183,7 +183,7 @@ class PairSampler:
         angles = np.concatenate([first.angles, second.angles])
         bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
         right, left = (
-            HandState(betas, arm.hand[0], gestures[k], wrist_bend, arm.wrist[0] - shape.joints[0])
+            HandState(betas, arm.hand[0], gestures[k], wrist_bend, arm.wrist[0] - shape.home[0])
             for arm, k, wrist_bend, shape in zip(
                 (first, second), order, (bends[0], bends[1] * MIRROR_FRAME), shaped, strict=True
             )

@@ -15,17 +15,8 @@ from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
 from aih_gen.hands.normals import VertexNormals
-from aih_gen.kernels.hands import Model, bones, shaped, skinned
+from aih_gen.kernels.hands import Model, Rest, shaped, skinned
 from aih_gen.typing import Array, Int64
-
-
-@dataclass(frozen=True, eq=False)
-class Shaped:
-    """One person's hand at rest."""
-
-    points: Array  # (V,3) m, hand, then forearm
-    joints: Array  # (16,3) m
-    tips: Array  # (5,3) m, thumb to little
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +65,17 @@ class Skinning:
         )
         return Skinning(some, int(np.searchsorted(rows, self.num_hand)))
 
-    def shape(self, betas: Array) -> Shaped:
+    def shape(self, betas: Array) -> Rest:
         """The hand of ``betas`` (10,) at rest."""
-        points, joints = shaped(self.model, betas)
-        return Shaped(points, joints, points[self.model.tips])
+        return shaped(self.model, betas)
 
-    def pose(self, hand: Shaped, root: Array, fingers: Array, arm: Array, transl: Array) -> Posed:
-        """The hand of this shape, rotated by ``root`` (3,3) about its wrist and moved by ``transl`` (3,) metres;
+    def pose(self, rest: Rest, root: Array, fingers: Array, arm: Array, transl: Array) -> Posed:
+        """The hand at ``rest``, rotated by ``root`` (3,3) about its wrist and moved by ``transl`` (3,) metres;
         ``fingers`` (5,3,3,3) and the forearm, ``arm`` (3,3), are relative to the hand.
         """  # fmt: skip
-        rotations, joints = bones(hand.joints, root, fingers, FINGER_BONES)
-        joints += transl
-        every = np.arange(len(hand.points))
-        vertices, normals = skinned(self.model, hand.points, hand.joints, rotations, joints, arm, fingers, every)
-        return Posed(vertices, normals, joints, rotations, vertices[self.model.tips], fingers)
+        every, arm = np.arange(len(rest.points)), np.ascontiguousarray(arm)
+        hand = skinned(self.model, rest, transl, np.ascontiguousarray(root), fingers, arm, every)
+        return Posed(hand.points, hand.normals, hand.joints, hand.rotations, hand.points[self.model.tips], fingers)
 
 
 def skinning(model: HandModel) -> Skinning:
@@ -108,7 +96,7 @@ def skinning(model: HandModel) -> Skinning:
             shapedirs=np.ascontiguousarray(arrays["shapedirs"].transpose(2, 0, 1)),
             posedirs=posedirs,
             first=np.searchsorted(vertices, np.arange(count + 1)),
-            bones=carriers,
+            bones=np.ascontiguousarray(carriers),
             weights=weights[vertices, carriers],
             normals=VertexNormals(faces, count)(arrays["v_template"][None])[0],
             carrier=weights[:, :NUM_BONES].argmax(1),
