@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from aih_gen.hands import HandModel, load_hand_pair
 from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.hands.joints import WRIST
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.render.watch import CASE_REACH, case_faces, case_shape, case_vertices, forearm_axes
 from aih_gen.scenes.scene import Hand, Scene
@@ -54,7 +54,6 @@ class HandPair:
         self.models: tuple[HandModel, HandModel] = load_hand_pair(hand_model)
         self.skinnings = [skinning(model) for model in self.models]
         self.topology = tuple(_topology(model) for model in self.models)
-        self.normals = [VertexNormals(t.faces, len(t.rest)) for t in self.topology]
 
     def pose(self, scenes: Sequence[Scene], side: int) -> Meshes:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
@@ -71,7 +70,8 @@ class HandPair:
                 if np.isfinite(hand.arm_length):
                     self._end_at_elbow(bare[k], joints[rows[k], WRIST], hand.arm_length, side)
             bare = self._with_watch(bare, joints[rows], shown, side)
-            normals[rows], regions = self.normals[side](bare), self.topology[side].regions
+            faces, regions = self.topology[side].faces, self.topology[side].regions
+            normals[rows] = [vertex_normals(hand, faces) for hand in bare]
             clothes = np.stack([thickness(regions, scene.skin) for scene in shown])
             vertices[rows] = bare + normals[rows] * clothes[..., None]
         return Meshes(vertices, normals, joints)

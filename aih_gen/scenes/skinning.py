@@ -14,7 +14,7 @@ import torch
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.kernels.hands import Model, Rest, shaped, skinned
 from aih_gen.typing import Array, Int64
 
@@ -98,7 +98,7 @@ def skinning(model: HandModel) -> Skinning:
             first=np.searchsorted(vertices, np.arange(count + 1)),
             bones=np.ascontiguousarray(carriers),
             weights=weights[vertices, carriers],
-            normals=VertexNormals(faces, count)(arrays["v_template"][None])[0],
+            normals=vertex_normals(arrays["v_template"], faces).astype(np.float64),
             carrier=weights[:, :NUM_BONES].argmax(1),
             joints=arrays["joint_template"],
             joint_shapedirs=np.ascontiguousarray(arrays["joint_shapedirs"].transpose(2, 0, 1)),
