@@ -68,8 +68,8 @@ SEPARATION, MAX_SEPARATIONS = 0.004, 60
 """Step (m) by which hands that no bending frees are moved apart, and the number of such steps."""
 
 _DEGREE = np.pi / 180
-_BUCKETS = 4096
-"""Of a table of cells: a power of two."""
+_BUCKETS = 16**3
+"""Of a table of cells, which repeats itself every 16 cells along each axis."""
 _AROUND = np.array(sorted(np.ndindex(3, 3, 3), key=lambda cell: sum(k != 1 for k in cell))) - 1
 """(27,3) from a cell to itself and its neighbours, nearest first."""
 _BLOCK = 16
@@ -397,7 +397,7 @@ def part_fingers(angles: Array, rest: Rest, fingers: Fingers) -> Array:
 
 @compiled
 def _bucket(x: int, y: int, z: int) -> int:
-    return (x * 73856093 ^ y * 19349663 ^ z * 83492791) & (_BUCKETS - 1)
+    return (x & 15) | (y & 15) << 4 | (z & 15) << 8
 
 
 @compiled
@@ -807,6 +807,17 @@ def _taking_part(
 
 
 @compiled
+def _advanced(
+    models: tuple[Model, Model], fingers: tuple[Fingers, Fingers], hands: tuple[Hand, Hand], rest: tuple[Rest, Rest],
+    rows: tuple[Int64, Int64], contacts: Contacts, towards: Array, closing: bool,
+) -> tuple[tuple[Hand, Hand], float, float]:  # fmt: skip
+    """The hands after one step, and the greatest depth and the widest gap before it, by the vertices ``rows``."""
+    pair = _pose_both(models, rest, hands, fingers, rows)
+    constraints, count, depth, gap = _constraints(pair, contacts)
+    return _step(models, fingers, hands, rest, pair, constraints, count, towards, closing), depth, gap
+
+
+@compiled
 def _separated(hands: tuple[Hand, Hand]) -> tuple[Hand, Hand]:
     """The left hand moved ``SEPARATION`` away from the right one."""
     right, left, square, transl = hands[0], hands[1], 0.0, np.empty(3)
@@ -849,17 +860,18 @@ def resolve(
         others, theirs = _taking_part(left, right, distance, stride, tips[1], contacts.left)
         among = Contacts(own, theirs, contacts.first_right, contacts.first_left)
         for step in range(steps + 1 if last else CLOSING_STEPS):
-            pair = _pose_both(models, rest, hands, fingers, (rows, others))
-            constraints, count, depth, gap = _constraints(pair, among)
+            after, depth, gap = _advanced(
+                models, fingers, hands, rest, (rows, others), among, towards, k > 0 and not last
+            )
             if last:
                 if step == 0:
                     before = depth
                 worse = max(depth - TOLERANCE, 0.0) + 0.3 * max(gap - TOUCHING, 0.0)
                 if worse < badness:
                     best, badness = hands, worse
-                if step == steps or (depth <= TOLERANCE and gap <= TOUCHING):
+                if depth <= TOLERANCE and gap <= TOUCHING:
                     break
-            hands = _step(models, fingers, hands, rest, pair, constraints, count, towards, k > 0 and not last)
+            hands = after
     depth, gap = 0.0, 0.0
     for k in range(MAX_SEPARATIONS + 1):
         _, _, depth, gap = _constraints(_pose_both(models, rest, best, fingers, every), contacts)
