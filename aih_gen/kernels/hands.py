@@ -413,7 +413,11 @@ def _cells(points: Array, low: Array, side: float) -> Int64:
 @compiled
 def _by_bucket(cells: Int64) -> tuple[Int64, Int64]:
     """Where each bucket begins, (B+1,), in the list (N,) of the points by bucket, ascending in each."""
-    begin, place, order = np.zeros(_BUCKETS + 2, np.int64), np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+    begin, place, order = (
+        np.zeros(_BUCKETS + 2, np.int64),
+        np.empty(len(cells), np.int64),
+        np.empty(len(cells), np.int64),
+    )
     for row in range(len(cells)):
         place[row] = _bucket(cells[row, 0], cells[row, 1], cells[row, 2])
         begin[place[row] + 2] += 1

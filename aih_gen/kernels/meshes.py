@@ -37,6 +37,20 @@ def vertex_normals(points: Float32, faces: Int32) -> Float32:
 
 
 @compiled
+def projected_bounds(points: Float32, matrix: Float32, min_depth: float) -> tuple[Float32, Float32]:
+    """Least and greatest pixels (2,) of those of ``points`` (V,3) in camera space that are farther than ``min_depth``
+    (m) from the camera, with its ``matrix`` (3,3); infinite where none are.
+    """  # fmt: skip
+    low, high = np.full(2, np.inf, np.float32), np.full(2, -np.inf, np.float32)
+    for vertex in range(len(points)):
+        if points[vertex, 2] > min_depth:
+            for axis in (0, 1):
+                pixel = points[vertex, axis] / points[vertex, 2] * matrix[axis, axis] + matrix[axis, 2]
+                low[axis], high[axis] = min(low[axis], pixel), max(high[axis], pixel)
+    return low, high
+
+
+@compiled
 def built(
     mean: Float32, first: Float32, second: Float32, share: float, moving: Int64, expressions: Float32,
     strengths: Float32,

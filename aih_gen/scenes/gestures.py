@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,7 +55,9 @@ class FingerSolver:
         )
         self.fingers = right, left
 
-    def sample(self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Sequence[Rest]) -> Array:
+    def sample(
+        self, rng: np.random.Generator, names: tuple[Sequence[str], Sequence[str]], rest: Sequence[Rest]
+    ) -> Array:
         """Gestures (2,5,4) in degrees between the named ones, with no finger inside another of its hand."""
         angles = sample_gestures(rng, names)
         for _ in range(MAX_TRIES):

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from aih_gen.kernels.meshes import projected_bounds
 from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, People, Pose, posed, tapered
 from aih_gen.scenes.mesh_cut import Cut
 from aih_gen.scenes.portraits import Face, cloth_texture, eye_texture, face_texture, hair_colour
@@ -14,6 +15,8 @@ from aih_gen.scenes.scene import Camera, Prop, Sleeve
 from aih_gen.typing import Array, Float32, Int32, UInt8
 
 SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
+MIN_AWAY = 0.02
+"""Metres from the camera within which no point counts."""
 LONG, WHOLE = 1.98, 3.0
 """Reach of sleeves to the wrist, and past everything."""
 NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.079, "turtleneck": 0.0}
@@ -214,11 +217,8 @@ def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
 
 def _in_image(vertices: Float32, camera: Camera) -> bool:
     """True if a point (N,3) lies in the image or near its border, or points lie all around it."""
-    near = vertices[vertices[:, 2] > 0.02]
-    if not len(near):
-        return False
-    pixel = near[:, :2] / near[:, 2:] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
-    return bool(((pixel.max(0) > 0) & (pixel.min(0) < camera.size)).all())
+    low, high = projected_bounds(vertices, camera.matrix, MIN_AWAY)
+    return bool(((high > 0) & (low < camera.size)).all())
 
 
 def _prop(
