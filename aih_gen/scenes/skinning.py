@@ -67,7 +67,7 @@ class Skinning:
 
     def shape(self, betas: Array) -> Rest:
         """The hand of ``betas`` (10,) at rest."""
-        return shaped(self.model, betas)
+        return shaped(self.model, np.asarray(betas, np.float64))
 
     def pose(self, rest: Rest, root: Array, fingers: Array, arm: Array, transl: Array) -> Posed:
         """The hand at ``rest``, rotated by ``root`` (3,3) about its wrist and moved by ``transl`` (3,) metres;
