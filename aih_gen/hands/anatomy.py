@@ -18,8 +18,8 @@ from aih_gen.kernels.hands import clamp_to_joint_limits as limit
 from aih_gen.kernels.hands import finger_rotations
 from aih_gen.typing import Array, Floating
 
-SPREAD, MCP, PIP, DIP = range(4)
-"""Columns of a finger's angles."""
+MCP, PIP, DIP = 1, 2, 3
+"""Columns of a finger's angles that bend it; the first spreads it."""
 
 
 def bone_directions(model: HandModel) -> Array:

@@ -94,7 +94,7 @@ class Model(NamedTuple):
 
 
 class Fingers(NamedTuple):
-    """How the fingers of one hand model bend, and how thick they are."""
+    """Axes, limits and thickness of the fingers of one hand model."""
 
     axes: Array  # (5,4,3) unit, of the joint angles
     low: Array  # (5,4) degrees
@@ -412,7 +412,7 @@ def _cells(points: Array, low: Array, side: float) -> Int64:
 
 @compiled
 def _by_bucket(cells: Int64) -> tuple[Int64, Int64]:
-    """Where each bucket begins, (B+1,), in the list (N,) of the points by bucket, ascending in each."""
+    """Places (B,) at which each bucket begins in the list (N,) of the points by bucket, ascending in each."""
     begin, place, order = (
         np.zeros(_BUCKETS + 2, np.int64),
         np.empty(len(cells), np.int64),

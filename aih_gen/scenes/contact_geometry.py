@@ -1,4 +1,4 @@
-"""How far a surface goes until it touches another one, both given by points."""
+"""The way of a surface until it touches another one, both given by points."""
 
 from __future__ import annotations
 
