@@ -624,11 +624,10 @@ def _axes(hand: Hand, fingers: Fingers, rotations: Array) -> Array:
 
 @compiled
 def _by_angles(
-    row: Array, start: int, factor: float, posed: Posed, point: int, direction: Array, carrier: int, axes: Array,
-    chains: Int64,
-) -> None:  # fmt: skip
-    """Write to ``row``, from ``start`` on, ``factor`` times the speed (m/rad) of a point along ``direction`` as each of
-    the joint angles with ``axes`` (5,4,3) grows.
+    row: Array, factor: float, posed: Posed, point: int, direction: Array, carrier: int, axes: Array, chains: Int64
+) -> None:
+    """Write to ``row`` (20,) ``factor`` times the speed (m/rad) of a point along ``direction`` as each of the joint
+    angles with ``axes`` (5,4,3) grows.
     """  # fmt: skip
     for finger in range(5):
         for level in range(3):
@@ -639,7 +638,7 @@ def _by_angles(
                 x = posed.points[point, 0] - posed.joints[centre, 0]
                 y = posed.points[point, 1] - posed.joints[centre, 1]
                 z = posed.points[point, 2] - posed.joints[centre, 2]
-                row[start + 4 * finger + k] = factor * (
+                row[4 * finger + k] = factor * (
                     axes[finger, k, 0] * (y * direction[2] - z * direction[1])
                     + axes[finger, k, 1] * (z * direction[0] - x * direction[2])
                     + axes[finger, k, 2] * (x * direction[1] - y * direction[0])
@@ -685,9 +684,9 @@ def _system(
             row[k] = -weight * METRES * direction[k]
             row[3 + k] = -weight * RADIANS * (arm[i] * direction[j] - arm[j] * direction[i])
         carrier = carriers[0][pair[0].rows[right]]
-        _by_angles(row, 6, weight * RADIANS, pair[0], right, direction, carrier, axes[0], chains)
+        _by_angles(row[6:26], weight * RADIANS, pair[0], right, direction, carrier, axes[0], chains)
         carrier = carriers[1][pair[1].rows[left]]
-        _by_angles(row, 26, -weight * RADIANS, pair[1], left, direction, carrier, axes[1], chains)
+        _by_angles(row[26:], -weight * RADIANS, pair[1], left, direction, carrier, axes[1], chains)
         for i in range(UNKNOWNS):
             if row[i] != 0:
                 sought[i] += row[i] * weight * constraints.distance[n]
@@ -696,12 +695,12 @@ def _system(
 
 
 @compiled
-def _bent(hand: Hand, change: Array, start: int, rest: Rest, fingers: Fingers) -> Array:
-    """(5,4) degrees: the joint angles after the ``change``, which is theirs from ``start`` on, within their limits."""
+def _bent(hand: Hand, change: Array, rest: Rest, fingers: Fingers) -> Array:
+    """(5,4) degrees: the joint angles after their ``change`` (20,), within their limits."""
     angles = hand.angles.copy()
     for finger in range(5):
         for k in range(4):
-            angles[finger, k] += change[start + 4 * finger + k] * (RADIANS / _DEGREE)
+            angles[finger, k] += change[4 * finger + k] * (RADIANS / _DEGREE)
             if len(hand.recorded):
                 angles[finger, k] = _between(angles[finger, k], -MAX_BEND, MAX_BEND)
     if not len(hand.recorded):
@@ -753,8 +752,8 @@ def _step(
     for k in range(UNKNOWNS):
         change[k] *= min(1.0, MAX_STEP / greatest)
     root, transl = _moved(left, change, pair[1].joints, chains)
-    angles = _bent(right, change, 6, rest[0], fingers[0])
-    others = _bent(left, change, 26, rest[1], fingers[1])
+    angles = _bent(right, change[6:26], rest[0], fingers[0])
+    others = _bent(left, change[26:], rest[1], fingers[1])
     return (
         Hand(right.betas, right.root, angles, right.arm, right.transl, right.recorded),
         Hand(left.betas, root, others, left.arm, transl, left.recorded),
@@ -811,17 +810,6 @@ def _taking_part(
 
 
 @compiled
-def _advanced(
-    models: tuple[Model, Model], fingers: tuple[Fingers, Fingers], hands: tuple[Hand, Hand], rest: tuple[Rest, Rest],
-    rows: tuple[Int64, Int64], contacts: Contacts, towards: Array, closing: bool,
-) -> tuple[tuple[Hand, Hand], float, float]:  # fmt: skip
-    """The hands after one step, and the greatest depth and the widest gap before it, by the vertices ``rows``."""
-    pair = _pose_both(models, rest, hands, fingers, rows)
-    constraints, count, depth, gap = _constraints(pair, contacts)
-    return _step(models, fingers, hands, rest, pair, constraints, count, towards, closing), depth, gap
-
-
-@compiled
 def _separated(hands: tuple[Hand, Hand]) -> tuple[Hand, Hand]:
     """The left hand moved ``SEPARATION`` away from the right one."""
     right, left, square, transl = hands[0], hands[1], 0.0, np.empty(3)
@@ -864,18 +852,17 @@ def resolve(
         others, theirs = _taking_part(left, right, distance, stride, tips[1], contacts.left)
         among = Contacts(own, theirs, contacts.first_right, contacts.first_left)
         for step in range(steps + 1 if last else CLOSING_STEPS):
-            after, depth, gap = _advanced(
-                models, fingers, hands, rest, (rows, others), among, towards, k > 0 and not last
-            )
+            pair = _pose_both(models, rest, hands, fingers, (rows, others))
+            constraints, count, depth, gap = _constraints(pair, among)
             if last:
                 if step == 0:
                     before = depth
                 worse = max(depth - TOLERANCE, 0.0) + 0.3 * max(gap - TOUCHING, 0.0)
                 if worse < badness:
                     best, badness = hands, worse
-                if depth <= TOLERANCE and gap <= TOUCHING:
+                if step == steps or (depth <= TOLERANCE and gap <= TOUCHING):
                     break
-            hands = after
+            hands = _step(models, fingers, hands, rest, pair, constraints, count, towards, k > 0 and not last)
     depth, gap = 0.0, 0.0
     for k in range(MAX_SEPARATIONS + 1):
         _, _, depth, gap = _constraints(_pose_both(models, rest, best, fingers, every), contacts)
