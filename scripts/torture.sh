@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Attacks every promise of docs/promises.md and prints a table: attack, count, failures. Hours on two cores.
 #   bash scripts/torture.sh [--share 1.0] [arguments for pytest, such as -k killed]
-# --share 0.01 is what the ordinary test run does. Needs root for small file systems and a C compiler for failing disks.
+# --share 0.05 is what the ordinary test run does. Needs root for small file systems and a C compiler for failing disks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/_environment.sh

@@ -9,6 +9,7 @@ counts packets and frames left out. It imports nothing of the project, so that i
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def decode(path: str, containers: str, max_pixels: int, out: BinaryIO) -> None:
     send(rate=float(stream.average_rate or 25), size=[stream.width, stream.height])
     out.flush()
     damaged = [0]
+    gc.freeze()  # what is loaded stays; looking for garbage takes no time
     with container:
         for frame in _frames(container, stream, damaged):
             small = frame.width * frame.height <= max_pixels
@@ -45,6 +47,7 @@ def decode(path: str, containers: str, max_pixels: int, out: BinaryIO) -> None:
             send(time=time, size=[frame.width, frame.height], shape=pixels.shape[:2], damaged=damaged[0])
             out.write(pixels.data)
             out.flush()
+            gc.collect()  # a frame and its side data hold each other: hundreds would stay
     send(end=True, damaged=damaged[0])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import signal
 import subprocess
 import tracemalloc
@@ -16,11 +18,12 @@ import pytest
 from aih_gen.errors import AIHError
 from hdr_model.cli import main
 from hdr_model.inference import video
+from hdr_model.inference.decoder import decode
 from hdr_model.inference.infer import infer_video
 from hdr_model.inference.pipeline import HDR
 from hdr_model.inference.result import Result
 from hdr_model.inference.tracking import HandTracker
-from hdr_model.inference.video import Video, VideoWriter
+from hdr_model.inference.video import CONTAINERS, Video, VideoWriter
 from hdr_model.inference.views import VIDEO_VIEWS
 from tests.hdr_model.test_pipeline import photo, weights  # noqa: F401
 
@@ -282,6 +285,23 @@ def test_the_memory_of_a_video_does_not_grow_with_its_length(
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 500_000, "190 frames are 3,500,000 bytes"
+
+
+def test_the_decoder_keeps_no_frames(tmp_path: Path) -> None:
+    """Each of a large video takes megabytes, and only the search for garbage frees one whose side data was read."""
+
+    class Counting(io.BytesIO):
+        most = 0
+
+        def flush(self) -> None:
+            self.most = max(self.most, sum(type(found) is av.VideoFrame for found in gc.get_objects()))
+
+    written = Counting()
+    try:
+        decode(str(clip(tmp_path / "clip.mp4", 30)), CONTAINERS, 10_000, written)
+    finally:
+        gc.unfreeze()
+    assert written.getvalue().endswith(b'"damaged": 0}\n') and 0 < written.most < 8
 
 
 def test_a_written_video_is_as_sharp_at_its_end_as_at_its_start(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,14 +111,16 @@ class Child:
 
     def outcome(self, seconds: float = 60) -> Outcome:
         """Its end; one that takes longer is killed."""
-        self.process.join(seconds)
+        end = time.monotonic() + seconds
+        said, events, writes = b"", 0, 0
+        with contextlib.suppress(EOFError):
+            if self.result.poll(seconds):  # before it has ended: it waits until all that it said is taken
+                said, events, writes = self.result.recv()
+        self.process.join(max(0, end - time.monotonic()))
         timed_out = self.process.is_alive()
         if timed_out:
             self.process.kill()
             self.process.join()
-        said, events, writes = b"", 0, 0
-        with contextlib.suppress(EOFError):
-            said, events, writes = self.result.recv()
         code = -signal.SIGALRM if timed_out else self.process.exitcode or 0
         return Outcome(code, said.decode("utf-8", "replace"), events, writes)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.torture.children import preload_shim
 from tests.torture.workshop import Workshop, make_inputs
 
-SCALE = float(os.environ.get("AIH_TORTURE", "0.01"))
+SCALE = float(os.environ.get("AIH_TORTURE", "0.05"))
 """Share of the attacks that is run: 1 with scripts/torture.sh."""
 
 
