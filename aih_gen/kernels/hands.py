@@ -481,30 +481,37 @@ def inside(points: Array, others: Array, normals: Array) -> tuple[int, Int64, In
 
     The depth is the distance along the nearest surface point's normal, exact for flat and nearly so for round surfaces.
     """
-    deep, nearest, depths = np.empty(len(points), np.int64), np.empty(len(points), np.int64), np.empty(len(points))
-    count, side, low, high, gaps = 0, MAX_DEPTH, np.empty(3), np.empty(3), np.empty((3, 3))
+    deep, nearest, depths = np.empty(len(points), np.int64), np.full(len(points), -1), np.empty(len(points))
+    candidates, around, low, high = (
+        np.empty(len(others), np.int64),
+        np.empty((len(others), 3)),
+        np.empty(3),
+        np.empty(3),
+    )
     _bounds(others, np.arange(len(others)), 0, len(others), low, high)
-    own = _cells(points, low, side)
-    begin, order = _by_bucket(_cells(others, low, side))
+    own, number, count = _cells(points, low, MAX_DEPTH), 0, 0
+    begin, order = _by_bucket(_cells(others, low, MAX_DEPTH))
+    _, turns = _by_bucket(own)  # points of one cell follow each other, and share what is near them
+    for turn in range(len(points)):
+        row, last = turns[turn], turns[max(turn - 1, 0)]
+        x, y, z = own[row, 0], own[row, 1], own[row, 2]
+        if turn == 0 or x != own[last, 0] or y != own[last, 1] or z != own[last, 2]:
+            number = 0
+            for neighbour in range(27):
+                bucket = _bucket(x + neighbour % 3 - 1, y + neighbour // 3 % 3 - 1, z + neighbour // 9 - 1)
+                for place in range(begin[bucket], begin[bucket + 1]):
+                    candidates[number] = order[place]
+                    for axis in range(3):
+                        around[number, axis] = others[order[place], axis]
+                    number += 1
+        best = MAX_DEPTH * MAX_DEPTH
+        for k in range(number):
+            a, b, c = points[row, 0] - around[k, 0], points[row, 1] - around[k, 1], points[row, 2] - around[k, 2]
+            square = a * a + b * b + c * c
+            if square < best or (square == best and candidates[k] < nearest[row]):
+                best, nearest[row] = square, candidates[k]
     for row in range(len(points)):
-        far = False
-        for k in range(3):
-            far |= points[row, k] <= low[k] - side or points[row, k] >= high[k] + side
-            within = points[row, k] - low[k] - side * own[row, k]
-            gaps[k, 0], gaps[k, 1], gaps[k, 2] = within * within, 0, (side - within) * (side - within)
-        best, found = side * side, -1
-        for neighbour in range(0 if far else 27):
-            i, j, k = _AROUND[neighbour, 0], _AROUND[neighbour, 1], _AROUND[neighbour, 2]
-            if gaps[0, i + 1] + gaps[1, j + 1] + gaps[2, k + 1] > best:
-                continue
-            bucket = _bucket(own[row, 0] + i, own[row, 1] + j, own[row, 2] + k)
-            for place in range(begin[bucket], begin[bucket + 1]):
-                other, square = order[place], 0.0
-                for axis in range(3):
-                    square += (points[row, axis] - others[other, axis]) * (points[row, axis] - others[other, axis])
-                if square < best or (square == best and other < found):
-                    best, found = square, other
-        depth = 0.0
+        found, depth = nearest[row], 0.0
         for k in range(3 if found >= 0 else 0):
             depth -= (points[row, k] - others[found, k]) * normals[found, k]
         if depth > 0:
