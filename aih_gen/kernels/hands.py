@@ -70,8 +70,6 @@ SEPARATION, MAX_SEPARATIONS = 0.004, 60
 _DEGREE = np.pi / 180
 _BUCKETS = 16**3
 """Of a table of cells, which repeats itself every 16 cells along each axis."""
-_AROUND = np.array(sorted(np.ndindex(3, 3, 3), key=lambda cell: sum(k != 1 for k in cell))) - 1
-"""(27,3) from a cell to itself and its neighbours, nearest first."""
 _BLOCK = 16
 """Vertices that are compared, or passed over, together."""
 
@@ -458,9 +456,9 @@ def near(points: Array, others: Array, distance: float) -> Mask:
             far |= points[row, k] < low[k] - distance or points[row, k] > high[k] + 2 * distance
         for neighbour in range(0 if far else 27):
             x, y, z = (
-                own[row, 0] + _AROUND[neighbour, 0],
-                own[row, 1] + _AROUND[neighbour, 1],
-                own[row, 2] + _AROUND[neighbour, 2],
+                own[row, 0] + neighbour % 3 - 1,
+                own[row, 1] + neighbour // 3 % 3 - 1,
+                own[row, 2] + neighbour // 9 - 1,
             )
             bucket = _bucket(x, y, z)
             for place in range(begin[bucket], begin[bucket + 1]):

@@ -17,7 +17,7 @@ from aih_gen.config import sample_rng
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES, MAX_ANGLES, MIN_ANGLES, clamp_to_joint_limits
 from aih_gen.kernels import hands as kernels
-from aih_gen.kernels import meshes, views
+from aih_gen.kernels import meshes, textures, views
 from aih_gen.scenes.body import FOREARM
 from aih_gen.scenes.cameras import MIN_DEPTH
 from aih_gen.scenes.contact import Contacts, Hands, _arrays, _joined
@@ -384,6 +384,11 @@ def test_normals_and_bodies_are_those_of_the_twins() -> None:
     matrix = np.array([[40, 0, 20], [0, 30, 10], [0, 0, 1]], np.float32)
     low, high = meshes.projected_bounds(points, matrix, 0.5)
     assert np.allclose(low, pixels.min(0), atol=1e-3) and np.allclose(high, pixels.max(0), atol=1e-3)
+
+
+def test_stored_textures_are_those_of_the_twin() -> None:
+    linear = np.random.default_rng(6).uniform(-0.2, 1.2, (40, 30, 3)).astype(np.float32)
+    assert np.array_equal(textures.rooted(linear), (255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8))
 
 
 SCENE = "from aih_gen import config, scenes, hands; import hashlib, pickle; \
