@@ -26,6 +26,7 @@ from aih_gen.shards.manifest import MANIFEST, ManifestEntry, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.shards.rearrange import merge, split
 from aih_gen.shards.verify import verify
+from aih_gen.sources.config_file import config_text
 from aih_gen.sources.folder import is_hand_folder
 from aih_gen.typing import Engine
 
@@ -63,6 +64,19 @@ class _Scenes(RenderConfig):
     """Shares of the scenes with two hands, one, none; by default 0.75 0.17 0.08, of recorded poses 1 0 0. A share of
     one needs frames in which one hand alone is fitted, and none is for sampled poses only."""
 
+    def config(self) -> RenderConfig:
+        """These settings, checked.
+
+        Raises:
+            AIHError: a value out of range.
+        """
+        settings = {field.name: getattr(self, field.name) for field in fields(RenderConfig)}
+        if self.hands is None:
+            settings["hands"] = RenderConfig.hands if self.poses == RenderConfig.poses else TWO_HANDS
+        config = RenderConfig(**settings)
+        check_config(config)
+        return config
+
 
 @dataclass(frozen=True, kw_only=True)
 class Render(_Making):
@@ -74,10 +88,18 @@ class Render(_Making):
     work: _SharedWork
 
     def run(self) -> int:
-        settings = {field.name: getattr(self.scenes, field.name) for field in fields(RenderConfig)}
-        if self.scenes.hands is None:
-            settings["hands"] = RenderConfig.hands if self.scenes.poses == RenderConfig.poses else TWO_HANDS
-        return _make(RenderConfig(**settings), self, self.work, self.depth)
+        return _make(self.scenes.config(), self, self.work, self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Print the configuration of AIH_Render as JSON, for hdr train --data, which needs no disk."""
+
+    scenes: _Scenes
+
+    def run(self) -> int:
+        print(config_text(self.scenes.config()))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +235,6 @@ class Doctor:
 
 
 def _make(config: DatasetConfig, making: _Making, work: _SharedWork, depth: bool = False) -> int:
-    check_config(config)
     started, shards = time.perf_counter(), list[ManifestEntry]()
     settings = {field.name: getattr(work, field.name) for field in fields(work)}
     generate(config, making.out, making.count, depth=depth, finished=shards.append, **settings)
@@ -237,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``aih-gen``; returns the exit code: 0, 1 for problems found, 2 for a user's mistake, 130 for Ctrl-C."""
     print_any_name()
     description = "Makes AIH, the data set of interacting hands, and looks at it."
-    commands = Render | Syn | Annotate | Import | Export | Info | Verify | Merge | Split | Preview | Doctor
+    commands = Render | Syn | Config | Annotate | Import | Export | Info | Verify | Merge | Split | Preview | Doctor
     try:
         try:
             return parse_arguments(commands, "aih-gen", description, arguments).run()

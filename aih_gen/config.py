@@ -20,6 +20,9 @@ from aih_gen.typing import Cameras, Look, RendererName, Side
 SIDES: tuple[Side, Side] = ("right", "left")
 """Hand 0 is right, hand 1 is left, everywhere."""
 
+CONFIG_SUFFIX = ".json"
+"""Of files of configurations (``aih_gen.sources.config_file``)."""
+
 TWO_HANDS = (1.0, 0.0, 0.0)
 """``RenderConfig.hands`` where every scene shows two."""
 

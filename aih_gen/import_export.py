@@ -249,8 +249,8 @@ class Export:
         export = {"aih-folders": export_aih_folders, "coco": export_coco, "webdataset": export_webdataset}[self.to]
         with atomic_folder(folder) as temporary:
             count = export(shards, temporary)
-            write_sheet((self.out if self.to == "aih-folders" else temporary) / SHEET, shards[:SHEET_SAMPLES])
-        print(f"{self.out}: {count:,} samples; the first in {self.out / SHEET}")
+            write_sheet(temporary / SHEET, shards[:SHEET_SAMPLES])
+        print(f"{self.out}: {count:,} samples; the first in {folder / SHEET}")
         return 0
 
 

@@ -5,10 +5,12 @@ Python raises KeyboardInterrupt wherever it happens to be, and in a function tha
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
@@ -23,6 +25,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
+        self._waiting = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,10 +43,21 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Context in which the first signal interrupts at once: nothing is lost, and it may take long."""
+        self._waiting = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._waiting = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        interrupts = self._waiting or (self.requested and number == signal.SIGINT)
         self.requested = True
+        if interrupts:
+            raise KeyboardInterrupt
 
 
 def leave_signals_to_the_loop(_: int) -> None:

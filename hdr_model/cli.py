@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train one of the three networks on AIH shards."""
+    """Train one of the three networks, on AIH shards or with no disk."""
 
     network: (
         Annotated[TrainHASM, tyro.conf.subcommand("hasm")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_ar
 
 import tyro
 
+from aih_gen.config import CONFIG_SUFFIX
 from aih_gen.errors import AIHError
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
 from hdr_model.nets.encoders import EncoderName
@@ -76,6 +77,11 @@ class Synthesis:
     hands: Path | None = None
     """The source of those single hands: AIH_Render shards, or a folder with right/NAME.jpg, right/NAME_mask.png,
     left/... By default the first of --data."""
+    window: int | None = None
+    """Samples of a configuration in --data that are held in memory (655 kB each at 256 pixels), from which batches are
+    drawn; by default 1,024."""
+    new_per_step: int | None = None
+    """Samples of each batch that are new, the others come from the window; by default a quarter of the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +93,7 @@ class Machine:
     precision: Precision = "auto"
     """auto: as the preset says, where the device computes bfloat16 natively."""
     workers: int = 0
-    """Processes that read shards; 0 reads between the steps."""
+    """Processes that read shards, or make samples; 0 does so between the steps."""
     compile: bool = False
     """Compile the networks with torch.compile: slow to start, then faster on a GPU."""
 
@@ -97,7 +103,8 @@ class TrainArguments:
     """The arguments that the training of all networks has."""
 
     data: tuple[Path, ...]
-    """Shards to learn from: files, or folders of them."""
+    """Shards to learn from: files, or folders of them. Or a configuration, whose samples are made meanwhile: the JSON
+    that aih-gen config prints, or the manifest.json of shards."""
     out: Path
     """Folder of the run: weights, checkpoint, curves, images of predictions."""
     preset: Preset = "light"
@@ -126,6 +133,10 @@ class TrainArguments:
         if schedule.minutes is not None and (schedule.steps or not 0 < schedule.minutes <= MAX_MINUTES):
             found = f"both {schedule.minutes:g} and --steps" if schedule.steps else f"{schedule.minutes:g}"
             raise AIHError(f"--minutes: expected a time above 0 and up to a year, without --steps, found {found}")
+        if schedule.minutes is not None and any(path.suffix == CONFIG_SUFFIX for path in self.data):
+            raise AIHError(
+                "--minutes: expected --steps with a configuration, whose first steps are slower, found a time"
+            )
         if schedule.batch_size == 1:
             raise AIHError("--batch-size: expected at least 2, for batch normalisation, found 1")
         found = f"{self.machine.workers} and {schedule.seed}"
@@ -162,6 +173,8 @@ class TrainArguments:
             resume=self.resume,
             synthesise=self.synthesis.synthesise,
             hands=self.synthesis.hands,
+            window=self.synthesis.window,
+            new_per_step=self.synthesis.new_per_step,
             validation=self.reports.validate,
             compiled=self.machine.compile,
             seconds=None if self.schedule.minutes is None else 60 * self.schedule.minutes,

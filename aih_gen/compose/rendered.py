@@ -16,6 +16,7 @@ from aih_gen.compose.packed_rgb import OPAQUE, PackedRGB, channels, from_pil, pa
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
+from aih_gen.hands import HandModel
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import ARM, HAND, NOTHING, Layers
 from aih_gen.render.meshes import HandPair
@@ -52,16 +53,21 @@ class RenderedSource:
 
     def describe(self) -> dict[str, Any]:
         """The outside files that the samples depend on."""
-        model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
-        inputs = {
-            "hand_model": {"name": model.name, "sha256": model.sha256},
-            "backgrounds": {"name": library.name, "sha256": library.digest()},
-            "textures": {"name": textures.name, "sha256": textures.digest()},
-        }
-        for recorded in self.scenes.recorded.values():  # all of one file
-            fits = recorded.fits
-            inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
-        return inputs
+        return describe_inputs(self.hands.models, self.scenes)
+
+
+def describe_inputs(models: Sequence[HandModel], scenes: SceneSampler) -> dict[str, Any]:
+    """Names and hashes of the outside files that scenes of these hands depend on, by the configuration's field."""
+    model, library, textures = models[0], scenes.library, scenes.textures
+    inputs = {
+        "hand_model": {"name": model.name, "sha256": model.sha256},
+        "backgrounds": {"name": library.name, "sha256": library.digest()},
+        "textures": {"name": textures.name, "sha256": textures.digest()},
+    }
+    for recorded in scenes.recorded.values():  # all of one file
+        fits = recorded.fits
+        inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
+    return inputs
 
 
 def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from aih_gen.config import document_sha256
 from aih_gen.errors import AssetError, ShardError
 from aih_gen.io.json import read_json
 from aih_gen.io.write import write_text
@@ -16,6 +17,8 @@ from aih_gen.shards.schema import FORMAT, SCHEMA_VERSION
 from aih_gen.typing import Codec
 
 MANIFEST = "manifest.json"
+SHA256 = "sha256"
+"""Key of the digest of all others."""
 PARTS = "parts"
 """Key under which the configuration of a collection (``aih_gen.shards.rearrange``) holds those of its shards."""
 SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{5,}\.h5")
@@ -62,13 +65,25 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         WriteError: it cannot be written; the one that was there still is.
     """
+    document = _document(manifest)
+    write_text(folder / MANIFEST, json.dumps({**document, SHA256: document_sha256(document)}, indent=1))
+
+
+def is_as_written(folder: Path, manifest: Manifest) -> bool:
+    """True if the file of a manifest is what ``write_manifest`` wrote, or may be: those of before have no SHA-256."""
+    document = read_json(folder / MANIFEST)
+    written = _document(manifest)
+    return document in (written, {**written, SHA256: document_sha256(written)})
+
+
+def _document(manifest: Manifest) -> dict[str, Any]:
     document = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "samples": sum(entry.samples for entry in manifest.shards),
         **asdict(manifest),
     }
-    write_text(folder / MANIFEST, json.dumps(document, indent=1))
+    return {**document, "shards": list(document["shards"])}
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -14,7 +14,7 @@ from aih_gen.compose.sample import JOINT_UNKNOWN, JOINT_VISIBLE, Sample
 from aih_gen.config import SIDES, document_sha256
 from aih_gen.errors import ShardError
 from aih_gen.shards.listing import shard_files
-from aih_gen.shards.manifest import Manifest, describe_file, read_manifest
+from aih_gen.shards.manifest import Manifest, describe_file, is_as_written, read_manifest
 from aih_gen.shards.reader import AIHShards
 from aih_gen.typing import Float32, Mask, Side, UInt8
 
@@ -49,7 +49,7 @@ def verify(path: Path) -> Iterator[list[Problem]]:
     files = shard_files(path)
     manifest = read_manifest(path) if path.is_dir() else None
     if path.is_dir():
-        yield _check_manifest(manifest, files)
+        yield _check_manifest(path, manifest, files)
     for file in files:
         try:
             shard = AIHShards(file)
@@ -84,7 +84,7 @@ def _check_header(shard: AIHShards, manifest: Manifest | None) -> list[Problem]:
     return problems
 
 
-def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Problem]:
+def _check_manifest(folder: Path, manifest: Manifest | None, files: list[Path]) -> list[Problem]:
     if manifest is None:
         return [Problem("manifest.json", "file", None, "expected a manifest, found none")]
     listed = {entry.name: entry for entry in manifest.shards}
@@ -94,6 +94,8 @@ def _check_manifest(manifest: Manifest | None, files: list[Path]) -> list[Proble
         for stored, config in digests.items()
         if config and (computed := document_sha256(config)) != stored
     ]
+    if not is_as_written(folder, manifest):
+        problems.append(Problem("manifest.json", "sha256", None, "expected keys and values as they were written"))
     problems += [
         Problem(name, "file", None, "in the manifest, but not in the folder")
         for name in listed.keys() - {file.name for file in files}

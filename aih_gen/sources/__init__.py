@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aih_gen.compose.copy_paste import CopyPasteSource
     from aih_gen.compose.rendered import RenderedSource
 
-__all__ = ["Records", "Source", "open_source"]
+__all__ = ["Records", "Source", "describe_source", "open_source"]
 
 
 @overload
@@ -43,6 +43,23 @@ def open_source(config: DatasetConfig) -> Source:
         folder = is_hand_folder(Path(config.source))
         return CopyPasteSource(config, HandFolder(config) if folder else RenderedHands(config))
     return _read(config)
+
+
+def describe_source(config: RenderConfig | SynConfig) -> dict[str, Any]:
+    """``open_source(config).describe()``, opening and checking everything but what draws.
+
+    Raises:
+        AIHError: something is not there, cannot be read or cannot serve.
+    """
+    if not isinstance(config, RenderConfig):
+        return open_source(config).describe()
+    from aih_gen.compose.rendered import describe_inputs
+    from aih_gen.hands import load_hand_pair
+    from aih_gen.scenes import SceneSampler
+    from aih_gen.sources.fits import open_fits
+
+    models = load_hand_pair(config.hand_model)
+    return describe_inputs(models, SceneSampler(config, models, open_fits(config)))
 
 
 @functools.cache

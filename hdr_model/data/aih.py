@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from multiprocessing.process import BaseProcess
 from os import PathLike
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from aih_gen.errors import AIHError
+from aih_gen.factory import one_thread_each
 from aih_gen.interruption import leave_signals_to_the_loop
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TrainConfig
 from hdr_model.data.batch import Batch, stored, with_target_valid
-from hdr_model.data.order import SampleOrder
+from hdr_model.data.order import Order, SampleOrder, Tell
 
 Source = str | PathLike[str]
 
 HANDS = "", " with a hand", " with two hands"
+KILLED = (
+    "--workers: expected processes that read until the end, found one that was killed (out of memory?); "
+    "the same command with --resume goes on"
+)
+_PRELOADED = "aih_gen.", "hdr_model.data."
 
 
 class TrainingData(Protocol):
@@ -38,8 +48,8 @@ class TrainingData(Protocol):
         """SHA-256 of the samples' origin: the same for the same data in any place."""
         ...
 
-    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
-        """The indices of one process's batches, from step ``start`` on: a function of seed and step alone."""
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Order:
+        """One process's batches from step ``start`` on, and what is read for them: functions of seed and step."""
         ...
 
 
@@ -100,21 +110,91 @@ class AIHDataset(Dataset[Batch]):
 
 
 def batches(
-    dataset: TrainingData, config: TrainConfig, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
+    dataset: TrainingData,
+    config: TrainConfig,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    shown: Sequence[int] = (),
+    tell: Tell = lambda text: None,
 ) -> Generator[Batch]:
     """The batches of steps ``start`` + 1 ... ``config.steps``, read by ``workers`` processes (0: this one).
 
-    They come from a fork server: a fork of this process would inherit locks that its threads hold, and its GPU.
+    They come from a fork server: a fork of this process would inherit locks that its threads hold, and its GPU. They
+    are started by this call: a start that is interrupted leaves some.
+
+    Args:
+        shown: samples of a batch that comes before these, read by the same processes.
+        tell: hears what is waited for, where that takes long, and an empty text when that is over.
+
+    Raises:
+        AIHError: a sample cannot be read or made, or a process that reads was killed.
     """
+    order = dataset.order(config.batch_size, config.seed, start, config.steps, rank, world)
+    read = _read(dataset, itertools.chain([list(shown)] if shown else [], order), workers)
+    next(read)
+    return _in_steps(read, order, tell, len(shown) > 0)
+
+
+def _in_steps(read: Generator[Batch], order: Order, tell: Tell, first: bool) -> Generator[Batch]:
+    """The ``first`` batch as it was read, then those of the steps."""
+    with closing(read):
+        if first:
+            yield next(read)
+        yield from order.batches(read, tell)
+
+
+def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Generator[Batch]:
+    """Nothing, when the processes are started, then a batch of each list of samples, in their order."""
     context = multiprocessing.get_context("forkserver") if workers else None
     if context:
-        context.set_forkserver_preload([__name__])
-    yield from DataLoader(
-        cast(Dataset[Batch], dataset),
-        sampler=dataset.order(config.batch_size, config.seed, start, config.steps, rank, world),
+        context.set_forkserver_preload([name for name in sys.modules if name.startswith(_PRELOADED)])
+    loader = DataLoader(
+        _Told(dataset),
+        sampler=cast(Iterable[Any], lists),
         batch_size=None,
         num_workers=workers,
         multiprocessing_context=context,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=leave_signals_to_the_loop,
     )
+    others = set(multiprocessing.active_children())
+    read: Any = None
+    try:
+        with one_thread_each():
+            read = iter(loader)
+        yield {}
+        for batch in read:
+            if isinstance(batch, AIHError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        readers = set(multiprocessing.active_children()) - others
+        if len(readers) == workers:
+            raise
+        _kill(readers)
+        read._shutdown = True  # it would use locks that the killed process may have kept
+        raise AIHError(KILLED) from error
+    finally:
+        del read  # it asks the processes to end, and waits for a while
+        _kill(set(multiprocessing.active_children()) - others)
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
+    """End processes that ignore all other signals."""
+    for process in processes:
+        process.kill()
+
+
+class _Told(Dataset[Batch | AIHError]):
+    """A source of batches in which a user's mistake is a value, not an exception: torch would spoil its sentence."""
+
+    def __init__(self, dataset: TrainingData) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, indices: Sequence[int]) -> Batch | AIHError:
+        try:
+            return self.dataset[indices]
+        except AIHError as error:
+            return error

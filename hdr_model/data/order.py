@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from hdr_model.data.batch import Batch
 
-class SampleOrder(Sampler[list[int]]):
+Tell = Callable[[str], None]
+"""Hears about what takes long."""
+
+
+class Order(Sampler[list[int]]):
+    """Lists of samples that processes read, one batch a list, and the batches of steps ``start`` ... ``steps``."""
+
+    steps: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def batches(self, read: Iterator[Batch], tell: Tell) -> Iterator[Batch]:
+        """Each step's batch of what was read in this order; here each list is one."""
+        return read
+
+
+class SampleOrder(Order):
     """The samples of steps ``start`` ... ``steps`` of one of ``world`` processes.
 
     Every sample once an epoch, each epoch in an order of its own, batches running on across the ends of epochs.
@@ -20,9 +38,6 @@ class SampleOrder(Sampler[list[int]]):
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.steps = range(start, steps)
         self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, order = -1, np.empty(0, np.int64)
@@ -37,14 +52,12 @@ class SampleOrder(Sampler[list[int]]):
             yield batch
 
 
-class MixedOrder(Sampler[list[int]]):
+class MixedOrder(Order):
     """Some stored samples in every step, then new ones."""
 
     def __init__(self, stored: SampleOrder, first: int, composed: int) -> None:
         self.stored, self.first, self.composed = stored, first, composed
-
-    def __len__(self) -> int:
-        return len(self.stored)
+        self.steps = stored.steps
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self.stored

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_OF_SAMPLE, _OF_STEP = 1, 2
+_OF_SAMPLE, _OF_STEP, OF_WINDOW = 1, 2, 3
 
 
 class SampleRng:
@@ -23,9 +23,9 @@ class SampleRng:
     """
 
     def __init__(self, seed: int, step: int, first: int, count: int) -> None:
-        self._samples = [_stream(seed, first + k, _OF_SAMPLE) for k in range(count)]
+        self._samples = [stream(seed, first + k, _OF_SAMPLE) for k in range(count)]
         self.step = step
-        self._of_step = _stream(seed, step, _OF_STEP)
+        self._of_step = stream(seed, step, _OF_STEP)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -39,5 +39,6 @@ class SampleRng:
         return float(self._of_step.random())
 
 
-def _stream(seed: int, number: int, kind: int) -> np.random.Generator:
+def stream(seed: int, number: int, kind: int) -> np.random.Generator:
+    """The random numbers of one sample or step, for one kind of use."""
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, kind]))

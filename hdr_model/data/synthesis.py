@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from aih_gen.compose.copy_paste import transformed_hands
 from aih_gen.compose.masks import hidden
@@ -24,7 +24,7 @@ from aih_gen.sources.folder import is_hand_folder
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.batch import Batch, with_target_valid
 from hdr_model.data.crops import unpack_masks
-from hdr_model.data.order import MixedOrder, SampleOrder
+from hdr_model.data.order import MixedOrder, Order, SampleOrder
 
 RAW = "raw."
 """Before the names of what is not composed yet."""
@@ -82,7 +82,7 @@ class SynthesisDataset(Dataset[Batch]):
         parts = {"stored": self.stored.digest() if self.stored else None, "hands": self.source.describe()}
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
-    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Sampler[list[int]]:
+    def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Order:
         """The samples of each step, as ``SampleOrder`` has them.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from aih_gen.errors import AIHError
 from aih_gen.io.images import encoded
 from aih_gen.io.write import write_bytes, write_text
 from hdr_model.files import read_metrics
+
+TERMINAL_INTERVAL, FILE_INTERVAL = 1.0, 10.0
+"""Seconds between two states of the progress line while samples are waited for."""
 
 
 def check_loss(name: str, value: float, step: int) -> None:
@@ -80,7 +84,10 @@ class Log:
     def __init__(self, out: Path, name: str, start: int, steps: int, samples_per_step: int) -> None:
         _forget_after(out / "metrics.jsonl", start)
         self.out, self.step, self.samples_per_step = out, start, samples_per_step
-        self.time = time.perf_counter()
+        self.time = self.told = time.perf_counter()
+        self.waited = 0.0
+        """Seconds since the last report in which a step had no samples."""
+        self.measured = self.awaited = ""  # the two ends of the progress line
         self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
         self.curves = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
         self.bar = tqdm(total=steps, initial=start, desc=name, unit="step", mininterval=1.0, dynamic_ncols=True)
@@ -95,9 +102,18 @@ class Log:
             file.write(json.dumps({"step": step, **row}) + "\n")
         for name, value in row.items():
             self.curves.add_scalar(name, value, step)
-        self.bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed:.0f} samples/s", refresh=False)
+        waited = self.waited / (now - self.time)
+        self.measured = f"loss {row['loss']:.4f}, {speed:.0f} samples/s, {waited:.0%} waiting for them"
+        self.bar.set_postfix_str(self._postfix(), refresh=False)
         self.bar.update(step - self.step)
-        self.step, self.time = step, now
+        self.step, self.time, self.waited = step, now, 0.0
+
+    def tell(self, text: str) -> None:
+        """Say on the progress line what is waited for, if it has not just been said; an empty text ends it."""
+        self.awaited, now = text, time.perf_counter()
+        if text and now - self.told > (TERMINAL_INTERVAL if sys.stderr.isatty() else FILE_INTERVAL):
+            self.told = now
+            self.bar.set_postfix_str(self._postfix())
 
     def image(self, step: int, image: Tensor) -> None:
         """Keep an image (3,H,W) uint8 of the predictions."""
@@ -112,6 +128,9 @@ class Log:
             self.curves.close()
         finally:
             threading.excepthook = self._excepthook
+
+    def _postfix(self) -> str:
+        return ", ".join(text for text in (self.measured, self.awaited) if text)
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
         """A disk error in TensorBoard's own thread is raised again by the next call from here; others are shown."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +16,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from aih_gen.config import CONFIG_SUFFIX
 from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
+from aih_gen.sources.config_file import read_config
 from hdr_model.config import Precision, TrainConfig
 from hdr_model.data.aih import AIHDataset, TrainingData, batches
 from hdr_model.data.batch import Batch
 from hdr_model.data.rng import SampleRng
+from hdr_model.data.source import WINDOW, SourceDataset
 from hdr_model.data.synthesis import SynthesisDataset
 from hdr_model.device import to_device, use_bfloat16
 from hdr_model.losses import Terms
@@ -41,7 +45,7 @@ from hdr_model.training.parallel import any_process, process_rank, synchronise_b
 from hdr_model.training.task import Task
 from hdr_model.weights import BEST, SETTINGS, WEIGHTS, read_settings
 
-VALIDATION_SAMPLES = 256
+VALIDATION_SAMPLES, PREVIEW_SAMPLES = 256, 4
 
 
 def train(
@@ -57,6 +61,8 @@ def train(
     resume: bool = False,
     synthesise: float = 0.0,
     hands: Path | None = None,
+    window: int | None = None,
+    new_per_step: int | None = None,
     validation: Path | None = None,
     compiled: bool = False,
     seconds: float | None = None,
@@ -69,11 +75,13 @@ def train(
     (``training.parallel``).
 
     Args:
-        data: shards.
-        source: batches in place of theirs, such as ``data.source.SourceDataset``, which needs no disk.
+        data: shards; or the JSON file of a generator's configuration, whose samples are made meanwhile.
+        source: batches in place of theirs.
         synthesise: share of each batch that is composed on the device, one hand pasted over another; at 1 no sample
             needs to be stored.
         hands: single hands for that, by default the first of ``data``.
+        window: samples of a configuration that are held at a time, by default 1,024 (``data.source.SourceDataset``).
+        new_per_step: of them new in each batch, by default a quarter of it.
         validation: held-out shards that decide which step was best.
         seconds: take as many steps as that time allows, by the rate of the first few, in place of ``config.steps``;
             they are recorded, and a run that is resumed keeps them.
@@ -82,7 +90,9 @@ def train(
         AIHError: ``out`` holds another run, the data cannot be read, or a loss is not finite.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
     """
-    dataset = _open_data(data, task, synthesise, hands, config.seed) if source is None else source
+    dataset = source
+    if dataset is None:
+        dataset = _open_data(data, task, synthesise, hands, config.seed, window, new_per_step)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -92,16 +102,18 @@ def train(
     if seconds is not None:
         steps = _recorded_steps(out, resume) or _steps_within(task, config, dataset, seconds, autocast)
         config = with_steps(config, steps)
-    preview = dataset.compose(to_device(dataset[_spread(len(dataset), 4)], device))
-    held_out = AIHDataset(validation, task.fields, task.min_hands) if validation else None
+    held_out = _open_held_out(validation, task, dataset) if validation else None
     if compiled:
         compile_networks(task.networks, device)
     average = copy.deepcopy(network).eval() if config.ema else network
     if world > 1:
         synchronise_batch_norm(task.networks, device)
-    run = _Run(task, config, out, device, autocast, network, average, dataset, held_out, preview, rank, world)
+    run = _Run(task, config, out, device, autocast, network, average, dataset, held_out, rank, world)
     where = {"data": [str(path) for path in data], "validation": str(validation) if validation else None}
-    _optimise(run, workers, resume, {"synthesise": synthesise, "compiled": compiled, **(settings or {}), **where})
+    made: dict[str, Any] = {"synthesise": synthesise}
+    if isinstance(dataset, SourceDataset):
+        made |= {"window": dataset.window, "new_per_step": dataset.new_per_step}
+    _optimise(run, workers, resume, {**made, "compiled": compiled, **(settings or {}), **where})
     if world > 1:
         dist.destroy_process_group()
     return out / WEIGHTS
@@ -121,7 +133,6 @@ class _Run:
     """The moving average of its weights, which is shown and saved; the network itself where none is kept."""
     data: TrainingData
     held_out: AIHDataset | None
-    preview: Batch
     rank: int
     world: int
     history: LossBuffer = field(default_factory=LossBuffer)
@@ -154,18 +165,39 @@ def _optimise(run: _Run, workers: int, resume: bool, given: Mapping[str, Any]) -
         interruption = stack.enter_context(Interruption())
         log = stack.enter_context(_open_log(run, start))
         # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
-        read = stack.enter_context(closing(batches(run.data, config, start, run.rank, run.world, workers)))
+        shown, tell = _spread(len(run.data), PREVIEW_SAMPLES), log.tell if log else _say_nothing
+        feed = batches(run.data, config, start, run.rank, run.world, workers, shown, tell)
+        read = stack.enter_context(closing(feed))
         run.task.networks.train()
-        for step, batch in enumerate(read, start + 1):
+        with _waiting(run, log, interruption, start, start):
+            preview = run.data.compose(to_device(next(read), run.device))
+        for step in range(start + 1, config.steps + 1):
+            with _waiting(run, log, interruption, start, step - 1):
+                batch = next(read)
             _learn(run, step, batch)
             due = {name for name, every in _intervals(config).items() if step == config.steps or step % every == 0}
             if due:
-                _report(run, step, due, log)
+                _report(run, step, due, log, preview)
             stop = any_process(interruption.requested)
             if log and ("checkpoint" in due or stop):
                 _save(run, step)
             if stop and step < config.steps:
                 raise KeyboardInterrupt
+
+
+@contextmanager
+def _waiting(run: _Run, log: Log | None, interruption: Interruption, start: int, done: int) -> Iterator[None]:
+    """Context in which samples are waited for. Where none come, the steps that are done since ``start`` are kept."""
+    since = time.perf_counter()
+    try:
+        with interruption.waiting() if run.world == 1 else nullcontext():  # else all stop after the same step
+            yield
+    except (AIHError, KeyboardInterrupt):
+        if log and done > start:
+            _save(run, done)
+        raise
+    if log:
+        log.waited += time.perf_counter() - since
 
 
 def _learn(run: _Run, step: int, batch: Batch) -> None:
@@ -180,8 +212,8 @@ def _learn(run: _Run, step: int, batch: Batch) -> None:
         _follow(run.average, run.network, min(config.ema, step / (step + 10)))
 
 
-def _report(run: _Run, step: int, due: Collection[str], log: Log | None) -> None:
-    """Log what is due: losses since the last report, the validation loss, an image of predictions."""
+def _report(run: _Run, step: int, due: Collection[str], log: Log | None, preview: Batch) -> None:
+    """Log what is due: losses since the last report, the validation loss, an image of predictions for ``preview``."""
     config, row = run.config, run.history.means()
     if not log:
         return
@@ -194,8 +226,8 @@ def _report(run: _Run, step: int, due: Collection[str], log: Log | None) -> None
     log.metrics(step, row, config.learning_rate * schedule(config, step))
     if "picture" in due:
         with _evaluating(run.average), run.autocast:
-            rng = SampleRng(config.seed, 0, 0, len(run.preview["masks"]))
-            log.image(step, run.task.preview(run.average, run.preview, rng))
+            rng = SampleRng(config.seed, 0, 0, len(preview["masks"]))
+            log.image(step, run.task.preview(run.average, preview, rng))
 
 
 def _save(run: _Run, step: int) -> None:
@@ -244,11 +276,41 @@ def _recorded_steps(out: Path, resume: bool) -> int | None:
     return settings.get("steps")
 
 
-def _open_data(data: Sequence[Path], task: Task, synthesise: float, hands: Path | None, seed: int) -> TrainingData:
+def _open_data(
+    data: Sequence[Path],
+    task: Task,
+    synthesise: float,
+    hands: Path | None,
+    seed: int,
+    window: int | None,
+    new_per_step: int | None,
+) -> TrainingData:
+    if any(path.suffix == CONFIG_SUFFIX for path in data):
+        if len(data) > 1 or synthesise:
+            found = f"{len(data)} places" if len(data) > 1 else "--synthesise"
+            raise AIHError(f"--data: expected shards, or one configuration and nothing besides, found {found}")
+        return SourceDataset(
+            read_config(data[0]), task.fields, task.min_hands, WINDOW if window is None else window, new_per_step
+        )
+    for name, number in (("--window", window), ("--new-per-step", new_per_step)):
+        if number is not None:
+            raise AIHError(f"{name}: expected a configuration ({CONFIG_SUFFIX}) in --data, found {number} and shards")
     stored = AIHDataset(data, task.fields, task.min_hands) if synthesise < 1 else None
     if stored and not synthesise:
         return stored
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
+
+
+def _open_held_out(folder: Path, task: Task, data: TrainingData) -> AIHDataset:
+    """The shards for validation, which hold none of the samples of a configuration that is trained on."""
+    held_out = AIHDataset(folder, task.fields, task.min_hands)
+    if any(shard.header.config_sha256 == data.digest() for shard in held_out.shards.shards):
+        raise AIHError(f"{folder}: expected held-out samples, such as those of another seed, found those of --data")
+    return held_out
+
+
+def _say_nothing(_: str) -> None:
+    """For processes without a log."""
 
 
 def _intervals(config: TrainConfig) -> dict[str, int]:

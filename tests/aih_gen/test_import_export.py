@@ -95,7 +95,7 @@ def test_an_interrupted_export_leaves_nothing_and_can_be_run_again(
         assert main(command) == 130
     assert not [path for path in out.rglob("*") if path.is_file()]
     assert main(command) == 0
-    assert (out / "preview.jpg").is_file() and not list(tmp_path.rglob(".*"))
+    assert [path.name for path in out.rglob("preview*")] == ["preview.jpg"] and not list(tmp_path.rglob(".*"))
     assert main(command) == 2
 
 

@@ -124,3 +124,26 @@ def test_a_manifest_is_held_against_its_own_configuration_and_its_shards(tmp_pat
     (tmp_path / "manifest.json").write_text(json.dumps(document | {"samples": 4}))
     with pytest.raises(ShardError, match="samples: expected 3 as in its shards, found 4"):
         problems(tmp_path)
+
+
+def test_a_bit_of_a_manifest_is_missed(tmp_path: Path) -> None:
+    """Wherever it is: a number that nothing else tells, or the name of a key."""
+    with_manifest(tmp_path)
+    path = tmp_path / "manifest.json"
+    assert problems(tmp_path) == []
+    raw = path.read_bytes()
+    document = json.loads(raw)
+    for place in range(len(raw)):
+        flipped = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        try:
+            same = json.loads(flipped) == document  # a space for another
+        except ValueError:
+            continue
+        path.write_bytes(flipped)
+        try:
+            found = problems(tmp_path)
+        except ShardError:
+            continue
+        assert same or found, flipped[max(0, place - 20) : place + 20]
+    path.write_text(json.dumps({key: value for key, value in document.items() if key != "sha256"}))
+    assert problems(tmp_path) == [], "manifests had none before"

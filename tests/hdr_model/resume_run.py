@@ -42,7 +42,7 @@ def run(task: str, data: Path, out: Path, changes: dict[str, Any], options: dict
     """Train a small network on the CPU, in one thread."""
     torch.set_num_threads(1)
     config = configuration(task, changes)
-    loop.train(untrained(config), config, [data], out, device=CPU, validation=data, **options)
+    loop.train(untrained(config), config, [data], out, device=CPU, **{"validation": data, **options})
 
 
 def configuration(task: str, changes: dict[str, Any]) -> TrainConfig:

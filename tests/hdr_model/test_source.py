@@ -32,7 +32,7 @@ def test_its_batches_are_those_of_the_shards_that_would_be_written(tmp_path: Pat
 
 
 def test_no_sample_comes_twice_and_none_has_too_few_hands() -> None:
-    source = SourceDataset(RENDER, FIELDS, min_hands=2)
+    source = SourceDataset(RENDER, FIELDS, min_hands=2, new_per_step=4)
     ranks = [list(source.order(4, 0, 1, 4, rank, 2)) for rank in (0, 1)]
     numbers = [k for steps in ranks for batch in steps for k in batch]
     assert sorted(numbers) == list(range(8, 32))
@@ -45,11 +45,12 @@ def test_a_network_trains_on_it(tmp_path: Path) -> None:
     for name, config in zip(("hasm", "hdrm"), configs, strict=True):
         settings = short(name, steps=1, batch_size=2)
         task = make_task(settings)
-        source = SourceDataset(config, task.fields, task.min_hands)
+        source = SourceDataset(config, task.fields, task.min_hands, window=4)
         weights = train(task, settings, (), tmp_path / name, device=CPU, source=source)
         assert (weights / "model.safetensors").is_file()
         recorded = read_settings(tmp_path / name)
         assert recorded and recorded["data_sha256"] == source.digest() and recorded["data"] == []
+        assert recorded["window"] == 4
     assert SourceDataset(RENDER).digest() != SourceDataset(dataclasses.replace(RENDER, seed=4)).digest()
 
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -64,9 +65,8 @@ class Kill:
     def arm(self) -> None:
         def strike(count: int) -> None:
             if count == self.event:
-                if self.delay:
-                    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-                    signal.setitimer(signal.ITIMER_REAL, self.delay)
+                if self.delay:  # a thread of its own: the change may be another thread's than the main one
+                    threading.Timer(self.delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
                 else:
                     os.kill(os.getpid(), signal.SIGKILL)
 
