@@ -279,6 +279,16 @@ def test_a_step_of_the_solver_is_the_twins(pairs: PairSampler, proposed: list[Pa
     assert max(counts) > kernels.MAX_ROWS, "the deepest of many points are among them"
 
 
+def test_a_pose_that_changes_the_shape_is_the_twins(pairs: PairSampler, proposed: list[Pair]) -> None:
+    rng, hand, fingers = np.random.default_rng(7), _arrays(proposed[0].hands[0]), pairs.finger_solver.fingers[0]
+    plain = pairs.solver.models[0]
+    model = plain._replace(posedirs=0.001 * rng.normal(size=(len(plain.template), 3, 135)))
+    rest, rows = kernels.shaped(model, hand.betas), np.arange(len(model.template))
+    ours, theirs = kernels.pose(model, rest, hand, fingers, rows), posed(model, rest, hand, fingers)
+    assert np.allclose(ours.points, theirs.points, atol=1e-12)
+    assert np.abs(ours.points - kernels.pose(plain, rest, hand, fingers, rows).points).max() > 0.001
+
+
 def test_points_near_and_inside_are_those_of_the_twins(proposed: list[Pair]) -> None:
     shares, deep = [], 0
     for pair in proposed:
