@@ -14,11 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
+from aih_gen.kernels.hands import clamp_to_joint_limits as limit
+from aih_gen.kernels.hands import finger_rotations
 from aih_gen.typing import Array, Floating
 
-SPREAD, MCP, PIP, DIP = range(4)
-"""Columns of a finger's angles."""
-_IDENTITY = np.eye(3)
+MCP, PIP, DIP = 1, 2, 3
+"""Columns of a finger's angles that bend it; the first spreads it."""
 
 
 def bone_directions(model: HandModel) -> Array:
@@ -72,20 +73,13 @@ class FingerJoints:
         axes = np.stack([joint_axes(model) for model in models])
         self.axes = axes[0] if len(models) == 1 else axes
         """([M,]5,4,3) for M models."""
-        x, y, z = np.moveaxis(self.axes, -1, 0)
-        zero = np.zeros_like(x)
-        rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
-        self._cross = np.stack([np.stack(row, -1) for row in rows], -2)
-        self._cross_twice = self._cross @ self._cross
+        self._by_model = list(axes)
 
     def matrices(self, angles: Array) -> Array:
         """([M,]5,3,3,3) rotation of each bone relative to the one before, for ``angles`` ([M,]5,4) in degrees."""
-        radians = np.radians(angles)
-        rotations = np.sin(radians)[..., None, None] * self._cross
-        rotations += (1 - np.cos(radians))[..., None, None] * self._cross_twice
-        rotations += _IDENTITY
-        rotations[..., 1, :, :] = rotations[..., 0, :, :] @ rotations[..., 1, :, :]
-        return rotations[..., 1:, :, :]
+        hands = zip(np.asarray(angles, np.float64, order="C").reshape(-1, 5, 4), self._by_model, strict=True)
+        rotations = [finger_rotations(hand, axes) for hand, axes in hands]
+        return rotations[0] if self.axes.ndim == 3 else np.array(rotations)
 
     def pose(self, angles: Array) -> Array:
         """([M,]15,3) axis-angle rotations in MANO's order."""
@@ -147,38 +141,14 @@ MIN_ANGLES = np.array(
 )
 MAX_ANGLES = np.array([[65.0, 45, 55, 75], [20, 90, 105, 70], [8, 90, 105, 70], [14, 90, 105, 70], [20, 90, 105, 70]])
 """Least and greatest angles in degrees, active range of healthy adults rounded inwards."""
-MAX_CURL = 206.0
-"""Greatest sum of a finger's three flexions in degrees: then its tip lies in the palm."""
-DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
-"""The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
-MAX_STRAIGHTER = 40.0
-"""Degrees of MCP and of PIP by which the ring finger can be straighter than both its neighbours, which pull it."""
 
 
 def clamp_to_joint_limits(angles: Array) -> Array:
     """The nearest angles (...,5,4) in degrees within the limits and couplings of the fingers."""
-    angles = _clamp(angles, MIN_ANGLES, MAX_ANGLES)
-    ring, bent = FINGERS.index("ring"), slice(MCP, PIP + 1)
-    pulled = np.minimum(angles[..., ring - 1, bent], angles[..., ring + 1, bent]) - MAX_STRAIGHTER
-    angles[..., ring, bent] = np.maximum(angles[..., ring, bent], pulled)
-    follows = DIP_SHARE * angles[..., 1:, PIP]
-    angles[..., 1:, DIP] = _clamp(angles[..., 1:, DIP], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
-    outer = angles[..., 1:, PIP] + angles[..., 1:, DIP]
-    angles[..., 1:, PIP:] *= np.minimum(1, (MAX_CURL - angles[..., 1:, MCP]) / np.maximum(outer, 1))[..., None]
-    # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
-    room = spread_range(angles[..., 1:, MCP])
-    spread = angles[..., 1:, SPREAD]
-    angles[..., 1:, SPREAD] = _clamp(spread, room * MIN_ANGLES[1:, SPREAD], room * MAX_ANGLES[1:, SPREAD])
-    return _clamp(angles, MIN_ANGLES, MAX_ANGLES)
-
-
-def _clamp(values: Array, low: Array | float, high: Array | float) -> Array:
-    return np.minimum(np.maximum(values, low), high)
-
-
-def spread_range(mcp: Array) -> Array:
-    """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
-    return _clamp(1 - mcp / 90, 0.1, 1)
+    clamped = np.array(angles, np.float64, order="C")
+    for hand in clamped.reshape(-1, 5, 4):
+        limit(hand, MIN_ANGLES, MAX_ANGLES)
+    return clamped
 
 
 _CURLED, _HALF, _STRAIGHT = Finger(66, 90, 48), Finger(35, 50, 30), Finger(0, 3, 2)

@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from aih_gen.hands import HandModel, load_hand_pair
 from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.hands.joints import WRIST
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.render.layers import ARM, HAND
 from aih_gen.render.watch import CASE_REACH, case_faces, case_shape, case_vertices, forearm_axes
 from aih_gen.scenes.scene import Hand, Scene
 from aih_gen.scenes.skin import SkinRegions, skin_regions, thickness
-from aih_gen.scenes.skinning import bone_transforms, skinning
+from aih_gen.scenes.skinning import skinning
 from aih_gen.typing import Float32, Int32, UInt8
 
 DRAWN_BEYOND_ELBOW = 0.35
@@ -54,7 +54,6 @@ class HandPair:
         self.models: tuple[HandModel, HandModel] = load_hand_pair(hand_model)
         self.skinnings = [skinning(model) for model in self.models]
         self.topology = tuple(_topology(model) for model in self.models)
-        self.normals = [VertexNormals(t.faces, len(t.rest)) for t in self.topology]
 
     def pose(self, scenes: Sequence[Scene], side: int) -> Meshes:
         """Pose and colour hand ``side`` (0 right, 1 left) of every scene."""
@@ -71,7 +70,8 @@ class HandPair:
                 if np.isfinite(hand.arm_length):
                     self._end_at_elbow(bare[k], joints[rows[k], WRIST], hand.arm_length, side)
             bare = self._with_watch(bare, joints[rows], shown, side)
-            normals[rows], regions = self.normals[side](bare), self.topology[side].regions
+            faces, regions = self.topology[side].faces, self.topology[side].regions
+            normals[rows] = [vertex_normals(hand, faces) for hand in bare]
             clothes = np.stack([thickness(regions, scene.skin) for scene in shown])
             vertices[rows] = bare + normals[rows] * clothes[..., None]
         return Meshes(vertices, normals, joints)
@@ -117,11 +117,9 @@ class HandPair:
         # One at a time: in a batch, the last bit of a product depends on the batch's size (law 1).
         local = bone_rotations(hand.pose)
         arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
-        pose = self.skinnings[side]
-        shaped = pose.shape(hand.betas.astype(np.float64))
-        posed = pose(
-            shaped, bone_transforms(shaped.joints, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64))
-        )
+        skinning = self.skinnings[side]
+        shaped = skinning.shape(hand.betas.astype(np.float64))
+        posed = skinning.pose(shaped, local[0], local[FINGER_BONES], arm, hand.transl.astype(np.float64))
         return posed.vertices.astype(np.float32), posed.joints21().astype(np.float32)
 
 

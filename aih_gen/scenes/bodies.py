@@ -12,11 +12,12 @@ import numpy as np
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.io.archives import read_npz
+from aih_gen.kernels.meshes import built, carried
 from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
-from aih_gen.typing import AnyArray, Array, Float32, Floating, Int32, UInt8
+from aih_gen.typing import AnyArray, Array, Float32, Floating, Int32, Int64, UInt8
 
 VERSION = 1
 """Of the file's layout."""
@@ -57,7 +58,7 @@ class People:
     sky: Float32  # (V,) share of the light from all around that reaches the surface
     parts: dict[str, slice]
     faces: dict[str, Int32]
-    moving: Int32  # vertices that expressions move
+    moving: Int64  # vertices that expressions move
     expressions: dict[str, Float32]  # (M,3) m
     head_masks: dict[str, Float32]  # (T,T) 0 to 1, by name: brows, lips, beard, ...
     head_coordinates: Float32  # (V,2) texture coordinates of the head's vertices
@@ -72,17 +73,27 @@ class People:
         return np.sqrt((way * way).sum(1))
 
     @cached_property
-    def carried(self) -> Float32:
-        """(B,V) the weights, bone by bone."""
-        return np.ascontiguousarray(self.weights.T)
+    def carriers(self) -> tuple[Int64, Float32]:
+        """(V,K) the bones that carry each vertex, as many as carry any one, and their weights."""
+        most = int((self.weights > 0).sum(1).max())
+        bones = np.ascontiguousarray(np.argsort(-self.weights, axis=1, kind="stable")[:, :most])
+        return bones, np.take_along_axis(self.weights, bones, 1)
 
     @cached_property
-    def normals(self) -> dict[str, VertexNormals]:
-        """By part."""
-        return {
-            name: VertexNormals(faces - self.parts[name].start, self.parts[name].stop - self.parts[name].start)
-            for name, faces in self.faces.items()
-        }
+    def expression_table(self) -> Float32:
+        """(E,M,3) m the expressions, in their order."""
+        return np.ascontiguousarray(list(self.expressions.values()), np.float32)
+
+    @cached_property
+    def shade(self) -> Float32:
+        """(V,) share of the reflected light that corners leave."""
+        return np.asarray(0.25 + 0.75 * self.sky, np.float32)
+
+    def normals(self, part: str, points: Float32) -> Float32:
+        """(V,3) unit normals of a part among ``points`` (V,3); 0 elsewhere."""
+        span, normals = self.parts[part], np.zeros_like(points)
+        normals[span] = vertex_normals(points[span], self.faces[part] - span.start)
+        return normals
 
     @cached_property
     def eye_coordinates(self) -> Float32:
@@ -163,7 +174,7 @@ def _people(arrays: dict[str, AnyArray]) -> People:
         sky=(arrays["sky"] / 255).astype(np.float32),
         parts={name: slice(starts[k], starts[k + 1]) for k, name in enumerate(parts)},
         faces={name: arrays[f"faces_{name}"].astype(np.int32) for name in parts},
-        moving=arrays["moving"],
+        moving=arrays["moving"].astype(np.int64),
         expressions={name: arrays["expressions"][k] * step for k, name in enumerate(names)},
         head_masks={
             name: arrays["pictures"][k] / np.float32(255) for k, name in enumerate(arrays["picture_names"].tolist())
@@ -208,9 +219,11 @@ class Build:
     @classmethod
     def of(cls, people: People, first: int, second: int, share: float, face: dict[str, float]) -> Build:
         """``share`` of the ``second`` person and the rest of the first, with expressions in their strengths."""
-        points = people.mean + (1 - share) * people.variants[first] + share * people.variants[second]
-        for name, strength in face.items():
-            points[people.moving] += np.float32(strength) * people.expressions[name]
+        strengths = np.array([face.get(name, 0.0) for name in people.expressions], np.float32)
+        points = built(
+            people.mean, people.variants[first], people.variants[second], share, people.moving,
+            people.expression_table, strengths,
+        )  # fmt: skip
         return cls(points, (1 - share) * people.pivots[first] + share * people.pivots[second])
 
 
@@ -263,11 +276,7 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     transforms = np.concatenate(
         [rotations, (homes - (rotations @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1
     )
-    # Coordinates first: one product, and rows of V numbers in everything after it.
-    rows = (transforms.reshape(len(bones), 12).T.astype(np.float32) @ people.carried).reshape(3, 4, -1)
-    x, y, z = np.ascontiguousarray(build.points.T)
-    points = rows[:, 0] * x + rows[:, 1] * y + rows[:, 2] * z + rows[:, 3]
-    return Posed(np.ascontiguousarray(points.T), transforms)
+    return Posed(carried(build.points, *people.carriers, transforms.astype(np.float32)), transforms)
 
 
 def _aimed(rest: Array, wanted: Array) -> Array:

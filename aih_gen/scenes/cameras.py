@@ -112,7 +112,7 @@ def straight_view(rng: np.random.Generator, along: Array = DOWN) -> Views:
 def _with_lenses(rng: np.random.Generator, rotations: Array) -> Views:
     count = len(rotations)
     focal = rng.uniform(*FOCAL_LENGTHS_MM, count) / FILM_WIDTH_MM
-    return Views(rotations, focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
+    return Views(np.ascontiguousarray(rotations), focal, rng.uniform(*FILL, count), 0.6 * rng.random((count, 2)) - 0.3)
 
 
 def sample_close(rng: np.random.Generator) -> bool:

@@ -15,7 +15,7 @@ import torch
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import FINGERS, MANO_FINGERS
 from aih_gen.hands.model import HandModel
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.scenes.skinning import Skinning
 from aih_gen.scenes.vectors import rotate, unit
 from aih_gen.typing import Array, Int64
@@ -179,7 +179,7 @@ def regions(model: HandModel) -> dict[str, Int64]:
     with torch.no_grad():
         out = model(torch.zeros(1, 48))
     vertices = out.vertices[0].numpy().astype(np.float64)
-    normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
+    normals = vertex_normals(vertices, model.faces.numpy())
     dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     facing = (normals * back_directions(model)[dominant_bone]).sum(1)
     joints = model.joint_template.numpy()
@@ -223,12 +223,12 @@ class ContactAnchor:
 
 def contact_anchors(skinning: Skinning, regions: dict[str, Int64]) -> dict[str, ContactAnchor]:
     """The anchor of each region, for the ``skinning`` of all vertices."""
-    directions = skinning.shapedirs.reshape(3, -1, 10)
+    model = skinning.model
     found = {}
     for name, rows in regions.items():
-        bones, part_of, counts = np.unique(skinning.dominant_bone[rows], return_inverse=True, return_counts=True)
+        bones, part_of, counts = np.unique(model.carrier[rows], return_inverse=True, return_counts=True)
         parts = [rows[part_of == k] for k in range(len(bones))]
-        middles = np.stack([skinning.template[:, part].mean(1) for part in parts])
-        shapedirs = np.stack([directions[:, part].mean(1) for part in parts])
+        middles = np.stack([model.template[part].mean(0) for part in parts])
+        shapedirs = np.stack([model.shapedirs[:, part].mean(1).T for part in parts])
         found[name] = ContactAnchor(bones, counts / len(rows), middles, shapedirs)
     return found

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from aih_gen.hands.anatomy import FINGER_BONES, bone_rotations
 from aih_gen.scenes.cameras import Views
 from aih_gen.scenes.scene import Camera, Hand
-from aih_gen.scenes.skinning import Skinning, bone_transforms
+from aih_gen.scenes.skinning import Skinning
 from aih_gen.scenes.vectors import length
 from aih_gen.scenes.visibility import Visibility, arms_before, shown_shares
 from aih_gen.typing import Array
@@ -21,7 +21,7 @@ SPACING = 0.008
 
 def outline(skinning: Skinning) -> Skinning:
     """The vertices that suffice to estimate occlusion: spread evenly, as a hand's own lie close on its fingers."""
-    points = skinning.template.T
+    points = skinning.model.template
     free, chosen = np.arange(skinning.num_hand), []
     while len(free):
         chosen.append(free[0])
@@ -33,8 +33,8 @@ def surface(skinning: Skinning, hand: Hand) -> tuple[Array, Array]:
     """Points (P,3) m of a hand and of its forearm where a scene shows them."""
     shaped, rotations = skinning.shape(hand.betas.astype(np.float64)), bone_rotations(hand.pose)
     arm = Rotation.from_rotvec(hand.arm_pose.astype(np.float64)).as_matrix()
-    frames = bone_transforms(shaped.joints, rotations[0], rotations[FINGER_BONES], arm, hand.transl.astype(np.float64))
-    vertices = skinning(shaped, frames).vertices
+    transl = hand.transl.astype(np.float64)
+    vertices = skinning.pose(shaped, rotations[0], rotations[FINGER_BONES], arm, transl).vertices
     return vertices[: skinning.num_hand], vertices[skinning.num_hand :]
 
 

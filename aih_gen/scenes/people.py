@@ -16,7 +16,6 @@ from aih_gen.scenes.persons import Shown, person_props, sample_person
 from aih_gen.scenes.props import prop
 from aih_gen.scenes.scene import Camera, Prop, Skin
 from aih_gen.scenes.skin import SkinRegions, sample_skin, skin_regions, thickness, vertex_albedo
-from aih_gen.scenes.skinning import bone_transforms, bones
 from aih_gen.scenes.vectors import cross, length, unit
 from aih_gen.typing import Array, Int32
 
@@ -147,12 +146,10 @@ class PeopleSampler:
         """A gesturing hand with axes ``root`` (3,3), MANO's ``joint`` at ``place`` (3,), and a forearm if ``armed``."""
         shaped = [model.shape(np.clip(rng.normal(size=10), -2, 2)) for model in self.finger_solver.skinnings]
         names = ("relaxed", "relaxed", "grasp", "flat", "fist", "point", "spread")[: 7 if armed else 3]
-        angles = self.finger_solver.sample(rng, (names, names), self.finger_solver.at_rest(shaped))
-        fingers, hand = self.finger_solver.joints.matrices(angles)[side], shaped[side]
-        transl = place - bones(hand.joints, root, fingers)[1][joint]
-        skinning = self.finger_solver.skinnings[side]
-        frames = bone_transforms(hand.joints, root, fingers, np.eye(3), transl)
-        points = skinning(hand, frames).vertices.astype(np.float32)
+        angles = self.finger_solver.sample(rng, (names, names), shaped)
+        fingers, skinning = self.finger_solver.joints.matrices(angles)[side], self.finger_solver.skinnings[side]
+        hand = skinning.pose(shaped[side], root, fingers, np.eye(3), np.zeros(3))
+        points = hand.moved(place - hand.joints[joint]).vertices.astype(np.float32)
         faces, regions = self._meshes()[side]
         if not armed:
             faces = faces[(faces < skinning.num_hand).all(1)]

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from aih_gen.kernels.meshes import projected_bounds
 from aih_gen.scenes.bodies import ELBOW, END, HEAD_BONES, Build, People, Pose, posed, tapered
 from aih_gen.scenes.mesh_cut import Cut
 from aih_gen.scenes.portraits import Face, cloth_texture, eye_texture, face_texture, hair_colour
@@ -14,6 +15,8 @@ from aih_gen.scenes.scene import Camera, Prop, Sleeve
 from aih_gen.typing import Array, Float32, Int32, UInt8
 
 SKIN_ROUGHNESS, HAIR_ROUGHNESS, CLOTH_ROUGHNESS, EYE_ROUGHNESS = 0.5, 0.6, 0.95, 0.22
+MIN_AWAY = 0.02
+"""Metres from the camera within which no point counts."""
 LONG, WHOLE = 1.98, 3.0
 """Reach of sleeves to the wrist, and past everything."""
 NECKLINES = {"crew": 0.086, "wide": 0.105, "deep": 0.125, "high": 0.079, "turtleneck": 0.0}
@@ -48,7 +51,7 @@ class Person:
     hair: Array  # (3,)
     style: str  # of hair; "bald" and "buzz" are painted alone
     bearded: bool
-    face: UInt8
+    face: Face
     eye: UInt8
     outfit: Outfit
 
@@ -79,7 +82,7 @@ def sample_person(rng: np.random.Generator, people: People, tone: Array, sleeve:
     )
     return Person(
         first, second, float(rng.uniform(0, 0.45)), _expression(rng), tone, colour, style, bearded,
-        face_texture(people, face, tone, colour), eye_texture(rng, darkness), _outfit(rng, woman, sleeve, bare),
+        face, eye_texture(rng, darkness), _outfit(rng, woman, sleeve, bare),
     )  # fmt: skip
 
 
@@ -165,10 +168,17 @@ class Shown:
         self.shift: Float32 = shift.astype(np.float32)
         self.points = self.moved(rest)
         """(V,3) m in the camera's frame."""
+        self._normals: dict[str, Float32] = {}
 
     def moved(self, points: Float32) -> Float32:
         """Points (N,3) of the body's frame in the camera's."""
         return points @ self.rotation.T + self.shift
+
+    def normals(self, part: str) -> Float32:
+        """(V,3) unit normals of a part, in the camera's frame."""
+        if part not in self._normals:
+            self._normals[part] = self.people.normals(part, self.points)
+        return self._normals[part]
 
     def eyes(self) -> Array:
         """(2,3) m, the middle of each eye in the camera's frame."""
@@ -207,26 +217,18 @@ def person_props(shown: Shown, camera: Camera) -> tuple[Prop, ...]:
 
 def _in_image(vertices: Float32, camera: Camera) -> bool:
     """True if a point (N,3) lies in the image or near its border, or points lie all around it."""
-    near = vertices[vertices[:, 2] > 0.02]
-    if not len(near):
-        return False
-    pixel = near[:, :2] / near[:, 2:] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2]
-    return bool(((pixel.max(0) > 0) & (pixel.min(0) < camera.size)).all())
+    low, high = projected_bounds(vertices, camera.matrix, MIN_AWAY)
+    return bool(((high > 0) & (low < camera.size)).all())
 
 
 def _prop(
     shown: Shown, part: str, cut: Cut, albedo: Array, roughness: float, scatter: float = 0.0,
     texture: UInt8 | None = None, texture_coordinates: Float32 | None = None,
 ) -> Prop:  # fmt: skip
-    people, points = shown.people, shown.points
-    span = people.parts[part]
-    normals = np.zeros_like(points)
-    normals[span] = people.normals[part](points[None, span])[0]
-    count = len(cut.first)
-    shade = cut.of(0.25 + 0.75 * people.sky)[:, None]
+    count, shade = len(cut.first), cut.of(shown.people.shade)[:, None]
     return Prop(
-        vertices=cut.of(points),
-        normals=cut.of(normals),
+        vertices=cut.of(shown.points),
+        normals=cut.of(shown.normals(part)),
         faces=cut.faces,
         albedo=np.asarray((albedo[cut.first] if albedo.ndim > 1 else albedo) * shade, np.float32),
         roughness=np.full(count, roughness, np.float32),
@@ -247,7 +249,8 @@ def _skin(shown: Shown) -> tuple[Prop, ...]:
     if len(rest.faces):
         props.append(_prop(shown, "skin", rest, person.tone, SKIN_ROUGHNESS, 1.0))
     if not shown.headless:
-        props.append(_prop(shown, "skin", head, albedo, SKIN_ROUGHNESS, 1.0, person.face, people.head_coordinates))
+        face = face_texture(people, person.face, person.tone, person.hair)
+        props.append(_prop(shown, "skin", head, albedo, SKIN_ROUGHNESS, 1.0, face, people.head_coordinates))
     return tuple(props)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from aih_gen.hands.anatomy import FINGER_BONES, GESTURES
 from aih_gen.hands.model import HandModel
+from aih_gen.kernels.hands import Rest, bones
 from aih_gen.scenes.body import MIRROR, MIRROR_FRAME, Arms, arms_apart, bend, comfortable_arms, fitting_arms
 from aih_gen.scenes.contact import ContactQuality, Contacts, ContactSolver, Hands, HandState
 from aih_gen.scenes.contact import posed as posed_hands
@@ -16,7 +17,7 @@ from aih_gen.scenes.contact_geometry import touch_distance
 from aih_gen.scenes.gestures import FingerSolver, sample_gestures
 from aih_gen.scenes.interactions import INDEPENDENT, INTERACTIONS, TIGHT, Interaction, contact_anchors, regions
 from aih_gen.scenes.pair import PairPose, outline
-from aih_gen.scenes.skinning import Posed, Shaped, Skinning, bones
+from aih_gen.scenes.skinning import Posed, Skinning
 from aih_gen.scenes.vectors import cross, length, rotate, rotvec_to_matrix, unit
 from aih_gen.typing import Array
 
@@ -102,7 +103,7 @@ class PairSampler:
         """A pair that never fails: relaxed hands before the shoulders, palms down."""
         betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
         shaped = self._shaped(betas)
-        angles = self.finger_solver.sample(rng, (("relaxed",), ("relaxed",)), self.finger_solver.at_rest(shaped))
+        angles = self.finger_solver.sample(rng, (("relaxed",), ("relaxed",)), shaped)
         # Fingers point forwards, away from the body.
         arm = fitting_arms(np.array([[-0.11, 0.12, -0.4]]), np.array([[[0.0, 0, 1], [0, -1, 0], [1, 0, 0]]]))
         return self._pair(APART, betas, shaped, (angles[0], angles[1]), (arm, arm.mirrored()), (), False)
@@ -111,17 +112,14 @@ class PairSampler:
         """One hand alone, relaxed or gesturing, in a comfortable pose of the arm."""
         betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
         shaped = self._shaped(betas)
-        angles = self.finger_solver.sample(rng, (LONE_GESTURES, LONE_GESTURES), self.finger_solver.at_rest(shaped))
+        angles = self.finger_solver.sample(rng, (LONE_GESTURES, LONE_GESTURES), shaped)
         arm = _lone_arm(rng)
         gestures = angles[side], angles[side]  # posed as a pair, of which one hand stays
         return self.plain(self._pair(LONE, betas, shaped, gestures, (arm, arm.mirrored()), (), False)).alone(side)
 
     def resolve_contact(self, pair: Pair) -> Pair:
         """The pair with the left hand and all fingers moved until surfaces touch but do not intersect."""
-        hands = pair.hands
-        if pair.closing is not None:
-            hands = self.solver.close_fingers(hands, pair.contacts, pair.closing)
-        hands, quality = self.solver.resolve_penetration(hands, pair.contacts)
+        hands, quality = self.solver.resolve_penetration(pair.hands, pair.contacts, pair.closing)
         posed = posed_hands(self.finger_solver, self.outlines, hands)
         # The left forearm rotates with its hand.
         rotation = hands[1].root @ pair.hands[1].root.T
@@ -133,7 +131,7 @@ class PairSampler:
         wrists = np.array([posed.joints[0] for posed in pair.posed])
         return pair_pose(self.outlines, pair.hands, pair.posed, unit(pair.elbows - wrists), pair.interaction)
 
-    def _shaped(self, betas: Array) -> list[Shaped]:
+    def _shaped(self, betas: Array) -> list[Rest]:
         return [outline.shape(betas) for outline in self.outlines]
 
     def _touching(self, rng: np.random.Generator, pair: Pair, interaction: Interaction, second: int) -> Pair:
@@ -148,29 +146,30 @@ class PairSampler:
         return replace(pair, hands=hands, posed=posed, elbows=_left_moved(pair.elbows, shift))
 
     def _gestured(
-        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array, shaped: list[Shaped]
+        self, rng: np.random.Generator, interaction: Interaction | None, betas: Array, shaped: list[Rest]
     ) -> tuple[Gestured, Gestured]:
         """The first hand as a right one and the second as a left one."""
         names = (interaction.first, interaction.second) if interaction else (FREE_GESTURES, FREE_GESTURES)
-        rest = self.finger_solver.at_rest(shaped)
-        angles = self.finger_solver.sample(rng, names, rest)
-        rotations, joints = bones(rest.joints, np.eye(3), self.finger_solver.joints.matrices(angles))
-        last = FINGER_BONES[:, 2]
-        tips = joints[:, last] + rotate(rest.tips - rest.joints[:, last], rotations[:, last])
-        every = np.concatenate([joints, tips], 1) - joints[:, :1]
-        middles = every[:, 4].copy()
-        if interaction:
-            for k in (0, 1):
+        angles = self.finger_solver.sample(rng, names, shaped)
+        fingers, last = self.finger_solver.joints.matrices(angles), FINGER_BONES[:, 2]
+        gestured = []
+        for k, hand in enumerate(shaped):
+            rotations, joints = bones(hand.home, np.eye(3), fingers[k], FINGER_BONES)
+            tips = joints[last] + rotate(hand.tips - hand.home[last], rotations[last])
+            middle = joints[4]
+            if interaction:
                 anchor = self.anchors[k][interaction.contacts[0][k]]
-                middles[k] = anchor.middle(betas, rest.joints[k], rotations[k], joints[k]) - joints[k, 0]
-        first, second = (Gestured(angles[k], every[k], middles[k]) for k in (0, 1))
+                middle = anchor.middle(betas, hand.home, rotations, joints)
+            every = np.concatenate([joints, tips])
+            gestured.append(Gestured(angles[k], every - joints[0], middle - joints[0]))
+        first, second = gestured
         return first, second
 
     def _pair(
         self,
         name: str,
         betas: Array,
-        shaped: list[Shaped],
+        shaped: list[Rest],
         gestures: tuple[Array, Array],
         arms: tuple[Arms, Arms],
         contacts: tuple[tuple[str, str], ...],
@@ -184,7 +183,7 @@ class PairSampler:
         angles = np.concatenate([first.angles, second.angles])
         bends = bend(angles[:, 0], angles[:, 1]).transpose(0, 2, 1)
         right, left = (
-            HandState(betas, arm.hand[0], gestures[k], wrist_bend, arm.wrist[0] - shape.joints[0])
+            HandState(betas, arm.hand[0], gestures[k], wrist_bend, arm.wrist[0] - shape.home[0])
             for arm, k, wrist_bend, shape in zip(
                 (first, second), order, (bends[0], bends[1] * MIRROR_FRAME), shaped, strict=True
             )

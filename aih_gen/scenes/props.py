@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.scenes.scene import Prop
 from aih_gen.typing import Float32, Floating, Integer
 
@@ -25,7 +25,7 @@ def prop(
     count = len(vertices)
     points: Float32 = np.ascontiguousarray(vertices, np.float32)
     if normals is None:
-        normals = VertexNormals(faces, count)(points[None])[0]
+        normals = vertex_normals(points, faces)
     return Prop(
         vertices=points,
         normals=np.asarray(normals, np.float32),

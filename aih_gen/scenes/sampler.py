@@ -11,6 +11,7 @@ import numpy as np
 from aih_gen.config import RenderConfig, sample_rng
 from aih_gen.errors import AIHError
 from aih_gen.hands import HandModel
+from aih_gen.kernels.compiled import check_cache
 from aih_gen.scenes.backgrounds import Background, BackgroundLibrary, Backgrounds
 from aih_gen.scenes.cameras import (
     Views,
@@ -88,8 +89,10 @@ class SceneSampler:
         """``fits``: what ``config.poses`` names, opened, by the number of hands in a frame (``sources.open_source``).
 
         Raises:
-            AIHError: recorded cameras or backgrounds are required, and the fits have no photos.
+            AIHError: recorded cameras or backgrounds are required, and the fits have no photos; or what is compiled
+                cannot be kept where ``NUMBA_CACHE_DIR`` says.
         """
+        check_cache()
         if bool(fits) != (config.poses != RenderConfig.poses):
             raise ValueError(f"fits: expected those of poses {config.poses}, opened, found {fits}")
         self.config = config

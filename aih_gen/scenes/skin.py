@@ -10,7 +10,7 @@ import torch
 from aih_gen.hands.anatomy import back_directions
 from aih_gen.hands.joints import JOINT_NAMES, MANO_FINGERS
 from aih_gen.hands.model import HandModel
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.scenes.scene import Skin, Sleeve
 from aih_gen.scenes.textures import TextureLibrary
 from aih_gen.typing import Float32, Floating, Int64
@@ -48,7 +48,7 @@ def skin_regions(model: HandModel) -> SkinRegions:
         out = model(torch.zeros(1, 48))
     vertices, joints = out.vertices[0].numpy(), out.joints[0].numpy()
     wrist = joints[0]
-    normals = VertexNormals(model.faces.numpy(), len(vertices))(vertices[None])[0]
+    normals = vertex_normals(vertices, model.faces.numpy())
     dominant_bone = model.weights[: model.num_vertices].numpy().argmax(1)
     backs = back_directions(model).astype(np.float32)
     palm = _smoothstep(0.15, 0.6, -(normals * backs[dominant_bone]).sum(1))

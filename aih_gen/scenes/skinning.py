@@ -1,4 +1,4 @@
-"""Posing one hand at a time in NumPy, as sampling poses does many times a scene.
+"""Posing one hand at a time, as sampling poses does many times a scene.
 
 ``hands.model.HandModel`` is the definition; this is its arithmetic for one hand, for any choice of its vertices, with
 the bones' frames kept, and nothing that depends on how many hands are posed together (law 1).
@@ -14,21 +14,9 @@ import torch
 from aih_gen.hands.anatomy import FINGER_BONES
 from aih_gen.hands.joints import FROM_MANO_AND_TIPS
 from aih_gen.hands.model import NUM_BONES, HandModel
-from aih_gen.hands.normals import VertexNormals
-from aih_gen.scenes.vectors import rotate
+from aih_gen.hands.normals import vertex_normals
+from aih_gen.kernels.hands import Model, Rest, shaped, skinned
 from aih_gen.typing import Array, Int64
-
-_CARRIERS = np.array([*range(NUM_BONES), 0])
-"""Joints about which the bones and the forearm rotate."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shaped:
-    """One person's hand at rest."""
-
-    points: Array  # (3,V) m, x, y and z of the vertices: hand, then forearm
-    joints: Array  # (16,3) m
-    tips: Array  # (5,3) m, thumb to little
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +24,11 @@ class Posed:
     """One posed hand."""
 
     vertices: Array  # (V,3) m, hand, then forearm
+    normals: Array  # (V,3) unit: the resting hand's, carried along
     joints: Array  # (16,3) MANO's order
     rotations: Array  # (16,3,3) orientation of each bone
     tips: Array  # (5,3) thumb to little
     fingers: Array  # (5,3,3,3) rotation of each finger bone relative to the one before
-    carried: Array  # (3,3,V) rotation of each vertex's surroundings
 
     def joints21(self) -> Array:
         """(21,3) in the project's order."""
@@ -55,108 +43,39 @@ class Posed:
 class Skinning:
     """Linear blend skinning of some of one model's vertices. The forearm is carried by a bone of its own."""
 
-    template: Array  # (3,V)
-    shapedirs: Array  # (3V,10)
-    posedirs: Array | None  # (3V,135)
-    weights: Array  # (17,V)
-    rest_normals: Array  # (3,V) unit, outwards
-    joint_template: Array  # (16,3)
-    joint_shapedirs: Array  # (48,10)
-    dominant_bone: Int64  # (V,) bone that carries most of each vertex; the wrist for the forearm
+    model: Model
     num_hand: int
     """Number of vertices of the hand; they come first."""
-    tips: Int64
-    """(5,) rows of the finger tips."""
 
     def only(self, rows: Int64) -> Skinning:
         """The same for the vertices ``rows`` (R,), ascending, and the finger tips."""
-        rows = np.union1d(rows, self.tips)
-        flat = (rows + np.arange(3)[:, None] * self.template.shape[1]).ravel()
-        return replace(
-            self,
-            template=self.template[:, rows],
-            shapedirs=self.shapedirs[flat],
-            posedirs=None if self.posedirs is None else self.posedirs[flat],
-            weights=np.ascontiguousarray(self.weights[:, rows]),
-            rest_normals=self.rest_normals[:, rows],
-            dominant_bone=self.dominant_bone[rows],
-            num_hand=int(np.searchsorted(rows, self.num_hand)),
-            tips=np.searchsorted(rows, self.tips),
+        model, rows = self.model, np.union1d(rows, self.model.tips)
+        counts = np.diff(model.first)[rows]
+        entries = np.concatenate([np.arange(model.first[row], model.first[row + 1]) for row in rows])
+        some = model._replace(
+            template=model.template[rows],
+            shapedirs=np.ascontiguousarray(model.shapedirs[:, rows]),
+            posedirs=model.posedirs[rows] if len(model.posedirs) else model.posedirs,
+            first=np.concatenate([[0], np.cumsum(counts)]),
+            bones=model.bones[entries],
+            weights=model.weights[entries],
+            normals=model.normals[rows],
+            carrier=model.carrier[rows],
+            tips=np.searchsorted(rows, model.tips),
         )
+        return Skinning(some, int(np.searchsorted(rows, self.num_hand)))
 
-    def shape(self, betas: Array) -> Shaped:
+    def shape(self, betas: Array) -> Rest:
         """The hand of ``betas`` (10,) at rest."""
-        points = self.template + (self.shapedirs @ betas).reshape(3, -1)
-        joints = self.joint_template + (self.joint_shapedirs @ betas).reshape(-1, 3)
-        return Shaped(points, joints, points[:, self.tips].T)
+        return shaped(self.model, np.asarray(betas, np.float64))
 
-    def __call__(self, shaped: Shaped, frames: BoneTransforms) -> Posed:
-        """The hand of this shape, posed as its ``frames`` say."""
-        rest = shaped.points
-        if self.posedirs is not None:
-            local = np.empty((NUM_BONES, 3, 3))
-            local[FINGER_BONES] = frames.fingers
-            rest = rest + (self.posedirs @ (local[1:] - np.eye(3)).ravel()).reshape(3, -1)
-        # Coordinates first: one product, and rows of V numbers in everything after it.
-        blended = (frames.transforms.reshape(NUM_BONES + 1, 12).T @ self.weights).reshape(3, 4, -1)
-        points = blended[:, 3] + (blended[:, :3] * rest).sum(1)
-        vertices = np.ascontiguousarray(points.T)
-        return Posed(vertices, frames.joints, frames.rotations, vertices[self.tips], frames.fingers, blended[:, :3])
-
-    def normals(self, posed: Posed) -> Array:
-        """(V,3) unit normals: the resting hand's, carried along."""
-        carried = posed.carried
-        normals = carried[:, 0] * self.rest_normals[0]
-        normals += carried[:, 1] * self.rest_normals[1] + carried[:, 2] * self.rest_normals[2]
-        normals /= np.maximum(np.sqrt((normals * normals).sum(0)), 1e-9)
-        return normals.T
-
-
-@dataclass(frozen=True, eq=False)
-class BoneTransforms:
-    """Orientations and places of the bones of one hand, or of several."""
-
-    rotations: Array  # (...,16,3,3) orientation of each bone
-    joints: Array  # (...,16,3) m
-    fingers: Array  # (...,5,3,3,3) rotation of each finger bone relative to the one before
-    transforms: Array  # (...,17,3,4) of bones and forearm from their place at rest
-
-    def __getitem__(self, chosen: int) -> BoneTransforms:
-        return BoneTransforms(
-            self.rotations[chosen], self.joints[chosen], self.fingers[chosen], self.transforms[chosen]
-        )
-
-
-def bone_transforms(rest: Array, roots: Array, fingers: Array, arms: Array, transl: Array) -> BoneTransforms:
-    """Transforms of hands with joints at ``rest`` (...,16,3), rotated by ``roots`` (...,3,3) about their wrists and
-    moved by ``transl`` (...,3) metres; ``fingers`` (...,5,3,3,3) and forearms, ``arms`` (...,3,3), are relative to the
-    hands.
-    """  # fmt: skip
-    rotations, joints = bones(rest, roots, fingers)
-    joints += transl[..., None, :]
-    transforms = np.empty((*rest.shape[:-2], NUM_BONES + 1, 3, 4))
-    transforms[..., :NUM_BONES, :, :3] = rotations
-    transforms[..., NUM_BONES, :, :3] = roots @ arms
-    transforms[..., 3] = joints[..., _CARRIERS, :] - rotate(rest[..., _CARRIERS, :], transforms[..., :3])
-    return BoneTransforms(rotations, joints, fingers, transforms)
-
-
-def bones(rest: Array, roots: Array, fingers: Array) -> tuple[Array, Array]:
-    """Orientations (...,16,3,3) and joints (...,16,3), for joints at ``rest`` (...,16,3), ``roots`` (...,3,3) and
-    ``fingers`` (...,5,3,3,3).
-    """
-    wrist, homes = rest[..., :1, :], rest[..., FINGER_BONES, :]
-    rotations, ways = np.empty((*homes.shape, 3)), np.empty_like(homes)
-    rotations[..., 0, :, :] = roots[..., None, :, :] @ fingers[..., 0, :, :]
-    for level in (1, 2):
-        rotations[..., level, :, :] = rotations[..., level - 1, :, :] @ fingers[..., level, :, :]
-    ways[..., 0, :] = (homes[..., 0, :] - wrist) @ roots.swapaxes(-1, -2)
-    ways[..., 1:, :] = rotate(homes[..., 1:, :] - homes[..., :-1, :], rotations[..., :-1, :, :])
-    places = wrist[..., None, :] + np.add.accumulate(ways, -2)
-    every, joints = np.empty((*rest.shape, 3)), np.empty_like(rest)
-    every[..., 0, :, :], joints[..., 0, :] = roots, rest[..., 0, :]
-    every[..., FINGER_BONES, :, :], joints[..., FINGER_BONES, :] = rotations, places
-    return every, joints
+    def pose(self, rest: Rest, root: Array, fingers: Array, arm: Array, transl: Array) -> Posed:
+        """The hand at ``rest``, rotated by ``root`` (3,3) about its wrist and moved by ``transl`` (3,) metres;
+        ``fingers`` (5,3,3,3) and the forearm, ``arm`` (3,3), are relative to the hand.
+        """  # fmt: skip
+        every, arm = np.arange(len(rest.points)), np.ascontiguousarray(arm)
+        hand = skinned(self.model, rest, transl, np.ascontiguousarray(root), fingers, arm, every)
+        return Posed(hand.points, hand.normals, hand.joints, hand.rotations, hand.points[self.model.tips], fingers)
 
 
 def skinning(model: HandModel) -> Skinning:
@@ -164,25 +83,27 @@ def skinning(model: HandModel) -> Skinning:
     with torch.no_grad():
         arrays = {name: value.numpy().astype(np.float64) for name, value in model.named_buffers()}
     arm, num_hand, count = arrays["arm_weight"], model.num_vertices, len(arrays["v_template"])
-    weights = np.zeros((NUM_BONES + 1, count))
-    weights[:NUM_BONES, :num_hand] = arrays["weights"][:num_hand].T
-    weights[0, num_hand:], weights[NUM_BONES, num_hand:] = 1 - arm, arm
-    posedirs = None
-    if len(arrays["posedirs"]):
-        by_axis = np.zeros((3, count, 135))
-        by_axis[:, :num_hand] = arrays["posedirs"].reshape(num_hand, 3, 135).transpose(1, 0, 2)
-        posedirs = by_axis.reshape(-1, 135)
+    weights = np.zeros((count, NUM_BONES + 1))
+    weights[:num_hand, :NUM_BONES] = arrays["weights"][:num_hand]
+    weights[num_hand:, 0], weights[num_hand:, NUM_BONES] = 1 - arm, arm
+    posedirs = np.zeros((count if len(arrays["posedirs"]) else 0, 3, 135))
+    posedirs[:num_hand] = arrays["posedirs"].reshape(-1, 3, 135)
+    vertices, carriers = np.nonzero(weights)
     faces = torch.cat([model.faces, model.arm_faces]).numpy()
-    normals = VertexNormals(faces, count)(arrays["v_template"][None])[0]
     return Skinning(
-        template=np.ascontiguousarray(arrays["v_template"].T),
-        shapedirs=np.ascontiguousarray(arrays["shapedirs"].transpose(1, 0, 2)).reshape(-1, 10),
-        posedirs=posedirs,
-        weights=weights,
-        rest_normals=np.ascontiguousarray(normals.T),
-        joint_template=arrays["joint_template"],
-        joint_shapedirs=arrays["joint_shapedirs"].reshape(-1, 10),
-        dominant_bone=weights[:NUM_BONES].argmax(0),
-        num_hand=num_hand,
-        tips=model.tip_vertices.numpy(),
+        Model(
+            template=arrays["v_template"],
+            shapedirs=np.ascontiguousarray(arrays["shapedirs"].transpose(2, 0, 1)),
+            posedirs=posedirs,
+            first=np.searchsorted(vertices, np.arange(count + 1)),
+            bones=np.ascontiguousarray(carriers),
+            weights=weights[vertices, carriers],
+            normals=vertex_normals(arrays["v_template"], faces).astype(np.float64),
+            carrier=weights[:, :NUM_BONES].argmax(1),
+            joints=arrays["joint_template"],
+            joint_shapedirs=np.ascontiguousarray(arrays["joint_shapedirs"].transpose(2, 0, 1)),
+            chains=FINGER_BONES,
+            tips=model.tip_vertices.numpy(),
+        ),
+        num_hand,
     )

@@ -12,11 +12,12 @@ from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import TWO_HANDS, RenderConfig
 from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES
+from aih_gen.kernels.hands import inside
 from aih_gen.render.layers import HAND
 from aih_gen.scenes import SceneSampler, cameras
 from aih_gen.scenes.cameras import MIN_DEPTH, straight_view
 from aih_gen.scenes.contact import HandState
-from aih_gen.scenes.contact_geometry import Surface, inside, touch_distance
+from aih_gen.scenes.contact_geometry import touch_distance
 from aih_gen.scenes.pair import SPACING
 from aih_gen.scenes.sampler import MAX_PENETRATION
 from aih_gen.scenes.scene import Camera
@@ -33,7 +34,7 @@ def sampler() -> SceneSampler:
 def sphere(centre: tuple[float, float, float], radius: float, count: int = 2000):  # type: ignore[no-untyped-def]
     directions = np.random.default_rng(0).normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return Surface(np.array(centre) + radius * directions, directions)
+    return np.array(centre) + radius * directions, directions
 
 
 def same(a: object, b: object) -> bool:
@@ -55,15 +56,16 @@ def test_a_scene_depends_on_seed_and_index_alone(sampler: SceneSampler) -> None:
 
 def test_depths_of_points_inside_a_surface() -> None:
     ball, into, apart = sphere((0, 0, 0), 0.02), sphere((0.03, 0, 0), 0.02), sphere((0.05, 0, 0), 0.02)
-    assert inside(into.points, ball)[2].max() == pytest.approx(0.01, abs=1e-3)
-    assert not len(inside(apart.points, ball)[0])
+    count, _, _, depths = inside(into[0], *ball)
+    assert depths[:count].max() == pytest.approx(0.01, abs=1e-3)
+    assert inside(apart[0], *ball)[0] == 0
 
 
 def test_a_surface_goes_just_as_far_as_the_other_one() -> None:
     ball, above = sphere((0, 0, 0), 0.02), sphere((0.0, 0.07, 0), 0.02)
-    way = touch_distance(ball.points, above.points, np.array([0.0, 1.0, 0.0]))
+    way = touch_distance(ball[0], above[0], np.array([0.0, 1.0, 0.0]))
     assert way == pytest.approx(-0.03, abs=3e-3)
-    assert touch_distance(ball.points, sphere((0.2, 0, 0), 0.02).points, np.array([0.0, 1.0, 0.0])) == 0
+    assert touch_distance(ball[0], sphere((0.2, 0, 0), 0.02)[0], np.array([0.0, 1.0, 0.0])) == 0
 
 
 def test_hidden_shares_are_those_of_two_squares() -> None:
@@ -120,7 +122,7 @@ def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
         for hand, model in zip(sampler.sample(index).hands, finger_solver.skinnings, strict=True):
             rotations = Rotation.from_rotvec(hand.pose.reshape(16, 3)).as_matrix()
             arm = Rotation.from_rotvec(hand.arm_pose).as_matrix()
-            wrist = model.shape(hand.betas).joints[0] + hand.transl
+            wrist = model.shape(hand.betas).home[0] + hand.transl
             assert wrist[2] > MIN_DEPTH
             hands.append(
                 HandState(hand.betas, rotations[0], np.zeros((5, 4)), arm, hand.transl, rotations[FINGER_BONES])
@@ -130,7 +132,7 @@ def test_what_is_sampled_has_been_checked(sampler: SceneSampler) -> None:
 
 def test_an_outline_is_as_dense_as_its_cells_are_wide(sampler: SceneSampler) -> None:
     for outline, whole in zip(sampler.pairs.outlines, sampler.pairs.finger_solver.skinnings, strict=True):
-        points, every = (one.template[:, : one.num_hand].T for one in (outline, whole))
+        points, every = (one.model.template[: one.num_hand] for one in (outline, whole))
         apart = np.linalg.norm(every[:, None] - points, axis=-1)
         assert apart.min(1).max() < SPACING and outline.num_hand < whole.num_hand / 4
 
