@@ -147,7 +147,7 @@ def sample_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream]))
 
 
-GENERATOR_VERSION = "9"
+GENERATOR_VERSION = "10"
 """Goes up when any sample of any configuration changes, so that old and new samples never meet in one folder."""
 
 

@@ -15,7 +15,7 @@ from aih_gen.extras import import_extra
 from aih_gen.hands import load_hand_pair
 from aih_gen.hands.joints import BONES, JOINT_NAMES
 from aih_gen.hands.model import HandModel
-from aih_gen.hands.normals import VertexNormals
+from aih_gen.hands.normals import vertex_normals
 from aih_gen.io.images import encoded
 from aih_gen.reports.paint import ARM_COLOURS, HAND_COLOURS, SHADED_COLOUR
 from aih_gen.typing import Floating, Integer, Mask, UInt8
@@ -118,7 +118,7 @@ class Recording:
         if vertices is None:
             self._log(entity, None)
             return
-        normals = VertexNormals(faces, len(vertices))(np.asarray(vertices, np.float32)[None])[0]
+        normals = vertex_normals(vertices, faces)
         self._log(
             entity,
             self.rerun.Mesh3D(
