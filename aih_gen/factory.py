@@ -42,6 +42,8 @@ from aih_gen.config import (
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
 from aih_gen.io.write import check_apart, check_outside, check_writable, make_folder
+from aih_gen.kernels import hands
+from aih_gen.kernels.compiled import is_kept
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
@@ -157,6 +159,8 @@ def generate(
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
     lines = _driver_lines(devices[:workers]) if engine == "local" and isinstance(config, RenderConfig) else []
+    if isinstance(config, RenderConfig) and not is_kept(hands.resolve):
+        lines.append("loops over vertices and pixels are compiled first, some 20 s, once for this installation")
     make_folder(out)
     with sole_writer(out, num_tasks, task_index):
         there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
@@ -29,6 +29,12 @@ def compiled(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _R
 
 def _compiled(function: Callable[_Arguments, _Result], cache: bool) -> Callable[_Arguments, _Result]:
     return cast(Callable[_Arguments, _Result], numba.njit(cache=cache, nogil=True, error_model="numpy")(function))
+
+
+def is_kept(function: Callable[..., object]) -> bool:
+    """True if machine code of a ``compiled`` function, of this or an earlier version, is on disk."""
+    folder, module = cast(Any, function)._cache.cache_path, function.__module__.rpartition(".")[2]
+    return folder is not None and any(Path(folder).glob(f"{module}.{function.__name__}-*.nbi"))
 
 
 def check_cache() -> None:
