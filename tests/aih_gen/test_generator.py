@@ -1,6 +1,6 @@
-"""What a configuration, a seed and an index make stays as it is for one GENERATOR_VERSION.
+"""Golden samples: what a configuration, a seed and an index make stays as it is for one GENERATOR_VERSION.
 
-Golden samples are compared within what another driver or processor may round otherwise. A change that is meant raises
+They are compared within what another driver or processor may round otherwise. A change that is meant raises
 GENERATOR_VERSION, once for a release, and ``python -m tests.aih_gen.test_generator`` makes them again.
 """
 
