@@ -110,14 +110,14 @@ class Workshop:
         }
         if half := [key for key in finished if found[key] != expected.get(key)]:
             return f"{name}: {half[0]} is not whole"
-        if found != expected:
+        if found != expected or temporaries(out):
             again = command(self.commands[name].at(out))
             if again.code:
                 return f"{name}: cannot be completed: {again}"
         if (completed := tree(out)) != expected:
             differing = sorted(key for key in expected.keys() | completed if expected.get(key) != completed.get(key))
             return f"{name}: completed otherwise: {differing[:3]}"
-        if left := [path.name for path in out.parent.rglob(".*.tmp")]:
+        if left := temporaries(out):
             return f"{name}: left behind {left[0]}"
         return ""
 
@@ -166,6 +166,11 @@ def make_inputs(folder: Path) -> Mapping[str, Command]:
         "preview": Command(("aih-gen", "preview", shards, "--out", "OUT/page.html"), needs_folder=True),
         "infer": Command(infer),
     }
+
+
+def temporaries(out: Path) -> list[str]:
+    """What a write that did not come to its end has left; the same command again takes it away."""
+    return [path.name for path in out.parent.rglob(".*.tmp")]
 
 
 def tree(folder: Path) -> Tree:
