@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from multiprocessing.process import BaseProcess
@@ -169,8 +170,8 @@ def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Ge
             if isinstance(batch, AIHError):
                 raise batch
             yield batch
-    except RuntimeError as error:
-        readers = set(multiprocessing.active_children()) - others
+    except (RuntimeError, OSError, EOFError) as error:  # torch's own; those of a connection to a killed process
+        readers = _alive(workers, others)
         if len(readers) == workers:
             raise
         _kill(readers)
@@ -179,6 +180,15 @@ def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Ge
     finally:
         del read  # it asks the processes to end, and waits for a while
         _kill(set(multiprocessing.active_children()) - others)
+
+
+def _alive(number: int, others: set[BaseProcess]) -> set[BaseProcess]:
+    """The readers that are left of a ``number``; an end may be known a moment after its connection broke."""
+    for _ in range(20):
+        if len(readers := set(multiprocessing.active_children()) - others) < number:
+            break
+        time.sleep(0.05)
+    return readers
 
 
 def _kill(processes: Iterable[BaseProcess]) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from aih_gen.config import canonical_json
-from aih_gen.errors import ShardError
+from aih_gen.errors import AIHError, ShardError
 from aih_gen.shards.writer import write_shard
 from hdr_model import AIHDataset
 from hdr_model.config import training_preset
-from hdr_model.data.aih import batches
+from hdr_model.data.aih import _read, batches
 from hdr_model.data.batch import Batch, stack
 from hdr_model.data.order import SampleOrder
 from hdr_model.data.photometric import Photometric, add_blur_and_noise, change_colours
@@ -177,3 +178,26 @@ def test_colours_change_but_equal_pixels_stay_equal() -> None:
     assert (changed[:, :3] - image).abs().mean() > 0.02
     for result in (changed, add_blur_and_noise(image, STRONG, SampleRng(0, 0, 0, 6))):
         assert result.min() >= 0 and result.max() <= 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ConnectionResetError, EOFError, FileNotFoundError])
+def test_whatever_a_killed_reader_leaves_is_the_same_sentence(
+    error: type[Exception], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch notices the end of the process, or the connection to it breaks while its arrays are taken."""
+
+    class Broken:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            raise error
+
+    monkeypatch.setattr("hdr_model.data.aih.DataLoader", Broken)
+    read = _read(AIHDataset(data), iter([[0]]), workers=1)
+    assert next(read) == {}
+    with pytest.raises(AIHError, match="found one that was killed"):
+        next(read)

@@ -169,7 +169,7 @@ def make_inputs(folder: Path) -> Mapping[str, Command]:
 
 
 def temporaries(out: Path) -> list[str]:
-    """What a write that did not come to its end has left; the same command again takes it away."""
+    """Files of writes that did not come to their end; the same command again takes them away."""
     return [path.name for path in out.parent.rglob(".*.tmp")]
 
 
