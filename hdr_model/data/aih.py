@@ -171,8 +171,7 @@ def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Ge
                 raise batch
             yield batch
     except (RuntimeError, OSError, EOFError) as error:  # torch's own; those of a connection to a killed process
-        readers = _alive(workers, others)
-        if len(readers) == workers:
+        if read is None or len(readers := _alive(workers, others)) == workers:
             raise
         _kill(readers)
         read._shutdown = True  # it would use locks that the killed process may have kept

@@ -166,7 +166,11 @@ def _optimise(run: _Run, workers: int, resume: bool, given: Mapping[str, Any]) -
         log = stack.enter_context(_open_log(run, start))
         # Closed on every way out: processes that read ignore signals, and Python would wait for them at its end.
         shown, tell = _spread(len(run.data), PREVIEW_SAMPLES), log.tell if log else _say_nothing
-        feed = batches(run.data, config, start, run.rank, run.world, workers, shown, tell)
+        try:
+            feed = batches(run.data, config, start, run.rank, run.world, workers, shown, tell)
+        except (OSError, EOFError):
+            interruption.check()  # Ctrl-C reaches the processes that are starting, too
+            raise
         read = stack.enter_context(closing(feed))
         run.task.networks.train()
         with _waiting(run, log, interruption, start, start):

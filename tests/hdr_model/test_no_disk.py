@@ -145,7 +145,7 @@ def test_ctrl_c_ends_all_at_once_and_leaves_a_checkpoint(command: Command, tmp_p
     os.killpg(command.process.pid, signal.SIGINT)
     _, said = command.process.communicate(timeout=TIMEOUT)
     assert time.monotonic() - began < 30
-    assert command.process.returncode == 130 and "interrupted" in said.splitlines()[-1]
+    assert command.process.returncode == 130 and "interrupted" in said.splitlines()[-1], said
     done = steps_done(tmp_path / "run")
     assert not done or checkpoint(tmp_path / "run") == done
     until(lambda: not command.members(), 10)
