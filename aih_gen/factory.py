@@ -42,8 +42,6 @@ from aih_gen.config import (
 from aih_gen.errors import AIHError
 from aih_gen.interruption import die_with_parent
 from aih_gen.io.write import check_apart, check_outside, check_writable, make_folder
-from aih_gen.kernels import hands
-from aih_gen.kernels.compiled import is_kept
 from aih_gen.shards.folder import check_folder, sole_writer, update_manifest
 from aih_gen.shards.manifest import Manifest, ManifestEntry
 from aih_gen.shards.schema import MAX_SHARD, Header
@@ -158,9 +156,7 @@ def generate(
     source = open_source(config, None if engine == "ray" else devices[0])  # Ray's machines have devices of their own
     header, plan = _plan(config, source.describe(), shard_size, codec, depth)
     check_folder(out, plan)  # before anything is touched
-    lines = _driver_lines(devices[:workers]) if engine == "local" and isinstance(config, RenderConfig) else []
-    if isinstance(config, RenderConfig) and not is_kept(hands.resolve):
-        lines.append("loops over vertices and pixels are compiled first, some 20 s, once for this installation")
+    lines = _first_lines(devices[:workers], engine) if isinstance(config, RenderConfig) else []
     make_folder(out)
     with sole_writer(out, num_tasks, task_index):
         there = {entry.name: entry.samples for entry in update_manifest(out, plan, []).shards}
@@ -290,10 +286,16 @@ def _devices(config: DatasetConfig, given: int | Sequence[int] | None, engine: E
     return numbers
 
 
-def _driver_lines(devices: Sequence[int | None]) -> list[str]:
-    from aih_gen.render.context import driver_lines  # not loaded where nothing is drawn
+def _first_lines(devices: Sequence[int | None], engine: Engine) -> list[str]:
+    """Lines with which a run that draws begins."""
+    from aih_gen.kernels import hands
+    from aih_gen.kernels.compiled import is_kept
+    from aih_gen.render.context import driver_lines  # none of them loaded where nothing is drawn
 
-    return driver_lines(devices)
+    lines = driver_lines(devices) if engine == "local" else []
+    if not is_kept(hands.resolve):
+        lines.append("loops over vertices and pixels are compiled first, some 20 s, once for this installation")
+    return lines
 
 
 # Engines: each makes the jobs, hands every finished entry to ``finished`` and moves the bar
