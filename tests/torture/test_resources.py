@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import resource
 import sys
 import tempfile
+import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -27,8 +29,9 @@ from tests.torture.workshop import Workshop
 
 GIB = 1.0
 FRAMES_A_SECOND = 5
+VIDEO_SIZE = (1920, 1080)
 MAX_GROWTH_MB = 100.0
-"""Between the first minute of a video and its end."""
+"""Between the first tenth of a video and its end, of the command and of its decoder."""
 _LIBRARIES = re.compile(re.escape(tempfile.gettempdir()) + r"/(torchinductor_\w+|pymp-.*|[a-z0-9_]{8})")
 """PyTorch's cache, a folder for processes, and how Python tries whether it may write there."""
 
@@ -110,20 +113,20 @@ def test_minutes_of_video_in_constant_memory(workshop: Workshop, tally: Tally) -
     path.parent.mkdir(parents=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=FRAMES_A_SECOND)
-        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
-        image = np.asarray(Image.open(workshop.folder / "photo.png"))
+        (stream.width, stream.height), stream.pix_fmt = VIDEO_SIZE, "yuv420p"
+        image = np.asarray(Image.open(workshop.folder / "photo.png").resize(VIDEO_SIZE))
         for number in range(FRAMES_A_SECOND * seconds):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(image, number, 1))))
         container.mux(stream.encode())
     grown = path.with_suffix(".json")
     outcome = start(_watched_video, path, workshop.folder / "weights", grown).outcome(120 + 10 * seconds)
     assert outcome.code == 0, str(outcome)
-    growth = json.loads(grown.read_text())
-    tally.expect(growth < MAX_GROWTH_MB, f"{growth:.0f} MB more after {seconds} s than after the first tenth")
+    for process, growth in json.loads(grown.read_text()).items():
+        tally.expect(growth < MAX_GROWTH_MB, f"{process}: {growth:.0f} MB more after {seconds} s than after a tenth")
 
 
 def _watched_video(path: Path, weights: Path, grown: Path) -> None:
-    """Infer twice: a tenth of the frames, then all of them; the difference of the highest memory."""
+    """Infer twice: a tenth of the frames, then all of them; the differences of the highest memory."""
     short = path.with_name("short.mp4")
     with av.open(str(path)) as source, av.open(str(short), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -131,14 +134,33 @@ def _watched_video(path: Path, weights: Path, grown: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    peaks = []
+    peaks: list[dict[str, float]] = []
+    threading.Thread(target=_watch_children, args=(peaks,), daemon=True).start()
     for video in (short, path):
+        peaks.append({"hdr infer": 0.0, "its decoder": 0.0})
         code = hdr(
             ["infer", "--video", str(video), "--weights", str(weights), "--out", f"{video}.out", "--device", "cpu"]
         )
         assert code == 0
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    grown.write_text(json.dumps(peaks[1] - peaks[0]))
+        peaks[-1]["hdr infer"] = _peak_mb("self")
+        assert peaks[-1]["its decoder"] > 0
+    grown.write_text(json.dumps({name: peaks[1][name] - peaks[0][name] for name in peaks[0]}))
+
+
+def _watch_children(peaks: list[dict[str, float]]) -> None:
+    """Keep the highest memory of any child in the last of ``peaks``: rusage counts what a child was forked from too."""
+    while True:
+        for listing in Path("/proc/self/task").glob("*/children"):
+            for child in listing.read_text().split():
+                with contextlib.suppress(OSError, StopIteration):  # it has ended
+                    peaks[-1]["its decoder"] = max(peaks[-1]["its decoder"], _peak_mb(child))
+        time.sleep(0.05)
+
+
+def _peak_mb(process: str) -> float:
+    """The highest resident memory of a process so far."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def test_no_connections_and_no_writes_elsewhere(workshop: Workshop, tally: Tally) -> None:
