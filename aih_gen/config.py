@@ -93,11 +93,13 @@ class SynRecipe:
     rotation_limit: float = 2.0
     """Deviations at which the rotation is clipped."""
     rotation_probability: float = 0.6
+    """Probability that a hand is rotated."""
     colour_gain: float = 0.2
     """Each channel is multiplied by 1 +- this, the same for both hands."""
     colour_shift: float = 20.0
     """Then this many grey levels, more or less, are added to each channel."""
     colour_shift_probability: float = 0.5
+    """Probability of changed channels."""
     contrast: float = 0.2
     """Then all channels are multiplied by 1 +- this."""
     brightness: float = 0.2

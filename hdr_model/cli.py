@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
+Device = Annotated[str, tyro.conf.arg(help="auto (the GPU where there is one), cpu, cuda, cuda:1, ...")]
+NetworksEngine = Annotated[
+    Engine,
+    tyro.conf.arg(
+        help="What computes the networks. onnxruntime does so on the CPU, and also takes the folder of an export as "
+        "--weights; weights are exported first."
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
@@ -80,7 +89,8 @@ class Evaluate:
     """An inpainting that is measured beside HDRM; its package comes with the extra baselines."""
     mesh: bool = False
     """Also fit the hand model to the joints, and measure its vertices (MPVPE) and joints."""
-    device: str = "auto"
+    engine: NetworksEngine = "torch"
+    device: Device = "auto"
     limit: int | None = None
     """At most so many samples, spread evenly."""
 
@@ -99,7 +109,7 @@ class Evaluate:
         mesh = (self.hand_model or "free") if self.mesh else None
         evaluate(
             data, self.weights, self.out, list(self.train_data), self.device, self.limit, perceptual, mesh,
-            self.predictions, self.baseline,
+            self.predictions, self.baseline, self.engine,
         )  # fmt: skip
 
     def _annotated(self) -> Path:
@@ -110,7 +120,7 @@ class Evaluate:
         photos = annotated_photos(self.dataset, self.root, self.split, self.branch, self.hand_model)
         check_request(self.out, self.limit)
         check_apart(self.out, [photos.source])
-        HDR.from_pretrained(self.weights)  # what they lack is said before many photos are drawn
+        HDR.from_pretrained(self.weights, engine=self.engine)  # what they lack is said before many photos are drawn
         shards, lines = annotated_shards(photos, self.out, self.workers)
         print(*lines, sep="\n  ")
         return shards
@@ -130,8 +140,8 @@ class Infer:
     """A video to work on frame by frame, instead of photos."""
     box: tuple[float, float, float, float] | None = None
     """Left, top, right, bottom of the hands in pixels; by default they are looked for."""
-    batch: int = 1
-    """Photos worked on together."""
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["--batch"])] = 1
+    """Photos worked on together; --batch is its name of before."""
     only: str | None = None
     """Write only these of masks, alone, joints, skeletons, overview, result and mesh (commas between them)."""
     mesh: bool = False
@@ -147,17 +157,16 @@ class Infer:
     """Also write all photos' results into one file for the viewer rerun."""
     json: bool = False
     """Print a line of JSON for each photo or video, in place of one for people."""
-    engine: Engine = "torch"
-    """onnxruntime computes the networks by it, on the CPU: --weights is then the folder of an export, or weights."""
-    device: str = "auto"
+    engine: NetworksEngine = "torch"
+    device: Device = "auto"
 
     def run(self) -> None:
         """Infer."""
         if bool(self.photos) == bool(self.video):
             found = "both" if self.photos else "none"
             raise AIHError(f"expected at least one photo, or --video with a video, found {found}")
-        if self.batch < 1:
-            raise AIHError(f"--batch: expected at least 1, found {self.batch}")
+        if self.batch_size < 1:
+            raise AIHError(f"--batch-size: expected at least 1, found {self.batch_size}")
         if self.video and self.only:
             raise AIHError("--only: expected photos, of whose files it chooses, found --video")
         if self.video and self.rerun:
@@ -189,8 +198,8 @@ class Infer:
             only = _parts(self.only)
             meshes = Meshes(self.hand_model, self.focal_length) if mesh else None
             infer_photos(
-                self.photos, self.weights, self.out, self.device, self.box, self.batch, only, tell, meshes, self.engine,
-                self.rerun,
+                self.photos, self.weights, self.out, self.device, self.box, self.batch_size, only, tell, meshes,
+                self.engine, self.rerun,
             )  # fmt: skip
 
 
@@ -216,14 +225,16 @@ class Ablate:
     budget: int = 400
     """Steps of SHPE, and of HDRM in every row."""
     preset: Preset = "nano"
+    """Size of the networks and schedule."""
     seed: int = 0
+    """Another seed, other first weights and another order of the samples."""
     hasm: Path | None = None
     """A trained HASM, whose masks are then used in place of the true ones."""
     limit: int | None = None
     """Measure on at most so many samples, spread evenly."""
     start_from: Path | None = None
     """A folder with trained hdrm and shpe: every row's HDRM begins there, and SHPE stays as it is."""
-    device: str = "auto"
+    device: Device = "auto"
 
     def run(self) -> None:
         """Ablate."""
@@ -243,8 +254,9 @@ class Bench:
     """Sizes of the networks; their weights do not matter here."""
     out: Path | None = None
     """Folder for bench.json and bench.md."""
-    device: str = "auto"
+    device: Device = "auto"
     batch_sizes: tuple[int, ...] = (1, 32)
+    """Photos, or hands, that are worked on together."""
     seconds: float = 5.0
     """Measure each figure for about so long."""
 
@@ -262,13 +274,15 @@ class Demo:
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe; by default the shipped weights."""
     port: int = 7860
-    device: str = "auto"
+    """Where the page is: http://127.0.0.1:PORT."""
+    engine: NetworksEngine = "torch"
+    device: Device = "auto"
 
     def run(self) -> None:
         """Serve until interrupted."""
         from hdr_model.inference.demo.server import serve
 
-        serve(self.weights, self.port, self.device)
+        serve(self.weights, self.port, self.device, self.engine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +314,9 @@ class ImportReference:
     hasm: Path
     """Their HASM: an mmsegmentation checkpoint."""
     hdrm: Path
+    """Their HDRM."""
     shpe: Path
+    """Their SHPE."""
     out: Path
     """Folder of our weights: hasm, hdrm and shpe."""
 

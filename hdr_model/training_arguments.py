@@ -234,6 +234,7 @@ class TrainHDRM(TrainArguments):
     perceptual: float | None = None
     """Weight of the perceptual loss, in place of the preset's."""
     style: float | None = None
+    """Weight of the style loss, in place of the preset's."""
 
     def run(self) -> None:
         """Train."""

@@ -33,8 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         WriteError: the file cannot be made, synced or renamed; what stood there still does.
     """
     with _described(path, "file"):
-        if path.exists() and not path.is_file():
-            raise AIHError(f"{path}: expected a file or nothing yet, found a folder or device")
+        _check_replaceable(path)
         _remove_abandoned(path)
         temporary, lock = _locked_file(path)
         try:
@@ -111,10 +110,13 @@ def check_writable(path: Path, kind: str = "folder") -> None:
     """Refuse, before long work, a place where no folder, or other ``kind``, can be made as far as that is known yet.
 
     Raises:
+        AIHError: a folder or device stands where a file is wanted.
         WriteError: a file stands above it, the folder of a file is not there, or the disk is full, read-only or not the
             user's to write to.
     """
     with _described(path, kind):
+        if kind == "file":
+            _check_replaceable(path)
         above = path.absolute().parents
         place = above[0] if kind == "file" else next(parent for parent in (path, *above) if parent.exists())
         if not place.exists():
@@ -190,6 +192,11 @@ def _described(path: Path, kind: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise WriteError(f"{path}: expected a {kind} that can be written to ({error.strerror or error})") from error
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise AIHError(f"{path}: expected a file or nothing yet, found a folder or device")
 
 
 def _temporary_name(path: Path) -> str:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from aih_gen.config import SIDES
 from aih_gen.errors import AIHError
 from aih_gen.io.write import check_apart, check_writable
+from hdr_model.config import Engine
 from hdr_model.data.aih import AIHDataset
 from hdr_model.device import choose_device, to_device, use_bfloat16
 from hdr_model.evaluation.examples import image_row, mask_row, pose_row, predict_examples, ranked, save_rows
@@ -40,6 +41,7 @@ def evaluate(
     mesh: str | None = None,
     predictions: Path | None = None,
     baseline: Baseline | None = None,
+    engine: Engine = "torch",
 ) -> Evaluation:
     """Measure the networks in ``weights`` (None: the shipped ones) on the shards in ``data``; write and print tables.
 
@@ -50,6 +52,7 @@ def evaluate(
         mesh: a hand model, ``free`` or a path, that is fitted to the joints and measured too.
         predictions: a folder with another program's results, which are measured beside.
         baseline: an inpainting that is measured beside HDRM.
+        engine: of the networks, as ``HDR.from_pretrained`` takes it.
 
     Raises:
         AIHError: a folder or a number is not what it should be.
@@ -60,8 +63,9 @@ def evaluate(
     chosen = spread(len(dataset), limit)
     others = Others(dataset, chosen, predictions, baseline)
     meshes = MeshScores(mesh, dataset) if mesh else None
-    where = choose_device(device)
-    hdr = HDR.from_pretrained(weights, device=where, bfloat16=use_bfloat16(True, "auto", where))
+    where = choose_device("cpu" if engine == "onnxruntime" and device == "auto" else device)
+    bfloat16 = engine == "torch" and use_bfloat16(True, "auto", where)
+    hdr = HDR.from_pretrained(weights, device=where, bfloat16=bfloat16, engine=engine)
     perceptual = perceptual.to(where)
     prior = training_prior(train_data) if train_data else None
     scores = Scores()
@@ -73,7 +77,8 @@ def evaluate(
         if meshes:
             meshes.add(batch, predicted)
     settings = {"data": str(data), "weights": str(weights or "shipped"), "samples": str(len(chosen))}
-    settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size), "precision": hdr.precision}
+    settings |= {"data_sha256": dataset.shards.digest(), "crop": str(hdr.hand_size)}
+    settings |= {"precision": hdr.precision, "engine": engine}
     evaluation = Evaluation(
         (*result_rows(scores), *(meshes.rows() if meshes else ())),
         (*result_notes(scores, hdr, len(chosen)), *others.notes()),

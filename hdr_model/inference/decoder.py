@@ -30,7 +30,8 @@ def decode(path: str, containers: str, max_pixels: int, out: BinaryIO) -> None:
         options = {"format_whitelist": containers, "protocol_whitelist": "file"}
         container = av.open(path, options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError) as error:
-        return send(error=f"a video that PyAV can read (as {containers}), found {error}")
+        found = getattr(error, "strerror", None) or error  # without the number and the path
+        return send(error=f"a video that PyAV can read (as {containers}), found: {found}")
     if not container.streams.video:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         return send(error=f"a video, found a file with {kinds} alone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,10 @@ def photos_in(path: Path) -> list[Path]:
     """The photo, or those of a folder, in the order of their names; images of other formats are named on stderr.
 
     Raises:
-        AIHError: the folder has none.
+        AIHError: the folder has none, or it is a video by its name.
     """
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("video/") and path.is_file():
+        raise AIHError(f"{path}: expected a photo, found a video, which --video takes")
     if not path.is_dir():
         return [path]
     found, unread = images_in(path)

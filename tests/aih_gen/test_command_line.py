@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -82,6 +84,47 @@ def test_help_has_groups_and_required_options_first_and_names_no_file_that_is_no
     assert re.findall(r"(\w+) options \W", help_text) == groups
     for place in ("docs/", "scripts/", "assets/", ".py", ".sh"):
         assert place not in help_text
+
+
+COMMANDS = {
+    "aih-gen": "render, syn, config, annotate, import, export, info, verify, merge, split, preview, doctor",
+    "hdr": "train hasm, train hdrm, train shpe, eval, ablate, infer, bench, demo, export, import-reference",
+}
+
+
+@pytest.fixture(scope="module")
+def help_texts() -> dict[str, str]:
+    """The help of every command, without frames, as wide as it wants to be."""
+    texts = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "1000")
+        for name, commands in COMMANDS.items():
+            for command in commands.split(", "):
+                with pytest.raises(SystemExit, match="0"), contextlib.redirect_stdout(io.StringIO()) as said:
+                    {"aih-gen": main, "hdr": hdr}[name]([*command.split(), "--help"])
+                texts[f"{name} {command}"] = re.sub(r"[^\x20-\x7e\n]|[|]", " ", said.getvalue())
+    return texts
+
+
+def test_every_option_says_what_it_is(help_texts: dict[str, str]) -> None:
+    for command, text in help_texts.items():
+        said = re.findall(r"^ *(--\S.*?(?:\n(?! *--| *\n).*?)*)\((?:default:|required)", text, re.MULTILINE)
+        assert len(said) > 0 or "--help" in text
+        for option in said:
+            metavars = r"--[a-z-]+|,|\{[^}]*\}|\[[^\]]*\]+|\b[A-Z]+\b"
+            assert re.sub(metavars, "", option).strip(), f"{command}: {option.strip()}"
+
+
+def test_every_option_in_the_docs_is_there(help_texts: dict[str, str]) -> None:
+    root = Path(__file__).parents[2]
+    scripts = [path.read_text() for path in (root / "scripts").iterdir() if path.is_file()]
+    known = set(re.findall(r"--[a-z][a-z-]+", "\n".join([*help_texts.values(), *scripts])))
+    fields = re.findall(r"^def main\(.*?^\) ->|^def main\(.*\) ->", "\n".join(scripts), re.MULTILINE | re.DOTALL)
+    known |= {f"--{name.replace('_', '-')}" for text in fields for name in re.findall(r"(\w+):", text)}
+    others = {"--array", "--cpus-per-task", "--nproc-per-node"}  # of sbatch and torchrun
+    for page in (*root.glob("*.md"), *(root / "docs").glob("*.md"), *(root / "assets").glob("*/*.md")):
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
+        assert named - known - others == set(), page
 
 
 def test_a_pipe_that_ends_is_no_fault(tmp_path: Path) -> None:

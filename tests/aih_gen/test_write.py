@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aih_gen.errors import AIHError, WriteError
-from aih_gen.io.write import atomic_folder, atomic_path, exclusive, write_bytes, write_text
+from aih_gen.io.write import atomic_folder, atomic_path, check_writable, exclusive, write_bytes, write_text
 
 _FILL_AND_WAIT = """
 import sys, time
@@ -120,6 +120,11 @@ def test_a_disk_that_fails_is_a_users_mistake_that_names_the_file(
     ):
         pass
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_folder_where_a_file_is_wanted_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(AIHError, match="expected a file or nothing yet, found a folder"):
+        check_writable(tmp_path, "file")
 
 
 def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ from tests.data.samples import write_samples
         (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "w/hasm"),
         (["infer", "--out", "o"], "photo"),
         (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
-        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch: expected at least 1, found 0"),
+        (["infer", "p.png", "--batch-size", "0", "--out", "o"], "--batch-size: expected at least 1, found 0"),
+        (["infer", "p.png", "--batch", "0", "--out", "o"], "--batch-size: expected at least 1, found 0"),
         (["infer", "--video", "v.mp4", "--out", "o"], "v.mp4"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o", "--budget", "0"], "--budget: expected at least 1"),
         (["ablate", "--data", "d", "--held-out", "h", "--out", "o"], "d: expected a shard"),
@@ -92,6 +93,13 @@ def test_a_typing_mistake_keeps_tyros_hint(
     output = capsys.readouterr()
     assert said in output.err and output.err.splitlines()[-1].startswith("hdr: error: ") and not output.out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_video_among_photos_is_told_where_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clip := tmp_path / "clip.MP4").write_bytes(b"\0")
+    assert main(["infer", str(clip), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said == f"hdr: error: {clip}: expected a photo, found a video, which --video takes\n"
 
 
 def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -294,6 +294,44 @@ def test_a_browser_shows_layers_hands_alone_and_meshes(address: str, photo: Path
         changed(browser, dragged, DRAWN)
 
 
+SETTLED = """const c = document.getElementById('hands');
+return c.width === 2 * c.clientWidth ? c.toDataURL() : null"""
+"""The drawing as it is a moment after the hands were turned, of double density."""
+
+
+def touch(browser: Any, element: Any, *ways: tuple[int, int]) -> None:
+    """Drag fingers from the middle of an element at once, each by (x, y) pixels of the page."""
+    middle = """arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });
+    const b = arguments[0].getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]"""
+    x0, y0 = browser.execute_script(middle, element)
+    for kind, shares in (("touchStart", [0.0]), ("touchMove", [0.3, 0.6, 1.0])):
+        for share in shares:
+            points = [{"x": x0 + share * x, "y": y0 + share * y, "id": k} for k, (x, y) in enumerate(ways)]
+            browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # it is drawn
+
+
+def test_a_finger_turns_the_hands_and_wipes_and_a_second_one_changes_nothing(address: str, photo: Path) -> None:
+    with browsing(address, 390) as browser:
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+        browser.find_element("id", "photo").send_keys(str(photo))
+        hears(browser, "Found")
+        canvas = browser.find_element("id", "hands")
+        seen = changed(browser, None, SETTLED)
+        touch(browser, canvas, (60, 30))
+        place, turned = browser.execute_script("return scrollY"), changed(browser, None, SETTLED)
+        assert turned != seen
+        browser.find_element("id", "reset").click()
+        until(lambda: browser.execute_script(SETTLED) == seen)
+        touch(browser, canvas, (60, 30), (-20, 50))
+        until(lambda: browser.execute_script(SETTLED) == turned, 60)
+        assert browser.execute_script("return scrollY") == place
+        (slider,) = browser.find_elements("css selector", "#wipes input")
+        touch(browser, slider, (80, 0))
+        until(lambda: int(slider.get_property("value")) > 60, 60)
+
+
 def test_what_is_downloaded_are_the_files_of_a_result(address: str, photo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     with browsing(address) as browser:

@@ -26,7 +26,7 @@ def test_every_photo_is_a_step_with_what_was_found(weights: Path, tmp_path: Path
     for name, size in (("a", (64, 96)), ("b", (80, 64))):
         Image.fromarray(photo(*size)).save(tmp_path / f"{name}.png")
     photos = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
-    arguments = ["--weights", str(weights), "--device", "cpu", "--out", str(tmp_path / "out"), "--batch", "2"]
+    arguments = ["--weights", str(weights), "--device", "cpu", "--out", str(tmp_path / "out"), "--batch-size", "2"]
     assert main(["infer", *photos, *arguments, "--rerun", str(tmp_path / "out.rrd")]) == 0
     columns = read_recording(tmp_path / "out.rrd", "photo")
     hdr = HDR.from_pretrained(weights, device="cpu")

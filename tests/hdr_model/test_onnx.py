@@ -21,6 +21,7 @@ from hdr_model.inference.photos import read_photo
 from hdr_model.inference.pipeline import HDR
 from hdr_model.nets.onnx_network import ONNXHASM, ONNXHDRM
 from tests.data.networks import NETWORKS, make
+from tests.data.samples import write_samples
 
 DEMO = asset_path("demo") / "two_hands.png"
 
@@ -103,6 +104,26 @@ def test_infer_runs_by_onnxruntime(exported: Path, tmp_path: Path, capsys: pytes
     assert "found hasm/model.onnx of hdr export, which the engine onnxruntime runs" in capsys.readouterr().err
     assert main([*arguments, "--only", "result", "--engine", "onnxruntime"]) == 0
     assert (tmp_path / "two_hands" / "result.json").is_file()
+
+
+def test_eval_measures_and_the_demo_shows_an_export(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_samples(tmp_path / "aih-00000.h5", 2, size=64)
+    arguments = ["--weights", str(exported), "--engine", "onnxruntime"]
+    assert main(["eval", "--data", str(tmp_path), "--out", str(tmp_path / "eval"), *arguments]) == 0
+    settings = json.loads((tmp_path / "eval" / "metrics.json").read_text())["settings"]
+    assert (settings["engine"], settings["precision"]) == ("onnxruntime", "float32")
+    served: list[HDR] = []
+
+    def make(hdr: HDR, port: int) -> None:
+        served.append(hdr)
+        raise AIHError(f"not served at {port}")
+
+    monkeypatch.setattr("hdr_model.inference.demo.server.make_server", make)
+    assert main(["demo", *arguments]) == 2
+    assert capsys.readouterr().err.endswith("not served at 7860\n")
+    assert isinstance(served[0].hasm, ONNXHASM)
 
 
 def test_a_pickled_hdr_still_runs(exported: Path) -> None:

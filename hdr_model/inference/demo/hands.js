@@ -13,10 +13,18 @@ export class HandsView {
     this.withBones = false;
     this.waiting = false;
     this.turnBack();
-    canvas.addEventListener("pointerdown", event => canvas.setPointerCapture(event.pointerId));
-    canvas.addEventListener("pointermove", event => {
-      if (canvas.hasPointerCapture(event.pointerId)) this.turn(event.movementX / 120, event.movementY / 120);
+    this.drag = null; // the pointer that turns the hands, and where it was; browsers differ on movementX of a finger
+    canvas.addEventListener("pointerdown", event => {
+      if (this.drag || event.button) return; // a second finger, another button
+      canvas.setPointerCapture(event.pointerId);
+      this.drag = { id: event.pointerId, x: event.clientX, y: event.clientY };
     });
+    canvas.addEventListener("pointermove", event => {
+      if (this.drag?.id !== event.pointerId) return;
+      this.turn((event.clientX - this.drag.x) / 120, (event.clientY - this.drag.y) / 120);
+      Object.assign(this.drag, { x: event.clientX, y: event.clientY });
+    });
+    canvas.addEventListener("lostpointercapture", () => { this.drag = null; });
     canvas.addEventListener("keydown", event => this.press(event));
     new ResizeObserver(() => this.redraw()).observe(canvas);
   }

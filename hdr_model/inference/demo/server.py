@@ -19,7 +19,7 @@ from typing import Any
 
 from aih_gen.assets import asset_path
 from aih_gen.errors import AIHError
-from hdr_model.device import choose_device
+from hdr_model.config import Engine
 from hdr_model.inference.demo.answer import described
 from hdr_model.inference.demo.pool import Deadline, PooledServer
 from hdr_model.inference.photos import MAX_PIXELS, read_photo
@@ -47,15 +47,15 @@ _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _EXPECTED = f"expected a photo of at most {MAX_BYTES >> 20} MB and {MAX_PIXELS / 1e6:.0f} million pixels"
 
 
-def serve(weights: Path | None, port: int, device: str) -> None:
-    """Serve until interrupted.
+def serve(weights: Path | None, port: int, device: str, engine: Engine = "torch") -> None:
+    """Serve until interrupted; the arguments are those of ``HDR.from_pretrained``.
 
     Raises:
-        AIHError: no weights, or the port cannot be had.
+        AIHError: no weights, the device or the engine cannot be used, or the port cannot be had.
     """
     if not 0 < port < 65536:
         raise AIHError(f"--port: expected 1 to 65535, found {port}")
-    hdr = HDR.from_pretrained(weights, device=choose_device(device))
+    hdr = HDR.from_pretrained(weights, device=device, engine=engine)
     with make_server(hdr, port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
