@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
@@ -159,6 +160,8 @@ class TrainArguments:
         from hdr_model.training.checkpoint import start_from
         from hdr_model.training.loop import train
 
+        if self.reports.validate:
+            _check_held_out(self.reports.validate, self.data)
         if self.start_from:
             start_from(cast("PretrainedNetwork", task.networks[config.task]), self.start_from)
             settings["start_from"] = str(self.start_from)
@@ -181,6 +184,13 @@ class TrainArguments:
             settings=settings,
         )
         print(weights)
+
+
+def _check_held_out(shards: Path, data: Sequence[Path]) -> None:
+    place = shards.resolve()
+    for given in (path.resolve() for path in data):
+        if place == given or (place.parent == given and place.is_file()) or (given.parent == place and given.is_file()):
+            raise AIHError(f"--validate: expected shards that are not trained on, found {shards}, which is in --data")
 
 
 @dataclass(frozen=True, kw_only=True)

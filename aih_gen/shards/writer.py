@@ -116,10 +116,14 @@ def write_rows(path: Path, batches: Iterable[Rows], count: int, header: Header, 
 
 
 def _while_it_fits(batches: Iterable[Rows], disk: DeferredErrorFile, interruption: Interruption) -> Iterator[Rows]:
-    for rows in batches:
-        yield rows
-        disk.check()
-        interruption.check()
+    try:
+        for rows in batches:
+            yield rows
+            disk.check()
+            interruption.check()
+    except Exception:
+        interruption.check()  # SIGTERM to all of a job's processes ends those that make the samples, too
+        raise
 
 
 def _fill(file: h5py.File, batches: Iterable[Rows], count: int, codec: Codec) -> None:

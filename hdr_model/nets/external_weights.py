@@ -45,4 +45,6 @@ def why_unread(error: Exception) -> str:
     """The reason in one short line for which torch has not read a file; its own advice is to run what it holds."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds something else than tensors and plain values"
+    if isinstance(error, LookupError | EOFError):  # of the first bytes of a text, which Python takes for a pickle's
+        return "torch has not saved it, or not all of it"
     return next(iter(str(error).splitlines()), type(error).__name__)[:200] or type(error).__name__

@@ -1,13 +1,20 @@
-"""Processes that end with the one that started them."""
+"""Processes that end with the one that started them, or by its signal."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from aih_gen.compose.sample import Sample
 from aih_gen.interruption import die_with_parent
+from aih_gen.shards.writer import write_shard
+from tests.data.samples import make_header, make_sample
 from tests.waiting import until
 
 
@@ -33,3 +40,14 @@ def test_behind_a_fork_server_too_a_process_ends_when_its_starter_is_killed(tmp_
     starter.kill()
     starter.join()
     until(lambda: not process.exists(), 60)
+
+
+def test_a_shard_whose_makers_a_signal_has_ended_is_interrupted_not_broken(tmp_path: Path) -> None:
+    def broken() -> Iterator[list[Sample]]:
+        yield [make_sample(0, 64)]
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("the workers have ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(tmp_path / "a.h5", broken(), 2, make_header())
+    assert list(tmp_path.iterdir()) == []

@@ -102,6 +102,19 @@ def test_a_video_among_photos_is_told_where_it_goes(tmp_path: Path, capsys: pyte
     assert said == f"hdr: error: {clip}: expected a photo, found a video, which --video takes\n"
 
 
+@pytest.mark.parametrize(("data", "held_out"), [("a", "a"), ("a", "a/aih-00000.h5"), ("a/aih-00000.h5", "a")])
+def test_shards_that_are_trained_on_are_not_held_out(
+    data: str, held_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_samples(tmp_path / "a/aih-00000.h5", 2)
+    arguments = ["train", "hasm", "--data", data, "--validate", held_out, "--out", "run", "--preset", "nano"]
+    assert main(arguments) == 2
+    said = f"--validate: expected shards that are not trained on, found {held_out}, which is in --data"
+    assert capsys.readouterr().err == f"hdr: error: {said}\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_size_the_network_cannot_take_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_samples(tmp_path / "data/aih-00000.h5", 2)
     arguments = ["train", "hasm", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--size", "50"]

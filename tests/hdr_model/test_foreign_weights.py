@@ -220,3 +220,9 @@ def test_vgg16_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "vgg16.pth")
     with pytest.raises(AssetError, match=r"found 1 missing: features\.7\.bias"):
         VGG16Features.from_file(tmp_path / "vgg16.pth")
+
+
+def test_a_text_in_place_of_weights_is_told_in_words(tmp_path: Path) -> None:
+    (path := tmp_path / "a.pth").write_text("hello")
+    with pytest.raises(AssetError, match=r"read safely \(torch has not saved it, or not all of it\)$"):
+        read_external(path)
