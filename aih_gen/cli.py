@@ -161,7 +161,7 @@ class Verify:
             for problem in problems:
                 tqdm.write(str(problem), sys.stdout)
             found += len(problems)
-        print(f"{self.path}: {f'{found} problems' if found else 'all is well'}")
+        print(f"{self.path}: {f'problems: {found}' if found else 'all is well'}")
         return PROBLEMS_FOUND if found else 0
 
 

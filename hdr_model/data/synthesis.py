@@ -50,12 +50,12 @@ class SynthesisDataset(Dataset[Batch]):
     ) -> None:
         if not 0 < share <= 1 or (stored is None) != (share == 1):
             raise AIHError(f"--synthesise: expected a share from 0 to 1, found {share}")
-        size = stored.shards.size[0] if stored else None
+        size = None if stored is None else stored.shards.size[0]
         config = SynConfig(source=str(hands), seed=seed, size=size or _own_size(hands))
         check_config(config)
         self.stored, self.fields, self.share = stored, tuple(fields), share
         self.source = open_source(config)
-        self.first = len(stored) if stored else 0
+        self.first = 0 if stored is None else len(stored)
 
     def __len__(self) -> int:
         """Number of stored samples; without any, of the hands of the side that has more."""
@@ -64,7 +64,7 @@ class SynthesisDataset(Dataset[Batch]):
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         """A batch for ``compose``. Number ``first`` + k is sample k of AIH_Syn."""
         kept = [k for k in indices if k < self.first]
-        batch = dict(self.stored[kept]) if self.stored and kept else {}
+        batch = dict(self.stored[kept]) if self.stored is not None and kept else {}
         raw = [self._raw(k - self.first) for k in indices if k >= self.first]
         return batch | {RAW + name: torch.stack([arrays[name] for arrays in raw]) for name in (raw[0] if raw else ())}
 
@@ -79,7 +79,7 @@ class SynthesisDataset(Dataset[Batch]):
 
     def digest(self) -> str:
         """SHA-256 over the stored samples' digest and the hands' description."""
-        parts = {"stored": self.stored.digest() if self.stored else None, "hands": self.source.describe()}
+        parts = {"stored": None if self.stored is None else self.stored.digest(), "hands": self.source.describe()}
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
     def order(self, batch_size: int, seed: int, start: int, steps: int, rank: int, world: int) -> Order:
@@ -89,13 +89,13 @@ class SynthesisDataset(Dataset[Batch]):
             AIHError: a batch is too small for the share.
         """
         composed = round(batch_size * self.share)
-        if not composed or (composed == batch_size and self.stored):
+        if not composed or (composed == batch_size and self.stored is not None):
             raise AIHError(
                 "--synthesise: expected at least one stored and one composed sample a batch, found a share of "
                 f"{self.share:g} in batches of {batch_size}"
             )
         kept = batch_size - composed
-        if self.stored:
+        if self.stored is not None:
             stored = self.stored.order(kept, seed, start, steps, rank, world)
         else:
             stored = SampleOrder(0, 0, seed, start, steps, rank, world)

@@ -300,7 +300,7 @@ def _open_data(
         if number is not None:
             raise AIHError(f"{name}: expected a configuration ({CONFIG_SUFFIX}) in --data, found {number} and shards")
     stored = AIHDataset(data, task.fields, task.min_hands) if synthesise < 1 else None
-    if stored and not synthesise:
+    if stored is not None and not synthesise:
         return stored
     return SynthesisDataset(stored, hands or data[0], task.fields, synthesise, seed)
 

@@ -159,3 +159,17 @@ def test_a_network_keeps_the_name_of_its_encoder(tmp_path: Path) -> None:
     HASM(HASMConfig("mit_nano", decoder_width=256)).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"network": "hasm", "config": {"encoder": "mit_nano"}}')
     assert HASM.from_pretrained(tmp_path).config == HASMConfig("mit_nano")  # what is left out has its default
+
+
+@pytest.mark.parametrize("stage", ["block2", "block3"])
+def test_dilated_convolutions_have_the_same_gradients_in_bfloat16(stage: str) -> None:
+    torch.manual_seed(0)
+    conv = cast(nn.Module, make_encoder("dilated_resnet_nano")).get_submodule(f"{stage}.1.conv2")
+    (weight,) = conv.parameters()
+    features = torch.randn(2, weight.shape[1], 32, 32).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found = conv(features)
+        gradients += torch.autograd.grad(found.float().square().mean(), weight)
+    assert bool((gradients[0] - gradients[1]).abs().max() < 0.02 * gradients[1].abs().max())

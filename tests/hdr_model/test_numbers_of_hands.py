@@ -12,6 +12,7 @@ from torch import nn
 
 from aih_gen.errors import AIHError
 from aih_gen.shards.writer import write_shard
+from hdr_model.cli import main
 from hdr_model.config import HASMConfig, HDRMConfig, SHPEConfig, training_preset
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.rng import SampleRng
@@ -108,6 +109,17 @@ def test_a_set_without_pairs_is_too_small_for_hdrm(data: Path) -> None:
     dataset = AIHDataset(data, ("index",), 2)
     with pytest.raises(AIHError, match="3 samples of a batch with two hands, found 2"):
         dataset.order(3, 0, 0, 1, 0, 1)
+
+
+def test_hdrm_says_so_where_all_samples_show_one_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = tmp_path / "one" / "aih-00000.h5"
+    shard.parent.mkdir()
+    write_shard(shard, [[make_sample(index, 64, (index,)) for index in (0, 1)]], 2, make_header())
+    arguments = ["train", "hdrm", "--preset", "nano", "--data", str(shard.parent), "--out", str(tmp_path / "run")]
+    for more, said in (([], "16 samples"), (["--synthesise", "0.5"], "8 samples")):
+        assert main([*arguments, *more]) == 2
+        found = f"{shard.parent}: expected at least the {said} of a batch with two hands, found 0\n"
+        assert capsys.readouterr().err == f"hdr: error: {found}"
 
 
 def test_pictures_of_no_hand_teach_shpe_nothing_and_hasm_that_there_is_nothing(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,7 +50,7 @@ class _Bottleneck(nn.Module):
         out_channels = 4 * width
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.conv2 = _Conv3x3(width, width, 3, stride, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -65,6 +66,21 @@ class _Bottleneck(nn.Module):
         inner = F.relu(self.bn1(self.conv1(features)))
         inner = F.relu(self.bn2(self.conv2(inner)))
         return F.relu(self.bn3(self.conv3(inner)) + self.shortcut(features))
+
+
+class _Conv3x3(nn.Conv2d):
+    """A convolution that a CPU trains in float32 where it is dilated.
+
+    oneDNN (as of torch 2.13) computes weight gradients in bfloat16 for some numbers of channels, such as 24, that are
+    wrong or NaN.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / stride, W / stride)."""
+        if features.device.type != "cpu" or self.dilation[0] == 1 or not torch.is_grad_enabled():
+            return super().forward(features)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(features.float())
 
 
 def _stage(in_channels: int, width: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
