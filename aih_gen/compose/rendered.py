@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,10 @@ from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
-from aih_gen.hands import HandModel
 from aih_gen.kernels.blur import blurred
 from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
 from aih_gen.render import make_renderer
-from aih_gen.render.layers import HAND, Layers
+from aih_gen.render.layers import HAND, Layers, Renderer
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
@@ -30,7 +30,11 @@ HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True)
 
 
 class RenderedSource:
-    """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer."""
+    """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer.
+
+    Raises:
+        AIHError: the hand models, the library or recorded hands cannot be read or cannot serve.
+    """
 
     def __init__(
         self, config: RenderConfig, fits: Mapping[int, Fits] | None = None, gl_device: int | None = None
@@ -39,9 +43,17 @@ class RenderedSource:
         self.config = config
         self.hands = HandPair(config.hand_model)
         self.scenes = SceneSampler(config, self.hands.models, fits)
-        self.renderer = make_renderer(
-            config.renderer, self.hands, config.size, config.look, self.scenes.textures, gl_device
-        )
+        self._gl_device = gl_device
+
+    @functools.cached_property
+    def renderer(self) -> Renderer:
+        """The renderer, opened when it is first needed: most of what is asked of a source draws nothing.
+
+        Raises:
+            AIHError: no OpenGL starts.
+        """
+        config, textures = self.config, self.scenes.textures
+        return make_renderer(config.renderer, self.hands, config.size, config.look, textures, self._gl_device)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
@@ -54,22 +66,17 @@ class RenderedSource:
         return [compose(*parts) for parts in zip(scenes, layers, backgrounds, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """The outside files that the samples depend on."""
-        return describe_inputs(self.hands.models, self.scenes)
-
-
-def describe_inputs(models: Sequence[HandModel], scenes: SceneSampler) -> dict[str, Any]:
-    """Names and hashes of the outside files that scenes of these hands depend on, by the configuration's field."""
-    model, library, textures = models[0], scenes.library, scenes.textures
-    inputs = {
-        "hand_model": {"name": model.name, "sha256": model.sha256},
-        "backgrounds": {"name": library.name, "sha256": library.digest()},
-        "textures": {"name": textures.name, "sha256": textures.digest()},
-    }
-    for recorded in scenes.recorded.values():  # all of one file
-        fits = recorded.fits
-        inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
-    return inputs
+        """Names and hashes of the outside files that the samples depend on, by the configuration's field."""
+        model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
+        inputs = {
+            "hand_model": {"name": model.name, "sha256": model.sha256},
+            "backgrounds": {"name": library.name, "sha256": library.digest()},
+            "textures": {"name": textures.name, "sha256": textures.digest()},
+        }
+        for recorded in self.scenes.recorded.values():  # all of one file
+            fits = recorded.fits
+            inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
+        return inputs
 
 
 def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:

@@ -12,8 +12,8 @@ Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 UInt8 = NDArray[np.uint8]
 
-HAND, ARM = 1, 2
-"""Values of ``part``, as ``aih_gen.render.layers`` has them."""
+NOTHING, HAND, ARM = 0, 1, 2
+"""Values of ``part``."""
 
 
 @compiled

@@ -18,6 +18,7 @@ from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES, MAX_ANGLES, MIN_ANGLES, clamp_to_joint_limits
 from aih_gen.kernels import hands as kernels
 from aih_gen.kernels import meshes, textures, views
+from aih_gen.kernels.compiled import is_kept
 from aih_gen.scenes.body import FOREARM
 from aih_gen.scenes.cameras import MIN_DEPTH
 from aih_gen.scenes.contact import Contacts, Hands, _arrays, _joined
@@ -421,6 +422,15 @@ def test_samples_are_the_same_with_what_is_compiled_cold_warm_and_not_kept(tmp_p
     done = subprocess.run([sys.executable, "-c", SCENE], capture_output=True, text=True, check=True)
     (cold, first), (warm, second), (_, third) = *said, done.stdout.split()
     assert (cold, warm) == ("False", "True") and first == second == third
+
+
+def test_what_is_not_compiled_or_kept_elsewhere_counts_as_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under NUMBA_DISABLE_JIT a compiled function is the plain one."""
+    kernels.spread_range(30.0)
+    assert is_kept(kernels.spread_range)
+    assert not is_kept(test_what_is_not_compiled_or_kept_elsewhere_counts_as_not_kept)
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
+    assert not is_kept(kernels.spread_range)
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(
