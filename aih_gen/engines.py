@@ -153,6 +153,7 @@ class _Workers:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop.value = 1
         self.pool.shutdown(cancel_futures=True)
+        self.turns.close()
         if kind is BrokenProcessPool:
             raise AIHError(KILLED if self.started.value else ENDED_AT_START) from None
 

@@ -15,7 +15,7 @@ from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
 from aih_gen.kernels.blur import blurred
-from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
+from aih_gen.kernels.layers import composite, mark_shaded, premultiply, resolve_visibility
 from aih_gen.render import make_renderer
 from aih_gen.render.layers import HAND, Layers, Renderer
 from aih_gen.render.meshes import HandPair
@@ -90,9 +90,9 @@ def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     the other hand and arm, nothing is removed, and the target is the image.
     """
     masks, removed = np.empty((6, *background.shape[:2]), np.bool_), np.empty(layers.part.shape, np.bool_)
-    own_pixels(layers.part, layers.depth, masks, removed)
+    resolve_visibility(layers.part, layers.depth, masks, removed)
     amodal, visible, arm = masks.reshape(3, 2, *background.shape[:2])
-    images = apply_sensor(_put_together(layers, removed, background, scene.props_blur), removed, scene.sensor)
+    images = apply_sensor(_composite(layers, removed, background, scene.props_blur), removed, scene.sensor)
     shaded = np.empty(background.shape[:2], np.bool_)
     mark_shaded(images, removed, shaded)
 
@@ -146,14 +146,14 @@ def _parameters(hands: Sequence[Hand | None], present: Mask) -> dict[str, Float3
     return found
 
 
-def _put_together(layers: Layers, removed: Mask, background: UInt8, blur: float) -> UInt8:
+def _composite(layers: Layers, removed: Mask, background: UInt8, blur: float) -> UInt8:
     """(3,H,W,3) the image and each hand alone; props are blurred by a radius in image sides."""
     images = np.empty((3, *background.shape), np.uint8)
     behind = np.empty((0, *background.shape[:2], 4), np.uint8) if layers.behind is None else layers.behind
     blurry = len(behind) > 0 and blur * len(background) > 0.3
     if blurry:
         behind = np.stack([blurred(premultiply(layer), blur * len(background)) for layer in behind])
-    put_together(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
+    composite(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
     for side in (0, 1):
         if not (removed[side].any() or (layers.part[1 - side] == HAND).any()):
             # The shadow of what is outside the image, or of an arm behind this hand, stays.

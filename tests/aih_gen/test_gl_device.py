@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import moderngl
+import numpy as np
 import pytest
 import torch
 from tqdm import tqdm
@@ -150,13 +151,16 @@ def test_where_nothing_can_draw_nothing_is_left(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_renderer_that_is_gone_has_let_its_context_go() -> None:
-    source = RenderedSource(PLAIN)
-    kept = source.renderer.context  # type: ignore[attr-defined]
-    assert kept.info
-    del source
+def test_a_renderer_that_is_gone_has_let_its_context_go_and_others_draw_on() -> None:
+    stays, goes = RenderedSource(PLAIN), RenderedSource(PLAIN)
+    (before,), (same,) = stays.samples([0]), goes.samples([0])
+    kept = goes.renderer.context
+    assert kept.info and np.array_equal(before.image, same.image)
+    del goes
     gc.collect()
     assert isinstance(kept.mglo, moderngl.InvalidObject)
+    for _ in range(2):
+        assert np.array_equal(stays.samples([0])[0].image, before.image)
 
 
 def own_device() -> int | None:
@@ -168,6 +172,7 @@ def test_workers_take_devices_in_turn() -> None:
     with engines.one_thread_each(), engines._Workers(4, 0, (5, None, 7), tqdm(disable=True)) as crew:
         devices = [future.result() for future in [crew.submit(own_device) for _ in range(4)]]
     assert sorted(map(str, devices)) == ["5", "5", "7", "None"]
+    assert crew.turns.closed
 
 
 @pytest.mark.parametrize("node", ["nvidia0", "nvidia3"])

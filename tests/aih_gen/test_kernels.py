@@ -383,12 +383,12 @@ def test_normals_and_bodies_are_those_of_the_twins() -> None:
     strengths = rng.random(4).astype(np.float32)
     built = mean + 0.7 * first + 0.3 * second
     built[moving] += np.tensordot(strengths, expressions, 1)
-    assert np.allclose(meshes.built(mean, first, second, 0.3, moving, expressions, strengths), built, atol=1e-5)
+    assert np.allclose(meshes.blend_shapes(mean, first, second, 0.3, moving, expressions, strengths), built, atol=1e-5)
 
     bones, weights = rng.integers(0, 6, (60, 3)), rng.random((60, 3)).astype(np.float32)
     transforms = rng.normal(size=(6, 3, 4)).astype(np.float32)
     moved = np.einsum("vk,vkij,vj->vi", weights, transforms[bones], np.c_[mean, np.ones(60)])
-    assert np.allclose(meshes.carried(mean, bones, weights, transforms), moved, atol=1e-4)
+    assert np.allclose(meshes.skinned(mean, bones, weights, transforms), moved, atol=1e-4)
 
     pixels = points[points[:, 2] > 0.5]
     pixels = pixels[:, :2] / pixels[:, 2:] * [40, 30] + [20, 10]
@@ -399,7 +399,7 @@ def test_normals_and_bodies_are_those_of_the_twins() -> None:
 
 def test_stored_textures_are_those_of_the_twin() -> None:
     linear = np.random.default_rng(6).uniform(-0.2, 1.2, (40, 30, 3)).astype(np.float32)
-    assert np.array_equal(textures.rooted(linear), (255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8))
+    assert np.array_equal(textures.sqrt_encoded(linear), (255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8))
 
 
 SCENE = "from aih_gen import config, scenes, hands, kernels; import hashlib; \
