@@ -283,6 +283,7 @@ def on_ray(devices: tuple[int | None, ...], jobs: Sequence[Job], finished: Finis
     started = not ray.is_initialized()
     if started:
         ray.init(log_to_driver=False)
+    running: dict[Any, Job] = {}
     try:
         remote = ray.remote(_run_in_ray)
         running = {remote.remote(job, devices, number): job for number, job in enumerate(jobs)}
@@ -295,5 +296,9 @@ def on_ray(devices: tuple[int | None, ...], jobs: Sequence[Job], finished: Finis
             raise error.cause from None  # without Ray's account of where it came from
         raise
     finally:
+        for task in running:  # none but after a failure: whoever goes on would write to a folder that is let go
+            ray.cancel(task)
+        if running:
+            ray.wait(list(running), num_returns=len(running))
         if started:
             ray.shutdown()
