@@ -30,7 +30,7 @@ Device = Annotated[str, tyro.conf.arg(help="auto (the GPU where there is one), c
 NetworksEngine = Annotated[
     Engine,
     tyro.conf.arg(
-        help="What computes the networks. onnxruntime does so on the CPU, and also takes the folder of an export as "
+        help="Computes the networks. onnxruntime does so on the CPU, and also takes the folder of an export as "
         "--weights; weights are exported first."
     ),
 ]
@@ -274,7 +274,7 @@ class Demo:
     weights: Path | None = None
     """Folder with hasm, hdrm and shpe; by default the shipped weights."""
     port: int = 7860
-    """Where the page is: http://127.0.0.1:PORT."""
+    """Of the page: http://127.0.0.1:PORT."""
     engine: NetworksEngine = "torch"
     device: Device = "auto"
 
