@@ -87,7 +87,11 @@ def test_a_small_crop_stands_where_its_affine_map_says() -> None:
 def test_places_are_as_exact_where_networks_compute_in_bfloat16() -> None:
     torch.manual_seed(0)
     affine = crop_affine(
-        torch.full((2, 2), 130.0), torch.full((2,), 77.0), 64, torch.tensor([False, True]), FAR.draw(SampleRng(0, 0, 0, 2))
+        torch.full((2, 2), 130.0),
+        torch.full((2,), 77.0),
+        64,
+        torch.tensor([False, True]),
+        FAR.draw(SampleRng(0, 0, 0, 2)),
     )
     points, joints, image = 200 * torch.rand(2, 21, 2), torch.rand(2, 21, 3), torch.rand(2, 3, 256, 256)
 
