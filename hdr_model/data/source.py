@@ -14,6 +14,7 @@ from aih_gen.config import RenderConfig, SynConfig, check_config, config_documen
 from aih_gen.errors import AIHError
 from aih_gen.factory import drawing_devices
 from aih_gen.sources import Source, describe_source, open_source
+from hdr_model.data.aih import HANDS
 from hdr_model.data.batch import Batch, stack
 from hdr_model.data.window import WindowOrder
 
@@ -56,6 +57,8 @@ class SourceDataset(Dataset[Batch]):
         gl_device: int | Sequence[int] | None = None,
     ) -> None:
         check_config(config)
+        if isinstance(config, RenderConfig) and not sum(config.hands[: len(config.hands) - min_hands]):
+            raise AIHError(f"hands: expected a share of scenes{HANDS[min_hands]}, found none")
         self.devices = drawing_devices(config, gl_device)
         self.config, self.fields, self.min_hands = config, tuple(fields), min_hands
         self.window, self.new_per_step = window, new_per_step
