@@ -34,7 +34,8 @@ from PIL import Image
 from aih_gen.compose.rendered import RenderedSource, compose
 from aih_gen.compose.sample import Sample
 from aih_gen.config import TWO_HANDS, RenderConfig
-from aih_gen.factory import BATCH, generate, one_thread_each, open_in_worker
+from aih_gen.engines import BATCH, one_thread_each, open_in_worker
+from aih_gen.factory import generate
 from aih_gen.render.context import describe_driver
 from aih_gen.scenes.backgrounds import background_image
 from aih_gen.scenes.scene import Scene

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aih_gen.compose.rendered import RenderedSource
 from aih_gen.config import RenderConfig, sample_rng
-from aih_gen.factory import one_thread_each
+from aih_gen.engines import one_thread_each
 from aih_gen.hands.anatomy import MAX_ANGLES, MIN_ANGLES
 from aih_gen.hands.joints import FINGERS
 from aih_gen.scenes.poses import Pair, PairSampler

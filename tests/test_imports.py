@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = (
     "errors", "extras", "typing", "io", "assets", "interruption", "arguments", "config", "kernels",
-    "hands", "scenes", "render", "compose", "shards", "sources", "exports", "factory",
+    "hands", "scenes", "render", "compose", "shards", "sources", "exports", "engines", "factory",
     "reports", "import_export", "doctor", "cli", "__main__",
 )  # fmt: skip
 """The folders and modules of ``aih_gen``; each imports only what stands before it."""

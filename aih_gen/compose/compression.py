@@ -12,7 +12,7 @@ from aih_gen.typing import Float32, Int64, UInt8
 BLOCK = SIDE
 """Side, in pixels, of the squares within which an image changes if one of their pixels does."""
 
-LIGHT = np.array(
+LUMA = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -24,10 +24,10 @@ LIGHT = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
-"""Steps of the brightness' frequencies at quality 50 (ITU-T T.81, table K.1)."""
-COLOUR = np.full((8, 8), 99)
-"""Those of the colour differences (table K.2)."""
-COLOUR[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+"""Quantisation table of luma at quality 50 (ITU-T T.81, table K.1)."""
+CHROMA = np.full((8, 8), 99)
+"""That of chroma (table K.2)."""
+CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
 def compressed(quality: int, image: UInt8, box: Int64, result: UInt8) -> None:
@@ -48,4 +48,4 @@ def _cosines() -> tuple[Float32, Float32]:
 def _steps(quality: int) -> Float32:
     """(2,8,8) as libjpeg scales them."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((np.stack([LIGHT, COLOUR]) * percent + 50) // 100, 1, 255).astype(np.float32)
+    return np.clip((np.stack([LUMA, CHROMA]) * percent + 50) // 100, 1, 255).astype(np.float32)

@@ -104,7 +104,7 @@ def compose_pair(
         **cast(dict[str, Any], hands),
         joint_state=np.stack(states),
         camera=np.full((3, 3), np.nan, np.float32),
-        present=np.array([mask.any() for mask in amodal]),
+        present=np.array([hand.any() for hand in amodal]),
         occlusion=np.array([occlusion(amodal[side], visible[side]) for side in (0, 1)], np.float32),
         index=index,
         provenance={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,10 @@ from aih_gen.compose.masks import occlusion
 from aih_gen.compose.sample import JOINT_OUTSIDE, JOINT_UNKNOWN, Sample
 from aih_gen.compose.sensor import apply_sensor
 from aih_gen.config import RenderConfig
-from aih_gen.hands import HandModel
 from aih_gen.kernels.blur import blurred
-from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
+from aih_gen.kernels.layers import composite, mark_shaded, premultiply, resolve_visibility
 from aih_gen.render import make_renderer
-from aih_gen.render.layers import HAND, Layers
+from aih_gen.render.layers import HAND, Layers, Renderer
 from aih_gen.render.meshes import HandPair
 from aih_gen.scenes import SceneSampler
 from aih_gen.scenes.backgrounds import background_image
@@ -30,7 +30,11 @@ HAND_TYPES = {(True, True): "interacting", (True, False): "right", (False, True)
 
 
 class RenderedSource:
-    """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer."""
+    """Samples of AIH_Render by index. Holds the hand models, the background library and the renderer.
+
+    Raises:
+        AIHError: the hand models, the library or recorded hands cannot be read or cannot serve.
+    """
 
     def __init__(
         self, config: RenderConfig, fits: Mapping[int, Fits] | None = None, gl_device: int | None = None
@@ -39,9 +43,17 @@ class RenderedSource:
         self.config = config
         self.hands = HandPair(config.hand_model)
         self.scenes = SceneSampler(config, self.hands.models, fits)
-        self.renderer = make_renderer(
-            config.renderer, self.hands, config.size, config.look, self.scenes.textures, gl_device
-        )
+        self._gl_device = gl_device
+
+    @functools.cached_property
+    def renderer(self) -> Renderer:
+        """The renderer, opened when it is first needed: most of what is asked of a source draws nothing.
+
+        Raises:
+            AIHError: no OpenGL starts.
+        """
+        config, textures = self.config, self.scenes.textures
+        return make_renderer(config.renderer, self.hands, config.size, config.look, textures, self._gl_device)
 
     def samples(self, indices: Sequence[int]) -> list[Sample]:
         """The samples of these indices, in their order."""
@@ -54,22 +66,17 @@ class RenderedSource:
         return [compose(*parts) for parts in zip(scenes, layers, backgrounds, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """The outside files that the samples depend on."""
-        return describe_inputs(self.hands.models, self.scenes)
-
-
-def describe_inputs(models: Sequence[HandModel], scenes: SceneSampler) -> dict[str, Any]:
-    """Names and hashes of the outside files that scenes of these hands depend on, by the configuration's field."""
-    model, library, textures = models[0], scenes.library, scenes.textures
-    inputs = {
-        "hand_model": {"name": model.name, "sha256": model.sha256},
-        "backgrounds": {"name": library.name, "sha256": library.digest()},
-        "textures": {"name": textures.name, "sha256": textures.digest()},
-    }
-    for recorded in scenes.recorded.values():  # all of one file
-        fits = recorded.fits
-        inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
-    return inputs
+        """Names and hashes of the outside files that the samples depend on, by the configuration's field."""
+        model, library, textures = self.hands.models[0], self.scenes.library, self.scenes.textures
+        inputs = {
+            "hand_model": {"name": model.name, "sha256": model.sha256},
+            "backgrounds": {"name": library.name, "sha256": library.digest()},
+            "textures": {"name": textures.name, "sha256": textures.digest()},
+        }
+        for recorded in self.scenes.recorded.values():  # all of one file
+            fits = recorded.fits
+            inputs["poses"] = {"name": fits.name, "sha256": fits.sha256}
+        return inputs
 
 
 def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
@@ -83,9 +90,9 @@ def compose(scene: Scene, layers: Layers, background: UInt8) -> Sample:
     the other hand and arm, nothing is removed, and the target is the image.
     """
     masks, removed = np.empty((6, *background.shape[:2]), np.bool_), np.empty(layers.part.shape, np.bool_)
-    own_pixels(layers.part, layers.depth, masks, removed)
+    resolve_visibility(layers.part, layers.depth, masks, removed)
     amodal, visible, arm = masks.reshape(3, 2, *background.shape[:2])
-    images = apply_sensor(_put_together(layers, removed, background, scene.props_blur), removed, scene.sensor)
+    images = apply_sensor(_composite(layers, removed, background, scene.props_blur), removed, scene.sensor)
     shaded = np.empty(background.shape[:2], np.bool_)
     mark_shaded(images, removed, shaded)
 
@@ -139,14 +146,14 @@ def _parameters(hands: Sequence[Hand | None], present: Mask) -> dict[str, Float3
     return found
 
 
-def _put_together(layers: Layers, removed: Mask, background: UInt8, blur: float) -> UInt8:
+def _composite(layers: Layers, removed: Mask, background: UInt8, blur: float) -> UInt8:
     """(3,H,W,3) the image and each hand alone; props are blurred by a radius in image sides."""
     images = np.empty((3, *background.shape), np.uint8)
     behind = np.empty((0, *background.shape[:2], 4), np.uint8) if layers.behind is None else layers.behind
     blurry = len(behind) > 0 and blur * len(background) > 0.3
     if blurry:
         behind = np.stack([blurred(premultiply(layer), blur * len(background)) for layer in behind])
-    put_together(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
+    composite(background, behind, blurry, layers.colour, layers.shaded_colour, layers.part, removed, images)
     for side in (0, 1):
         if not (removed[side].any() or (layers.part[1 - side] == HAND).any()):
             # The shadow of what is outside the image, or of an arm behind this hand, stays.

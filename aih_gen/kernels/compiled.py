@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import numba
 
@@ -32,8 +32,12 @@ def _compiled(function: Callable[_Arguments, _Result], cache: bool) -> Callable[
 
 
 def is_kept(function: Callable[..., object]) -> bool:
-    """True if machine code of a ``compiled`` function, of this or an earlier version, is on disk."""
-    folder, module = cast(Any, function)._cache.cache_path, function.__module__.rpartition(".")[2]
+    """True if machine code of a ``compiled`` function, of this or an earlier version, is on disk.
+
+    It is a guess for a line that is printed: where Numba keeps code otherwise, or compiles nothing, it is False.
+    """
+    folder = getattr(getattr(function, "stats", None), "cache_path", None)
+    module = function.__module__.rpartition(".")[2]
     return folder is not None and any(Path(folder).glob(f"{module}.{function.__name__}-*.nbi"))
 
 

@@ -1,7 +1,7 @@
-"""Two hands: limits of their joints, posing, fingers kept apart, and contact.
+"""Two hands, in this order: joint limits, posing, fingers apart from each other, points near each other, contact.
 
-Angles of the fingers come as (5,4) arrays in degrees, as in ``hands.anatomy``. Where an axis of two leads, the right
-hand comes first.
+One file, as each part calls those before it (``aih_gen.kernels``). Angles of the fingers come as (5,4) arrays in
+degrees, as in ``hands.anatomy``. Where an axis of two leads, the right hand comes first.
 """
 
 from __future__ import annotations
@@ -17,61 +17,7 @@ Array = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-MAX_CURL = 206.0
-"""Greatest sum of a finger's three flexions in degrees: then its tip lies in the palm."""
-DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
-"""The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
-MAX_STRAIGHTER = 40.0
-"""Degrees of MCP and of PIP by which the ring finger can be straighter than both its neighbours, which pull it."""
-
-OPEN_THUMB = (0.0, -12.0, -6.0, -10.0)
-"""Opposition, adduction, MCP and IP flexion of a thumb that points away from every finger."""
-MAX_OVERLAP = 0.0015
-"""Depth (m) to which capsules may overlap: they are thicker than the fingers between the joints."""
-LEVER = 0.05
-"""Distance (m) from the knuckle at which neighbouring fingers meet."""
-PARTING_STEPS = 8
-POINTS = 5
-"""Points along a bone that are compared with other bones' capsules."""
-
-VICINITY = 0.013
-"""Vertices at least this near (m) to the other hand take part in the steps."""
-MAX_DEPTH = 0.012
-"""A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
-TOLERANCE, TOUCHING = 0.0012, 0.002
-"""Depth (m) that is left alone, and the distance at which hands that should touch do."""
-OVERCORRECTION = 0.0003
-"""Metres by which points are moved farther than needed."""
-MAX_ROWS = 40
-"""Deepest points of a hand that become constraints."""
-STEPS = 12
-UNKNOWNS = 46
-"""Place and rotation of the left hand, and both hands' joint angles."""
-METRES, RADIANS = 0.01, 0.15
-"""Units in which they change."""
-DAMPING = 1.5
-"""Weight of such a unit's square against a square millimetre of depth."""
-MAX_STEP = 1.2
-"""Units by which an unknown may change in one step."""
-PULL = 3.0
-"""Weight of an intended contact against that of one point inside."""
-MAX_BEND = 25.0
-"""Degrees by which the joints of recorded fingers may be bent."""
-CLOSING_ROUNDS, CLOSING_STEPS = 4, 4
-CLOSING_REACH, CLOSING_STRIDE = 0.025, 3
-"""Rounds and steps in which fingers close; how near (m) to the other hand the vertices of a round are, and of how many
-one takes part.
-"""
-CLOSING_PACE = 0.6
-"""Units by which an angle may close in one step: a finger tip goes no farther than half a finger is thick."""
-SEPARATION, MAX_SEPARATIONS = 0.004, 60
-"""Step (m) by which hands that no bending frees are moved apart, and the number of such steps."""
-
 _DEGREE = np.pi / 180
-_BUCKETS = 16**3
-"""Of a table of cells, which repeats itself every 16 cells along each axis."""
-_BLOCK = 16
-"""Vertices that are compared, or passed over, together."""
 
 
 class Model(NamedTuple):
@@ -151,16 +97,23 @@ class Posed(NamedTuple):
 
 # Joint angles and their limits
 
+MAX_CURL = 206.0
+"""Greatest sum of a finger's three flexions in degrees: then its tip lies in the palm."""
+DIP_SHARE, DIP_FREEDOM = 0.6, 15.0
+"""The last joint follows the middle one: DIP = 0.6 PIP within 15 degrees (one tendon bends both)."""
+MAX_STRAIGHTER = 40.0
+"""Degrees of MCP and of PIP by which the ring finger can be straighter than both its neighbours, which pull it."""
+
 
 @compiled
-def _between(value: float, low: float, high: float) -> float:
+def _clip(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
 @compiled
 def spread_range(mcp: float) -> float:
     """Share of the range of spreading that is left at a knuckle's flexion in degrees."""
-    return _between(1 - mcp / 90, 0.1, 1.0)
+    return _clip(1 - mcp / 90, 0.1, 1.0)
 
 
 @compiled
@@ -168,20 +121,20 @@ def clamp_to_joint_limits(angles: Array, low: Array, high: Array) -> None:
     """Bring ``angles`` (5,4) to the nearest ones within the limits and couplings of the fingers."""
     for finger in range(5):
         for k in range(4):
-            angles[finger, k] = _between(angles[finger, k], low[finger, k], high[finger, k])
+            angles[finger, k] = _clip(angles[finger, k], low[finger, k], high[finger, k])
     for k in (1, 2):
         angles[3, k] = max(angles[3, k], min(angles[2, k], angles[4, k]) - MAX_STRAIGHTER)
     for finger in range(1, 5):
         follows = DIP_SHARE * angles[finger, 2]
-        angles[finger, 3] = _between(angles[finger, 3], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
+        angles[finger, 3] = _clip(angles[finger, 3], follows - DIP_FREEDOM, follows + DIP_FREEDOM)
         share = min(1.0, (MAX_CURL - angles[finger, 1]) / max(angles[finger, 2] + angles[finger, 3], 1.0))
         angles[finger, 2] *= share
         angles[finger, 3] *= share
         # Collateral ligaments are tight in bent knuckles: a bent finger cannot be spread.
         room = spread_range(angles[finger, 1])
-        angles[finger, 0] = _between(angles[finger, 0], room * low[finger, 0], room * high[finger, 0])
+        angles[finger, 0] = _clip(angles[finger, 0], room * low[finger, 0], room * high[finger, 0])
         for k in range(4):
-            angles[finger, k] = _between(angles[finger, k], low[finger, k], high[finger, k])
+            angles[finger, k] = _clip(angles[finger, k], low[finger, k], high[finger, k])
 
 
 @compiled
@@ -199,7 +152,7 @@ def perturb(angles: Array, noise: Array, low: Array, high: Array) -> None:
 
 
 @compiled
-def _turn(x: float, y: float, z: float, angle: float, out: Array) -> None:
+def _rotation(x: float, y: float, z: float, angle: float, out: Array) -> None:
     """Rotation (3,3) about a unit axis, by radians."""
     s, t = np.sin(angle), 1 - np.cos(angle)
     out[0, 0], out[0, 1], out[0, 2] = 1 - t * (y * y + z * z), t * x * y - s * z, t * x * z + s * y
@@ -226,7 +179,7 @@ def finger_rotations(angles: Array, axes: Array) -> Array:
         for k in range(4):
             x, y, z = axes[finger, k, 0], axes[finger, k, 1], axes[finger, k, 2]
             out = turns[k] if k < 2 else rotations[finger, k - 1]
-            _turn(x, y, z, angles[finger, k] * _DEGREE, out)
+            _rotation(x, y, z, angles[finger, k] * _DEGREE, out)
         _multiply(turns[0], turns[1], rotations[finger, 0])
     return rotations
 
@@ -321,6 +274,16 @@ def skinned(model: Model, rest: Rest, transl: Array, root: Array, fingers: Array
 
 # Fingers apart from each other
 
+OPEN_THUMB = (0.0, -12.0, -6.0, -10.0)
+"""Opposition, adduction, MCP and IP flexion of a thumb that points away from every finger."""
+MAX_OVERLAP = 0.0015
+"""Depth (m) to which capsules may overlap: they are thicker than the fingers between the joints."""
+LEVER = 0.05
+"""Distance (m) from the knuckle at which neighbouring fingers meet."""
+PARTING_STEPS = 8
+POINTS = 5
+"""Points along a bone that are compared with other bones' capsules."""
+
 
 @compiled
 def _overlaps(angles: Array, rest: Rest, fingers: Fingers, overlaps: Array) -> float:
@@ -360,7 +323,7 @@ def _overlaps(angles: Array, rest: Rest, fingers: Fingers, overlaps: Array) -> f
                     for k in range(3):
                         u, v, w = along[other, k, 0], along[other, k, 1], along[other, k, 2]
                         a, b, c = x - starts[other, k, 0], y - starts[other, k, 1], z - starts[other, k, 2]
-                        on = _between((a * u + b * v + c * w) / (u * u + v * v + w * w), 0.0, 1.0)
+                        on = _clip((a * u + b * v + c * w) / (u * u + v * v + w * w), 0.0, 1.0)
                         a, b, c = a - on * u, b - on * v, c - on * w
                         distance = np.sqrt(a * a + b * b + c * c)
                         deepest = max(deepest, radius[finger, level] + radius[other, k] - distance)
@@ -391,6 +354,14 @@ def part_fingers(angles: Array, rest: Rest, fingers: Fingers) -> Array:
 
 
 # Points near each other, by cells of space in a table with a fixed number of buckets
+
+MAX_DEPTH = 0.012
+"""A point farther than this (m) from a surface is taken to be outside it: half a hand's thickness."""
+
+_BUCKETS = 16**3
+"""Of a table of cells, which repeats itself every 16 cells along each axis."""
+_BLOCK = 16
+"""Vertices that are compared, or passed over, together."""
 
 
 @compiled
@@ -551,6 +522,37 @@ def _closest(a: Array, b: Array, contacts: Contacts, pair: int) -> tuple[int, in
 
 # Contact
 
+VICINITY = 0.013
+"""Vertices at least this near (m) to the other hand take part in the steps."""
+TOLERANCE, TOUCHING = 0.0012, 0.002
+"""Depth (m) that is left alone, and the distance at which hands that should touch do."""
+OVERCORRECTION = 0.0003
+"""Metres by which points are moved farther than needed."""
+MAX_ROWS = 40
+"""Deepest points of a hand that become constraints."""
+STEPS = 12
+UNKNOWNS = 46
+"""Place and rotation of the left hand, and both hands' joint angles."""
+METRES, RADIANS = 0.01, 0.15
+"""Units in which they change."""
+DAMPING = 1.5
+"""Weight of such a unit's square against a square millimetre of depth."""
+MAX_STEP = 1.2
+"""Units by which an unknown may change in one step."""
+PULL = 3.0
+"""Weight of an intended contact against that of one point inside."""
+MAX_BEND = 25.0
+"""Degrees by which the joints of recorded fingers may be bent."""
+CLOSING_ROUNDS, CLOSING_STEPS = 4, 4
+CLOSING_REACH, CLOSING_STRIDE = 0.025, 3
+"""Rounds and steps in which fingers close; how near (m) to the other hand the vertices of a round are, and of how many
+one takes part.
+"""
+CLOSING_PACE = 0.6
+"""Units by which an angle may close in one step: a finger tip goes no farther than half a finger is thick."""
+SEPARATION, MAX_SEPARATIONS = 0.004, 60
+"""Step (m) by which hands that no bending frees are moved apart, and the number of such steps."""
+
 
 @compiled
 def _deepest(depths: Array, count: int, chosen: Int64) -> int:
@@ -707,7 +709,7 @@ def _bent(hand: Hand, change: Array, rest: Rest, fingers: Fingers) -> Array:
         for k in range(4):
             angles[finger, k] += change[4 * finger + k] * (RADIANS / _DEGREE)
             if len(hand.recorded):
-                angles[finger, k] = _between(angles[finger, k], -MAX_BEND, MAX_BEND)
+                angles[finger, k] = _clip(angles[finger, k], -MAX_BEND, MAX_BEND)
     if not len(hand.recorded):
         clamp_to_joint_limits(angles, fingers.low, fingers.high)
         part_fingers(angles, rest, fingers)
@@ -720,7 +722,7 @@ def _moved(hand: Hand, change: Array, palm: Array, chains: Int64) -> tuple[Array
     angle = RADIANS * np.sqrt(change[3] * change[3] + change[4] * change[4] + change[5] * change[5])
     scale = RADIANS / max(angle, 1e-12)
     rotation, root, transl = np.empty((3, 3)), np.empty((3, 3)), hand.transl.copy()
-    _turn(scale * change[3], scale * change[4], scale * change[5], angle, rotation)
+    _rotation(scale * change[3], scale * change[4], scale * change[5], angle, rotation)
     _multiply(rotation, hand.root, root)
     for i in range(3):
         transl[i] += METRES * change[i]
@@ -749,7 +751,7 @@ def _step(
             for k in range(4):
                 for side in (0, 1):
                     way = (towards[side, finger, k] - hands[side].angles[finger, k]) * _DEGREE / RADIANS
-                    change[6 + 20 * side + 4 * finger + k] += DAMPING * _between(way, -CLOSING_PACE, CLOSING_PACE)
+                    change[6 + 20 * side + 4 * finger + k] += DAMPING * _clip(way, -CLOSING_PACE, CLOSING_PACE)
     _solve(matrix, change)
     greatest = 1e-9
     for k in range(UNKNOWNS):
@@ -832,8 +834,8 @@ def resolve(
     towards: Array, steps: int,
 ) -> tuple[tuple[Hand, Hand], float, float, float]:  # fmt: skip
     """The hands after the left one and both hands' fingers were moved until nothing passes through and intended
-    contacts touch; then in metres the greatest depth before the steps, the greatest depth and the widest gap of
-    contacts after them. With no ``steps`` hands are measured only.
+    contacts touch; then in metres the greatest depth before the last round, the greatest depth and the widest gap of
+    contacts after it. With no ``steps`` hands are measured only.
 
     Where the angles ``towards`` (2,5,4) in degrees are not empty, fingers close towards them first, as far as the other
     hand lets them, after a round without. Recorded fingers are bent by ``MAX_BEND`` degrees at most; where that does

@@ -1,4 +1,4 @@
-"""JPEG's loss: no file is written, as coding its numbers would lose nothing more."""
+"""JPEG's loss, chroma subsampling and quantisation: no file is written, as entropy coding loses nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 SIDE = 16
-"""Of the squares that are compressed together: four blocks of brightness, one of each colour difference."""
-WHOLE = np.float32(1.5 * 2**23)
+"""Pixels a side of a minimum coded unit: four blocks of luma, one of each chroma."""
+ROUNDING = np.float32(1.5 * 2**23)
 """Added to a smaller number and taken away again, it leaves the nearest whole one."""
 LOW, HIGH = np.float32(-128), np.float32(127)
 
@@ -22,36 +22,36 @@ LOW, HIGH = np.float32(-128), np.float32(127)
 def compress(image: UInt8, cosines: Float32, inverse: Float32, steps: Float32, box: Int64, result: UInt8) -> None:
     """The pixels in ``box`` of ``result`` (H,W,3) become those of ``image`` after JPEG; sides are multiples of 16.
 
-    Brightness and colour differences as in JFIF, the latter at half the resolution, means of 2 by 2 pixels; blocks of 8
-    by 8 in a cosine transform, by the orthonormal ``cosines`` (8,8), frequencies first, and their ``inverse``, in whole
-    ``steps`` (2,8,8), of brightness and of colour differences; these are then interpolated as libjpeg does.
+    YCbCr as in JFIF, 4:2:0: a chroma is the mean of 2 by 2 pixels. Blocks of 8 by 8 in a cosine transform, by the
+    orthonormal ``cosines`` (8,8), frequencies first, and their ``inverse``, are quantised in ``steps`` (2,8,8), of luma
+    and of chroma, which is then interpolated as libjpeg does.
     """
     height, width = image.shape[:2]
     top, bottom = max(box[0] - 2, 0) // SIDE * SIDE, (min(box[1] + 2, height) + SIDE - 1) // SIDE * SIDE
     left, right = max(box[2] - 2, 0) // SIDE * SIDE, (min(box[3] + 2, width) + SIDE - 1) // SIDE * SIDE
-    light = np.empty((bottom - top, right - left), np.float32)
-    colours = np.empty((2, (bottom - top) // 2, (right - left) // 2), np.float32)
-    _separate(image, top, left, light, colours)
-    _lose(light, cosines, inverse, steps[0])
+    luma = np.empty((bottom - top, right - left), np.float32)
+    chroma = np.empty((2, (bottom - top) // 2, (right - left) // 2), np.float32)
+    _to_ycbcr(image, top, left, luma, chroma)
+    _quantise(luma, cosines, inverse, steps[0])
     for k in range(2):
-        _lose(colours[k], cosines, inverse, steps[1])
-    _join(light, colours, top, left, box, result)
+        _quantise(chroma[k], cosines, inverse, steps[1])
+    _from_ycbcr(luma, chroma, top, left, box, result)
 
 
 @compiled
-def _separate(image: UInt8, top: int, left: int, light: Float32, colours: Float32) -> None:
-    """Brightness (H,W), less 128, and colour differences (2,H/2,W/2) of a part of an image."""
+def _to_ycbcr(image: UInt8, top: int, left: int, luma: Float32, chroma: Float32) -> None:
+    """Luma (H,W), less 128, and chroma (2,H/2,W/2), blue first, of the part of an image from ``top``, ``left`` on."""
     rows = image.reshape(image.shape[0], image.shape[1] * 3)
-    height, width = light.shape
+    height, width = luma.shape
     blue, red = np.empty(width, np.float32), np.empty(width, np.float32)
     for row in range(height):
-        line, out = rows[top + row, 3 * left : 3 * (left + width)], light[row]
+        line, out = rows[top + row, 3 * left : 3 * (left + width)], luma[row]
         for j in range(width):
             r, g, b = np.float32(line[3 * j]), np.float32(line[3 * j + 1]), np.float32(line[3 * j + 2])
             out[j] = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b + LOW
             blue[j] = np.float32(-0.168736) * r - np.float32(0.331264) * g + np.float32(0.5) * b
             red[j] = np.float32(0.5) * r - np.float32(0.418688) * g - np.float32(0.081312) * b
-        first, second = colours[0, row // 2], colours[1, row // 2]
+        first, second = chroma[0, row // 2], chroma[1, row // 2]
         for j in range(width // 2):
             if row % 2 == 0:
                 first[j] = second[j] = 0
@@ -60,8 +60,8 @@ def _separate(image: UInt8, top: int, left: int, light: Float32, colours: Float3
 
 
 @compiled
-def _lose(plane: Float32, cosines: Float32, inverse: Float32, steps: Float32) -> None:
-    """The blocks of a plane (H,W) in whole steps of their frequencies, and back, as far as bytes could hold them."""
+def _quantise(plane: Float32, cosines: Float32, inverse: Float32, steps: Float32) -> None:
+    """Quantise the blocks of a plane (H,W) in the ``steps`` (8,8) of their frequencies; levels stay in -128 to 127."""
     height, width = plane.shape
     count = width // 8
     strip, turned = np.empty((8, width), np.float32), np.empty((8, width), np.float32)
@@ -77,7 +77,7 @@ def _lose(plane: Float32, cosines: Float32, inverse: Float32, steps: Float32) ->
             for u in range(8):
                 step = steps[u, v]
                 for j in range(u * count, (u + 1) * count):
-                    strip[v, j] = ((strip[v, j] / step + WHOLE) - WHOLE) * step
+                    strip[v, j] = ((strip[v, j] / step + ROUNDING) - ROUNDING) * step
         _multiply(inverse, strip, turned)
         for u in range(8):
             for x in range(8):
@@ -108,17 +108,17 @@ def _multiply(matrix: Float32, lines: Float32, result: Float32) -> None:
 
 
 @compiled
-def _join(light: Float32, colours: Float32, top: int, left: int, box: Int64, result: UInt8) -> None:
-    """Colours of the pixels in ``box`` from the brightness and colour differences of a larger one."""
-    half = colours.shape[2]
+def _from_ycbcr(luma: Float32, chroma: Float32, top: int, left: int, box: Int64, result: UInt8) -> None:
+    """Colours of the pixels in ``box`` from luma and chroma of a larger part, which begins at ``top``, ``left``."""
+    half = chroma.shape[2]
     made = result.reshape(result.shape[0], result.shape[1] * 3)
     narrow, wide = np.empty((2, half + 2), np.float32), np.empty((2, 2 * half), np.float32)
     near_share, far_share = np.float32(0.75), np.float32(0.25)
     for row in range(box[0], box[1]):
         near = (row - top) // 2
-        far = min(max(near + (1 if row % 2 else -1), 0), colours.shape[1] - 1)
+        far = min(max(near + (1 if row % 2 else -1), 0), chroma.shape[1] - 1)
         for k in range(2):
-            near_line, far_line = colours[k, near], colours[k, far]
+            near_line, far_line = chroma[k, near], chroma[k, far]
             inside, out = narrow[k], wide[k]
             for j in range(half):
                 inside[j + 1] = near_share * near_line[j] + far_share * far_line[j]
@@ -127,7 +127,7 @@ def _join(light: Float32, colours: Float32, top: int, left: int, box: Int64, res
                 out[2 * j] = near_share * inside[j + 1] + far_share * inside[j]
                 out[2 * j + 1] = near_share * inside[j + 1] + far_share * inside[j + 2]
         first, count = box[2] - left, box[3] - box[2]
-        line, pixels = light[row - top, first : first + count], made[row, 3 * box[2] : 3 * box[3]]
+        line, pixels = luma[row - top, first : first + count], made[row, 3 * box[2] : 3 * box[3]]
         blue, red = wide[0, first : first + count], wide[1, first : first + count]
         for j in range(count):
             level = line[j] + np.float32(128.5)

@@ -1,4 +1,4 @@
-"""Two hands, each drawn alone, put together by depth over what is behind them."""
+"""Two hands, each drawn alone, composited by depth over what is behind them."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 UInt8 = NDArray[np.uint8]
 
-HAND, ARM = 1, 2
-"""Values of ``part``, as ``aih_gen.render.layers`` has them."""
+NOTHING, HAND, ARM = 0, 1, 2
+"""Values of ``part``."""
 
 
 @compiled
-def own_pixels(part: UInt8, depth: Float32, masks: Mask, removed: Mask) -> None:
-    """Owners of the pixels of layers (2,H,W): the nearer hand, with its arm.
+def resolve_visibility(part: UInt8, depth: Float32, masks: Mask, removed: Mask) -> None:
+    """Owners of the pixels of layers (2,H,W) by depth: the nearer hand with its arm, at equal depths the right one.
 
     ``masks`` (6,H,W) becomes the amodal masks of both hands, the visible ones, and the visible arms; ``removed``
     (2,H,W) is True where the other hand owns a pixel.
     """
     height, width = part.shape[1:]
     for row in range(height):
-        right, left, right_gone, left_gone = part[0, row], part[1, row], removed[0, row], removed[1, row]
+        right, left, right_removed, left_removed = part[0, row], part[1, row], removed[0, row], removed[1, row]
         both = False
         for j in range(width):
-            right_gone[j], left_gone[j] = left[j] != 0, right[j] != 0
+            right_removed[j], left_removed[j] = left[j] != 0, right[j] != 0
             both |= (left[j] != 0) & (right[j] != 0)
         if both:  # few rows: depths are four fifths of what there is to read
             right_depth, left_depth = depth[0, row], depth[1, row]
             for j in range(width):
                 nearer = left_depth[j] < right_depth[j]
-                right_gone[j] &= nearer
-                left_gone[j] &= not nearer
+                right_removed[j] &= nearer
+                left_removed[j] &= not nearer
         for side in range(2):
             reached, own = part[side, row], removed[1 - side, row]
             amodal, visible, arm = masks[side, row], masks[2 + side, row], masks[4 + side, row]
@@ -60,7 +60,7 @@ def premultiply(image: UInt8) -> UInt8:
 
 
 @compiled
-def put_together(
+def composite(
     background: UInt8,
     behind: UInt8,
     premultiplied: bool,
@@ -98,17 +98,17 @@ def put_together(
             first, count = _extent(part[side, row])
             if count == 0:
                 continue
-            covered, line = hands[side, row, 4 * first : 4 * (first + count)], slice(3 * first, 3 * (first + count))
+            covered, inside = hands[side, row, 4 * first : 4 * (first + count)], slice(3 * first, 3 * (first + count))
             reached, other = part[side, row, first : first + count], part[1 - side, row, first : first + count]
             owned = removed[1 - side, row, first : first + count]
             for j in range(count):
                 alpha = np.float32(255) if owned[j] & (other[j] != 0) else np.float32(covered[4 * j + 3])
                 alphas[j] = alpha if reached[j] != 0 else np.float32(0)
-            _blend(covered, alphas[:count], alphas[:count], made[1 + side, row, line])
+            _blend(covered, alphas[:count], alphas[:count], made[1 + side, row, inside])
             for j in range(count):
                 alphas[j] = alphas[j] if owned[j] else np.float32(0)
             _blend(
-                shaded[side, row, 4 * first : 4 * (first + count)], alphas[:count], alphas[:count], made[0, row, line]
+                shaded[side, row, 4 * first : 4 * (first + count)], alphas[:count], alphas[:count], made[0, row, inside]
             )
 
 

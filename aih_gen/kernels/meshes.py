@@ -51,7 +51,7 @@ def projected_bounds(points: Float32, matrix: Float32, min_depth: float) -> tupl
 
 
 @compiled
-def built(
+def blend_shapes(
     mean: Float32, first: Float32, second: Float32, share: float, moving: Int64, expressions: Float32,
     strengths: Float32,
 ) -> Float32:  # fmt: skip
@@ -72,8 +72,10 @@ def built(
 
 
 @compiled
-def carried(points: Float32, bones: Int64, weights: Float32, transforms: Float32) -> Float32:
-    """(V,3) ``points`` (V,3) carried by the ``bones`` (V,K) with ``weights`` (V,K), by ``transforms`` (B,3,4)."""
+def skinned(points: Float32, bones: Int64, weights: Float32, transforms: Float32) -> Float32:
+    """(V,3) ``points`` (V,3) after linear blend skinning by ``bones`` (V,K), their ``weights`` (V,K) and ``transforms``
+    (B,3,4).
+    """  # fmt: skip
     moved = np.zeros_like(points)
     for vertex in range(len(points)):
         x, y, z = points[vertex, 0], points[vertex, 1], points[vertex, 2]

@@ -12,7 +12,7 @@ UInt8 = NDArray[np.uint8]
 
 
 @compiled
-def rooted(linear: Float32) -> UInt8:
+def sqrt_encoded(linear: Float32) -> UInt8:
     """(H,W,3) square roots of ``linear`` reflectances (H,W,3), 0 to 255."""
     stored = np.empty(linear.shape, np.uint8)
     for row in range(linear.shape[0]):

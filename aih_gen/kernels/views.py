@@ -23,7 +23,7 @@ THIN, THICK = 0.029, 0.046
 
 
 @compiled
-def turned(rotations: Array, points: Array) -> tuple[Float32, Array, Array]:
+def rotated(rotations: Array, points: Array) -> tuple[Float32, Array, Array]:
     """``points`` (P,3) in the axes of N cameras, (N,3,P), and their least and greatest coordinates, (N,3) each."""
     count = len(rotations)
     found, low, high = np.empty((count, 3, len(points)), np.float32), np.empty((count, 3)), np.empty((count, 3))
@@ -46,14 +46,14 @@ def shares_inside(points: Float32, start: int, stop: int, focal: Array) -> Array
     """  # fmt: skip
     shares = np.empty(len(points))
     for view in range(len(points)):
-        held, every = 0.0, 0.0
+        inside, total = 0.0, 0.0
         for row in range(start, stop):
             depth = points[view, 2, row]
             area = 1 / (depth * depth)  # what is near is large
-            every += area
+            total += area
             if max(abs(points[view, 0, row]), abs(points[view, 1, row])) < depth * (0.5 / focal[view]):
-                held += area
-        shares[view] = held / every
+                inside += area
+        shares[view] = inside / total
     return shares
 
 

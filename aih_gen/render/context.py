@@ -98,18 +98,20 @@ def describe_driver(device: int | None = None) -> Driver:
         AIHError: none starts.
     """
     context = open_context(device)
+    try:
+        return driver_of(context)
+    finally:
+        context.release()
+
+
+def driver_of(context: moderngl.Context) -> Driver:
+    """The OpenGL behind a context."""
     info = context.info
-    context.release()
     return Driver(info["GL_VENDOR"], info["GL_RENDERER"], info["GL_VERSION"])
 
 
-def driver_lines(devices: Sequence[int | None]) -> list[str]:
-    """A line that names what draws on these devices; and a second one if it is the processor, although there is a GPU.
-
-    Raises:
-        AIHError: on one of them no OpenGL starts.
-    """
-    drivers = [describe_driver(device) for device in devices]
+def driver_lines(drivers: Sequence[Driver]) -> list[str]:
+    """A line that names the drivers that draw; and a second one if it is the processor, although there is a GPU."""
     drawing = "drawn by " + " and ".join(map(str, dict.fromkeys(drivers)))
     remedies = dict.fromkeys(remedy for driver in drivers if (remedy := faster_drawing(driver)))
     return [drawing, *(f"there is a GPU, but the processor draws: {remedy}" for remedy in remedies)]

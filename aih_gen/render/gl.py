@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import moderngl
 import numpy as np
 
 from aih_gen.errors import AIHError
-from aih_gen.render.context import open_context
+from aih_gen.render.context import driver_of, open_context
 from aih_gen.render.dress import BINDING, DressBlock, dress_needs
 from aih_gen.render.gl_arrays import SCENE, SideArrays
 from aih_gen.render.gl_props import PropDrawer
@@ -67,6 +68,9 @@ class GLRenderer:
         self.textures = textures
         self.volumes: dict[str, moderngl.Texture3D] = {}
         self.context = open_context(device)
+        # All that is drawn with goes with the context, and neither goes with its Python object.
+        weakref.finalize(self, self.context.release).atexit = False
+        self.driver = driver_of(self.context)
         self.context.cull_face = "front"  # images have y down, which turns every triangle round
         self.scene = np.zeros((), SCENE)
         self.block = self.context.buffer(reserve=SCENE.itemsize, dynamic=True)

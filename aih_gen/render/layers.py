@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from aih_gen.kernels.layers import ARM as ARM
+from aih_gen.kernels.layers import HAND as HAND
+from aih_gen.kernels.layers import NOTHING as NOTHING
 from aih_gen.scenes.scene import Scene
 from aih_gen.typing import Float32, UInt8
 
-NOTHING, HAND, ARM = 0, 1, 2
-"""Values of ``Layers.part``."""
+if TYPE_CHECKING:  # it loads OpenGL, which only what draws needs
+    from aih_gen.render.context import Driver
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,9 @@ class Layers:
 
 class Renderer(Protocol):
     """Draws scenes; all images of one call have the renderer's own size."""
+
+    driver: Driver
+    """The OpenGL that draws."""
 
     def render(self, scenes: Sequence[Scene]) -> list[Layers]:
         """Draw each hand of each scene alone."""

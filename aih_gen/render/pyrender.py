@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aih_gen.errors import AIHError
+from aih_gen.render.context import describe_driver
 from aih_gen.render.layers import ARM, HAND, Layers
 from aih_gen.render.meshes import HandPair, Meshes
 from aih_gen.scenes.scene import Camera, Prop, Scene
@@ -34,6 +35,7 @@ class PyrenderRenderer:
         """``device``: the number of EGL's device that draws; by default the first."""
         if device is not None:
             os.environ["EGL_DEVICE_ID"] = str(device)  # where pyrender looks for it
+        self.driver = describe_driver(device)  # pyrender fails in its own ways where none starts
         self.hands = hands
         self.size = size
         self.renderer = pyrender.OffscreenRenderer(size, size)

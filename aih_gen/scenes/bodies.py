@@ -14,7 +14,7 @@ from aih_gen.assets import asset_path
 from aih_gen.errors import AssetError
 from aih_gen.hands.normals import vertex_normals
 from aih_gen.io.archives import read_npz
-from aih_gen.kernels.meshes import built, carried
+from aih_gen.kernels.meshes import blend_shapes, skinned
 from aih_gen.scenes.mesh_cut import Cut, cut_mesh
 from aih_gen.scenes.vectors import cross, length, unit
 from aih_gen.typing import AnyArray, Array, Float32, Floating, Int32, Int64, UInt8
@@ -220,7 +220,7 @@ class Build:
     def of(cls, people: People, first: int, second: int, share: float, face: dict[str, float]) -> Build:
         """``share`` of the ``second`` person and the rest of the first, with expressions in their strengths."""
         strengths = np.array([face.get(name, 0.0) for name in people.expressions], np.float32)
-        points = built(
+        points = blend_shapes(
             people.mean, people.variants[first], people.variants[second], share, people.moving,
             people.expression_table, strengths,
         )  # fmt: skip
@@ -276,7 +276,7 @@ def posed(people: People, build: Build, pose: Pose) -> Posed:
     transforms = np.concatenate(
         [rotations, (homes - (rotations @ pivots[: len(bones), :, None])[..., 0])[..., None]], -1
     )
-    return Posed(carried(build.points, *people.carriers, transforms.astype(np.float32)), transforms)
+    return Posed(skinned(build.points, *people.carriers, transforms.astype(np.float32)), transforms)
 
 
 def _aimed(rest: Array, wanted: Array) -> Array:

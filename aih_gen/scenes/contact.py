@@ -44,6 +44,7 @@ class ContactQuality:
     """Depth and gap of a pair's surfaces, in metres."""
 
     depth_before: float
+    """Greatest depth when fingers have closed, before the hands are moved apart."""
     depth: float
     """Greatest depth of a point of one hand in the other."""
     gap: float

@@ -32,7 +32,7 @@ class Interaction:
     """One way of holding two hands together."""
 
     share: float
-    """Share of the sampled pairs, before views are rejected for their occlusion."""
+    """Relative frequency among the sampled pairs, before views are rejected for their occlusion."""
     first: tuple[str, ...]
     """Gestures of the first hand."""
     second: tuple[str, ...]
@@ -129,7 +129,7 @@ INTERACTIONS: dict[str, Interaction] = {
         _spun(True, (0, -45, 45, 180), 30), (("palm", "palm"),), 0.03, (0.02, 0.06),
     ),
 }  # fmt: skip
-"""Interactions of hands that belong together; ``INDEPENDENT`` is sampled else."""
+"""Interactions of hands that belong together; others are ``INDEPENDENT``, of share ``poses.INDEPENDENT_SHARE``."""
 _OPEN = ("flat", "spread")
 TIGHT: dict[str, Interaction] = {
     "fingers clasped": Interaction(

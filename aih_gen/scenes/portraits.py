@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from aih_gen.kernels.textures import rooted
+from aih_gen.kernels.textures import sqrt_encoded
 from aih_gen.scenes.bodies import CLOTH_EXTENT, People
 from aih_gen.typing import Array, Float32, Floating, UInt8
 
@@ -97,7 +97,7 @@ def face_texture(people: People, face: Face, tone: Floating, hair: Floating) -> 
         lambda mask, noise, rough: face.scalp * _step(mask - line + 0.1 * noise + 0.1 * rough, 0.30, 0.85),
     )
     paint("lash", np.full(3, 0.012, np.float32), lambda mask, *_: face.lash * mask)
-    return rooted(colour)
+    return sqrt_encoded(colour)
 
 
 def eye_texture(rng: np.random.Generator, darkness: float) -> UInt8:
@@ -109,7 +109,7 @@ def eye_texture(rng: np.random.Generator, darkness: float) -> UInt8:
     white = np.array([0.44, 0.39, 0.36]) * (1 - 0.5 * np.clip(-y - 0.1, 0, 1)[..., None])
     colour = np.where(radius < IRIS, iris * (1.3 - 0.9 * (radius / IRIS) ** 4), white)
     colour = np.where(radius < PUPIL, 0.003, colour)
-    return rooted(colour.astype(np.float32))
+    return sqrt_encoded(colour.astype(np.float32))
 
 
 def cloth_texture(rng: np.random.Generator, colour: Float32, stripe: Float32, stripe_width: float, kind: str) -> UInt8:
@@ -147,7 +147,7 @@ def cloth_texture(rng: np.random.Generator, colour: Float32, stripe: Float32, st
     if kind == "blocks":
         cloth[(y < rng.uniform(-0.02, 0.2)) & (x == x)] = other
     weave = _noise(int(rng.integers(2**31)), 1, side)
-    return rooted(cloth * (1 + 0.05 * weave)[..., None])
+    return sqrt_encoded(cloth * (1 + 0.05 * weave)[..., None])
 
 
 def _step(values: Float32, low: float, high: float) -> Float32:

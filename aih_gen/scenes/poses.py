@@ -84,7 +84,7 @@ class PairSampler:
         """Pairs without end; up to ``MAX_ALIKE`` in a row share interaction and gestures, with other arm poses."""
         while True:
             interaction_name = name or _sample_interaction(rng)
-            betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
+            betas = _sample_betas(rng)
             swapped = bool(rng.random() < 0.5)
             interaction = (INTERACTIONS | TIGHT).get(interaction_name)
             shaped = self._shaped(betas)
@@ -101,7 +101,7 @@ class PairSampler:
 
     def apart(self, rng: np.random.Generator) -> Pair:
         """A pair that never fails: relaxed hands before the shoulders, palms down."""
-        betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
+        betas = _sample_betas(rng)
         shaped = self._shaped(betas)
         angles = self.finger_solver.sample(rng, (("relaxed",), ("relaxed",)), shaped)
         # Fingers point forwards, away from the body.
@@ -110,7 +110,7 @@ class PairSampler:
 
     def lone(self, rng: np.random.Generator, side: int) -> PairPose:
         """One hand alone, relaxed or gesturing, in a comfortable pose of the arm."""
-        betas = np.minimum(np.maximum(rng.normal(size=10), -2), 2)
+        betas = _sample_betas(rng)
         shaped = self._shaped(betas)
         angles = self.finger_solver.sample(rng, (LONE_GESTURES, LONE_GESTURES), shaped)
         arm = _lone_arm(rng)
@@ -211,6 +211,11 @@ def pair_pose(
         armed=len(posed[0].vertices) > counts[0],
         interaction=interaction,
     )
+
+
+def _sample_betas(rng: np.random.Generator) -> Array:
+    """(10,) standard normal within two deviations."""
+    return np.minimum(np.maximum(rng.normal(size=10), -2), 2)
 
 
 def _closing(rng: np.random.Generator, gestures: tuple[str, str], swapped: bool) -> Array:

@@ -55,8 +55,10 @@ MAX_HIDDEN = 0.82
 MAX_TRIES = 16
 MIN_SHOWN = 0.45
 """Least share of a hand alone that the image holds, by points of its surface."""
+
 Framed = tuple[tuple[Hand | None, Hand | None], Camera, str, Placed | None]
 """Hands before a camera, their interaction, and the place of their person if that is known."""
+
 NO_HAND = "no hand"
 """The interaction of a scene without hands."""
 NO_HANDS_POINT = np.array([[0.0, 0.0, 0.5]])

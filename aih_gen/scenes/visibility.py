@@ -46,7 +46,7 @@ class Visibility:
 
         Where ``armed``, arms lead from the ``wrists`` (H,3) m in the unit directions ``elbows`` (H,3).
         """
-        points, low, high = views_of.turned(views.rotations, np.concatenate(hands))
+        points, low, high = views_of.rotated(views.rotations, np.concatenate(hands))
         shift = views.shifts(low, high)
         camera_wrists = wrists @ views.rotations.transpose(0, 2, 1) + shift[:, None]
         camera_elbows = elbows @ views.rotations.transpose(0, 2, 1)

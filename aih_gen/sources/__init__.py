@@ -24,7 +24,7 @@ def open_source(config: SynConfig, gl_device: int | None = None) -> CopyPasteSou
 @overload
 def open_source(config: SourceConfig, gl_device: int | None = None) -> Records: ...
 def open_source(config: DatasetConfig, gl_device: int | None = None) -> Source:
-    """Open and check everything that the samples of a configuration are made of.
+    """Open and check everything that the samples of a configuration are made of, but what draws: the first does.
 
     ``gl_device`` is the number of EGL's device that draws AIH_Render, by default the first.
 
@@ -48,20 +48,16 @@ def open_source(config: DatasetConfig, gl_device: int | None = None) -> Source:
 
 
 def describe_source(config: RenderConfig | SynConfig) -> dict[str, Any]:
-    """``open_source(config).describe()``, opening and checking everything but what draws.
+    """``open_source(config).describe()``, for a process that leaves drawing to others: that OpenGL starts is tried.
 
     Raises:
         AIHError: something is not there, cannot be read or cannot serve.
     """
-    if not isinstance(config, RenderConfig):
-        return open_source(config).describe()
-    from aih_gen.compose.rendered import describe_inputs
-    from aih_gen.hands import load_hand_pair
-    from aih_gen.scenes import SceneSampler
-    from aih_gen.sources.fits import open_fits
+    if isinstance(config, RenderConfig):
+        from aih_gen.render.context import describe_driver
 
-    models = load_hand_pair(config.hand_model)
-    return describe_inputs(models, SceneSampler(config, models, open_fits(config)))
+        describe_driver()
+    return open_source(config).describe()
 
 
 @functools.cache

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from aih_gen.engines import one_thread_each
 from aih_gen.errors import AIHError
-from aih_gen.factory import one_thread_each
 from aih_gen.interruption import leave_signals_to_the_loop
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TrainConfig

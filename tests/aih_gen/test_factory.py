@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aih_gen import factory
+from aih_gen import engines
 from aih_gen.compose.sample import Sample
 from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.engines import one_thread_each
 from aih_gen.errors import AIHError, ShardError
-from aih_gen.factory import generate, one_thread_each
+from aih_gen.factory import generate
 from aih_gen.shards.disk import DeferredErrorFile
 from aih_gen.shards.folder import sole_writer
 from aih_gen.shards.inspect import inspect_shard
@@ -109,9 +110,9 @@ def test_all_workers_make_one_shard(
 ) -> None:
     """Parts of batches come from every worker, and the writer puts them in order: the file is the same to the byte."""
     made: list[int] = []
-    join = factory.join_rows
+    join = engines.join_rows
     monkeypatch.setattr(
-        factory, "join_rows", lambda parts: (made.extend(len(p.provenance) for p in parts), join(parts))[1]
+        engines, "join_rows", lambda parts: (made.extend(len(p.provenance) for p in parts), join(parts))[1]
     )
     generate(config, tmp_path / "one", count)
     generate(config, tmp_path / "many", count, workers=workers)
@@ -121,10 +122,10 @@ def test_all_workers_make_one_shard(
 
 def test_workers_write_whole_shards_and_share_what_is_left() -> None:
     jobs = [SimpleNamespace(count=count) for count in (8, 8, 8, 8, 8, 3)]
-    alone, shared = factory._divided(jobs, 2)  # type: ignore[arg-type]
+    alone, shared = engines._divided(jobs, 2)  # type: ignore[arg-type]
     assert (alone, shared) == (jobs[:4], [jobs[5], jobs[4]])
-    assert factory._divided(jobs[5:], 2) == ([], jobs[5:])  # type: ignore[arg-type]
-    assert [factory._part_size(shared, workers) for workers in (1, 2, 16)] == [3, 2, 1]  # type: ignore[arg-type]
+    assert engines._divided(jobs[5:], 2) == ([], jobs[5:])  # type: ignore[arg-type]
+    assert [engines._part_size(shared, workers) for workers in (1, 2, 16)] == [3, 2, 1]  # type: ignore[arg-type]
 
 
 def test_no_more_is_under_way_than_memory_is_meant_for() -> None:
@@ -132,7 +133,7 @@ def test_no_more_is_under_way_than_memory_is_meant_for() -> None:
     taken = itertools.count()
     with ThreadPoolExecutor(4) as threads:
         crew = SimpleNamespace(submit=threads.submit, done=lambda futures: [f for f in futures if not f.exception()])
-        results = factory._Workers.in_order(crew, lambda k: k, ((next(taken),) for _ in range(100)), 6)  # type: ignore[arg-type]
+        results = engines._Workers.in_order(crew, lambda k: k, ((next(taken),) for _ in range(100)), 6)  # type: ignore[arg-type]
         begun = [next(results) for _ in range(10)]
         assert begun == list(range(10))
         assert next(taken) == 6 + 9  # the tenth is still with the writer
@@ -153,7 +154,7 @@ def test_rendered_samples_keep_the_law_too(tmp_path: Path) -> None:
 
 WHERE = """
 import os, torch
-from aih_gen.factory import ONE_THREAD
+from aih_gen.engines import ONE_THREAD
 print(torch.get_num_threads(), *(os.environ.get(name) for name in ONE_THREAD))
 """
 

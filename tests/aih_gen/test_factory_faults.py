@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from aih_gen.cli import main
-from aih_gen.factory import ENDED_AT_START
+from aih_gen.engines import ENDED_AT_START
 from aih_gen.shards.reader import AIHShards
 from tests.data.samples import write_samples
 from tests.waiting import until

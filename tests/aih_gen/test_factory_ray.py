@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from aih_gen.config import RenderConfig, SynConfig
 from aih_gen.errors import AIHError
 from aih_gen.factory import generate
+from aih_gen.shards.manifest import ManifestEntry
 from tests.data.samples import write_samples
 
 ray = pytest.importorskip("ray", reason="ray is not installed (pip install 'aih-hdr[ray]')")
@@ -52,6 +54,23 @@ def test_a_cluster_of_two_nodes_makes_the_same_shards(tmp_path: Path, two_nodes:
     generate(config, tmp_path / "ray", COUNT, shard_size=SHARD_SIZE, engine="ray")
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
     print(f"{COUNT} samples in shards of {SHARD_SIZE}: local and on two Ray nodes, the same SHA-256")
+
+
+def test_a_run_that_ends_early_leaves_no_task_that_writes(tmp_path: Path, two_nodes: str) -> None:
+    write_samples(tmp_path / "source" / "aih_render-00000.h5", 40)
+    config = SynConfig(source=str(tmp_path / "source"), seed=1, size=64)
+    ray.init(address=two_nodes, log_to_driver=False)
+
+    def stop(_: ManifestEntry) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, tmp_path / "out", 2000, shard_size=50, engine="ray", finished=stop)
+    there = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert 1 <= sum(name.endswith(".h5") for name in there) < 40
+    time.sleep(3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == there
+    assert not list((tmp_path / "out").glob(".*.tmp"))
 
 
 def test_a_device_that_a_machine_of_the_cluster_lacks_is_one_sentence(tmp_path: Path, two_nodes: str) -> None:

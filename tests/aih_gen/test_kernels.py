@@ -18,6 +18,7 @@ from aih_gen.hands import load_hand_model
 from aih_gen.hands.anatomy import FINGER_BONES, MAX_ANGLES, MIN_ANGLES, clamp_to_joint_limits
 from aih_gen.kernels import hands as kernels
 from aih_gen.kernels import meshes, textures, views
+from aih_gen.kernels.compiled import is_kept
 from aih_gen.scenes.body import FOREARM
 from aih_gen.scenes.cameras import MIN_DEPTH
 from aih_gen.scenes.contact import Contacts, Hands, _arrays, _joined
@@ -382,12 +383,12 @@ def test_normals_and_bodies_are_those_of_the_twins() -> None:
     strengths = rng.random(4).astype(np.float32)
     built = mean + 0.7 * first + 0.3 * second
     built[moving] += np.tensordot(strengths, expressions, 1)
-    assert np.allclose(meshes.built(mean, first, second, 0.3, moving, expressions, strengths), built, atol=1e-5)
+    assert np.allclose(meshes.blend_shapes(mean, first, second, 0.3, moving, expressions, strengths), built, atol=1e-5)
 
     bones, weights = rng.integers(0, 6, (60, 3)), rng.random((60, 3)).astype(np.float32)
     transforms = rng.normal(size=(6, 3, 4)).astype(np.float32)
     moved = np.einsum("vk,vkij,vj->vi", weights, transforms[bones], np.c_[mean, np.ones(60)])
-    assert np.allclose(meshes.carried(mean, bones, weights, transforms), moved, atol=1e-4)
+    assert np.allclose(meshes.skinned(mean, bones, weights, transforms), moved, atol=1e-4)
 
     pixels = points[points[:, 2] > 0.5]
     pixels = pixels[:, :2] / pixels[:, 2:] * [40, 30] + [20, 10]
@@ -398,7 +399,7 @@ def test_normals_and_bodies_are_those_of_the_twins() -> None:
 
 def test_stored_textures_are_those_of_the_twin() -> None:
     linear = np.random.default_rng(6).uniform(-0.2, 1.2, (40, 30, 3)).astype(np.float32)
-    assert np.array_equal(textures.rooted(linear), (255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8))
+    assert np.array_equal(textures.sqrt_encoded(linear), (255 * np.sqrt(np.clip(linear, 0, 1)) + 0.5).astype(np.uint8))
 
 
 SCENE = "from aih_gen import config, scenes, hands, kernels; import hashlib; \
@@ -421,6 +422,15 @@ def test_samples_are_the_same_with_what_is_compiled_cold_warm_and_not_kept(tmp_p
     done = subprocess.run([sys.executable, "-c", SCENE], capture_output=True, text=True, check=True)
     (cold, first), (warm, second), (_, third) = *said, done.stdout.split()
     assert (cold, warm) == ("False", "True") and first == second == third
+
+
+def test_what_is_not_compiled_or_kept_elsewhere_counts_as_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under NUMBA_DISABLE_JIT a compiled function is the plain one."""
+    kernels.spread_range(30.0)
+    assert is_kept(kernels.spread_range)
+    assert not is_kept(test_what_is_not_compiled_or_kept_elsewhere_counts_as_not_kept)
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
+    assert not is_kept(kernels.spread_range)
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from aih_gen.compose.compression import _steps, compressed
 from aih_gen.kernels.backgrounds import blend_corners, double, shade, stretch, view
 from aih_gen.kernels.blur import blurred, box_blur, convolve
-from aih_gen.kernels.layers import mark_shaded, own_pixels, premultiply, put_together
+from aih_gen.kernels.layers import composite, mark_shaded, premultiply, resolve_visibility
 from aih_gen.kernels.sensor import add_noise, changed_box, make_grey, mark_different, repeat_image, tone
 from aih_gen.scenes.drawn_backgrounds import _bicubic
 
@@ -117,7 +117,7 @@ def two_hands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_a_pixel_belongs_to_the_nearer_hand() -> None:
     part, depth, _ = two_hands()
     masks, removed = np.empty((6, 48, 64), bool), np.empty((2, 48, 64), bool)
-    own_pixels(part, depth, masks, removed)
+    resolve_visibility(part, depth, masks, removed)
     owner = np.where((part == 0).all(0), -1, depth.argmin(0))
     assert np.array_equal(removed, [owner == 1, owner == 0])
     amodal, arm = part == 1, part == 2
@@ -140,8 +140,8 @@ def test_layers_are_blended_by_their_share(count: int, premultiplied: bool) -> N
     if premultiplied:
         behind = np.stack([premultiply(layer) for layer in behind]) if count else behind
     removed, made = np.empty((2, 48, 64), bool), np.empty((3, 48, 64, 3), np.uint8)
-    own_pixels(part, depth, np.empty((6, 48, 64), bool), removed)
-    put_together(IMAGE, behind, premultiplied, colour, shaded_colour, part, removed, made)
+    resolve_visibility(part, depth, np.empty((6, 48, 64), bool), removed)
+    composite(IMAGE, behind, premultiplied, colour, shaded_colour, part, removed, made)
 
     props = [behind[min(k, count - 1)] for k in range(3)] if count else []
     share = [np.full(p.shape[:2], 255) if premultiplied else p[..., 3] for p in props]
