@@ -36,6 +36,20 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
     raise AIHError(f"arguments: expected those that {prog} --help lists, found others, as said above")
 
 
+def device_numbers(given: str | None) -> list[int] | None:
+    """The numbers of ``--gl-device``, such as ``0,1``; None where it is not given.
+
+    Raises:
+        AIHError: it is something else than numbers.
+    """
+    numbers = [text.strip() for text in given.split(",")] if given is not None else []
+    if not all(text.isdecimal() for text in numbers):
+        raise AIHError(
+            f"--gl-device: expected the number of a device, or several such as 0,1, found {given or 'nothing'}"
+        )
+    return [int(text) for text in numbers] or None
+
+
 @contextlib.contextmanager
 def _plain_text() -> Iterator[None]:
     """Have tyro print without colours, as to a terminal that has none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from aih_gen.arguments import parse_arguments, print_any_name
+from aih_gen.arguments import device_numbers, parse_arguments, print_any_name
 from aih_gen.config import TWO_HANDS, DatasetConfig, RenderConfig, SynConfig, SynRecipe, check_config
 from aih_gen.doctor import diagnose
 from aih_gen.errors import AIHError, one_line
@@ -91,7 +91,7 @@ class Render(_Making):
     work: _SharedWork
 
     def run(self) -> int:
-        return _make(self.scenes.config(), self, self.work, self.depth, _device_numbers(self.gl_device))
+        return _make(self.scenes.config(), self, self.work, self.depth, device_numbers(self.gl_device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,15 +251,6 @@ class Doctor:
 
     def run(self) -> int:
         return diagnose(self.json)
-
-
-def _device_numbers(given: str | None) -> list[int] | None:
-    numbers = [text.strip() for text in given.split(",")] if given is not None else []
-    if not all(text.isdecimal() for text in numbers):
-        raise AIHError(
-            f"--gl-device: expected the number of a device, or several such as 0,1, found {given or 'nothing'}"
-        )
-    return [int(text) for text in numbers] or None
 
 
 def _make(

@@ -89,7 +89,7 @@ def generate(
         raise SystemExit(1)  # silently: the process that started this one says why
     check_config(config)
     _check_arguments(config, count, workers, shard_size, num_tasks, task_index, engine, codec, depth)
-    devices = _devices(config, gl_device, engine)
+    devices = drawing_devices(config, gl_device, engine)
     out = Path(out)
     check_place(config, out)
     source = open_source(config, devices[0])
@@ -213,8 +213,14 @@ def _check_arguments(
         raise AIHError(f"depth: expected a RenderConfig, whose hands alone have depths, found {type(config).__name__}")
 
 
-def _devices(config: DatasetConfig, given: int | Sequence[int] | None, engine: Engine) -> tuple[int | None, ...]:
-    """The numbers of the devices that draw, at least one; None is the default."""
+def drawing_devices(
+    config: DatasetConfig, given: int | Sequence[int] | None, engine: Engine = "local"
+) -> tuple[int | None, ...]:
+    """The numbers of the devices that draw, at least one, of ``generate``'s ``gl_device``; None is the default.
+
+    Raises:
+        AIHError: one is not there, or the configuration draws nothing.
+    """
     if given is None:
         return (None,)
     if not isinstance(config, RenderConfig):

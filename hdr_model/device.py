@@ -14,14 +14,15 @@ from hdr_model.config import Precision
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is the (first, or this process's) GPU where there is one, else the CPU.
+    """The device of that name. ``auto`` is ``cuda`` where there is a GPU, which is this process's or the first.
 
     Raises:
         AIHError: torch does not know the device or cannot use it.
     """
-    local = int(os.environ.get("LOCAL_RANK", 0))
     if name == "auto":
-        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # meta has no numbers

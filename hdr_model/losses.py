@@ -96,7 +96,7 @@ def hdrm_losses(
     terms["total_variation"] = total_variation(composite(output, image, hole))
     if extract is not None:
         for name, region in regions.items():
-            painted, true = extract(region * output), extract(region * target)
+            painted, true = ([maps.float() for maps in extract(region * shown)] for shown in (output, target))
             terms[f"perceptual/{name}"] = _sum_of(F.l1_loss, painted, true)
             terms[f"style/{name}"] = _sum_of(_style_distance, painted, true)
     return terms
@@ -114,8 +114,9 @@ def total_variation(image: Tensor) -> Tensor:
 
 def gram(features: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, C), the channels' inner products / (C H W) (Gatys et al. 2016)."""
-    flat = features.flatten(2)
-    return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
+    flat = features.flatten(2).float()
+    with torch.autocast(flat.device.type, enabled=False):  # bfloat16 has no more than the difference of two of these
+        return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
 
 
 def frozen_encoder_features(network: HASM | SHPE) -> FeatureExtractor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_ar
 
 import tyro
 
+from aih_gen.arguments import device_numbers
 from aih_gen.config import CONFIG_SUFFIX
 from aih_gen.errors import AIHError
 from hdr_model.config import Precision, Preset, TrainConfig, preset, training_preset
@@ -83,6 +84,9 @@ class Synthesis:
     drawn; by default 1,024."""
     new_per_step: int | None = None
     """Samples of each batch that are new, the others come from the window; by default a quarter of the batch."""
+    gl_device: str | None = None
+    """Number of the device that draws a configuration's samples, from 0, as aih-gen render takes it; of several, such
+    as 0,1, each worker takes one, in turn. By default the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,7 @@ class TrainArguments:
             hands=self.synthesis.hands,
             window=self.synthesis.window,
             new_per_step=self.synthesis.new_per_step,
+            gl_device=device_numbers(self.synthesis.gl_device),
             validation=self.reports.validate,
             compiled=self.machine.compile,
             seconds=None if self.schedule.minutes is None else 60 * self.schedule.minutes,

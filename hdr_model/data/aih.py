@@ -32,6 +32,9 @@ KILLED = (
     "the same command with --resume goes on"
 )
 _PRELOADED = "aih_gen.", "hdr_model.data."
+_ABANDONED: list[object] = []
+"""Torch's iterators one of whose processes was killed. They are kept until this process ends: one that is let go waits
+for locks, which the killed process may have taken with it."""
 
 
 class TrainingData(Protocol):
@@ -174,7 +177,7 @@ def _read(dataset: TrainingData, lists: Iterator[list[int]], workers: int) -> Ge
         if read is None or len(readers := _alive(workers, others)) == workers:
             raise
         _kill(readers)
-        read._shutdown = True  # it would use locks that the killed process may have kept
+        _ABANDONED.append(read)
         raise AIHError(KILLED) from error
     finally:
         del read  # it asks the processes to end, and waits for a while

@@ -7,12 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from aih_gen.compose.sample import Sample
 from aih_gen.config import RenderConfig, SynConfig, check_config, config_document, document_sha256
 from aih_gen.errors import AIHError
+from aih_gen.factory import drawing_devices
 from aih_gen.sources import Source, describe_source, open_source
+from hdr_model.data.aih import HANDS
 from hdr_model.data.batch import Batch, stack
 from hdr_model.data.window import WindowOrder
 
@@ -39,6 +41,7 @@ class SourceDataset(Dataset[Batch]):
         window: samples from which a batch is drawn, at least a batch.
         new_per_step: samples of each batch that are new, the others were seen or passed over before; by default a
             quarter, and with the batch's size none comes twice.
+        gl_device: as ``aih_gen.generate`` takes it: of several devices each process that draws takes one, in turn.
 
     Raises:
         AIHError: a value out of range, or a source that cannot serve.
@@ -51,8 +54,12 @@ class SourceDataset(Dataset[Batch]):
         min_hands: int = 0,
         window: int = WINDOW,
         new_per_step: int | None = None,
+        gl_device: int | Sequence[int] | None = None,
     ) -> None:
         check_config(config)
+        if isinstance(config, RenderConfig) and not sum(config.hands[: len(config.hands) - min_hands]):
+            raise AIHError(f"hands: expected a share of scenes{HANDS[min_hands]}, found none")
+        self.devices = drawing_devices(config, gl_device)
         self.config, self.fields, self.min_hands = config, tuple(fields), min_hands
         self.window, self.new_per_step = window, new_per_step
         self._digest = document_sha256(config_document(config, describe_source(config)))
@@ -64,7 +71,7 @@ class SourceDataset(Dataset[Batch]):
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         """A batch of the samples in a list."""
         if self._source is None:
-            self._source = open_source(self.config)
+            self._source = open_source(self.config, self._device())
         samples = [self._with_hands(self._source, sample) for sample in self._source.samples(indices)]
         return stack(samples, self.fields)
 
@@ -93,6 +100,12 @@ class SourceDataset(Dataset[Batch]):
             raise AIHError(f"--window: expected {most}, found {self.window:,}")
         window = batch_size if new == batch_size else self.window  # none of the others would be seen
         return WindowOrder(window, new, batch_size, seed, start, steps, rank, world)
+
+    def _device(self) -> int | None:
+        """The device that draws in this process: all that torchrun has started here, with their workers, take turns."""
+        worker, process = get_worker_info(), int(os.environ.get("LOCAL_RANK", 0))
+        number = process if worker is None else process * worker.num_workers + worker.id
+        return self.devices[number % len(self.devices)]
 
     def _with_hands(self, source: Source, sample: Sample) -> Sample:
         for number in itertools.count(sample.index + SAMPLES, SAMPLES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ def compile_networks(networks: nn.ModuleDict, device: torch.device) -> None:
         raise AIHError(
             f"--compile: expected a C++ compiler, which torch.compile needs, found none of {', '.join(compilers)}"
         )
-    if device.type == "cuda" and not torch.utils._triton.has_triton():
+    if device.type == "cuda" and find_spec("triton") is None:
         raise AIHError("--compile: expected the package triton, which torch.compile needs on a GPU, found none")
     for network in networks.values():
         network.compile()

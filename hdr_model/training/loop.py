@@ -21,7 +21,7 @@ from aih_gen.errors import AIHError
 from aih_gen.interruption import Interruption
 from aih_gen.sources.config_file import read_config
 from hdr_model.config import Precision, TrainConfig
-from hdr_model.data.aih import AIHDataset, TrainingData, batches
+from hdr_model.data.aih import HANDS, AIHDataset, TrainingData, batches
 from hdr_model.data.batch import Batch
 from hdr_model.data.rng import SampleRng
 from hdr_model.data.source import WINDOW, SourceDataset
@@ -63,6 +63,7 @@ def train(
     hands: Path | None = None,
     window: int | None = None,
     new_per_step: int | None = None,
+    gl_device: int | Sequence[int] | None = None,
     validation: Path | None = None,
     compiled: bool = False,
     seconds: float | None = None,
@@ -82,6 +83,7 @@ def train(
         hands: single hands for that, by default the first of ``data``.
         window: samples of a configuration that are held at a time, by default 1,024 (``data.source.SourceDataset``).
         new_per_step: of them new in each batch, by default a quarter of it.
+        gl_device: number of the device that draws these samples, or of several.
         validation: held-out shards that decide which step was best.
         seconds: take as many steps as that time allows, by the rate of the first few, in place of ``config.steps``;
             they are recorded, and a run that is resumed keeps them.
@@ -92,7 +94,7 @@ def train(
     """
     dataset = source
     if dataset is None:
-        dataset = _open_data(data, task, synthesise, hands, config.seed, window, new_per_step)
+        dataset = _open_data(data, task, synthesise, hands, config.seed, window, new_per_step, gl_device)
     rank, world = process_rank()
     network = cast(PretrainedNetwork, task.networks[config.task])
     if config.size % network.stride:
@@ -100,8 +102,10 @@ def train(
     dataset.order(config.batch_size, config.seed, 0, config.steps, rank, world)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(config.bfloat16, precision, device))
     if seconds is not None:
-        steps = _recorded_steps(out, resume) or _steps_within(task, config, dataset, seconds, autocast)
-        config = with_steps(config, steps)
+        steps = _recorded_steps(out, resume)
+        if steps is None and world > 1:
+            raise AIHError(f"--minutes: expected one process, or --steps, which are the same in all, found {world}")
+        config = with_steps(config, steps or _steps_within(task, config, dataset, seconds, autocast))
     held_out = _open_held_out(validation, task, dataset) if validation else None
     if compiled:
         compile_networks(task.networks, device)
@@ -288,17 +292,17 @@ def _open_data(
     seed: int,
     window: int | None,
     new_per_step: int | None,
+    gl_device: int | Sequence[int] | None,
 ) -> TrainingData:
     if any(path.suffix == CONFIG_SUFFIX for path in data):
         if len(data) > 1 or synthesise:
             found = f"{len(data)} places" if len(data) > 1 else "--synthesise"
             raise AIHError(f"--data: expected shards, or one configuration and nothing besides, found {found}")
-        return SourceDataset(
-            read_config(data[0]), task.fields, task.min_hands, WINDOW if window is None else window, new_per_step
-        )
-    for name, number in (("--window", window), ("--new-per-step", new_per_step)):
-        if number is not None:
-            raise AIHError(f"{name}: expected a configuration ({CONFIG_SUFFIX}) in --data, found {number} and shards")
+        size = WINDOW if window is None else window
+        return SourceDataset(read_config(data[0]), task.fields, task.min_hands, size, new_per_step, gl_device)
+    for name, given in (("--window", window), ("--new-per-step", new_per_step), ("--gl-device", gl_device)):
+        if given is not None:
+            raise AIHError(f"{name}: expected a configuration ({CONFIG_SUFFIX}) in --data, found shards")
     stored = AIHDataset(data, task.fields, task.min_hands) if synthesise < 1 else None
     if stored is not None and not synthesise:
         return stored
@@ -308,6 +312,8 @@ def _open_data(
 def _open_held_out(folder: Path, task: Task, data: TrainingData) -> AIHDataset:
     """The shards for validation, which hold none of the samples of a configuration that is trained on."""
     held_out = AIHDataset(folder, task.fields, task.min_hands)
+    if not len(held_out):
+        raise AIHError(f"{folder}: expected held-out samples{HANDS[task.min_hands]}, found none")
     if any(shard.header.config_sha256 == data.digest() for shard in held_out.shards.shards):
         raise AIHError(f"{folder}: expected held-out samples, such as those of another seed, found those of --data")
     return held_out

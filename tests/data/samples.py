@@ -88,9 +88,16 @@ def write_numbers(path: Path, count: int, size: int = 64) -> list[Sample]:
     return samples
 
 
-def write_samples(path: Path, count: int, size: int = 64, codec: Codec = "zstd", depth: bool = False) -> list[Sample]:
+def write_samples(
+    path: Path,
+    count: int,
+    size: int = 64,
+    codec: Codec = "zstd",
+    depth: bool = False,
+    hands: tuple[int, ...] = (0, 1),
+) -> list[Sample]:
     """Write the first ``count`` samples as one shard of AIH_Render, and return them."""
-    samples = [make_sample(index, size) for index in range(count)]
+    samples = [make_sample(index, size, hands) for index in range(count)]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_shard(path, [samples], count, make_header(), codec, depth)
     return samples

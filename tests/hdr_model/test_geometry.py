@@ -6,7 +6,18 @@ from torch import Tensor
 
 from hdr_model.data.crops import Jitter
 from hdr_model.data.rng import SampleRng
-from hdr_model.geometry import crop_affine, from_crop, mask_boxes, nearest_bits, sample, sample_masks, to_crop
+from hdr_model.geometry import (
+    crop_affine,
+    from_crop,
+    invert,
+    mask_boxes,
+    nearest_bits,
+    rotate_from_crop,
+    rotate_to_crop,
+    sample,
+    sample_masks,
+    to_crop,
+)
 
 RIGHT, LEFT = torch.tensor([0]), torch.tensor([1])
 FAR = Jitter(rotation=60.0, scale=0.3, translation=0.3)
@@ -71,3 +82,24 @@ def test_a_small_crop_stands_where_its_affine_map_says() -> None:
     ramp = torch.arange(128.0).expand(1, 1, 128, 128)
     small = sample(ramp, torch.tensor([[[5.0, 0, 9], [0, 5, 9]]]), 16, "border")
     torch.testing.assert_close(small[0, 0, 0], 9 + 5 * torch.arange(16.0))
+
+
+def test_places_are_as_exact_where_networks_compute_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    affine = crop_affine(
+        torch.full((2, 2), 130.0),
+        torch.full((2,), 77.0),
+        64,
+        torch.tensor([False, True]),
+        FAR.draw(SampleRng(0, 0, 0, 2)),
+    )
+    points, joints, image = 200 * torch.rand(2, 21, 2), torch.rand(2, 21, 3), torch.rand(2, 3, 256, 256)
+
+    def all_of_it() -> list[Tensor]:
+        places = [to_crop(points, affine), from_crop(points, affine), invert(affine)]
+        return [*places, rotate_to_crop(joints, affine), rotate_from_crop(joints, affine), sample(image, affine, 64)]
+
+    exact = all_of_it()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (points @ affine[:, :, :2]).dtype == torch.bfloat16
+        assert all(torch.equal(*pair) for pair in zip(all_of_it(), exact, strict=True))

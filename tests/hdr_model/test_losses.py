@@ -77,6 +77,14 @@ def test_without_a_feature_extractor_there_are_no_feature_terms() -> None:
     assert not [name for name in hdrm_losses(*hdrm_example()) if name.startswith(("perceptual", "style"))]
 
 
+def test_style_is_as_exact_where_networks_compute_in_bfloat16() -> None:
+    example, features = hdrm_example(), lambda image: [torch.cat([image, image**2], 1)]
+    exact = hdrm_losses(*example, features)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = hdrm_losses(*example, features)
+    assert terms == exact and terms["style/removal"] > 0
+
+
 def test_outside_the_hole_the_composite_is_the_input() -> None:
     output, image, _, hidden, removal = hdrm_example()
     hole = hidden | removal

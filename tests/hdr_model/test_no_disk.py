@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from aih_gen.config import RenderConfig, SynConfig
+from aih_gen.errors import AIHError
 from aih_gen.factory import generate
 from aih_gen.sources.config_file import config_text
 from hdr_model.cli import main
-from hdr_model.data.aih import batches
+from hdr_model.data import source
+from hdr_model.data.aih import AIHDataset, batches
+from hdr_model.data.batch import Batch
 from hdr_model.data.source import SourceDataset
 from hdr_model.weights import read_settings
 from tests.data.samples import write_samples
 from tests.hdr_model.resume_run import configuration
 from tests.hdr_model.test_resume import (
+    LAUNCHER,
     ROOT,
     TIMEOUT,
     assert_same_run,
@@ -60,6 +66,62 @@ def test_any_number_of_processes_makes_the_same_batches() -> None:
     for other in others:
         assert all(torch.equal(a[name], b[name]) for a, b in zip(alone, other, strict=True) for name in a)
     assert all(torch.equal(a["rgb"], b["rgb"]) for a, b in zip(alone[4:], batches(dataset, config, 3), strict=True))
+
+
+def test_two_processes_share_the_samples_of_one_with_twice_the_batch() -> None:
+    """New samples and windows are those of one process; which of the older ones are drawn is each process's own."""
+
+    def drawn(window: int, new: int, batch_size: int, rank: int, world: int) -> list[list[int]]:
+        dataset = SourceDataset(RENDER, ("index",), window=window, new_per_step=new)
+        read = batches(dataset, configuration("hasm", {"steps": 5, "batch_size": batch_size}), 0, rank, world)
+        return [batch["index"].tolist() for batch in read]
+
+    first, second = (drawn(6, 1, 2, rank, 2) for rank in (0, 1))
+    one = drawn(12, 2, 4, 0, 1)
+    for step, (a, b, both) in enumerate(zip(first, second, one, strict=True)):
+        assert not {*a} & {*b} and {*a, *b} <= set(range(2 * step, 2 * step + 12))
+        assert sorted([a[-1], b[-1]]) == sorted(both[-2:])
+
+
+def test_processes_and_their_workers_take_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "drawing_devices", lambda config, given: tuple(given))  # here is but one
+    dataset = SourceDataset(RENDER, gl_device=[0, 1, 2])
+    devices = []
+    for process in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", process)
+        for worker in (0, 1):
+            info = SimpleNamespace(id=worker, num_workers=2)
+            monkeypatch.setattr(source, "get_worker_info", lambda info=info: info)
+            devices.append(dataset._device())
+    assert devices == [0, 1, 2, 0]
+
+
+def test_two_processes_that_were_stopped_end_as_those_that_were_not(hands: Path, tmp_path: Path) -> None:
+    data = tmp_path / "syn.json"
+    data.write_text(config_text(SynConfig(source=str(hands), size=64)))
+    changes = {"steps": 12, "batch_size": 2, "log_every": 1, "checkpoint_every": 3}
+    options = {"resume": True, "validation": str(hands), "window": 8, "new_per_step": 1, "workers": 1}
+
+    def together(out: Path, steps: int) -> int:
+        given = {"task": "hasm", "data": str(data), "out": str(out), "options": options}
+        given["changes"] = changes | {"steps": steps}
+        command = [*LAUNCHER, "tests.hdr_model.resume_run", json.dumps(given)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        try:
+            if out.name == "stopped" and not (out / "run.json").exists():
+                until(lambda: process.poll() is not None or steps_done(out) >= 4, TIMEOUT)
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                os.kill(int(children[-1]), signal.SIGTERM)
+            return process.wait(TIMEOUT)
+        finally:
+            process.kill()
+
+    assert together(tmp_path / "whole", 12) == 0
+    assert together(tmp_path / "stopped", 12) != 0
+    assert 4 <= checkpoint(tmp_path / "stopped") < 12
+    assert together(tmp_path / "stopped", 12) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_a_run_killed_at_random_moments_is_the_run_that_was_not(
@@ -158,6 +220,33 @@ def test_workers_end_when_the_training_is_killed(command: Command, tmp_path: Pat
     until(lambda: not command.members(), 30)
 
 
+class EndsWithALock(AIHDataset):
+    """Its reader is killed with the lock behind which torch tells readers to end."""
+
+    def __getitem__(self, index: int | Sequence[int]) -> Batch:
+        frame = sys._getframe()
+        while "done_event" not in frame.f_locals:
+            assert frame.f_back
+            frame = frame.f_back
+        frame.f_locals["done_event"]._cond.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_reader_that_is_killed_with_a_lock_holds_nothing_up(hands: Path) -> None:
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    try:
+        with pytest.raises(AIHError, match="--workers: expected processes that read until the end, found one that was"):
+            list(batches(EndsWithALock(hands), configuration("hasm", {"steps": 2}), workers=1))
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 LOADS = """
 import sys
 from hdr_model.cli import main
@@ -215,12 +304,18 @@ def test_samples_that_are_trained_on_are_not_held_out(
         ),
         (
             ["--data", "{hands}", "--window", "9"],
-            "--window: expected a configuration (.json) in --data, found 9 and shards",
+            "--window: expected a configuration (.json) in --data, found shards",
         ),
         (
             ["--data", "{hands}", "--new-per-step", "1"],
-            "--new-per-step: expected a configuration (.json) in --data, found",
+            "--new-per-step: expected a configuration (.json) in --data, found shards",
         ),
+        (
+            ["--data", "{hands}", "--gl-device", "0"],
+            "--gl-device: expected a configuration (.json) in --data, found shards",
+        ),
+        (["--data", "{render}", "--gl-device", "0,99"], "gl_device: expected a device that is there (EGL has "),
+        (["--data", "{render}", "--gl-device", "card"], "--gl-device: expected the number of a device, or several"),
         (
             ["--data", "{render}", "{hands}"],
             "--data: expected shards, or one configuration and nothing besides, found 2",

@@ -54,6 +54,13 @@ def test_a_network_trains_on_it(tmp_path: Path) -> None:
     assert SourceDataset(RENDER).digest() != SourceDataset(dataclasses.replace(RENDER, seed=4)).digest()
 
 
+def test_a_configuration_without_the_hands_that_are_wanted_is_told() -> None:
+    for hands, least, words in (((0, 0.5, 0.5), 2, "two hands"), ((0, 0, 1), 1, "a hand")):
+        with pytest.raises(AIHError, match=f"hands: expected a share of scenes with {words}, found none"):
+            SourceDataset(RenderConfig(size=64, hands=hands), min_hands=least)
+        SourceDataset(RenderConfig(size=64, hands=hands), min_hands=least - 1)
+
+
 def test_a_configuration_that_cannot_be_is_told() -> None:
     with pytest.raises(AIHError, match="size"):
         SourceDataset(RenderConfig(size=65))

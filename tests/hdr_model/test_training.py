@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from aih_gen.errors import AIHError, AssetError
 from hdr_model import HASM, HDRM, SHPE
@@ -21,7 +22,7 @@ from hdr_model.config import HASMConfig, HDRMConfig, HDRMLossWeights, SHPEConfig
 from hdr_model.data.aih import AIHDataset
 from hdr_model.data.rng import SampleRng
 from hdr_model.device import choose_device
-from hdr_model.training import loop
+from hdr_model.training import compilation, loop
 from hdr_model.training.checkpoint import start_from
 from hdr_model.training.hasm import HASMTask, scenes
 from hdr_model.training.hdrm import HDRMTask, teach
@@ -334,6 +335,17 @@ def test_a_device_that_is_not_there_is_told() -> None:
             choose_device(name)
 
 
+def test_cuda_is_the_gpu_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(1))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert choose_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert choose_device("cuda") == torch.device("cuda", 2) and choose_device("cuda:1") == torch.device("cuda", 1)
+    assert all(device.index is not None for device in chosen)  # torch takes no other
+
+
 def test_the_weights_of_the_best_validated_step_are_kept_and_found(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +409,27 @@ def test_compiling_without_a_compiler_is_told(data: Path, tmp_path: Path, monkey
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(AIHError, match=r"--compile: expected a C\+\+ compiler"):
         run(short("shpe"), data, tmp_path / "run", compiled=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_for_a_gpu_without_triton_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "find_spec", lambda name: None)
+    monkeypatch.setenv("CXX", sys.executable)
+    with pytest.raises(AIHError, match="--compile: expected the package triton"):
+        compilation.compile_networks(nn.ModuleDict(), torch.device("cuda", 0))
+
+
+def test_held_out_shards_without_a_sample_to_validate_are_told(data: Path, tmp_path: Path) -> None:
+    write_samples(tmp_path / "single/aih-00000.h5", 2, hands=(0,))
+    with pytest.raises(AIHError, match="single: expected held-out samples with two hands, found none"):
+        run(short("hdrm", losses=ADVERSARIAL), data, tmp_path / "run", validation=tmp_path / "single")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_time_is_for_one_process(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "process_rank", lambda: (0, 2))
+    with pytest.raises(AIHError, match="--minutes: expected one process, or --steps, which are the same in all"):
+        run(short("shpe", batch_size=2), data, tmp_path / "run", seconds=12.0)
     assert not (tmp_path / "run").exists()
 
 
