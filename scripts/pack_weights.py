@@ -20,11 +20,7 @@ from aih_gen.io.write import write_text
 from aih_gen.shards.reader import AIHShards
 from hdr_model.config import TASKS, Task
 from hdr_model.evaluation.bench import machine
-from hdr_model.evaluation.counts import COUNT_METRICS
 from hdr_model.evaluation.evaluate import evaluate
-from hdr_model.evaluation.row import Row
-from hdr_model.evaluation.rows import COIN
-from hdr_model.evaluation.scores import MEAN_MASK
 from hdr_model.evaluation.table import Evaluation
 from hdr_model.nets.pretrained import write_tensors
 from hdr_model.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_settings
@@ -77,7 +73,7 @@ def card(work: Path, packed: dict[Task, int], found: Evaluation) -> str:
     )
     again = any("--start-from" in command for command, *_ in lines)
     before = "They started from earlier weights that were made likewise: see this file's history.\n\n" if again else ""
-    figures = "\n".join("| " + " | ".join(row.cells[1:5]) + " |" for row in found.rows if _in_card(row))
+    figures = "\n".join("| " + " | ".join(row.cells[1:5]) + " |" for row in found.rows if not row.detail)
     sizes = "\n".join(f"| {task} | {size / 1e6:.1f} MB |" for task, size in packed.items())
     return (
         "# Weights of HDR\n\nHASM, HDRM and SHPE, stored as bfloat16, trained on drawn hands alone: "
@@ -93,17 +89,6 @@ def contents(shards: AIHShards) -> str:
     """The numbers of samples of two hands, of one and of none, in words."""
     none, one, two = np.bincount(shards.column("present").sum(1), minlength=3)
     return f"{len(shards)} held-out samples ({two} pairs, {one} lone hands, {none} without hands)"
-
-
-def _in_card(row: Row) -> bool:
-    """True for the rows that the card shows."""
-    if row.group == "masks":
-        return row.metric in COUNT_METRICS or (
-            row.baseline_name in (MEAN_MASK, COIN) and not row.metric.endswith("per mask")
-        )
-    if row.group == "images":
-        return row.metric.startswith(("PSNR in the hole", "SSIM in the hole"))
-    return row.metric.endswith(("all hands", "hands with some occlusion"))
 
 
 if __name__ == "__main__":

@@ -89,8 +89,9 @@ def evaluate(
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     evaluation.write(out)
     _write_examples(scores, dataset, hdr, out / "pictures")
+    page = write_page(evaluation, out)
     evaluation.print()
-    print(write_page(evaluation, out))
+    print(f"{page}: all tables, their notes and examples; {out / 'metrics.csv'}, {out / 'grids.csv'}: their figures")
     return evaluation
 
 

@@ -25,6 +25,8 @@ class Row:
     """Over how many masks or hands the figure was taken."""
     headline: bool = False
     """Shown at the top of the page."""
+    detail: bool = False
+    """Left out where there is room for little: in the terminal, and on the card of the weights."""
 
     @property
     def wins(self) -> bool | None:

@@ -75,7 +75,7 @@ def _mask_rows(scores: Scores) -> Iterator[Row]:
             cases = len(ours.truth)
             yield Row(
                 "masks", f"IoU, {words}, over the set", "", ours.pooled, baseline, other.pooled, "higher", cases,
-                headline=baseline == MEAN_MASK and part != "visible",
+                headline=baseline == MEAN_MASK and part != "visible", detail=baseline == AS_VISIBLE,
             )  # fmt: skip
             if baseline != AS_VISIBLE:
                 unnamed, guessed = (scores.unnamed[part, method].pooled for method in (HASM, baseline))
@@ -83,7 +83,7 @@ def _mask_rows(scores: Scores) -> Iterator[Row]:
                 yield Row("masks", metric, "", unnamed, baseline, guessed, "higher", cases)
             yield Row(
                 "masks", f"IoU, {words}, per mask", "", ours.per_sample, baseline, other.per_sample, "higher",
-                cases - ours.empty,
+                cases - ours.empty, detail=True,
             )  # fmt: skip
     shares = {name: float(np.mean(named)) for name, named in scores.named.items() if named}
     for baseline, other_share in {COIN: 0.5, ENTRY: shares.get(ENTRY)}.items():
@@ -106,7 +106,8 @@ def _image_rows(scores: Scores) -> Iterator[Row]:
             ):
                 metric = f"{name} {words}, {masks}"
                 headline = (name, region, method, baseline) == ("PSNR", "hole", TRUE, COPY)
-                yield Row("images", metric, unit, mine, baseline, other, "higher", cases, headline)
+                detail = region != "hole" or name == "pooled PSNR"
+                yield Row("images", metric, unit, mine, baseline, other, "higher", cases, headline, detail)
 
 
 def _perceptual_rows(scores: Scores) -> Iterator[Row]:
@@ -129,12 +130,14 @@ def _pose_rows(scores: Scores) -> Iterator[Row]:
     everyone = {"all hands": np.full(occlusion.shape, True), "hands with some occlusion": occlusion > 0}
     baselines = [MEAN_POSE, *(name for name in pose.joints_3d if name == ENTRY)]
     errors = {method: pose.by_side(method, HDR_OWN) for method in (*METHODS, *baselines)}
-    for words, chosen in (everyone | occlusion_groups(pose.occlusion)).items():
+    groups = occlusion_groups(pose.occlusion)
+    for words, chosen in (everyone | groups).items():
         for method, baseline in product(METHODS, baselines):
             ours, other = (mpjpe(errors[name][chosen]) for name in (method, baseline))
             headline = words == "all hands" and method in (ALONE, FOUND) and baseline == MEAN_POSE
             metric = f"MPJPE, {method}, {words}"
-            yield Row("pose", metric, "mm", ours, baseline, other, "lower", int(chosen.sum()), headline)
+            cases = int(chosen.sum())
+            yield Row("pose", metric, "mm", ours, baseline, other, "lower", cases, headline, words in groups)
 
 
 def _given(scores: Mapping[tuple[str, str], object], part: str, *methods: str) -> list[str]:

@@ -33,6 +33,7 @@ FORMER_METRICS = {
 }
 """Names of metrics in files of version 0.1 and before, and those of today."""
 HEADINGS = ("", "metric", "ours", "baseline", "value", "better", "cases")
+_SHORT = ("metric", "ours", "baseline", "value")
 
 
 @dataclass(frozen=True)
@@ -112,23 +113,21 @@ class Evaluation:
         return wins(row, self.rows)
 
     def print(self, console: Console | None = None) -> None:
-        """The verdict, the table and its notes, for a terminal."""
+        """The rows that are no detail, and the verdict, for a terminal; the page has the rest."""
         table = Table(title="HDR on held-out samples")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="right" if heading in ("ours", "value", "cases") else "left")
-        for row, following in zip(self.rows, (*self.rows[1:], None), strict=True):
-            group, metric, ours, *rest = row.cells
-            colour = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[self.wins(row)]
+        for heading in ("", *_SHORT):
+            table.add_column(heading, justify="right" if heading in ("ours", "value") else "left")
+        rows = [row for row in self.rows if not row.detail]
+        for row, following in zip(rows, (*rows[1:], None), strict=True):
+            cells = dict(zip(HEADINGS, row.cells, strict=True))
+            ours = cells["ours"]
+            cells["ours"] = {True: f"[green]{ours}[/]", False: f"[red]{ours}[/]", None: ours}[self.wins(row)]
             last = following is not None and following.group != row.group
-            table.add_row(group, metric, colour, *rest, end_section=last)
+            table.add_row(row.group, *(cells[heading] for heading in _SHORT), end_section=last)
         console = console or Console()
+        console.print(table)
         for finding in self.verdict:
             console.print(finding.sentence, markup=False, highlight=False)
-        console.print(table)
-        for grid in self.grids:
-            grid.print(console)
-        for note in self.notes:
-            console.print(f"- {note}", markup=False, highlight=False)
 
     def write(self, folder: Path) -> None:
         """``metrics.json``, ``metrics.csv`` (rows) and ``grids.csv`` (a figure a line) in ``folder``.

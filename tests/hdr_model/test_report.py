@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -203,12 +204,15 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert (back.notes, back.settings) == (EVALUATION.notes, EVALUATION.settings)
 
 
-def test_the_terminal_shows_the_same_cells() -> None:
+def test_the_terminal_shows_what_is_no_detail_and_the_verdict_last() -> None:
     console = Console(record=True, width=200, file=io.StringIO())
-    EVALUATION.print(console)
+    detail = Row("images", "PSNR, somewhere else", "dB", 13.0, "copy the input", 12.5, "higher", 580, detail=True)
+    replace(EVALUATION, rows=(*ROWS, detail, *pose_rows(50.0, 51.0, 36.0)), grids=(GRID,)).print(console)
     text = console.export_text()
     for row in ROWS:
-        assert all(cell in text for cell in row.cells)
+        assert all(cell in text for cell in row.cells[:5])
+    assert "somewhere else" not in text and GRID.title not in text
+    assert "HDR helps by 15.00 mm" in text.splitlines()[-1]
 
 
 def test_a_row_wins_in_its_own_direction_and_without_baseline_not_at_all() -> None:
