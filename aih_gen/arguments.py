@@ -33,7 +33,7 @@ def parse_arguments(commands: Any, prog: str, description: str, arguments: Seque
     except SystemExit as stop:
         if not stop.code:
             raise
-    raise AIHError(f"arguments: expected those that {prog} --help lists, found others, as said above")
+    raise AIHError("arguments: expected those that the command takes, found others, as said above")
 
 
 def device_numbers(given: str | None) -> list[int] | None:

@@ -45,7 +45,7 @@ def test_a_typing_mistake_keeps_tyros_hint(
     error = capsys.readouterr().err
     for hint in hints:
         assert hint in words(error)
-    assert error.splitlines()[-1].startswith("aih-gen: error: arguments: expected those that aih-gen --help lists")
+    assert error.splitlines()[-1].startswith("aih-gen: error: arguments: expected those that the command takes")
     assert "\x1b" not in error
 
 
