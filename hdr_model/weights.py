@@ -53,6 +53,8 @@ def find_weights(folder: Path, task: Task) -> Path:
         if (place / CONFIG_FILE).is_file() and (place / WEIGHTS_FILE).is_file():
             return place
     found = f"found no {CONFIG_FILE} and {WEIGHTS_FILE} in {places[0]} or {places[2]}"
+    if not folder.is_dir():
+        found = "found no such folder"
     if (folder / task / ONNX_FILE).is_file():
         found = f"found {task}/{ONNX_FILE} of hdr export, which the engine onnxruntime runs"
     raise AssetError(f"{folder}: expected weights of {task}, {found}")

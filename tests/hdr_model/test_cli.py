@@ -43,7 +43,7 @@ from tests.data.samples import write_samples
         (["eval", "--data", "d", "--dataset", "tzionas", "--root", "r", "--out", "o"], "found both"),
         (["eval", "--dataset", "tzionas", "--out", "o"], "--root: expected the folder of tzionas, found nothing"),
         (["eval", "--dataset", "tzionas", "--root", "r", "--limit", "0", "--out", "o"], "--limit: expected at least 1"),
-        (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "w/hasm"),
+        (["eval", "--dataset", "tzionas", "--root", "r", "--weights", "w", "--out", "o"], "found no such folder"),
         (["infer", "--out", "o"], "photo"),
         (["infer", "p.png", "--video", "v.mp4", "--out", "o"], "found both"),
         (["infer", "p.png", "--batch-size", "0", "--out", "o"], "--batch-size: expected at least 1, found 0"),
@@ -59,7 +59,7 @@ from tests.data.samples import write_samples
         (["infer", "nowhere.png", "--out", "o"], "nowhere.png"),
         (
             ["train", "shpe", "--data", "d", "--out", "o", "--start-from", "w"],
-            "w: expected weights of shpe, found no config.json",
+            "w: expected weights of shpe, found no such folder",
         ),
         (["train", "hasm", "--data", "d", "--out", "o", "--start-from", "w", "--init", "i"], "expected one of them"),
     ],
