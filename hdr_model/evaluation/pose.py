@@ -123,6 +123,17 @@ def pose_curves(scores: PoseScores) -> Iterator[Curve]:
                 yield Curve(f"PCK, {protocol.name}", method, points)
 
 
+def pixel_errors(scores: PoseScores, method: str) -> Array:
+    """Errors (N,21) in pixels of the photo that a sample was cut from; NaN where a joint is unknown."""
+    errors = joint_errors(_stack(scores.joints_2d[method]), _stack(scores.true_2d))
+    return errors * np.asarray(scores.pixel)[:, None]
+
+
+def known_mean(errors: Array) -> float:
+    """The mean of what is known; NaN where nothing is."""
+    return float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan
+
+
 def occlusion_groups(occlusion: Sequence[float]) -> dict[str, Mask]:
     """Hands by the share of them that is hidden; every hand with a known share is in one group."""
     shares = np.asarray(occlusion, np.float64)
@@ -179,7 +190,7 @@ def _other_grid(scores: PoseScores) -> Grid:
         pairs = max(pairs, int(np.isfinite(wrists[0]).sum()))
         at_20 = [curve[THRESHOLDS.tolist().index(20.0)] for curve in curves]
         areas = [area_under(curve, THRESHOLDS) for curve in curves]
-        placed = [_known_mean(errors) for errors in wrists]
+        placed = [known_mean(errors) for errors in wrists]
         lines.append(Line(method, (mpjpe(scores.aligned(method)), *at_20, *areas, *placed)))
     columns = ("PA-MPJPE, mm", "PCK at 20 mm, P1", "PCK at 20 mm, P3", "AUC 0-50 mm, P1", "AUC 0-50 mm, P3",
                "MRRPE, mm, unscaled", "MRRPE, mm, scaled")  # fmt: skip
@@ -192,10 +203,10 @@ def _other_grid(scores: PoseScores) -> Grid:
 
 
 def _pixel_grid(scores: PoseScores) -> Grid:
-    true, hand, lines = _stack(scores.true_2d), np.asarray(scores.hand), []
+    hand, lines = np.asarray(scores.hand), []
     for method in scores.methods:
-        errors = joint_errors(_stack(scores.joints_2d[method]), true) * np.asarray(scores.pixel)[:, None]
-        lines.append(Line(method, tuple(_known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
+        errors = pixel_errors(scores, method)
+        lines.append(Line(method, tuple(known_mean(errors[chosen]) for chosen in (hand == 0, hand == 1, hand >= 0))))
     note = (
         "Mean over known joints, in pixels of the photo that a sample was cut from, or of the stored image where the "
         "source states none. [Tzionas]: other people's, on that data."
@@ -217,10 +228,6 @@ def _joint_grid(scores: PoseScores, protocol: Protocol) -> Grid:
     means = np.stack([_column_means(scores.errors(method, protocol)) for method in scores.methods], 1)
     lines = tuple(Line(name, tuple(row)) for name, row in zip(JOINT_NAMES, means.tolist(), strict=True))
     return Grid(f"Error of each joint in mm, {protocol.name}", scores.methods, lines)
-
-
-def _known_mean(errors: Array) -> float:
-    return float(np.nanmean(errors)) if np.isfinite(errors).any() else np.nan
 
 
 def _column_means(errors: Array) -> Array:

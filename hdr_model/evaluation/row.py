@@ -46,4 +46,4 @@ class Row:
         """``value`` with the digits of its unit."""
         if math.isnan(value):
             return "-"
-        return f"{value:.2f}" if self.unit in ("dB", "mm") else f"{value:.3f}"
+        return f"{value:.2f}" if self.unit in ("dB", "mm", "px") else f"{value:.3f}"

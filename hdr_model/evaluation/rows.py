@@ -11,7 +11,7 @@ from hdr_model.evaluation.counts import count_rows
 from hdr_model.evaluation.entry import ENTRY
 from hdr_model.evaluation.inpainting import TELEA
 from hdr_model.evaluation.metrics import frechet_distance, mpjpe
-from hdr_model.evaluation.pose import MEAN_POSE, METHODS, occlusion_groups
+from hdr_model.evaluation.pose import MEAN_POSE, METHODS, known_mean, occlusion_groups, pixel_errors
 from hdr_model.evaluation.predict import ALONE, FOUND, TRUE
 from hdr_model.evaluation.protocols import HDR_OWN
 from hdr_model.evaluation.row import Row
@@ -138,6 +138,11 @@ def _pose_rows(scores: Scores) -> Iterator[Row]:
             metric = f"MPJPE, {method}, {words}"
             cases = int(chosen.sum())
             yield Row("pose", metric, "mm", ours, baseline, other, "lower", cases, headline, words in groups)
+    for method in METHODS:
+        errors_2d = pixel_errors(pose, method)
+        known, detail = int(np.isfinite(errors_2d).any(1).sum()), method not in (ALONE, FOUND)
+        metric = f"EPE in the image, {method}, all hands"
+        yield Row("pose", metric, "px", known_mean(errors_2d), MEAN_POSE, np.nan, "lower", known, detail=detail)
 
 
 def _given(scores: Mapping[tuple[str, str], object], part: str, *methods: str) -> list[str]:

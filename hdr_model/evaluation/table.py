@@ -113,11 +113,11 @@ class Evaluation:
         return wins(row, self.rows)
 
     def print(self, console: Console | None = None) -> None:
-        """The rows that are no detail, and the verdict, for a terminal; the page has the rest."""
+        """The rows with a figure that are no detail, and the verdict, for a terminal; the page has the rest."""
         table = Table(title="HDR on held-out samples")
         for heading in ("", *_SHORT):
             table.add_column(heading, justify="right" if heading in ("ours", "value") else "left")
-        rows = [row for row in self.rows if not row.detail]
+        rows = [row for row in self.rows if not (row.detail or math.isnan(row.ours))]
         for row, following in zip(rows, (*rows[1:], None), strict=True):
             cells = dict(zip(HEADINGS, row.cells, strict=True))
             ours = cells["ours"]

@@ -312,6 +312,8 @@ def test_hands_without_masks_are_cut_around_their_joints_and_measured_in_pixels_
     np.testing.assert_allclose(pixels[ALONE], [*alone, (13 * alone[0] + 13 * alone[1]) / 26], rtol=1e-4)
     np.testing.assert_allclose(pixels[FOUND], [*found, (13 * found[0] + 13 * found[1]) / 26], rtol=1e-4)
     assert np.isnan([*pixels[TRUE], *pixels[BOUND]]).all(), "nothing is known of masks and targets"
+    of_rows = {row.metric: row.ours for row in result_rows(gathered)}
+    assert of_rows[f"EPE in the image, {FOUND}, all hands"] == pixels[FOUND][2]
     assert np.isnan(gathered.pose.occlusion).all()
     assert (gathered.unmasked, gathered.unknown) == (2, 0)
 

@@ -207,11 +207,12 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_the_terminal_shows_what_is_no_detail_and_the_verdict_last() -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     detail = Row("images", "PSNR, somewhere else", "dB", 13.0, "copy the input", 12.5, "higher", 580, detail=True)
-    replace(EVALUATION, rows=(*ROWS, detail, *pose_rows(50.0, 51.0, 36.0)), grids=(GRID,)).print(console)
+    unknown = Row("masks", "IoU, unknown", "", float("nan"), "a coin", 0.5, "higher", 0)
+    replace(EVALUATION, rows=(*ROWS, detail, unknown, *pose_rows(50.0, 51.0, 36.0)), grids=(GRID,)).print(console)
     text = console.export_text()
     for row in ROWS:
         assert all(cell in text for cell in row.cells[:5])
-    assert "somewhere else" not in text and GRID.title not in text
+    assert "somewhere else" not in text and "unknown" not in text and GRID.title not in text
     assert "HDR helps by 15.00 mm" in text.splitlines()[-1]
 
 
