@@ -9,6 +9,7 @@ it, so an image and its target are equal outside the hole there too.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -157,7 +158,9 @@ def _rotation(affine: Tensor) -> Tensor:
 
 def _product(first: Tensor, second: Tensor) -> Tensor:
     """The matrix product in its arguments' precision, also under autocast: bfloat16 knows a place of 200 px to 1 px."""
-    with torch.autocast(first.device.type, enabled=False):
+    device = first.device.type
+    exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with exact:
         return first @ second
 
 
