@@ -28,7 +28,7 @@ from tests.torture.conftest import Tally, times
 from tests.torture.workshop import Workshop
 
 GIB = 1.0
-FRAMES_A_SECOND = 5
+FRAMES_A_SECOND = 2
 VIDEO_SIZE = (1920, 1080)
 MAX_GROWTH_MB = 100.0
 """Between the first tenth of a video and its end, of the command and of its decoder."""
