@@ -65,7 +65,7 @@ def crop_affine(
 def invert(affine: Tensor) -> Tensor:
     """The inverse of affine maps (B,2,3)."""
     linear = torch.linalg.inv(affine[:, :, :2])
-    return torch.cat([linear, _product(-linear, affine[:, :, 2:])], -1)
+    return torch.cat([linear, exact_product(-linear, affine[:, :, 2:])], -1)
 
 
 def sample(maps: Tensor, affine: Tensor, size: int, outside: Outside = "border") -> Tensor:
@@ -113,12 +113,12 @@ def nearest_bits(bits: Tensor, affine: Tensor, size: int) -> Tensor:
 
 def to_crop(points: Tensor, affine: Tensor) -> Tensor:
     """Image pixels (B,K,2) -> crop pixels."""
-    return _product(points - affine[:, None, :, 2], torch.linalg.inv(affine[:, :, :2]).mT)
+    return exact_product(points - affine[:, None, :, 2], torch.linalg.inv(affine[:, :, :2]).mT)
 
 
 def from_crop(points: Tensor, affine: Tensor) -> Tensor:
     """Crop pixels (B,K,2) -> image pixels."""
-    return _product(points, affine[:, :, :2].mT) + affine[:, None, :, 2]
+    return exact_product(points, affine[:, :, :2].mT) + affine[:, None, :, 2]
 
 
 def middles(affine: Tensor, size: int) -> Tensor:
@@ -130,12 +130,12 @@ def middles(affine: Tensor, size: int) -> Tensor:
 
 def rotate_to_crop(joints: Tensor, affine: Tensor) -> Tensor:
     """3D joints (B,K,3) in the camera's axes -> the crop's: mirrored in x and turned about the viewing axis alike."""
-    return torch.cat([_product(joints[..., :2], _rotation(affine)), joints[..., 2:]], -1)
+    return torch.cat([exact_product(joints[..., :2], _rotation(affine)), joints[..., 2:]], -1)
 
 
 def rotate_from_crop(joints: Tensor, affine: Tensor) -> Tensor:
     """The inverse of ``rotate_to_crop``."""
-    return torch.cat([_product(joints[..., :2], _rotation(affine).mT), joints[..., 2:]], -1)
+    return torch.cat([exact_product(joints[..., :2], _rotation(affine).mT), joints[..., 2:]], -1)
 
 
 def _bilinear(maps: Tensor, affine: Tensor, size: int, outside: Outside, halvings: int) -> Tensor:
@@ -156,8 +156,11 @@ def _rotation(affine: Tensor) -> Tensor:
     return linear / linear.det().abs().sqrt()[:, None, None]
 
 
-def _product(first: Tensor, second: Tensor) -> Tensor:
-    """The matrix product in its arguments' precision, also under autocast: bfloat16 knows a place of 200 px to 1 px."""
+def exact_product(first: Tensor, second: Tensor) -> Tensor:
+    """The matrix product (..., N, K), (..., K, M) -> (..., N, M) in its arguments' precision, also under autocast.
+
+    bfloat16 knows a place of 200 px to 1 px.
+    """
     device = first.device.type
     exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
     with exact:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from aih_gen.config import SIDES
 from hdr_model.config import LossWeights
+from hdr_model.geometry import exact_product
 from hdr_model.nets.hasm import ARM_MASKS, HASM, LEFT, MIN_HAND_AREA, RIGHT, MaskName, presence_of, probability
 from hdr_model.nets.shpe import SHPE, SHPEOutput
 
@@ -114,9 +115,8 @@ def total_variation(image: Tensor) -> Tensor:
 
 def gram(features: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, C), the channels' inner products / (C H W) (Gatys et al. 2016)."""
-    flat = features.flatten(2).float()
-    with torch.autocast(flat.device.type, enabled=False):  # bfloat16 has no more than the difference of two of these
-        return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
+    flat = features.flatten(2).float()  # bfloat16 has no more than the difference of two of these
+    return exact_product(flat, flat.mT) / (flat.shape[1] * flat.shape[2])
 
 
 def frozen_encoder_features(network: HASM | SHPE) -> FeatureExtractor:

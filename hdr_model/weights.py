@@ -55,7 +55,7 @@ def find_weights(folder: Path, task: Task) -> Path:
     found = f"found no {CONFIG_FILE} and {WEIGHTS_FILE} in {places[0]} or {places[2]}"
     if not folder.is_dir():
         found = "found no such folder"
-    if (folder / task / ONNX_FILE).is_file():
+    elif (folder / task / ONNX_FILE).is_file():
         found = f"found {task}/{ONNX_FILE} of hdr export, which the engine onnxruntime runs"
     raise AssetError(f"{folder}: expected weights of {task}, {found}")
 

@@ -63,10 +63,9 @@ def evaluate(
     chosen = spread(len(dataset), limit)
     others = Others(dataset, chosen, predictions, baseline)
     meshes = MeshScores(mesh, dataset) if mesh else None
-    where = choose_device("cpu" if engine == "onnxruntime" and device == "auto" else device)
-    bfloat16 = engine == "torch" and use_bfloat16(True, "auto", where)
-    hdr = HDR.from_pretrained(weights, device=where, bfloat16=bfloat16, engine=engine)
-    perceptual = perceptual.to(where)
+    bfloat16 = engine == "torch" and use_bfloat16(True, "auto", choose_device(device))
+    hdr = HDR.from_pretrained(weights, device=device, bfloat16=bfloat16, engine=engine)
+    perceptual = perceptual.to(hdr.device)
     prior = training_prior(train_data) if train_data else None
     scores = Scores()
     for indices in tqdm(list(portions(chosen, BATCH)), desc="evaluate", unit="batch"):
