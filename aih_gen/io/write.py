@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from aih_gen.errors import AIHError, WriteError
@@ -35,16 +35,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with _described(path, "file"):
         _check_replaceable(path)
         _remove_abandoned(path)
-        temporary, lock = _locked_file(path)
-        try:
+        with _temporary(path, _make_file, lambda left: left.unlink(missing_ok=True)) as temporary:
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -61,8 +56,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise AIHError(f"{path}: expected a folder that is not there yet, found {found}")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
-        temporary, lock = _locked_folder(path)
-        try:
+        with _temporary(path, _make_folder, shutil.rmtree) as temporary:
             yield temporary
             for name, _, files in os.walk(temporary):
                 for file in files:
@@ -70,9 +64,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 sync(Path(name))
             temporary.rename(path)
             sync(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            os.close(lock)
 
 
 def check_apart(written: Path, read: Iterable[str | os.PathLike[str]]) -> None:
@@ -207,26 +198,35 @@ def _kept_name(path: Path) -> str:
     return os.fsdecode(os.fsencode(path.name)[:_MAX_NAME])
 
 
-def _locked_file(path: Path) -> tuple[Path, int]:
-    while True:
-        temporary = path.with_name(_temporary_name(path))
-        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        if _try_lock(lock) and os.fstat(lock).st_nlink:  # else taken for an abandoned one before it was locked
-            return temporary, lock
-        os.close(lock)
+@contextlib.contextmanager
+def _temporary(path: Path, make: Callable[[Path], int], remove: Callable[[Path], object]) -> Iterator[Path]:
+    """A file or folder beside ``path``, locked, and removed at the end: also on Ctrl-C while it is being made.
 
-
-def _locked_folder(path: Path) -> tuple[Path, int]:
+    ``make`` makes what is not there yet and opens it.
+    """
     while True:
-        temporary = path.with_name(_temporary_name(path))
-        temporary.mkdir()
+        temporary, lock = path.with_name(_temporary_name(path)), None
         try:
-            lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        if _try_lock(lock) and os.fstat(lock).st_nlink:
-            return temporary, lock
-        os.close(lock)
+            lock = make(temporary)
+            if _try_lock(lock) and os.fstat(lock).st_nlink:  # else taken for an abandoned one before it was locked
+                yield temporary
+                return
+        finally:
+            with contextlib.suppress(OSError):
+                remove(temporary)
+            if lock is not None:
+                os.close(lock)
+
+
+def _make_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def _make_folder(path: Path) -> int:
+    while True:
+        path.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # taken for an abandoned one
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aih_gen.errors import AIHError, WriteError
+from aih_gen.io import write
 from aih_gen.io.write import atomic_folder, atomic_path, check_writable, exclusive, write_bytes, write_text
 
 _FILL_AND_WAIT = """
@@ -90,6 +92,20 @@ def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_not
     with atomic_folder(path):
         pass
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("make", [atomic_path, atomic_folder])
+def test_ctrl_c_while_a_temporary_is_made_leaves_nothing(
+    make: Callable[[Path], contextlib.AbstractContextManager[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert len(names(tmp_path)) == 1  # it is there, and not locked yet
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write.fcntl, "flock", interrupted)
+    with pytest.raises(KeyboardInterrupt), make(tmp_path / "out"):
+        pytest.fail("it was made")
+    assert names(tmp_path) == []
 
 
 def test_a_planted_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
